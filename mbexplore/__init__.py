@@ -1,0 +1,58 @@
+"""Look inside ModernBERT.
+
+    >>> import mbexplore
+    >>> explorer = mbexplore.load("tiny")
+    >>> answers = explorer.predict("The capital of France is [MASK].")
+    >>> recording = explorer.record("The capital of France is Paris.")
+    >>> recording.attention(layer=3).shape  # (heads, query, key)
+
+Importing the package loads nothing heavy; torch comes with the first name that needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mbexplore.config import ModernBertConfig
+    from mbexplore.errors import MbexploreError
+    from mbexplore.explorer import Explorer, load
+    from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
+    from mbexplore.recording import Recording
+    from mbexplore.tokenizer import Encoding
+
+__version__ = "0.1.0"
+
+_HOME_OF = {
+    "Encoding": "tokenizer",
+    "Explorer": "explorer",
+    "MbexploreError": "errors",
+    "ModernBertConfig": "config",
+    "ModernBertForMaskedLM": "model",
+    "ModernBertModel": "model",
+    "Recording": "recording",
+    "load": "explorer",
+}
+
+__all__ = [
+    "Encoding",
+    "Explorer",
+    "MbexploreError",
+    "ModernBertConfig",
+    "ModernBertForMaskedLM",
+    "ModernBertModel",
+    "Recording",
+    "load",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads a public name from its module when it is first asked for."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'mbexplore' has no attribute {name!r}")
+    return getattr(import_module(f"mbexplore.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,225 @@
+"""ModernBERT's configuration. Knows config.json in both its forms; knows nothing of tensors.
+
+The one place where `full_attention` / `sliding_attention` become "global" / "local".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mbexplore.errors import ModelError
+
+LayerKind = Literal["global", "local"]
+
+_KIND_OF: dict[str, LayerKind] = {"full_attention": "global", "sliding_attention": "local"}
+_NAME_OF = {kind: name for name, kind in _KIND_OF.items()}
+_DEFAULT_THETA: dict[LayerKind, float] = {"global": 160_000.0, "local": 10_000.0}
+
+
+def regular_layer_kinds(num_layers: int, global_every: int) -> tuple[LayerKind, ...]:
+    """Layer kinds with every `global_every`-th layer global, from layer 0 on."""
+    return tuple("local" if i % global_every else "global" for i in range(num_layers))
+
+
+@dataclass(frozen=True)
+class ModernBertConfig:
+    """Dimensions and constants of one ModernBERT (Warner et al. 2024, arXiv:2412.13663).
+
+    The defaults are ModernBERT-base. Names are those of transformers' config.json, except that
+    layer kinds and thetas are resolved: `layer_kinds[i]` says whether layer `i` is "global" or
+    "local". `local_attention` is the whole window; a token sees `half_window` =
+    `local_attention // 2` tokens on each side of itself, both ends included.
+    """
+
+    vocab_size: int = 50_368
+    hidden_size: int = 768
+    intermediate_size: int = 1152
+    num_hidden_layers: int = 22
+    num_attention_heads: int = 12
+    layer_kinds: tuple[LayerKind, ...] = regular_layer_kinds(22, 3)
+    local_attention: int = 128
+    global_rope_theta: float = _DEFAULT_THETA["global"]
+    local_rope_theta: float = _DEFAULT_THETA["local"]
+    max_position_embeddings: int = 8192
+    hidden_activation: str = "gelu"
+    norm_eps: float = 1e-5
+    norm_bias: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    decoder_bias: bool = True
+    tie_word_embeddings: bool = True
+    classifier_activation: str = "gelu"
+    classifier_bias: bool = False
+    classifier_pooling: str = "cls"
+    attention_dropout: float = 0.0
+    embedding_dropout: float = 0.0
+    mlp_dropout: float = 0.0
+    classifier_dropout: float = 0.0
+    initializer_range: float = 0.02
+    initializer_cutoff_factor: float = 2.0
+    pad_token_id: int | None = 50_283
+    cls_token_id: int | None = 50_281
+    sep_token_id: int | None = 50_282
+    architectures: tuple[str, ...] = ("ModernBertForMaskedLM",)
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.num_attention_heads:
+            raise ModelError(
+                f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
+                f"{self.num_attention_heads}; correct config.json."
+            )
+        if self.head_dim % 2:
+            raise ModelError(
+                f"The head dimension {self.head_dim} is odd, and RoPE turns pairs of dimensions; "
+                "correct hidden_size or num_attention_heads in config.json."
+            )
+        if len(self.layer_kinds) != self.num_hidden_layers:
+            raise ModelError(
+                f"config.json names {len(self.layer_kinds)} layer types for "
+                f"{self.num_hidden_layers} layers; correct layer_types or num_hidden_layers."
+            )
+
+    @classmethod
+    def base(cls, **changes: Any) -> ModernBertConfig:
+        """answerdotai/ModernBERT-base: 22 layers x 768, 12 heads, 149,655,232 parameters."""
+        return cls(**changes)
+
+    @classmethod
+    def large(cls, **changes: Any) -> ModernBertConfig:
+        """answerdotai/ModernBERT-large: 28 layers x 1024, 16 heads, 395,881,664 parameters."""
+        large: dict[str, Any] = {
+            "hidden_size": 1024,
+            "intermediate_size": 2624,
+            "num_hidden_layers": 28,
+            "num_attention_heads": 16,
+            "layer_kinds": regular_layer_kinds(28, 3),
+        }
+        return cls(**large | changes)
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> ModernBertConfig:
+        """Reads `folder/config.json`.
+
+        Raises:
+            ModelError: the file is missing, is not JSON, or describes another kind of model.
+        """
+        path = folder / "config.json"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelError(
+                f"{folder} has no config.json; name a folder that holds a ModernBERT checkpoint."
+            ) from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ModelError(f"{path} can't be read as JSON ({error}); copy it again.") from None
+        if not isinstance(values, dict):
+            raise ModelError(f"{path} holds no JSON object; copy it again.")
+        return cls.from_dict(values)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModernBertConfig:
+        """Builds a config from a parsed config.json, in the form of transformers 4 or 5.
+
+        Unknown keys are ignored.
+
+        Raises:
+            ModelError: `model_type` is not modernbert, or a value can't be used.
+        """
+        model_type = values.get("model_type", "modernbert")
+        if model_type != "modernbert":
+            raise ModelError(
+                f"config.json has model_type {model_type!r}; mbexplore opens only 'modernbert'."
+            )
+        derived = {"layer_kinds", "global_rope_theta", "local_rope_theta", "architectures"}
+        plain = {field.name for field in dataclasses.fields(cls)} - derived
+        known = {name: values[name] for name in plain if name in values}
+        num_layers = known.get("num_hidden_layers", cls.num_hidden_layers)
+        thetas = _read_thetas(values)
+        try:
+            return cls(
+                **known,
+                layer_kinds=_read_layer_kinds(values, num_layers),
+                global_rope_theta=thetas["global"],
+                local_rope_theta=thetas["local"],
+                architectures=tuple(values.get("architectures") or ()),
+            )
+        except TypeError as error:
+            raise ModelError(
+                f"config.json has a value of the wrong type ({error}); correct it."
+            ) from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as config.json holds it, readable by transformers 4 and 5 alike."""
+        values = dataclasses.asdict(self) | {"model_type": "modernbert"}
+        kinds = values.pop("layer_kinds")
+        values["architectures"] = list(self.architectures)
+        values["layer_types"] = [_NAME_OF[kind] for kind in kinds]
+        values["rope_parameters"] = {
+            "full_attention": {"rope_type": "default", "rope_theta": self.global_rope_theta},
+            "sliding_attention": {"rope_type": "default", "rope_theta": self.local_rope_theta},
+        }
+        for every in range(1, self.num_hidden_layers + 1):
+            if regular_layer_kinds(self.num_hidden_layers, every) == self.layer_kinds:
+                values["global_attn_every_n_layers"] = every
+                break
+        values["bos_token_id"] = self.cls_token_id
+        values["eos_token_id"] = self.sep_token_id
+        return values
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    def theta(self, layer: int) -> float:
+        """RoPE base of layer `layer`."""
+        is_global = self.layer_kinds[layer] == "global"
+        return self.global_rope_theta if is_global else self.local_rope_theta
+
+    def half_window(self, layer: int) -> int | None:
+        """Tokens seen on each side of a token by a local layer; None for a global layer."""
+        return None if self.layer_kinds[layer] == "global" else self.local_attention // 2
+
+
+def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[LayerKind, ...]:
+    names = values.get("layer_types")
+    if names is None:
+        every = values.get("global_attn_every_n_layers", 3)
+        if not isinstance(every, int) or every < 1:
+            raise ModelError(
+                f"global_attn_every_n_layers is {every!r} in config.json; it must be 1 or more."
+            )
+        return regular_layer_kinds(num_layers, every)
+    unknown = sorted({str(name) for name in names} - _KIND_OF.keys())
+    if unknown:
+        raise ModelError(
+            f"config.json has the layer type {unknown[0]!r}; mbexplore knows "
+            "'full_attention' and 'sliding_attention'."
+        )
+    return tuple(_KIND_OF[name] for name in names)
+
+
+def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:
+    """Thetas by kind: v5's `rope_parameters` first, then the legacy keys, then the defaults.
+
+    A legacy `local_rope_theta` that is present and null means the global one.
+    """
+    parameters = values.get("rope_parameters") or {}
+    thetas: dict[LayerKind, float] = {}
+    for kind in ("global", "local"):
+        rope = parameters.get(_NAME_OF[kind]) or {}
+        rope_type = rope.get("rope_type", "default")
+        if rope_type != "default":
+            raise ModelError(
+                f"config.json asks for rope_type {rope_type!r} on {kind} layers; "
+                "mbexplore computes 'default' only."
+            )
+        legacy = values.get(f"{kind}_rope_theta", _DEFAULT_THETA[kind])
+        theta = rope.get("rope_theta", legacy)
+        thetas[kind] = thetas["global"] if theta is None else theta
+    return thetas

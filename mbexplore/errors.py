@@ -1,0 +1,38 @@
+"""The one exception family. Knows nothing of the rest of the package.
+
+A `MbexploreError` is a user's mistake told in one sentence that names the offending value and
+the remedy; each skin (command line, page) catches it once and prints it without a traceback.
+Anything else that is raised is a bug and keeps its traceback.
+"""
+
+
+class MbexploreError(Exception):
+    """A mistake the user can mend; `str(error)` is one sentence with the value and the remedy."""
+
+    exit_code = 1
+
+
+class UsageError(MbexploreError):
+    """A command line that asks for something contradictory."""
+
+    exit_code = 2
+
+
+class TextError(MbexploreError):
+    """A text that can't be used: empty, too long, without a `[MASK]`, not UTF-8."""
+
+
+class ModelError(MbexploreError):
+    """A checkpoint that can't be found, read or trusted, or that lacks the part asked for."""
+
+
+class RangeError(MbexploreError):
+    """A layer, head or token outside the model or the text."""
+
+
+class OutputError(MbexploreError):
+    """A file that can't be written, or a format that can't hold the answer."""
+
+
+class DeviceError(MbexploreError):
+    """A device that isn't there."""

@@ -1,0 +1,338 @@
+"""ModernBERT from scratch, inside-out: embeddings, attention, MLP, layer, encoder, MLM head.
+
+Warner et al. 2024, "Smarter, Better, Faster, Longer" (arXiv:2412.13663). Modules and parameters
+have the checkpoint's names. A `Tap` names a value worth seeing and does nothing else: PyTorch's
+forward hooks on it observe or edit the value (see `recording`). Knows nothing of text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mbexplore.attention import attend
+from mbexplore.config import LayerKind, ModernBertConfig
+from mbexplore.errors import ModelError
+from mbexplore.rope import apply_rope, rope_tables
+from mbexplore.weights import Checkpoint
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,  # the exact erf one
+    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+    "silu": F.silu,
+    "swish": F.silu,
+}
+
+
+class Tap(nn.Identity):
+    """A named place in the forward pass: returns its input, so that a hook can see or edit it."""
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionPlan:
+    """What all layers of one kind share in one forward pass: rotation tables and visibility."""
+
+    cos: Tensor  # (seq, head_dim / 2)
+    sin: Tensor  # (seq, head_dim / 2)
+    half_window: int | None
+    segments: Tensor | None  # (batch, seq)
+
+
+def build_norm(config: ModernBertConfig) -> nn.LayerNorm:
+    """The LayerNorm used everywhere: subtracts the mean, without bias unless `norm_bias`."""
+    return nn.LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias)
+
+
+def build_activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The activation that config.json names.
+
+    Raises:
+        ModelError: it is none of `ACTIVATIONS`.
+    """
+    if name not in ACTIVATIONS:
+        raise ModelError(
+            f"config.json asks for the activation {name!r}; mbexplore has {', '.join(ACTIVATIONS)}."
+        )
+    return ACTIVATIONS[name]
+
+
+class Embeddings(nn.Module):
+    """Token embeddings and their norm; positions enter through RoPE in the layers."""
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        self.tok_embeddings = nn.Embedding(
+            config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id
+        )
+        self.norm = build_norm(config)
+        self.drop = nn.Dropout(config.embedding_dropout)
+        self.out = Tap()  # hidden state 0
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        embedded = self.tok_embeddings(input_ids)  # (batch, seq, hidden)
+        return self.out(self.drop(self.norm(embedded)))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with RoPE, over all tokens or over a window."""
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        self.num_heads = config.num_attention_heads
+        self.dropout = config.attention_dropout
+        hidden, bias = config.hidden_size, config.attention_bias
+        self.Wqkv = nn.Linear(hidden, 3 * hidden, bias=bias)  # (3, heads, head_dim), q k v
+        self.Wo = nn.Linear(hidden, hidden, bias=bias)
+        self.out_drop = nn.Dropout(config.attention_dropout)
+        self.q_rot, self.k_rot, self.v = Tap(), Tap(), Tap()
+        self.context = Tap()  # each head's mix of values, before Wo joins the heads
+
+    def forward(self, x: Tensor, plan: AttentionPlan, rows: Tensor | None = None) -> Tensor:
+        qkv = self.Wqkv(x).unflatten(-1, (3, self.num_heads, -1))
+        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, seq, head_dim)
+        q = self.q_rot(apply_rope(q, plan.cos, plan.sin))
+        k = self.k_rot(apply_rope(k, plan.cos, plan.sin))
+        context = attend(
+            q if rows is None else q[:, :, rows],
+            k,
+            self.v(v),
+            half_window=plan.half_window,
+            segments=plan.segments,
+            rows=rows,
+            dropout=self.dropout if self.training else 0.0,
+        )
+        joined = self.context(context).transpose(1, 2).flatten(2)  # (batch, query, hidden)
+        return self.out_drop(self.Wo(joined))
+
+
+class MLP(nn.Module):
+    """GeGLU (Shazeer 2020, arXiv:2002.05202): the first half of Wi is activated, times the gate."""
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        hidden, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        self.Wi = nn.Linear(hidden, 2 * inner, bias=bias)
+        self.Wo = nn.Linear(inner, hidden, bias=bias)
+        self.act = build_activation(config.hidden_activation)
+        self.drop = nn.Dropout(config.mlp_dropout)
+        self.neurons = Tap()
+
+    def forward(self, x: Tensor) -> Tensor:
+        inner, gate = self.Wi(x).chunk(2, dim=-1)  # each (batch, seq, intermediate)
+        return self.Wo(self.drop(self.neurons(self.act(inner) * gate)))
+
+
+class EncoderLayer(nn.Module):
+    """Pre-norm attention, then pre-norm MLP, each added to the residual stream."""
+
+    def __init__(self, config: ModernBertConfig, layer: int) -> None:
+        super().__init__()
+        # Layer 0 follows the embeddings' norm directly, and has none of its own.
+        self.attn_norm = nn.Identity() if layer == 0 else build_norm(config)
+        self.attn = Attention(config)
+        self.mlp_norm = build_norm(config)
+        self.mlp = MLP(config)
+        self.attn_out, self.mlp_out, self.out = Tap(), Tap(), Tap()
+
+    def forward(self, x: Tensor, plan: AttentionPlan, rows: Tensor | None = None) -> Tensor:
+        kept = x if rows is None else x[:, rows]
+        x = kept + self.attn_out(self.attn(self.attn_norm(x), plan, rows))
+        return self.out(x + self.mlp_out(self.mlp(self.mlp_norm(x))))
+
+
+class PretrainedModel(nn.Module):
+    """What the encoder and the models with a head share: initialisation and loading."""
+
+    base_prefix = "model."
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: Path | str,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str = "cpu",
+    ) -> Self:
+        """Opens the checkpoint in `folder` (config.json and safetensors), in evaluation mode.
+
+        The weights stay in the mapped file where dtype and device allow; nothing is copied.
+
+        Args:
+            folder: holds config.json and model.safetensors (or a sharded index).
+            dtype: of the parameters; None for the file's own.
+            device: where they go.
+
+        Raises:
+            ModelError: a file, a key or a shape is not what the config asks for.
+        """
+        config = ModernBertConfig.from_folder(Path(folder))
+        with torch.device("meta"):
+            model = cls(config)
+        with Checkpoint(Path(folder)) as checkpoint:
+            model.load_checkpoint(checkpoint)
+        return model.to(device=device, dtype=dtype).eval()
+
+    def load_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Takes every parameter from the open checkpoint, after all keys and shapes are checked."""
+        wanted = {name: tuple(value.shape) for name, value in self.state_dict().items()}
+        if self.tied:
+            del wanted["decoder.weight"]
+        self.load_state_dict(
+            checkpoint.read(wanted, self.base_prefix, tied=self.tied), strict=False, assign=True
+        )
+        self.tie_weights()
+
+    @property
+    def tied(self) -> bool:
+        """Whether the decoder shares the token embeddings."""
+        return False
+
+    def tie_weights(self) -> None:
+        """Makes the decoder share the token embeddings, where the config says so."""
+
+    @property
+    def encoder(self) -> ModernBertModel:
+        """The bare encoder: this model itself, or the one under its head."""
+        model = self if isinstance(self, ModernBertModel) else self.model
+        assert isinstance(model, ModernBertModel)
+        return model
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.encoder.final_norm.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Data type of the parameters."""
+        return self.encoder.final_norm.weight.dtype
+
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """ModernBERT's own initialisation: truncated normals, smaller on what adds to the residual.
+
+        Follows transformers' `ModernBertPreTrainedModel._init_weights`.
+        """
+        config = self.config
+        out_std = config.initializer_range / math.sqrt(2.0 * config.num_hidden_layers)
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+            elif "norm" in name:
+                parameter.fill_(1.0)
+            else:
+                is_out = name.endswith(("Wo.weight", "dense.weight", "decoder.weight"))
+                std = out_std if is_out else config.initializer_range
+                cut = config.initializer_cutoff_factor * std
+                nn.init.trunc_normal_(parameter, std=std, a=-cut, b=cut)
+
+
+class ModernBertModel(PretrainedModel):
+    """The encoder: token ids to the hidden state of every token, after the final norm."""
+
+    base_prefix = ""
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__(config)
+        self.embeddings = Embeddings(config)
+        self.layers = nn.ModuleList(EncoderLayer(config, i) for i in range(config.num_hidden_layers))
+        self.final_norm = build_norm(config)
+        self.init_weights()
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        """Runs the encoder.
+
+        Args:
+            input_ids: (batch, seq).
+            attention_mask: (batch, seq) integers; tokens see only tokens with the same number, so
+                0 and 1 are padding and text, and 1 1 2 2 2 packs two texts in one row. The rows of
+                padding hold no meaning.
+            rows: positions (query,) whose hidden states are wanted; the last layer computes these
+                alone. None for all.
+
+        Returns:
+            Hidden states (batch, seq or query, hidden).
+        """
+        plans = self._plans(input_ids, attention_mask)
+        x = self.embeddings(input_ids)  # (batch, seq, hidden)
+        last = len(self.layers) - 1
+        for i, (layer, kind) in enumerate(zip(self.layers, self.config.layer_kinds, strict=True)):
+            x = layer(x, plans[kind], rows if i == last else None)
+        return self.final_norm(x)
+
+    def _plans(
+        self, input_ids: Tensor, attention_mask: Tensor | None
+    ) -> dict[LayerKind, AttentionPlan]:
+        if attention_mask is not None and bool((attention_mask == attention_mask[:, :1]).all()):
+            attention_mask = None  # one text to a row, no padding: nothing to hide
+        config, seq, weight = self.config, input_ids.shape[1], self.final_norm.weight
+        plans: dict[LayerKind, AttentionPlan] = {}
+        for layer, kind in enumerate(config.layer_kinds):
+            if kind not in plans:
+                cos, sin = rope_tables(
+                    config.theta(layer), config.head_dim, seq, weight.dtype, weight.device
+                )
+                half_window = config.half_window(layer)
+                plans[kind] = AttentionPlan(cos, sin, half_window, attention_mask)
+        return plans
+
+
+class PredictionHead(nn.Module):
+    """The transform before the decoder: dense, activation, norm."""
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.classifier_bias)
+        self.act = build_activation(config.classifier_activation)
+        self.norm = build_norm(config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.act(self.dense(x)))
+
+
+class ModernBertForMaskedLM(PretrainedModel):
+    """The encoder with the masked-language-modelling head."""
+
+    def __init__(self, config: ModernBertConfig) -> None:
+        super().__init__(config)
+        self.model = ModernBertModel(config)
+        self.head = PredictionHead(config)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=config.decoder_bias)
+        self.tie_weights()
+        self.init_weights()
+
+    @property
+    def tied(self) -> bool:
+        """Whether the decoder shares the token embeddings."""
+        return self.config.tie_word_embeddings
+
+    def tie_weights(self) -> None:
+        """Makes the decoder share the token embeddings, where the config says so."""
+        if self.tied:
+            self.decoder.weight = self.model.embeddings.tok_embeddings.weight
+
+    def logits(self, hidden_states: Tensor) -> Tensor:
+        """The head and decoder on any hidden states (..., hidden), as logits (..., vocab)."""
+        return self.decoder(self.head(hidden_states))
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, rows: Tensor | None = None
+    ) -> Tensor:
+        """Logits (batch, seq or query, vocab); see `ModernBertModel.forward`."""
+        return self.logits(self.model(input_ids, attention_mask, rows))
+

@@ -1,0 +1,155 @@
+"""Checkpoint files to tensors: safetensors only, mapped and not copied. Knows no model class.
+
+Every key and shape is checked before the first tensor is handed out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from mbexplore.errors import ModelError
+
+FILE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+
+
+class Checkpoint:
+    """The open safetensors file(s) of a folder; a context manager.
+
+    Attributes:
+        shapes: shape of every tensor by its key in the file.
+        dtypes: data type of every tensor by its key.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Reads the headers.
+
+        Raises:
+            ModelError: no safetensors file, or one that is truncated or garbage.
+        """
+        self.folder = folder
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.dtypes: dict[str, torch.dtype] = {}
+        self._file_of: dict[str, Any] = {}
+        with ExitStack() as stack:
+            for path in checkpoint_files(folder):
+                self._open(path, stack)
+            self._stack = stack.pop_all()
+
+    def _open(self, path: Path, stack: ExitStack) -> None:
+        try:
+            file = stack.enter_context(safe_open(path, framework="pt"))
+            for key in file.keys():  # noqa: SIM118 - not a mapping
+                header = file.get_slice(key)
+                self.shapes[key] = tuple(header.get_shape())
+                dtype = header.get_dtype()
+                if dtype not in _DTYPES:
+                    raise ModelError(
+                        f"{path} holds {key} as {dtype}; mbexplore reads "
+                        f"{', '.join(_DTYPES)}: save the model in one of these."
+                    )
+                self.dtypes[key] = _DTYPES[dtype]
+                self._file_of[key] = file
+        except FileNotFoundError:
+            raise ModelError(f"{path} is missing; copy or download it again.") from None
+        except (SafetensorError, OSError) as error:
+            raise ModelError(
+                f"{path} is truncated or no safetensors file ({error}); copy or download it again."
+            ) from None
+
+    def read(
+        self, wanted: Mapping[str, tuple[int, ...]], base_prefix: str, *, tied: bool
+    ) -> dict[str, Tensor]:
+        """The tensors a model wants, mapped from the file, under the model's own names.
+
+        A file of a bare encoder has no `model.` before its keys, and a model may be a bare
+        encoder opening a file that has it: the prefix is adapted here, once.
+
+        Args:
+            wanted: shape of every tensor the model needs.
+            base_prefix: what precedes the encoder's keys in the model ("model." or "").
+            tied: whether a `decoder.weight` in the file repeats the embeddings.
+
+        Raises:
+            ModelError: a tensor is missing, extra or wrongly shaped.
+        """
+        key_of = {self._model_name(key, base_prefix): key for key in self.shapes}
+        if tied:
+            key_of.pop("decoder.weight", None)
+        missing = sorted(wanted.keys() - key_of.keys())
+        extra = sorted(key_of.keys() - wanted.keys())
+        if missing:
+            raise self._fault("lacks", missing, "the config asks for")
+        if extra:
+            raise self._fault("has", extra, "that the config has no place for")
+        for name, shape in wanted.items():
+            found = self.shapes[key_of[name]]
+            if found != shape:
+                raise ModelError(
+                    f"{self.folder} has {key_of[name]} of shape {found} where its config.json "
+                    f"asks for {shape}; use the config.json that belongs to these weights."
+                )
+        return {name: self._file_of[key_of[name]].get_tensor(key_of[name]) for name in wanted}
+
+    def _model_name(self, key: str, base_prefix: str) -> str:
+        bare = key.removeprefix("model.")
+        is_encoder = bare.startswith(("embeddings.", "layers.", "final_norm."))
+        return base_prefix + bare if is_encoder else key
+
+    def _fault(self, verb: str, keys: list[str], why: str) -> ModelError:
+        more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+        return ModelError(
+            f"{self.folder} {verb} the tensor {keys[0]}{more} {why}; use the config.json that "
+            "belongs to these weights."
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The safetensors files of a checkpoint: one, or the shards of its index.
+
+    Raises:
+        ModelError: there are none, or the index can't be read.
+    """
+    if (folder / FILE).exists():
+        return [folder / FILE]
+    index = folder / INDEX
+    if index.exists():
+        try:
+            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            return [folder / name for name in sorted(set(weight_map.values()))]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ModelError(f"{index} can't be read ({error!r}); copy it again.") from None
+    for name in _PICKLES:
+        if (folder / name).exists():
+            raise ModelError(
+                f"{folder} has its weights only as a pickle ({name}), which could run any code when "
+                f"opened; convert them to {FILE} with safetensors."
+            )
+    raise ModelError(f"{folder} has no {FILE}; name a folder that holds a ModernBERT checkpoint.")
