@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import Self
 
 from mbexplore.attention import attend
 from mbexplore.config import LayerKind, ModernBertConfig
@@ -248,7 +248,9 @@ class ModernBertModel(PretrainedModel):
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config)
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList(EncoderLayer(config, i) for i in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(
+            EncoderLayer(config, i) for i in range(config.num_hidden_layers)
+        )
         self.final_norm = build_norm(config)
         self.init_weights()
 
@@ -335,4 +337,3 @@ class ModernBertForMaskedLM(PretrainedModel):
     ) -> Tensor:
         """Logits (batch, seq or query, vocab); see `ModernBertModel.forward`."""
         return self.logits(self.model(input_ids, attention_mask, rows))
-
