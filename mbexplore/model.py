@@ -337,3 +337,18 @@ class ModernBertForMaskedLM(PretrainedModel):
     ) -> Tensor:
         """Logits (batch, seq or query, vocab); see `ModernBertModel.forward`."""
         return self.logits(self.model(input_ids, attention_mask, rows))
+
+
+def open_model(
+    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+) -> PretrainedModel:
+    """Opens a checkpoint as what it is: with an MLM head if its file has one, else the encoder.
+
+    Raises:
+        ModelError: see `PretrainedModel.from_pretrained`.
+    """
+    ModernBertConfig.from_folder(folder)
+    with Checkpoint(folder) as checkpoint:
+        has_head = "head.dense.weight" in checkpoint.shapes
+    kind = ModernBertForMaskedLM if has_head else ModernBertModel
+    return kind.from_pretrained(folder, dtype=dtype, device=device)

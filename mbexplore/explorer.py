@@ -1,0 +1,261 @@
+"""The one service: load a model, encode, predict, record. Every skin calls this and renders.
+
+Defaults, limits and checks live here, once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from mbexplore import hub
+from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
+from mbexplore.model import ModernBertForMaskedLM, PretrainedModel, open_model
+from mbexplore.recording import DEFAULT_KEEP, Recording, record
+from mbexplore.reference import Reference
+from mbexplore.tokenizer import Encoding, Tokenizer
+
+DEFAULT_TOP_K = 5
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What every answer says of the model it came from."""
+
+    name: str
+    source: str
+    parameters: int
+    dtype: str
+    device: str
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One token that may stand at a mask."""
+
+    token: str
+    token_id: int
+    probability: float
+    logit: float
+
+
+@dataclass(frozen=True)
+class MaskPredictions:
+    """The likeliest tokens at one mask, by falling probability."""
+
+    position: int
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the model says at every mask of a text.
+
+    Attributes:
+        model: which model.
+        encoding: the text and its tokens.
+        masks: one entry a mask, in the text's order.
+        logits: (mask, vocab).
+    """
+
+    model: ModelInfo
+    encoding: Encoding
+    masks: tuple[MaskPredictions, ...]
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Hugging Face's answer to the same text, and how far ours is from it.
+
+    Attributes:
+        version: of transformers.
+        masks: its predictions, one entry a mask.
+        max_abs_logit_difference: over every token of the vocabulary at every mask.
+        same_top_k: whether both name the same tokens in the same order.
+    """
+
+    version: str
+    masks: tuple[MaskPredictions, ...]
+    max_abs_logit_difference: float
+    same_top_k: bool
+
+
+class Explorer:
+    """A loaded model with its tokenizer. Read-only: one may serve many people.
+
+    Attributes:
+        model: ours.
+        tokenizer: text to tokens.
+        files: where the model lies.
+        info: what answers say of it.
+    """
+
+    def __init__(self, model: PretrainedModel, tokenizer: Tokenizer, files: hub.ModelFiles) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.files = files
+        self.info = ModelInfo(
+            name=files.name,
+            source=files.source,
+            parameters=sum(p.numel() for p in model.parameters()),
+            dtype=str(model.dtype).removeprefix("torch."),
+            device=str(model.device),
+        )
+
+    def encode(self, text: str, *, truncate: bool = False) -> Encoding:
+        """Tokens of a text, checked against the model's limit.
+
+        Raises:
+            TextError: the text is empty, or too long and not to be truncated.
+        """
+        limit = self.model.config.max_position_embeddings
+        return self.tokenizer.encode(text, limit=limit, truncate=truncate)
+
+    def predict(self, text: str | Encoding, *, top_k: int = DEFAULT_TOP_K) -> Answer:
+        """The likeliest tokens at every mask of a text. Logits are computed at the masks alone.
+
+        Raises:
+            TextError: there is no mask.
+            ModelError: the model has no MLM head.
+        """
+        self._check_top_k(top_k)
+        model = self._mlm_model()
+        encoding = self.encode(text) if isinstance(text, str) else text
+        if not encoding.mask_positions:
+            mask = self.tokenizer.mask_token
+            raise TextError(
+                f"The text {_shortened(encoding.text)!r} has no {mask}; put {mask} where a word is "
+                "to be predicted."
+            )
+        with torch.inference_mode():
+            ids = torch.tensor([encoding.ids], device=model.device)
+            rows = torch.tensor(encoding.mask_positions, device=model.device)
+            logits = model(ids, rows=rows)[0]  # (mask, vocab)
+        return Answer(self.info, encoding, self._top(encoding, logits, top_k), logits)
+
+    def compare(self, answer: Answer) -> Comparison:
+        """The same text through transformers on the same weights."""
+        encoding = answer.encoding
+        theirs = self.reference.logits(encoding.ids, encoding.mask_positions)
+        top_k = len(answer.masks[0].predictions)
+        masks = self._top(encoding, theirs, top_k)
+        pairs = zip(masks, answer.masks, strict=True)
+        return Comparison(
+            version=self.reference.version,
+            masks=masks,
+            max_abs_logit_difference=float((answer.logits - theirs).abs().max()),
+            same_top_k=all(_token_ids(hf) == _token_ids(ours) for hf, ours in pairs),
+        )
+
+    def record(
+        self,
+        text: str | Encoding,
+        *,
+        keep: Collection[str] = DEFAULT_KEEP,
+        truncate: bool = False,
+    ) -> Recording:
+        """One forward pass over a text with what it computed kept; see `recording.KEEP`."""
+        encoding = self.encode(text, truncate=truncate) if isinstance(text, str) else text
+        return record(self.model, encoding, keep)
+
+    @cached_property
+    def reference(self) -> Reference:
+        """The same weights in transformers, loaded when first asked for."""
+        return Reference.load(self.files.folder, self.model.dtype, self.model.device)
+
+    def _mlm_model(self) -> ModernBertForMaskedLM:
+        if not isinstance(self.model, ModernBertForMaskedLM):
+            raise ModelError(
+                f"{self.info.name} is a bare encoder without an MLM head, so it can't predict; use "
+                "`mbexplore attention` on it, or name a masked-language model."
+            )
+        if self.tokenizer.mask_token_id is None:
+            raise ModelError(
+                f"The tokenizer of {self.info.name} has no mask token, so there is nothing to "
+                "predict; name a masked-language model."
+            )
+        return self.model
+
+    def _check_top_k(self, top_k: int) -> None:
+        vocab = self.model.config.vocab_size
+        if not 1 <= top_k <= vocab:
+            raise RangeError(f"top-k is {top_k}; choose 1 to {vocab}, the size of the vocabulary.")
+
+    def _top(self, encoding: Encoding, logits: Tensor, top_k: int) -> tuple[MaskPredictions, ...]:
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        probabilities = wide.softmax(dim=-1)
+        ids = wide.topk(top_k, dim=-1).indices  # (mask, top_k)
+        return tuple(
+            MaskPredictions(
+                position,
+                tuple(
+                    Prediction(self.tokenizer.token(i), i, float(p[i]), float(row[i]))
+                    for i in best.tolist()
+                ),
+            )
+            for position, row, p, best in zip(
+                encoding.mask_positions, wide, probabilities, ids, strict=True
+            )
+        )
+
+
+def load(name: str | None = None, *, device: str = "auto", dtype: str = "float32") -> Explorer:
+    """Opens a model.
+
+    Args:
+        name: "tiny" (bundled), "base", "large", a folder or a hub id; None for
+            `$MBEXPLORE_MODEL`, or "tiny" where that is not set.
+        device: "auto", "cpu", "cuda" or "mps".
+        dtype: "float32", "float64", "float16" or "bfloat16": of the computation, whatever the file
+            stores.
+
+    Raises:
+        ModelError: the model can't be found, read or trusted.
+        DeviceError: the device isn't there.
+    """
+    if dtype not in DTYPES:
+        raise RangeError(f"There is no dtype {dtype!r}; choose {', '.join(DTYPES)}.")
+    place = find_device(device)
+    files = hub.locate(name or os.environ.get("MBEXPLORE_MODEL") or hub.BUNDLED)
+    tokenizer = Tokenizer.from_folder(files.folder)
+    return Explorer(open_model(files.folder, dtype=DTYPES[dtype], device=place), tokenizer, files)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; "auto" is the first there is of cuda, mps and cpu.
+
+    Raises:
+        DeviceError: this machine lacks it.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if name == "auto":
+        return torch.device(next(kind for kind, is_there in there.items() if is_there))
+    if not there.get(name, False):
+        have = ", ".join(kind for kind, is_there in there.items() if is_there)
+        raise DeviceError(f"There is no device {name!r} here; this machine has {have}.")
+    return torch.device(name)
+
+
+def _token_ids(mask: MaskPredictions) -> list[int]:
+    return [prediction.token_id for prediction in mask.predictions]
+
+
+def _shortened(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
