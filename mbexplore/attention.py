@@ -133,7 +133,8 @@ def attention_weights(
     positions = torch.arange(seq, device=q.device)
     queries = positions if queries is None else queries
     if len(queries) == 0:
-        return q.new_zeros(q.shape[0], 0, seq if keys is None else len(keys))
+        shape = (len(q), 0, seq if keys is None else len(keys))
+        return q.new_zeros(shape, dtype=torch.promote_types(q.dtype, torch.float32))
     low, high = key_span(int(queries.min()), int(queries.max()), seq, half_window)
     near = visible(queries, positions[low:high], half_window)
     weights = _softmax_of_scores(q[:, queries], k[:, low:high], None if near is None else near[0])
@@ -181,7 +182,8 @@ def attention_band(q: Tensor, k: Tensor, half_window: int) -> Tensor:
 
 def _softmax_of_scores(q: Tensor, k: Tensor, near: Tensor | None) -> Tensor:
     wide = torch.promote_types(q.dtype, torch.float32)
-    scores = (q.to(wide) @ k.to(wide).mT) * q.shape[-1] ** -0.5  # (heads, query, key)
+    scale: float = q.shape[-1] ** -0.5
+    scores = (q.to(wide) @ k.to(wide).mT) * scale  # (heads, query, key)
     if near is not None:
         scores = scores.masked_fill(~near, float("-inf"))
     return scores.softmax(dim=-1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from mbexplore import hub
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
 from mbexplore.model import ModernBertForMaskedLM, PretrainedModel, open_model
-from mbexplore.recording import DEFAULT_KEEP, Recording, record
+from mbexplore.recording import DEFAULT_KEEP, Recording, check_index, record
 from mbexplore.reference import Reference
 from mbexplore.tokenizer import Encoding, Tokenizer
 
@@ -124,8 +124,30 @@ class Explorer:
         limit = self.model.config.max_position_embeddings
         return self.tokenizer.encode(text, limit=limit, truncate=truncate)
 
+    def encode_masked(self, text: str, *, truncate: bool = False) -> Encoding:
+        """Tokens of a text that has a mask to predict; see `encode`.
+
+        Raises:
+            TextError: there is no mask (any more, where the text was cut).
+            ModelError: the model has no MLM head or no mask token.
+        """
+        self._mlm_model()
+        encoding = self.encode(text, truncate=truncate)
+        if not encoding.mask_positions:
+            mask, cut = self.tokenizer.mask_token, len(encoding) < encoding.full_length
+            left = f" within its first {len(encoding):,} tokens" if cut else ""
+            raise TextError(
+                f"The text {_shortened(text)!r} has no {mask}{left}; put {mask} where a word is to "
+                "be predicted."
+            )
+        return encoding
+
     def predict(self, text: str | Encoding, *, top_k: int = DEFAULT_TOP_K) -> Answer:
         """The likeliest tokens at every mask of a text. Logits are computed at the masks alone.
+
+        Args:
+            text: a text with a mask, or what `encode_masked` made of it.
+            top_k: tokens named at each mask.
 
         Raises:
             TextError: there is no mask.
@@ -133,13 +155,7 @@ class Explorer:
         """
         self._check_top_k(top_k)
         model = self._mlm_model()
-        encoding = self.encode(text) if isinstance(text, str) else text
-        if not encoding.mask_positions:
-            mask = self.tokenizer.mask_token
-            raise TextError(
-                f"The text {_shortened(encoding.text)!r} has no {mask}; put {mask} where a word is "
-                "to be predicted."
-            )
+        encoding = self.encode_masked(text) if isinstance(text, str) else text
         with torch.inference_mode():
             ids = torch.tensor([encoding.ids], device=model.device)
             rows = torch.tensor(encoding.mask_positions, device=model.device)
@@ -170,6 +186,16 @@ class Explorer:
         """One forward pass over a text with what it computed kept; see `recording.KEEP`."""
         encoding = self.encode(text, truncate=truncate) if isinstance(text, str) else text
         return record(self.model, encoding, keep)
+
+    def check_layer_and_head(self, layer: int, head: int | None = None) -> None:
+        """Refuses a layer or head that the model lacks, before any work is done.
+
+        Raises:
+            RangeError: the sentence gives the range.
+        """
+        check_index("layer", layer, self.model.config.num_hidden_layers)
+        if head is not None:
+            check_index("head", head, self.model.config.num_attention_heads)
 
     @cached_property
     def reference(self) -> Reference:

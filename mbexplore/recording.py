@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mbexplore.attention import attention_band, attention_weights
+from mbexplore.attention import attention_band, attention_weights, key_span
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import RangeError
-from mbexplore.model import PretrainedModel, Tap
+from mbexplore.model import ModernBertForMaskedLM, PretrainedModel, Tap
 from mbexplore.tokenizer import Encoding
 
 LAYER_TAPS: dict[str, str] = {
@@ -202,6 +202,33 @@ class Recording:
             keys=columns,
         )
 
+    def attention_rows(
+        self, layer: int, head: int | None = None, block: int = 256
+    ) -> Iterator[tuple[int, int, Tensor]]:
+        """A whole map in blocks of rows, so that no more than a block is ever in memory.
+
+        Args:
+            layer: from 0.
+            head: one head, or None for all.
+            block: rows at a time.
+
+        Yields:
+            `(first_query, first_key, weights)`, weights (heads, query, key) over the keys from
+            `first_key` on that some query of the block can see.
+        """
+        half_window, seq, heads = self.config.half_window(layer), len(self), self._heads(head)
+        q, k = self.q(layer)[heads], self.k(layer)[heads]
+        positions = self._positions(None)
+        for start in range(0, seq, block):
+            stop = min(start + block, seq)
+            low, high = key_span(start, stop - 1, seq, half_window)
+            rows, columns = positions[start:stop], positions[low:high]
+            yield (
+                start,
+                low,
+                attention_weights(q, k, half_window=half_window, queries=rows, keys=columns),
+            )
+
     def attention_band(self, layer: int, head: int | None = None) -> Tensor:
         """A local layer's map straightened: (heads, seq, 2 * half_window + 1) by offset of the key.
 
@@ -289,7 +316,7 @@ def record(
     with torch.inference_mode(), hooked(model, {name: keeper(name) for name in names}):
         hidden_states = model.encoder(ids)
         logits = None
-        if hasattr(model, "logits"):
+        if isinstance(model, ModernBertForMaskedLM):
             logits = model.logits(hidden_states[0, list(encoding.mask_positions)])
     return Recording(encoding, model.config, values, logits)
 

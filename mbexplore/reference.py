@@ -29,11 +29,11 @@ class Reference:
         """Opens a checkpoint folder; no network, no progress bar."""
         import transformers
         from transformers.models.modernbert import ModernBertForMaskedLM
-        from transformers.utils import logging
 
+        logging: Any = transformers.utils.logging
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        model = ModernBertForMaskedLM.from_pretrained(
+        model: Any = ModernBertForMaskedLM.from_pretrained(
             folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
         )
         return cls(model.to(device).eval(), transformers.__version__)

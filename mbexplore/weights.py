@@ -150,7 +150,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
     for name in _PICKLES:
         if (folder / name).exists():
             raise ModelError(
-                f"{folder} has its weights only as a pickle ({name}), which could run any code when "
-                f"opened; convert them to {FILE} with safetensors."
+                f"{folder} has its weights only as a pickle ({name}), which could run any code "
+                f"when opened; convert them to {FILE} with safetensors."
             )
     raise ModelError(f"{folder} has no {FILE}; name a folder that holds a ModernBERT checkpoint.")

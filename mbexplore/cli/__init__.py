@@ -1,0 +1,65 @@
+"""The command line. Importing it loads neither torch nor any other heavy package.
+
+Each command has a module: it parses, calls the service once, and prints or saves.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+import mbexplore
+from mbexplore.cli.attention import attention
+from mbexplore.cli.predict import predict
+from mbexplore.errors import MbexploreError
+
+app = typer.Typer(
+    name="mbexplore",
+    help="Look inside ModernBERT: predictions beside Hugging Face, and what made them. "
+    "Layers, heads and tokens count from 0.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(predict)
+app.command()(attention)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mbexplore {mbexplore.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Parses what stands before a command."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs a command line and exits: 0, 1 for a user's mistake, 2 for usage, 130 for Ctrl-C."""
+    signal.signal(signal.SIGINT, _quit)
+    try:
+        app(arguments)
+    except MbexploreError as error:
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # Whoever read our output has gone; what is still buffered must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)
+
+
+def _quit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)

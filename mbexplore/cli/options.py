@@ -1,0 +1,78 @@
+"""Arguments and options that commands share, and where their texts come from."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mbexplore.errors import TextError, UsageError
+
+SAMPLE = "tides.txt"
+
+Text = Annotated[
+    str | None,
+    typer.Argument(metavar="[TEXT]", help="The text; - reads standard input.", show_default=False),
+]
+File = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", help="Read the text from a file.", show_default=False),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        envvar="MBEXPLORE_MODEL",
+        help="tiny (bundled, the default), base, large, a folder or a hub id.",
+        show_default=False,
+    ),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Dtype = Annotated[str, typer.Option(help="float32, float64, float16 or bfloat16.")]
+Truncate = Annotated[
+    bool, typer.Option("--truncate", help="Cut a text that is longer than the model takes.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def read_lines(text: str | None, file: Path | None) -> list[str]:
+    """The texts to work on: TEXT itself, or each line of a file or of standard input."""
+    lines = [line for line in read_text(text, file).splitlines() if line.strip()]
+    if not lines:
+        raise TextError("The text is empty; give at least one word.")
+    return lines
+
+
+def read_text(text: str | None, file: Path | None) -> str:
+    """The one text to work on: TEXT, a whole file, or all of standard input."""
+    if text is not None and file is not None:
+        raise UsageError(f"Both a TEXT and --file {file} were given; give one of them.")
+    if file is not None:
+        try:
+            return _decode(file.read_bytes(), str(file))
+        except OSError as error:
+            raise TextError(f"{file} can't be read ({error.strerror}); name a text file.") from None
+    if text == "-":
+        return _decode(sys.stdin.buffer.read(), "Standard input")
+    if text is None:
+        raise UsageError("No text was given; add a TEXT, --file FILE, or - for standard input.")
+    return _decode(text.encode("utf-8", "surrogateescape"), "The text")
+
+
+def sample_text() -> str:
+    """A bundled paragraph, long enough to show the windows of local layers."""
+    return (files("mbexplore_assets") / "samples" / SAMPLE).read_text(encoding="utf-8").strip()
+
+
+def _decode(raw: bytes, what: str) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TextError(
+            f"{what} is not UTF-8 (byte 0x{raw[error.start]:02X} at position {error.start:,}); "
+            "convert it to UTF-8."
+        ) from None

@@ -1,0 +1,59 @@
+"""What all pictures share: hues, fonts, token labels."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
+from mbexplore.config import LayerKind
+
+INK = "#1f2933"
+FAINT = "#8a94a0"
+HUE: dict[LayerKind, str] = {"global": "#0b4f8a", "local": "#a84300"}
+"""Blue for global layers and orange for local ones, in every view; told apart by all eyes."""
+
+
+@lru_cache
+def kind_colours(kind: LayerKind) -> Colormap:
+    """White to the kind's hue, evenly darker, for weights from nothing up."""
+    middle = {"global": "#6aaed6", "local": "#f5a15a"}[kind]
+    dark = {"global": "#062a4f", "local": "#5c2300"}[kind]
+    stops = [(0.0, "#ffffff"), (0.4, middle), (0.75, HUE[kind]), (1.0, dark)]
+    return LinearSegmentedColormap.from_list(f"mbexplore-{kind}", stops)
+
+
+def drawable(text: str) -> str:
+    """The text with every character that the font lacks, or that can't be seen, replaced."""
+    font = get_font(findfont(FontProperties()))
+    shown = text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}")
+    return "".join(
+        c if c.isprintable() and font.get_char_index(ord(c)) else "\N{WHITE SQUARE}" for c in shown
+    )
+
+
+def token_label(token: str, most: int = 14) -> str:
+    """A token as an axis label: without its leading space, cut if long."""
+    shown = drawable(token.removeprefix(" ")) or "\N{OPEN BOX}"
+    return shown if len(shown) <= most else shown[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def label_tokens(
+    axes: Axes, tokens: tuple[str, ...], pool: int, axis: str, most: int, size: float
+) -> None:
+    """Writes token labels on the x or y axis of a map, thinned to at most `most` of them."""
+    pixels = -(-len(tokens) // pool)
+    step = max(1, -(-pixels // most))
+    ticks = list(range(0, pixels, step))
+    if pool * step == 1:
+        labels = [token_label(tokens[i]) for i in ticks]
+    else:  # a label among hundreds needs its place
+        labels = [f"{token_label(tokens[i * pool], 10)} {i * pool}" for i in ticks]
+    if axis == "x":
+        axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
+    else:
+        axes.set_yticks(ticks, labels, fontsize=size)
+    for label in axes.get_xticklabels() if axis == "x" else axes.get_yticklabels():
+        label.set_parse_math(False)  # a token may be a dollar sign
