@@ -88,23 +88,39 @@ def attend(
 def _attend_in_blocks(
     q: Tensor, k: Tensor, v: Tensor, half_window: int, segments: Tensor | None, dropout: float
 ) -> Tensor:
-    seq = k.shape[2]
-    positions = torch.arange(seq, device=q.device)
-    contexts = []
-    for start in range(0, seq, BLOCK):
-        stop = min(start + BLOCK, seq)
-        low, high = key_span(start, stop - 1, seq, half_window)
-        mask = visible(positions[start:stop], positions[low:high], half_window, segments)
-        contexts.append(
-            scaled_dot_product_attention(
-                q[:, :, start:stop],
-                k[:, :, low:high],
-                v[:, :, low:high],
-                attn_mask=mask,
-                dropout_p=dropout,
-            )
-        )
-    return torch.cat(contexts, dim=2)
+    """Local attention in one kernel call: blocks of queries fold into the batch.
+
+    What lies outside the text has segment -1: a text token never sees it, and the queries that
+    fill up the last block see one another, so that no row is empty.
+    """
+    batch, _, seq, _ = q.shape
+    blocks = -(-seq // BLOCK)
+    tail = blocks * BLOCK - seq
+    span = BLOCK + 2 * half_window
+
+    def fold(x: Tensor) -> Tensor:
+        """(batch, heads, ..., head_dim, span) spans of keys to (batch * blocks, heads, span, _)."""
+        spans = pad(x, (0, 0, half_window, half_window + tail)).unfold(2, span, BLOCK)
+        return spans.mT.transpose(1, 2).flatten(0, 1)  # (batch * blocks, heads, span, head_dim)
+
+    if segments is None:
+        segments = torch.zeros(1, seq, dtype=torch.long, device=q.device)
+    padded = pad(segments, (half_window, half_window + tail), value=-1)
+    of_queries = padded[:, half_window : half_window + blocks * BLOCK].view(-1, blocks, BLOCK, 1)
+    of_keys = padded.unfold(1, span, BLOCK)[:, :, None]  # (batch or 1, blocks, 1, span)
+    steps = torch.arange(span, device=q.device)
+    near = (steps[:BLOCK, None] + half_window - steps).abs() <= half_window
+    mask = (near & (of_queries == of_keys)).expand(batch, -1, -1, -1)
+    blocked = pad(q, (0, 0, 0, tail)).unflatten(2, (blocks, BLOCK)).transpose(1, 2)
+    context = scaled_dot_product_attention(
+        blocked.flatten(0, 1),  # (batch * blocks, heads, BLOCK, head_dim)
+        fold(k),
+        fold(v),
+        attn_mask=mask.flatten(0, 1)[:, None],
+        dropout_p=dropout,
+    )
+    unfolded = context.unflatten(0, (batch, blocks)).transpose(1, 2).flatten(2, 3)
+    return unfolded[:, :, :seq]
 
 
 def attention_weights(

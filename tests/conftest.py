@@ -1,0 +1,20 @@
+"""What every test shares: no network, few threads, repeatable properties."""
+
+import os
+
+# Before torch is imported anywhere: as many threads as a worker has cores for itself.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+
+from hypothesis import HealthCheck, settings  # noqa: E402 - after the environment
+
+settings.register_profile(
+    "mbexplore",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("mbexplore")

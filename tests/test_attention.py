@@ -1,0 +1,148 @@
+"""The attention kernels against a brute-force dense map."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mbexplore.attention import BLOCK, attend, attention_band, attention_weights, key_span, visible
+
+half_windows = st.none() | st.integers(1, 70)
+lengths = st.sampled_from([1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 200]) | st.integers(1, 300)
+seeds = st.integers(0, 10_000)
+
+
+def draw_qkv(seed, *shape, count=3):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(*shape, 6, generator=generator, dtype=torch.float64) for _ in range(count)]
+
+
+def dense_weights(q, k, half_window, segments=None):
+    """Softmax of all scores, key by key as the definition says it: (batch, heads, seq, seq)."""
+    seq = q.shape[2]
+    near = torch.tensor(
+        [[half_window is None or abs(i - j) <= half_window for j in range(seq)] for i in range(seq)]
+    )
+    if segments is not None:
+        near = near & (segments[:, None, :, None] == segments[:, None, None, :])
+    scores = q @ k.mT / q.shape[-1] ** 0.5
+    return scores.masked_fill(~near, float("-inf")).softmax(-1)
+
+
+@st.composite
+def segmented(draw, seq):
+    """Two rows of one batch: texts packed side by side, or padded on a side."""
+    rows = []
+    for _ in range(2):
+        first, second = sorted([draw(st.integers(0, seq)), draw(st.integers(0, seq))])
+        numbers = draw(st.sampled_from([(1, 0, 0), (0, 1, 1), (0, 1, 0), (1, 2, 3), (1, 2, 0)]))
+        sizes = (first, second - first, seq - second)
+        rows.append(
+            [number for number, size in zip(numbers, sizes, strict=True) for _ in range(size)]
+        )
+    return torch.tensor(rows)
+
+
+@settings(max_examples=60)
+@given(st.data(), lengths, half_windows, seeds)
+def test_attend_equals_the_dense_map_times_the_values(data, seq, half_window, seed):
+    q, k, v = draw_qkv(seed, 2, 3, seq)
+    segments = data.draw(st.none() | segmented(seq))
+    expected = dense_weights(q, k, half_window, segments) @ v
+    torch.testing.assert_close(
+        attend(q, k, v, half_window=half_window, segments=segments), expected
+    )
+
+
+@settings(max_examples=40)
+@given(st.data(), lengths, half_windows, seeds)
+def test_attend_on_some_rows_equals_those_rows(data, seq, half_window, seed):
+    q, k, v = draw_qkv(seed, 2, 3, seq)
+    segments = data.draw(st.none() | segmented(seq))
+    rows = torch.tensor(data.draw(st.lists(st.integers(0, seq - 1), min_size=1, max_size=9)))
+    limits = {"half_window": half_window, "segments": segments}
+    some = attend(q[:, :, rows], k, v, rows=rows, **limits)
+    torch.testing.assert_close(some, attend(q, k, v, **limits)[:, :, rows])
+
+
+@settings(max_examples=40)
+@given(st.data(), lengths, half_windows, seeds)
+def test_any_part_of_a_map_equals_the_dense_one(data, seq, half_window, seed):
+    q, k = draw_qkv(seed, 3, seq, count=2)
+    positions = st.none() | st.lists(st.integers(0, seq - 1), max_size=12).map(
+        lambda chosen: torch.tensor(chosen, dtype=torch.long)
+    )
+    queries, keys = data.draw(positions), data.draw(positions)
+    part = attention_weights(q, k, half_window=half_window, queries=queries, keys=keys)
+    expected = dense_weights(q[None], k[None], half_window)[0]
+    expected = expected if queries is None else expected[:, queries]
+    expected = expected if keys is None else expected[:, :, keys]
+    torch.testing.assert_close(part, expected)
+
+
+@settings(max_examples=40)
+@given(lengths, st.integers(1, 70), seeds)
+def test_the_band_is_the_dense_map_straightened(seq, half_window, seed):
+    q, k = draw_qkv(seed, 3, seq, count=2)
+    dense = dense_weights(q[None], k[None], half_window)[0]
+    expected = torch.zeros(3, seq, 2 * half_window + 1, dtype=torch.float64)
+    for i in range(seq):
+        for j in range(max(0, i - half_window), min(seq, i + half_window + 1)):
+            expected[:, i, j - i + half_window] = dense[:, i, j]
+    torch.testing.assert_close(attention_band(q, k, half_window), expected)
+
+
+@pytest.mark.parametrize("half_window", [None, 1, 5, 64, 200])
+def test_rows_sum_to_one_and_nothing_lies_outside_the_window(half_window):
+    q, k = draw_qkv(0, 3, 150, count=2)
+    weights = attention_weights(q, k, half_window=half_window)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(3, 150, dtype=torch.float64))
+    if half_window is not None:
+        distance = (torch.arange(150)[:, None] - torch.arange(150)).abs()
+        assert weights[:, distance > half_window].eq(0).all()
+        assert weights[:, distance <= half_window].gt(0).all()
+
+
+@pytest.mark.parametrize("queries", [[], [3], None])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_of_a_half_precision_model_are_float32(dtype, queries):
+    q, k = (x.to(dtype) for x in draw_qkv(0, 3, 10, count=2))
+    queries = queries if queries is None else torch.tensor(queries, dtype=torch.long)
+    assert attention_weights(q, k, queries=queries).dtype == torch.float32
+
+
+@pytest.mark.parametrize("half_window", [None, 3, 40])
+def test_packed_texts_attend_as_if_alone(half_window):
+    q, k, v = draw_qkv(0, 1, 2, 150)
+    segments = torch.tensor([[1] * 60 + [2] * 90])
+    packed = attend(q, k, v, half_window=half_window, segments=segments)
+    alone = [
+        attend(q[:, :, text], k[:, :, text], v[:, :, text], half_window=half_window)
+        for text in (slice(60), slice(60, None))
+    ]
+    torch.testing.assert_close(packed, torch.cat(alone, dim=2))
+
+
+def test_a_local_layer_makes_no_map_of_the_whole_text(monkeypatch):
+    seen = []
+
+    def spy(q, k, v, **options):
+        seen.append((q.shape[2], k.shape[2]))
+        return v[:, :, : q.shape[2]]
+
+    monkeypatch.setattr("mbexplore.attention.scaled_dot_product_attention", spy)
+    attend(*draw_qkv(0, 1, 2, 1000), half_window=10)
+    assert sum(queries for queries, _ in seen) == 1000
+    assert max(keys for _, keys in seen) <= BLOCK + 20
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "half_window", "span"),
+    [(0, 0, None, (0, 9)), (0, 0, 2, (0, 3)), (4, 5, 2, (2, 8)), (8, 8, 3, (5, 9))],
+)
+def test_key_span_is_cut_at_the_ends_of_the_text(first, last, half_window, span):
+    assert key_span(first, last, 9, half_window) == span
+
+
+def test_a_query_that_sees_all_keys_needs_no_mask():
+    assert visible(torch.arange(3), torch.arange(3), None) is None
