@@ -1,0 +1,239 @@
+"""The command line: answers, JSON, files, and one sentence for every mistake."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mbexplore
+from tests.cli_runner import run_cli
+
+PARIS = "The capital of France is [MASK]."
+
+
+def test_predict_prints_both_sides():
+    result = run_cli("predict", PARIS)
+    assert result.code == 0
+    assert "mbexplore" in result.out and "Hugging Face" in result.out
+    assert "Model: tiny (bundled)" in result.out
+    assert "Largest logit difference" in result.out and "same top 5" in result.out
+    assert "599 MB" in result.err and "599 MB" not in result.out
+
+
+def test_predict_without_hugging_face_never_imports_it():
+    code = (
+        "import sys\nfrom mbexplore.cli import main\n"
+        f"try: main(['predict', '--no-hf', {PARIS!r}])\n"
+        "except SystemExit: assert not {'transformers', 'gradio'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert b"Hugging Face" not in done.stdout
+
+
+def test_predict_json_has_the_promised_form():
+    result = run_cli("predict", PARIS, "--json", "--top-k", 3)
+    answer = json.loads(result.out)
+    assert set(answer) == {"model", "text", "tokens", "masks", "hf"}
+    assert set(answer["model"]) == {"name", "source", "parameters", "dtype", "device"}
+    assert answer["text"] == PARIS
+    [mask] = answer["masks"]
+    assert set(mask) == {"position", "predictions", "hf_predictions"}
+    assert answer["tokens"][mask["position"]].strip() == "[MASK]"
+    assert [set(p) for p in mask["predictions"]] == [{"token", "id", "probability", "logit"}] * 3
+    assert [p["id"] for p in mask["predictions"]] == [p["id"] for p in mask["hf_predictions"]]
+    assert set(answer["hf"]) == {"version", "max_abs_logit_difference", "same_top_k"}
+    assert answer["hf"]["max_abs_logit_difference"] < 1e-5
+
+    alone = json.loads(run_cli("predict", PARIS, "--json", "--no-hf").out)
+    assert "hf" not in alone and "hf_predictions" not in alone["masks"][0]
+
+
+def test_predict_takes_one_text_a_line(tmp_path):
+    lines = "The [MASK] is red.\n\nA [MASK] and a [MASK].\n"
+    (tmp_path / "texts.txt").write_text(lines)
+    from_file = run_cli("predict", "--json", "--no-hf", "--file", tmp_path / "texts.txt")
+    from_stdin = run_cli("predict", "--json", "--no-hf", "-", stdin=lines.encode())
+    assert from_file.out == from_stdin.out
+    answers = [json.loads(line) for line in from_file.out.splitlines()]
+    assert [len(answer["masks"]) for answer in answers] == [1, 2]
+
+
+def test_attention_says_what_the_layer_is():
+    result = run_cli("attention", "--layer", 4, "--links", 3)
+    assert result.code == 0
+    assert "Layer 4 is local: it sees 16 tokens each side, theta 10,000." in result.out
+    assert (
+        "Layer 3 is global: it sees every token, theta 160,000."
+        in run_cli("attention", PARIS, "--layer", 3).out
+    )
+
+
+def test_attention_json_has_the_promised_form():
+    answer = json.loads(run_cli("attention", "--json", "--layer", 4, "--head", 1).out)
+    assert list(answer) == [
+        "model", "layer", "kind", "theta", "half_window", "tokens", "heads", "links",
+    ]  # fmt: skip
+    assert (answer["kind"], answer["half_window"], answer["heads"]) == ("local", 16, [1])
+    weights = [link["weight"] for link in answer["links"]]
+    assert len(weights) == 20 and weights == sorted(weights, reverse=True)
+    assert set(answer["links"][0]) == {"head", "query", "key", "weight"}
+    everywhere = json.loads(run_cli("attention", "--json", "--layer", 0, "--links", 2).out)
+    assert everywhere["half_window"] is None and len(everywhere["links"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("ending", "magic"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")]
+)
+def test_attention_saves_a_picture_and_tells_its_path(tmp_path, ending, magic):
+    path = tmp_path / f"map.{ending}"
+    result = run_cli("attention", PARIS, "--layer", 4, "--plot", "-o", path)
+    assert result.code == 0
+    assert path.read_bytes().startswith(magic)
+    assert str(path) in result.err and str(path) not in result.out
+
+
+def test_plot_names_its_own_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_cli("attention", PARIS, "--layer", 3, "--head", 2, "--plot").code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["attention-layer3-head2.png"]
+
+
+def test_arrays_are_the_maps(tmp_path):
+    recording = mbexplore.load("tiny", device="cpu").record(PARIS)
+    assert run_cli("attention", PARIS, "--layer", 3, "-o", tmp_path / "global.npz").code == 0
+    saved = np.load(tmp_path / "global.npz")
+    np.testing.assert_allclose(saved["weights"], recording.attention(3).numpy(), atol=1e-7)
+    assert saved["weights"].dtype == np.float32
+    assert tuple(saved["tokens"]) == recording.encoding.tokens
+    assert run_cli("attention", PARIS, "--layer", 4, "-o", tmp_path / "local.npz").code == 0
+    saved = np.load(tmp_path / "local.npz")
+    np.testing.assert_allclose(saved["band"], recording.attention_band(4).numpy(), atol=1e-7)
+    assert list(saved["offsets"]) == list(range(-16, 17))
+
+
+def test_a_long_text_is_cut_only_on_request(tmp_path):
+    (tmp_path / "long.txt").write_text("The [MASK] " + "river runs on " * 900)
+    refused = run_cli("predict", "--no-hf", "--file", tmp_path / "long.txt")
+    assert refused.code == 1 and "2,048" in refused.err and "--truncate" in refused.err
+    cut = run_cli("predict", "--no-hf", "--truncate", "--file", tmp_path / "long.txt")
+    assert cut.code == 0 and "was cut from" in cut.err
+
+
+def test_escape_sequences_do_not_reach_the_terminal():
+    result = run_cli("predict", "--no-hf", "Red \x1b[31m[MASK]\x07 \u202eword.")
+    assert result.code == 0
+    assert not any(character in result.out for character in "\x1b\x07\u202e")
+    assert r"\x1b" in result.out
+
+
+BAD = {
+    "no mask": (["predict", "No mask."], 1, "has no [MASK]"),
+    "empty": (["predict", ""], 1, "empty"),
+    "no text": (["predict"], 2, "No text was given"),
+    "two texts": (["predict", PARIS, "--file", "x"], 2, "give one of them"),
+    "missing file": (["predict", "--file", "/no/such"], 1, "/no/such can't be read"),
+    "model": (["predict", "-m", "nonsense", PARIS], 1, "no model 'nonsense'"),
+    "device": (["predict", "--device", "tpu", PARIS], 1, "no device 'tpu'"),
+    "dtype": (["predict", "--dtype", "int8", PARIS], 1, "no dtype 'int8'"),
+    "top-k": (["predict", "-k", "0", PARIS], 1, "top-k is 0"),
+    "layer": (["attention", "--layer", "9"], 1, "no layer 9; choose 0 to 8"),
+    "negative layer": (["attention", "--layer", "-1"], 1, "no layer -1; choose 0 to 8"),
+    "head": (["attention", "--head", "4"], 1, "no head 4; choose 0 to 3"),
+    "ending": (["attention", "-o", "map.xyz"], 1, "map.xyz ends in '.xyz'"),
+    "plot ending": (["attention", "--plot", "-o", "map.npz"], 1, "choose one of .png"),
+    "folder": (["attention", "-o", "/no/such/map.png"], 1, "no folder /no/such"),
+    "usage": (["attention", "--layer", "three"], 2, "--layer"),
+    "unknown option": (["predict", "--nonsense"], 2, "--nonsense"),
+    "links": (["attention", "--links", "-2"], 2, "--links"),
+}
+
+
+@pytest.mark.parametrize("arguments,code,sentence", BAD.values(), ids=BAD)
+def test_mistakes(arguments, code, sentence):
+    result = run_cli(*arguments)
+    assert result.code == code
+    assert sentence in result.err
+    assert result.out == ""
+    assert "Traceback" not in result.err
+    if code == 1:
+        assert result.err.startswith("Error: ") and len(result.err.strip().splitlines()) == 1
+
+
+def test_stdin_that_is_not_utf8():
+    result = run_cli("predict", "-", stdin=b"The \xff [MASK].")
+    assert result.code == 1 and result.out == ""
+    assert "byte 0xFF at position 4" in result.err
+
+
+def test_a_file_is_never_half_written(tmp_path, monkeypatch):
+    path = tmp_path / "map.json"
+    path.write_text("before")
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    result = run_cli("attention", PARIS, "-o", path)
+    assert result.code == 1 and "No space left" in result.err
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_is_not_writable(tmp_path):
+    tmp_path.chmod(0o500)
+    result = run_cli("attention", PARIS, "-o", tmp_path / "map.png")
+    assert result.code == 1 and "not writable" in result.err
+
+
+def script(*arguments):
+    return [sys.executable, "-m", "mbexplore", *arguments]
+
+
+def test_a_closed_pipe_ends_quietly():
+    many = "\n".join([PARIS] * 200)
+    with subprocess.Popen(
+        script("predict", "--no-hf", "--json", "-"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        process.stdin.write(many.encode())
+        process.stdin.close()
+        process.stdout.readline()
+        process.stdout.close()
+        error = process.stderr.read().decode()
+    assert "Traceback" not in error and "Broken" not in error and "Exception" not in error
+
+
+def test_ctrl_c_ends_quietly():
+    with subprocess.Popen(
+        script("predict", "--no-hf", "-"),
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        time.sleep(1.0)  # it waits for its standard input
+        process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert out == b"" and error == b""
+
+
+def test_help_and_version():
+    assert "Example: mbexplore predict" in run_cli("predict", "--help").out
+    assert "Example: mbexplore attention" in run_cli("attention", "-h").out
+    assert mbexplore.__version__ in run_cli("--version").out
+    assert run_cli().code == 2 or "Usage" in run_cli().out
+
+
+def test_demo_agrees_with_hugging_face():
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parents[1] / "demo.py", "tiny"], capture_output=True
+    )
+    last = done.stdout.decode().splitlines()[-1]
+    assert done.returncode == 0, done.stderr.decode()
+    assert "Largest logit difference over 12 prompts" in last and "within 1e-05" in last

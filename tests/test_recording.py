@@ -1,0 +1,165 @@
+"""Recordings: what is kept, that looking changes nothing, and that hooks are always gone."""
+
+import copy
+
+import pytest
+import torch
+
+import mbexplore
+from mbexplore.errors import RangeError
+from mbexplore.model import Tap
+from mbexplore.recording import KEEP, hooked, record, tap_names
+
+TEXT = "The river runs from the mountains to the sea, and the [MASK] follows it. " * 4
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return mbexplore.load("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def recording(explorer):
+    return explorer.record(TEXT, keep=tuple(KEEP))
+
+
+def hook_count(model):
+    return sum(len(module._forward_hooks) for module in model.modules())
+
+
+def ids_of(encoding):
+    return torch.tensor([encoding.ids])
+
+
+def test_every_tap_is_named_and_fires_once(explorer):
+    names = tap_names(explorer.model.config)
+    assert len(names) == sum(isinstance(module, Tap) for module in explorer.model.modules())
+    fired = []
+    actions = {name: (lambda value, name=name: fired.append(name)) for name in names}
+    with torch.inference_mode(), hooked(explorer.model, actions):
+        explorer.model(ids_of(explorer.encode(TEXT)))
+    assert fired == names
+
+
+def test_recording_leaves_the_logits_bit_identical(explorer, recording):
+    encoding = explorer.encode(TEXT)
+    with torch.inference_mode():
+        plain = explorer.model(ids_of(encoding))[0, list(encoding.mask_positions)]
+    assert torch.equal(recording.logits, plain)
+
+
+def test_editing_a_tap_changes_the_output(explorer):
+    ids = ids_of(explorer.encode(TEXT))
+    with torch.inference_mode():
+        plain = explorer.model(ids)
+        for name in tap_names(explorer.model.config):
+            with hooked(explorer.model, {name: lambda value: value.roll(1, dims=-1)}):
+                assert not torch.allclose(explorer.model(ids), plain, atol=1e-4), name
+        assert torch.equal(explorer.model(ids), plain)
+
+
+def test_hooks_are_gone_after_success_and_after_an_error(explorer):
+    def fail(value):
+        raise RuntimeError("inside")
+
+    explorer.record(TEXT)
+    assert hook_count(explorer.model) == 0
+    with pytest.raises(RuntimeError, match="inside"), hooked(explorer.model, {"embeddings": fail}):
+        explorer.model(ids_of(explorer.encode(TEXT)))
+    assert hook_count(explorer.model) == 0
+    with (
+        pytest.raises(RangeError, match=r"no tap 'layers\.99\.q_rot'"),
+        hooked(explorer.model, {"embeddings": fail, "layers.99.q_rot": fail}),
+    ):
+        pass
+    assert hook_count(explorer.model) == 0
+
+
+def test_what_is_not_asked_for_is_not_kept(explorer):
+    recording = explorer.record(TEXT, keep=("attention",))
+    assert {name.rpartition(".")[2] for name in recording.values} == {"q_rot", "k_rot"}
+    with pytest.raises(RangeError, match="hidden_states"):
+        recording.hidden_states(0)
+    with pytest.raises(RangeError, match="can't keep 'logits'"):
+        record(explorer.model, explorer.encode(TEXT), keep=("logits",))
+
+
+def test_no_value_holds_more_memory_than_its_own(recording):
+    for name, value in recording.values.items():
+        assert value.untyped_storage().nbytes() == value.nbytes, name
+
+
+def test_hidden_states_add_up(recording):
+    config = recording.config
+    for layer in range(config.num_hidden_layers):
+        updates = recording.tap(f"layers.{layer}.attn_out") + recording.tap(
+            f"layers.{layer}.mlp_out"
+        )
+        torch.testing.assert_close(
+            recording.hidden_states(layer) + updates, recording.hidden_states(layer + 1)
+        )
+
+
+def test_maps_times_values_are_the_contexts(recording):
+    for layer in range(recording.config.num_hidden_layers):
+        context = recording.attention(layer) @ recording.v(layer)
+        torch.testing.assert_close(context, recording.tap(f"layers.{layer}.context"))
+
+
+@pytest.mark.parametrize("layer", [0, 4])
+def test_any_part_of_a_map_is_that_part_of_the_whole(recording, layer):
+    whole = recording.attention(layer)
+    heads, seq, _ = whole.shape
+    assert whole.shape == (4, len(recording), len(recording))
+    torch.testing.assert_close(whole.sum(-1), torch.ones(heads, seq))
+    torch.testing.assert_close(recording.attention(layer, head=2), whole[2:3])
+    torch.testing.assert_close(
+        recording.attention(layer, queries=slice(5, 9), keys=[7, 3]), whole[:, 5:9, [7, 3]]
+    )
+    torch.testing.assert_close(recording.attention(layer, queries=11), whole[:, 11:12])
+    rebuilt = torch.zeros_like(whole)
+    for first, low, rows in recording.attention_rows(layer, block=17):
+        rebuilt[:, first : first + rows.shape[1], low : low + rows.shape[2]] = rows
+    torch.testing.assert_close(rebuilt, whole)
+
+
+def test_the_band_is_the_map_straightened(recording):
+    whole, band = recording.attention(4), recording.attention_band(4)
+    half_window, seq = recording.config.half_window(4), len(recording)
+    assert band.shape == (4, seq, 2 * half_window + 1)
+    for query in (0, 1, seq // 2, seq - 1):
+        for column in range(band.shape[2]):
+            key = query - half_window + column
+            expected = whole[:, query, key] if 0 <= key < seq else torch.zeros(4)
+            torch.testing.assert_close(band[:, query, column], expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda r: r.attention(9), "There is no layer 9; choose 0 to 8."),
+        (lambda r: r.attention(-1), "There is no layer -1; choose 0 to 8."),
+        (lambda r: r.attention(0, head=4), "There is no head 4; choose 0 to 3."),
+        (lambda r: r.attention(0, queries=5000), "There is no token 5000"),
+        (lambda r: r.attention_band(3), "Layer 3 is global and has no band"),
+        (lambda r: r.hidden_states(10), "There is no hidden state 10; choose 0 to 9."),
+    ],
+)
+def test_what_is_outside_is_one_sentence(recording, call, sentence):
+    with pytest.raises(RangeError, match=sentence):
+        call(recording)
+
+
+def test_a_map_too_large_to_be_dense_is_refused(explorer, monkeypatch, recording):
+    monkeypatch.setattr("mbexplore.recording.DENSE_LIMIT", 1000)
+    with pytest.raises(RangeError, match="GiB; ask for one head"):
+        recording.attention(0)
+    assert recording.attention(0, head=0, queries=3).shape == (1, 1, len(recording))
+
+
+def test_a_recording_is_a_value(recording, explorer):
+    copied = copy.deepcopy(recording)
+    assert torch.equal(copied.q(3), recording.q(3))
+    held = [value for value in vars(recording).values() if isinstance(value, torch.nn.Module)]
+    assert held == []
+    assert "tokens" in repr(recording)

@@ -1,0 +1,87 @@
+"""Text to tokens: published ids, offsets, truncation, odd characters."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mbexplore.errors import ModelError, TextError
+from mbexplore.hub import locate
+from mbexplore.tokenizer import Tokenizer
+
+REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return Tokenizer.from_folder(locate("tiny").folder)
+
+
+@pytest.mark.skipif(not REFERENCE.exists(), reason="../shared/reference is not on this machine")
+def test_published_ids(tmp_path):
+    published = REFERENCE / "modernbert-tokenizer.json"
+    (tmp_path / "tokenizer.json").write_bytes(published.read_bytes())
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert (tokenizer.mask_token, tokenizer.mask_token_id) == ("[MASK]", 50284)
+    for vector in json.loads((REFERENCE / "tokenizer-vectors.json").read_text()):
+        if vector["text"].strip():
+            assert list(tokenizer.encode(vector["text"]).ids) == vector["ids"], vector["text"]
+
+
+def test_the_mask_eats_the_space_before_it(tiny):
+    encoding = tiny.encode("The capital of France is [MASK].")
+    [mask] = encoding.mask_positions
+    assert encoding.tokens[mask - 1] == " is"
+    assert encoding.tokens[mask].strip() == "[MASK]"
+    start, end = encoding.offsets[mask]
+    assert encoding.text[start:end].strip() == "[MASK]"
+    assert encoding.ids.count(tiny.mask_token_id) == 1
+
+
+@given(text=st.text(min_size=1).filter(str.strip))
+def test_any_text_becomes_tokens_of_equal_number(text):
+    tokenizer = Tokenizer.from_folder(locate("tiny").folder)
+    encoding = tokenizer.encode(text)
+    parts = (encoding.tokens, encoding.offsets, encoding.words)
+    assert all(len(part) == len(encoding) for part in parts)
+    assert all(0 <= start <= end <= len(text) for start, end in encoding.offsets)
+    assert encoding.full_length == len(encoding)
+
+
+def test_bytes_of_a_cut_character_are_named(tiny):
+    tokens = tiny.encode("\N{EGYPTIAN HIEROGLYPH A001}").tokens[1:-1]
+    assert all(token.startswith("<0x") for token in tokens)
+
+
+def test_a_long_text_is_refused_or_cut(tiny):
+    text = "water " * 50
+    with pytest.raises(TextError, match=r"has 5\d tokens and the model takes 20"):
+        tiny.encode(text, limit=20)
+    cut = tiny.encode(text, limit=20, truncate=True)
+    assert len(cut) == 20 and cut.full_length > 50
+    assert cut.ids[-1] == tiny.id_of("[SEP]") and cut.ids[0] == tiny.id_of("[CLS]")
+
+
+@pytest.mark.parametrize("text", ["", "   ", "\n\t"])
+def test_an_empty_text_is_refused(tiny, text):
+    with pytest.raises(TextError, match="empty"):
+        tiny.encode(text)
+
+
+def test_a_broken_tokenizer_is_one_sentence(tmp_path):
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
+        Tokenizer.from_folder(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="can't be read"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_another_mask_token_is_found(tmp_path, tiny):
+    source = locate("tiny").folder / "tokenizer.json"
+    renamed = source.read_text(encoding="utf-8").replace("[MASK]", "<mask>")
+    (tmp_path / "tokenizer.json").write_text(renamed, encoding="utf-8")
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert tokenizer.mask_token == "<mask>"
+    assert tokenizer.encode("A <mask> here.").mask_positions
