@@ -1,0 +1,86 @@
+"""The log of a run as JSON lines, and its loss plot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mbexplore.errors import OutputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOG_FILE = "log.jsonl"
+
+Entry = dict[str, float]
+
+
+class History:
+    """`log.jsonl` in the folder of a run: one line a step."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / LOG_FILE
+
+    def add(self, **values: float) -> None:
+        """Appends one line.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(values) + "\n")
+        except OSError as error:
+            raise OutputError(
+                f"{self.path} can't be written ({error.strerror}); free some space, then --resume."
+            ) from None
+
+    def read(self) -> list[Entry]:
+        """All entries; a last line cut short by a crash is left out."""
+        if not self.path.exists():
+            return []
+        entries: list[Entry] = []
+        for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                break
+        return entries
+
+    def keep_until(self, step: int, *, write: bool = True) -> None:
+        """Drops the lines after `step`: those steps are about to be done again."""
+        if not write or not self.path.exists():
+            return
+        kept = [entry for entry in self.read() if entry["step"] <= step]
+        beside = self.path.with_name(".log.part")
+        beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+        beside.replace(self.path)
+
+
+def plot_history(entries: list[Entry], smooth: int = 50) -> Figure:
+    """Loss over tokens, with a running mean, and the learning rate beneath.
+
+    Args:
+        entries: of `History.read`, at least one.
+        smooth: steps of the running mean.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    tokens = [entry["tokens"] / 1e6 for entry in entries]
+    losses = [entry["loss"] for entry in entries]
+    means, total = [], 0.0
+    for i, loss in enumerate(losses):
+        total += loss - (losses[i - smooth] if i >= smooth else 0.0)
+        means.append(total / min(i + 1, smooth))
+    top.plot(tokens, losses, color="0.8", linewidth=0.5, label="each step")
+    top.plot(tokens, means, color="C0", label=f"mean of {smooth} steps")
+    top.set_ylabel("loss (nats a masked token)")
+    top.legend()
+    bottom.plot(tokens, [entry["rate"] for entry in entries], color="C1")
+    bottom.set_ylabel("learning rate")
+    bottom.set_xlabel("tokens seen (millions)")
+    return figure

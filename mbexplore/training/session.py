@@ -1,0 +1,210 @@
+"""One `mbexplore train`: from the user's options to a trained model folder.
+
+Sets up devices and processes, makes or reads the tokenizer, runs the `Trainer`, draws the plot.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from tokenizers import Tokenizer
+
+from mbexplore.errors import DeviceError, ModelError, OutputError, UsageError
+from mbexplore.training.checkpoint import STATE_FILE, write_beside
+from mbexplore.training.corpus import (
+    Document,
+    iterate_paragraphs,
+    parse_corpus_spec,
+    read_documents,
+    read_words,
+)
+from mbexplore.training.history import plot_history
+from mbexplore.training.packing import tokenize_corpora
+from mbexplore.training.recipe import PRESETS, Recipe, build_config
+from mbexplore.training.tokenizer import build_tokenizer, special_ids
+from mbexplore.training.trainer import Budget, Report, Trainer
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What the user asks for; see `mbexplore train --help`."""
+
+    corpus: Sequence[str]
+    out: Path
+    preset: str = "tiny"
+    steps: int | None = None
+    minutes: float | None = None
+    resume: bool = False
+    save_every: int | None = None
+    checkpoint_minutes: float = 3.0
+    words: Path | None = None
+    tokenizer: Path | None = None
+    vocab_size: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    compiled: bool = False
+    rate: float | None = None
+    seed: int = 0
+    recipe: Recipe = field(default_factory=Recipe)
+
+
+def train(options: TrainOptions, on_step: Callable[[Report], None] = lambda report: None) -> None:
+    """Trains a model and leaves it in `options.out`, with its log and its loss plot.
+
+    Args:
+        options: what to do.
+        on_step: told of every step, in the first process.
+
+    Raises:
+        MbexploreError: an option, a file or the disk is at fault.
+    """
+    budget = _check(options)
+    with _processes() as rank:
+        device = choose_device(options.device)
+        corpora = [
+            (read_documents(spec), spec.weight) for spec in map(parse_corpus_spec, options.corpus)
+        ]
+        tokenizer = _tokenizer(options, corpora, rank)
+        texts = tokenize_corpora(tokenizer, corpora)
+        del corpora
+        recipe = replace(options.recipe, seed=options.seed)
+        if options.rate is not None:
+            recipe = replace(recipe, matrix_rate=options.rate, other_rate=options.rate)
+        trainer = Trainer(
+            build_config(options.preset, special_ids(tokenizer), tokenizer.get_vocab_size()),
+            tokenizer,
+            texts,
+            recipe,
+            options.out,
+            device=device,
+            bf16=use_bf16(options.precision, device),
+            compiled=options.compiled,
+            resume=options.resume,
+        )
+        trainer.run(
+            budget,
+            checkpoint_minutes=options.checkpoint_minutes,
+            save_every=options.save_every,
+            on_step=on_step,
+        )
+        entries = trainer.history.read()
+        if rank == 0 and entries:
+            figure = plot_history(entries)
+            write_beside(
+                options.out / "loss.png", lambda path: figure.savefig(path, format="png", dpi=120)
+            )
+
+
+def choose_device(name: str) -> torch.device:
+    """The device to train on; `auto` takes a GPU if there is one.
+
+    Raises:
+        DeviceError: it isn't there.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            name = "cuda"
+        else:
+            name = "mps" if torch.backends.mps.is_available() else "cpu"
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    try:
+        device = torch.device(name)
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", local)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DeviceError(f"--device {name} can't be used ({reason}); try --device cpu.") from None
+    return device
+
+
+def use_bf16(precision: str, device: torch.device) -> bool:
+    """Whether the matrix products run in bfloat16; `auto` does so where the hardware helps.
+
+    Raises:
+        UsageError: the precision is none of auto, bfloat16, float32.
+    """
+    if precision not in ("auto", "bfloat16", "float32"):
+        raise UsageError(f"--precision {precision!r} must be auto, bfloat16 or float32.")
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return device.type == "cpu" and bool(supported())
+
+
+def _check(options: TrainOptions) -> Budget:
+    if (options.steps is None) == (options.minutes is None):
+        raise UsageError("Give either --steps or --minutes, to say how long to train.")
+    if options.preset not in PRESETS:
+        raise UsageError(
+            f"There is no preset {options.preset!r}; choose one of {', '.join(PRESETS)}."
+        )
+    if not options.resume and (options.out / STATE_FILE).exists():
+        raise OutputError(
+            f"{options.out} holds a run already; add --resume to go on with it, or give another "
+            "--out."
+        )
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{options.out} can't be made ({error.strerror}); give another --out."
+        ) from None
+    return Budget(options.steps, options.minutes)
+
+
+@contextmanager
+def _processes() -> Iterator[int]:
+    """Joins the processes that torchrun started, if it did; yields this one's rank."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+        yield dist.get_rank() if dist.is_initialized() else 0
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield dist.get_rank()
+    finally:
+        dist.destroy_process_group()
+
+
+def _tokenizer(
+    options: TrainOptions, corpora: list[tuple[list[Document], float]], rank: int
+) -> Tokenizer:
+    kept = options.out / "tokenizer.json"
+    if options.tokenizer is not None:
+        return read_tokenizer(options.tokenizer)
+    if rank == 0 and not (options.resume and kept.exists()):
+        texts = [text for documents, _ in corpora for text in iterate_paragraphs(documents)]
+        words = read_words(options.words) if options.words else []
+        vocab_size = options.vocab_size or PRESETS[options.preset]["vocab_size"]
+        built = build_tokenizer(texts, vocab_size, words)
+        write_beside(kept, lambda path: built.save(str(path)))
+    if dist.is_initialized():
+        dist.barrier()  # the others read what the first has written
+    return read_tokenizer(kept)
+
+
+def read_tokenizer(path: Path) -> Tokenizer:
+    """Reads a tokenizer.json, or that of a model folder.
+
+    Raises:
+        ModelError: it can't be read, or lacks a special token.
+    """
+    file = path / "tokenizer.json" if path.is_dir() else path
+    try:
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises nothing narrower
+        raise ModelError(
+            f"--tokenizer {path} can't be read ({error}); give a tokenizer.json or a model folder."
+        ) from None
+    special_ids(tokenizer)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer

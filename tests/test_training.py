@@ -1,0 +1,291 @@
+"""The trainer: resuming, several processes, snapshots, files and mistakes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mbexplore.errors import DeviceError, MbexploreError, ModelError, OutputError, UsageError
+from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.training import checkpoint, session
+from mbexplore.training.history import History, plot_history
+from mbexplore.training.ngrams import NgramModel
+from mbexplore.training.recipe import Recipe
+from mbexplore.training.session import TrainOptions, train
+from mbexplore.training.trainer import build_optimizers
+
+RECIPE = Recipe(batch_tokens=256, length=32, long_length=64, long_part=0.3, warmup_steps=2)
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import torch
+from mbexplore.training.recipe import Recipe
+from mbexplore.training.session import TrainOptions, train
+torch.set_num_threads(1)
+corpus, out, steps, resume = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), len(sys.argv) > 4
+recipe = Recipe(batch_tokens=256, length=32, long_length=64, long_part=0.3, warmup_steps=2)
+train(
+    TrainOptions(corpus=[corpus], out=out, preset="micro", vocab_size=400, steps=steps,
+                 resume=resume, checkpoint_minutes=0.0, device="cpu", precision="float32",
+                 recipe=recipe),
+    on_step=lambda report: print(report.step, flush=True),
+)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As in `SCRIPT`: sums in the same order, and no waiting for a busy core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "numbers.txt"
+    lines = [f"The number {n} is followed by the number {n + 1}." for n in range(300)]
+    path.write_text("\n\n".join(lines))
+    return path
+
+
+def options(corpus, out, **more):
+    given = {
+        "corpus": [str(corpus)],
+        "out": out,
+        "preset": "micro",
+        "vocab_size": 400,
+        "device": "cpu",
+        "precision": "float32",
+        "recipe": RECIPE,
+    }
+    return TrainOptions(**(given | more))
+
+
+def losses(folder):
+    return [entry["loss"] for entry in History(folder).read()]
+
+
+@pytest.fixture(scope="module")
+def whole_run(corpus, tmp_path_factory):
+    """A run of 12 steps that was never stopped."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    train(options(corpus, out, steps=12, save_every=5))
+    return out
+
+
+def test_a_run_learns_and_leaves_a_model_folder(whole_run):
+    seen = losses(whole_run)
+    assert len(seen) == 12
+    assert seen[-1] < seen[0] - 0.5
+    assert (whole_run / "loss.png").read_bytes()[:4] == b"\x89PNG"
+    model = ModernBertForMaskedLM.from_pretrained(whole_run)
+    assert model.config.num_hidden_layers == 6
+
+
+def test_snapshots_are_model_folders(whole_run):
+    names = sorted(path.name for path in whole_run.glob("step-*"))
+    assert names == ["step-10", "step-5"]
+    early = ModernBertForMaskedLM.from_pretrained(whole_run / "step-5")
+    late = ModernBertForMaskedLM.from_pretrained(whole_run / "step-10")
+    assert not torch.equal(early.head.dense.weight, late.head.dense.weight)
+    assert (whole_run / "step-5" / "tokenizer.json").exists()
+
+
+def test_transformers_opens_a_snapshot(whole_run):
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.AutoModelForMaskedLM.from_pretrained(whole_run / "step-5").eval()
+    ours = ModernBertForMaskedLM.from_pretrained(whole_run / "step-5")
+    ids = torch.tensor([[1, 10, 20, 4, 30, 2]])
+    with torch.no_grad():
+        assert torch.allclose(ours(ids), theirs(ids).logits, atol=1e-4)
+
+
+def start(corpus, out, steps, *more, processes=1):
+    command = [sys.executable]
+    if processes > 1:
+        command += ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    script = out.parent / "train.py"
+    script.write_text(SCRIPT)
+    return subprocess.Popen(
+        [*command, str(script), str(corpus), str(out), str(steps), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())},
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is posix")
+def test_resume_after_kill_gives_the_numbers_of_a_run_never_stopped(corpus, whole_run, tmp_path):
+    out = tmp_path / "killed"
+    run = start(corpus, out, 12)
+    for line in run.stdout:
+        if int(line) >= 5:  # in or after the writing of a checkpoint
+            run.send_signal(signal.SIGKILL)
+            break
+    run.communicate()
+    assert run.returncode == -signal.SIGKILL
+    assert len(losses(out)) < 12
+    again = start(corpus, out, 12, "resume")
+    first = int(again.stdout.readline())
+    _, errors = again.communicate(timeout=60)
+    assert again.returncode == 0, errors
+    assert first > 1  # it did go on, and did not start anew
+    assert losses(out) == losses(whole_run)
+    ours = ModernBertForMaskedLM.from_pretrained(out).state_dict()
+    theirs = ModernBertForMaskedLM.from_pretrained(whole_run).state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_two_processes_give_the_losses_of_one(corpus, whole_run, tmp_path):
+    out = tmp_path / "two"
+    run = start(corpus, out, 12, processes=2)
+    _, errors = run.communicate(timeout=120)
+    assert run.returncode == 0, errors
+    # Sums are taken in another order, and Muon's bfloat16 steps widen the difference.
+    assert losses(out) == pytest.approx(losses(whole_run), rel=5e-3)
+    assert losses(out)[:2] == pytest.approx(losses(whole_run)[:2], rel=1e-5)
+
+
+def test_resuming_a_finished_run_changes_nothing(corpus, whole_run):
+    before = losses(whole_run)
+    train(options(corpus, whole_run, steps=12, resume=True))
+    assert losses(whole_run) == before
+
+
+def test_ctrl_c_saves_the_step_at_hand(corpus, tmp_path):
+    def interrupt(report):
+        if report.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(options(corpus, tmp_path, steps=50), on_step=interrupt)
+    assert checkpoint.load_state(tmp_path)["clock"]["step"] == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_minutes_end_a_run_and_count_over_its_parts(corpus, tmp_path):
+    began = time.monotonic()
+    train(options(corpus, tmp_path, minutes=0.02))
+    assert time.monotonic() - began < 30
+    entries = History(tmp_path).read()
+    assert entries[-1]["seconds"] >= 1.2
+    train(options(corpus, tmp_path, minutes=0.02, resume=True))
+    assert History(tmp_path).read() == entries  # the time was spent already
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+@pytest.mark.parametrize("name", ["training_state.pt", "model.safetensors", "config.json"])
+def test_a_full_disk_is_one_sentence_and_harms_no_checkpoint(corpus, tmp_path, name):
+    train(options(corpus, tmp_path, steps=2))
+    before = (tmp_path / name).read_bytes()
+    (tmp_path / f".{name}.part").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match="can't be written") as caught:
+        train(options(corpus, tmp_path, steps=4, resume=True))
+    assert "\n" not in str(caught.value)
+    assert (tmp_path / name).read_bytes() == before
+    train(options(corpus, tmp_path, steps=4, resume=True))
+    assert len(losses(tmp_path)) == 4
+
+
+def test_mistakes_are_told(corpus, whole_run, tmp_path):
+    with pytest.raises(UsageError, match="--steps or --minutes"):
+        train(options(corpus, tmp_path))
+    with pytest.raises(UsageError, match="preset"):
+        train(options(corpus, tmp_path, steps=1, preset="huge"))
+    with pytest.raises(OutputError, match="--resume"):
+        train(options(corpus, whole_run, steps=13))
+    with pytest.raises(ModelError, match="another recipe"):
+        train(options(corpus, whole_run, steps=13, resume=True, seed=5))
+    with pytest.raises(ModelError, match="another corpus"):
+        train(options(f"{corpus}:2", whole_run, steps=13, resume=True))
+    with pytest.raises(ModelError, match="--tokenizer"):
+        train(options(corpus, tmp_path, steps=1, tokenizer=corpus))
+    with pytest.raises(UsageError, match="--precision"):
+        train(options(corpus, tmp_path, steps=1, precision="half"))
+    with pytest.raises(DeviceError, match="--device"):
+        session.choose_device("toaster")
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(OutputError, match="--out"):
+        train(options(corpus, file / "run", steps=1))
+
+
+def test_a_broken_checkpoint_is_told(corpus, tmp_path):
+    (tmp_path / checkpoint.STATE_FILE).write_bytes(b"not a checkpoint")
+    with pytest.raises(ModelError, match="can't be read"):
+        train(options(corpus, tmp_path, steps=1, resume=True))
+
+
+def test_a_loss_that_explodes_stops_the_run(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "mbexplore.training.trainer.MaskedLoss.forward",
+        lambda self, *tensors: self.lm.model.final_norm.weight.sum() * float("nan"),
+    )
+    with pytest.raises(MbexploreError, match="--rate"):
+        train(options(corpus, tmp_path, steps=3))
+    assert not (tmp_path / checkpoint.STATE_FILE).exists()
+
+
+def test_every_parameter_is_in_one_optimizer(whole_run):
+    model = ModernBertForMaskedLM.from_pretrained(whole_run)
+    groups = [group for o in build_optimizers(model, RECIPE) for group in o.param_groups]
+    held = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
+    for group in groups:
+        if group["weight_decay"] == 0:
+            assert all(parameter.ndim == 1 for parameter in group["params"])
+        else:
+            assert all(parameter.ndim == 2 for parameter in group["params"])
+
+
+def test_a_cut_log_is_read_up_to_the_cut(tmp_path):
+    history = History(tmp_path)
+    for step in range(1, 4):
+        history.add(step=step, loss=1.0 / step, tokens=step, rate=0.1, seconds=step)
+    with history.path.open("a") as file:
+        file.write('{"step": 4, "lo')
+    assert [entry["step"] for entry in history.read()] == [1, 2, 3]
+    history.keep_until(2)
+    lines = history.path.read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2]
+    top, bottom = plot_history(history.read()).axes
+    assert top.lines[1].get_ydata()[1] == pytest.approx(0.75)  # the mean of 1 and 1/2
+    assert len(bottom.lines[0].get_xdata()) == 2
+
+
+def test_ngrams_by_hand():
+    model = NgramModel(torch.tensor([5, 6, 7, 5, 6, 8, 5, 6, 7], dtype=torch.int32).numpy(), 10)
+    assert model.probabilities([]).sum() == pytest.approx(1)
+    assert model.probabilities([5])[6] == pytest.approx((3 + 1 * 3 / 9) / (3 + 1))
+    after = model.probabilities([5, 6])
+    assert after.sum() == pytest.approx(1)
+    bigram = (2 + 2 * 2 / 9) / (3 + 2)  # of 7 after 6
+    assert after[7] == pytest.approx((2 + 2 * bigram) / (3 + 2))
+    assert model.probabilities([9, 9])[5] == pytest.approx(3 / 9)  # never seen: the unigram
+
+
+def test_the_command_passes_its_options_on_and_shows_progress(corpus, tmp_path):
+    command = [sys.executable, "-c", "import typer; from mbexplore.cli.train import train; "]
+    command[-1] += "typer.run(train)"
+    out = tmp_path / "run"
+    arguments = ["--corpus", str(corpus), "--out", str(out), "--preset", "micro", "--steps", "3"]
+    more = ["--vocab-size", "400", "--device", "cpu", "--save-every", "2", "--seed", "3"]
+    run = subprocess.run(
+        [*command, *arguments, *more], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == ""
+    assert "step 3" in run.stderr
+    assert f"Saved in {out}" in run.stderr
+    assert (out / "step-2" / "model.safetensors").exists()
+    assert checkpoint.load_state(out)["recipe"]["seed"] == 3
