@@ -93,7 +93,7 @@ def _attend_in_blocks(
     What lies outside the text has segment -1: a text token never sees it, and the queries that
     fill up the last block see one another, so that no row is empty.
     """
-    batch, _, seq, _ = q.shape
+    batch, heads, seq, head_dim = q.shape
     blocks = -(-seq // BLOCK)
     tail = blocks * BLOCK - seq
     span = BLOCK + 2 * half_window
@@ -105,13 +105,13 @@ def _attend_in_blocks(
 
     if segments is None:
         segments = torch.zeros(1, seq, dtype=torch.long, device=q.device)
-    padded = pad(segments, (half_window, half_window + tail), value=-1)
+    padded = pad(segments.long(), (half_window, half_window + tail), value=-1)
     of_queries = padded[:, half_window : half_window + blocks * BLOCK].view(-1, blocks, BLOCK, 1)
     of_keys = padded.unfold(1, span, BLOCK)[:, :, None]  # (batch or 1, blocks, 1, span)
     steps = torch.arange(span, device=q.device)
     near = (steps[:BLOCK, None] + half_window - steps).abs() <= half_window
     mask = (near & (of_queries == of_keys)).expand(batch, -1, -1, -1)
-    blocked = pad(q, (0, 0, 0, tail)).unflatten(2, (blocks, BLOCK)).transpose(1, 2)
+    blocked = pad(q, (0, 0, 0, tail)).view(batch, heads, blocks, BLOCK, head_dim).transpose(1, 2)
     context = scaled_dot_product_attention(
         blocked.flatten(0, 1),  # (batch * blocks, heads, BLOCK, head_dim)
         fold(k),
@@ -119,7 +119,7 @@ def _attend_in_blocks(
         attn_mask=mask.flatten(0, 1)[:, None],
         dropout_p=dropout,
     )
-    unfolded = context.unflatten(0, (batch, blocks)).transpose(1, 2).flatten(2, 3)
+    unfolded = context.view(batch, blocks, heads, BLOCK, head_dim).transpose(1, 2).flatten(2, 3)
     return unfolded[:, :, :seq]
 
 

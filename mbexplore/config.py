@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,14 @@ LayerKind = Literal["global", "local"]
 
 _KIND_OF: dict[str, LayerKind] = {"full_attention": "global", "sliding_attention": "local"}
 _NAME_OF = {kind: name for name, kind in _KIND_OF.items()}
+# What config.json may hold for a field, by the field's annotation.
+_ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "int": ("a whole number of 1 or more", lambda x: type(x) is int and x >= 1),
+    "int | None": ("a token id or null", lambda x: x is None or (type(x) is int and x >= 0)),
+    "float": ("a number of 0 or more", lambda x: type(x) in (int, float) and 0 <= x < math.inf),
+    "bool": ("true or false", lambda x: type(x) is bool),
+    "str": ("a name", lambda x: type(x) is str),
+}
 _DEFAULT_THETA: dict[LayerKind, float] = {"global": 160_000.0, "local": 10_000.0}
 
 
@@ -68,6 +77,21 @@ class ModernBertConfig:
     architectures: tuple[str, ...] = ("ModernBertForMaskedLM",)
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            _check(field, getattr(self, field.name))
+        for name in ("global_rope_theta", "local_rope_theta"):
+            if not getattr(self, name):
+                raise ModelError(f"{name} is 0 in config.json; it must be above 0.")
+        for name in ("attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout"):
+            if getattr(self, name) > 1:
+                raise ModelError(
+                    f"{name} is {getattr(self, name)} in config.json, and more than 1."
+                )
+        if self.pad_token_id is not None and self.pad_token_id >= self.vocab_size:
+            raise ModelError(
+                f"pad_token_id {self.pad_token_id} lies outside a vocabulary of {self.vocab_size}; "
+                "correct pad_token_id or vocab_size in config.json."
+            )
         if self.hidden_size % self.num_attention_heads:
             raise ModelError(
                 f"hidden_size {self.hidden_size} is not a multiple of num_attention_heads "
@@ -136,22 +160,20 @@ class ModernBertConfig:
                 f"config.json has model_type {model_type!r}; mbexplore opens only 'modernbert'."
             )
         derived = {"layer_kinds", "global_rope_theta", "local_rope_theta", "architectures"}
-        plain = {field.name for field in dataclasses.fields(cls)} - derived
-        known = {name: values[name] for name in plain if name in values}
-        num_layers = known.get("num_hidden_layers", cls.num_hidden_layers)
+        plain = [field for field in dataclasses.fields(cls) if field.name not in derived]
+        known = {field.name: values[field.name] for field in plain if field.name in values}
+        for field in plain:
+            _check(field, known.get(field.name, field.default))
         thetas = _read_thetas(values)
-        try:
-            return cls(
-                **known,
-                layer_kinds=_read_layer_kinds(values, num_layers),
-                global_rope_theta=thetas["global"],
-                local_rope_theta=thetas["local"],
-                architectures=tuple(values.get("architectures") or ()),
-            )
-        except TypeError as error:
-            raise ModelError(
-                f"config.json has a value of the wrong type ({error}); correct it."
-            ) from None
+        return cls(
+            **known,
+            layer_kinds=_read_layer_kinds(
+                values, known.get("num_hidden_layers", cls.num_hidden_layers)
+            ),
+            global_rope_theta=thetas["global"],
+            local_rope_theta=thetas["local"],
+            architectures=tuple(values.get("architectures") or ()),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """The config as config.json holds it, readable by transformers 4 and 5 alike."""
@@ -186,15 +208,23 @@ class ModernBertConfig:
         return None if self.layer_kinds[layer] == "global" else self.local_attention // 2
 
 
+def _check(field: dataclasses.Field[Any], value: Any) -> None:
+    wanted, allows = _ALLOWED.get(str(field.type), ("", lambda _: True))
+    if not allows(value):
+        raise ModelError(f"{field.name} is {value!r} in config.json; it must be {wanted}.")
+
+
 def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[LayerKind, ...]:
     names = values.get("layer_types")
     if names is None:
         every = values.get("global_attn_every_n_layers", 3)
-        if not isinstance(every, int) or every < 1:
+        if type(every) is not int or every < 1:
             raise ModelError(
                 f"global_attn_every_n_layers is {every!r} in config.json; it must be 1 or more."
             )
         return regular_layer_kinds(num_layers, every)
+    if not isinstance(names, list):
+        raise ModelError(f"layer_types is {names!r} in config.json; it must be a list of names.")
     unknown = sorted({str(name) for name in names} - _KIND_OF.keys())
     if unknown:
         raise ModelError(
@@ -209,10 +239,11 @@ def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:
 
     A legacy `local_rope_theta` that is present and null means the global one.
     """
-    parameters = values.get("rope_parameters") or {}
+    parameters = _read_object(values, "rope_parameters")
+    scaling = _read_object(values, "rope_scaling")  # the legacy way to ask for another rope_type
     thetas: dict[LayerKind, float] = {}
     for kind in ("global", "local"):
-        rope = parameters.get(_NAME_OF[kind]) or {}
+        rope = scaling | _read_object(parameters, _NAME_OF[kind])
         rope_type = rope.get("rope_type", "default")
         if rope_type != "default":
             raise ModelError(
@@ -221,5 +252,14 @@ def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:
             )
         legacy = values.get(f"{kind}_rope_theta", _DEFAULT_THETA[kind])
         theta = rope.get("rope_theta", legacy)
-        thetas[kind] = thetas["global"] if theta is None else theta
+        if theta is None and kind == "local":
+            theta = thetas["global"]
+        thetas[kind] = theta
     return thetas
+
+
+def _read_object(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = values.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise ModelError(f"{name} is {value!r} in config.json; it must be an object.")
+    return value or {}

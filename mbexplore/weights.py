@@ -22,6 +22,7 @@ from mbexplore.errors import ModelError
 FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+_HEADS = ("head.", "decoder.", "classifier.")
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -93,6 +94,8 @@ class Checkpoint:
         key_of = {self._model_name(key, base_prefix): key for key in self.shapes}
         if tied:
             key_of.pop("decoder.weight", None)
+        if not base_prefix:  # a bare encoder leaves a head in the file alone
+            key_of = {name: key for name, key in key_of.items() if not name.startswith(_HEADS)}
         missing = sorted(wanted.keys() - key_of.keys())
         extra = sorted(key_of.keys() - wanted.keys())
         if missing:

@@ -5,10 +5,8 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import parity
 import pytest
 import torch
-from parity import CASES, build_inputs, build_ours, build_theirs, largest_difference
 from torch.nn.functional import cross_entropy
 from transformers.models.modernbert import modeling_modernbert
 
@@ -18,6 +16,8 @@ from mbexplore.config import ModernBertConfig
 from mbexplore.errors import ModelError
 from mbexplore.model import ModernBertForMaskedLM, Tap, build_norm
 from mbexplore.rope import rope_tables
+from tests import parity
+from tests.parity import CASES, build_inputs, build_ours, build_theirs, largest_difference
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"

@@ -14,7 +14,7 @@ LEVELS = [
     "recording hub tokenizer reference",
     "explorer",
     "analysis training",
-    "plots",
+    "plots payload",
     "cli ui demo",
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts.split()}
