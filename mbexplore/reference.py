@@ -6,6 +6,7 @@ The only module that imports transformers, and only when a reference is built.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 
 class Reference:
-    """A masked-language model as transformers runs it (sdpa).
+    """A masked-language model as transformers runs it.
 
     Attributes:
         version: of transformers.
@@ -25,8 +26,17 @@ class Reference:
         self.version = version
 
     @classmethod
-    def load(cls, folder: Path, dtype: torch.dtype, device: torch.device) -> Reference:
-        """Opens a checkpoint folder; no network, no progress bar."""
+    def load(
+        cls, folder: Path, dtype: torch.dtype, device: torch.device, attention: str = "sdpa"
+    ) -> Reference:
+        """Opens a checkpoint folder; no network, no progress bar.
+
+        Args:
+            folder: of the checkpoint.
+            dtype: of the parameters.
+            device: where they go.
+            attention: transformers' implementation; only "eager" gives maps.
+        """
         import transformers
         from transformers.models.modernbert import ModernBertForMaskedLM
 
@@ -34,7 +44,7 @@ class Reference:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         model: Any = ModernBertForMaskedLM.from_pretrained(
-            folder, dtype=dtype, attn_implementation="sdpa", local_files_only=True
+            folder, dtype=dtype, attn_implementation=attention, local_files_only=True
         )
         return cls(model.to(device).eval(), transformers.__version__)
 
@@ -44,3 +54,42 @@ class Reference:
             output = self._model(torch.tensor([ids], device=self._model.device))
         logits: Tensor = output.logits[0, list(rows)]
         return logits
+
+    def trace(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Every value worth comparing in one forward pass over a padded batch.
+
+        Args:
+            ids: (batch, seq).
+            mask: (batch, seq), 0 for padding.
+
+        Returns:
+            By name: "embeddings", "layers.N.attention" (batch, heads, query, key),
+            "layers.N.hidden", "final_norm", "head" and "logits".
+        """
+        values: dict[str, Tensor] = {}
+
+        def keep(name: str) -> Any:
+            def hook(module: Any, inputs: Any, output: Any) -> None:
+                values[name] = output[0] if isinstance(output, tuple) else output
+
+            return hook
+
+        def keep_map(name: str) -> Any:
+            def hook(module: Any, inputs: Any, output: Any) -> None:
+                values[name] = output[1]
+
+            return hook
+
+        with ExitStack() as stack, torch.inference_mode():
+            encoder = self._model.model
+            modules = {"embeddings": encoder.embeddings, "final_norm": encoder.final_norm}
+            modules["head"] = self._model.head
+            for i, layer in enumerate(encoder.layers):
+                modules[f"layers.{i}.hidden"] = layer
+                handle = layer.attn.register_forward_hook(keep_map(f"layers.{i}.attention"))
+                stack.callback(handle.remove)
+            for name, module in modules.items():
+                stack.callback(module.register_forward_hook(keep(name)).remove)
+            device = self._model.device
+            values["logits"] = self._model(ids.to(device), mask.to(device)).logits
+        return values

@@ -13,7 +13,7 @@ LEVELS = [
     "model",
     "recording hub tokenizer reference",
     "explorer",
-    "analysis training",
+    "analysis training verify",
     "plots payload",
     "cli ui demo",
 ]

@@ -15,7 +15,10 @@ import typer
 
 import mbexplore
 from mbexplore.cli.attention import attention
+from mbexplore.cli.lens import lens
 from mbexplore.cli.predict import predict
+from mbexplore.cli.train import train
+from mbexplore.cli.verify import verify
 from mbexplore.errors import MbexploreError
 
 app = typer.Typer(
@@ -28,6 +31,9 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(attention)
+app.command()(verify)
+app.command()(train)
+app.command()(lens)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,216 @@
+"""Numerical trust: ours against transformers (eager), value by value through the whole model.
+
+Both sides open the same folder and run the same tokens. What they computed is compared in the
+order of the forward pass, so the first value over its tolerance names where they part. Knows no
+skin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mbexplore.attention import attention_weights
+from mbexplore.config import LayerKind, ModernBertConfig
+from mbexplore.errors import UsageError
+from mbexplore.explorer import Explorer
+from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.recording import hooked
+from mbexplore.reference import Reference
+
+TOLERANCE = {
+    torch.float64: 1e-5,  # transformers turns q and k in float32 whatever the model's dtype
+    torch.float32: 1e-5,
+    torch.bfloat16: 0.25,
+    torch.float16: 0.03,
+}
+"""Largest difference of a value that passes, for values of root mean square 1 or less; larger
+ones may differ in proportion. Attention weights must agree ten times closer."""
+
+Batch = list[tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One value on both sides.
+
+    Attributes:
+        what: "hidden state", "attention map", "final norm", "head", "logits", or a published one.
+        layer: of the layer that computed it; None before and after the layers.
+        kind: of that layer.
+        theta: of that layer.
+        half_window: of that layer; None for a global one.
+        max_abs: largest absolute difference over the real tokens.
+        mean_abs: mean absolute difference.
+        tolerance: what `max_abs` may be.
+    """
+
+    what: str
+    layer: int | None
+    kind: LayerKind | None
+    theta: float | None
+    half_window: int | None
+    max_abs: float
+    mean_abs: float
+    tolerance: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the difference is within the tolerance; a NaN is not."""
+        return self.max_abs <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All checks of one text or batch, in the order of the forward pass."""
+
+    checks: tuple[Check, ...]
+    tokens: tuple[int, ...]
+    version: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+    @property
+    def parting(self) -> Check | None:
+        """The first check that failed."""
+        return next((check for check in self.checks if not check.passed), None)
+
+
+def verify(explorer: Explorer, batch: Batch) -> Verification:
+    """Compares every value of one forward pass over a batch.
+
+    Args:
+        explorer: the model, in the dtype to be verified.
+        batch: token ids of each text; texts of unequal length are padded on the right.
+
+    Raises:
+        UsageError: a padded batch in float64, where transformers' eager attention gives NaN.
+    """
+    if explorer.model.dtype == torch.float64 and len({len(ids) for ids in batch}) > 1:
+        raise UsageError(
+            "transformers gives NaN for a padded batch in float64, so there is nothing to compare "
+            "with; verify a padded batch in float32."
+        )
+    model, config = explorer.model, explorer.model.config
+    ids, mask = pad_batch(batch, config.pad_token_id or 0)
+    reference = Reference.load(explorer.files.folder, model.dtype, model.device, attention="eager")
+    theirs = reference.trace(ids, mask)
+    ours = _trace(explorer, ids.to(model.device), mask.to(model.device))
+    lengths = [len(one) for one in batch]
+    checks = [
+        _check(place, config, ours[place], theirs[place], lengths, TOLERANCE[model.dtype])
+        for place in _places(config)
+        if place in ours
+    ]
+    return Verification(tuple(checks), tuple(lengths), reference.version)
+
+
+def pad_batch(batch: Batch, pad_token_id: int) -> tuple[Tensor, Tensor]:
+    """Texts as one rectangle: ids and attention mask, each (batch, seq), padded on the right."""
+    longest = max(len(ids) for ids in batch)
+    rows = [[*ids, *[pad_token_id] * (longest - len(ids))] for ids in batch]
+    mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in batch]
+    return torch.tensor(rows), torch.tensor(mask)
+
+
+def long_batch(ids: Sequence[int], config: ModernBertConfig) -> Batch:
+    """One text of several windows, made by repeating a text's tokens; a short one shows no window.
+
+    At least six windows long, or as long as the model takes.
+    """
+    first, *inner, last = ids
+    length = min(config.max_position_embeddings, 6 * config.local_attention)
+    repeated = inner * (1 + length // max(1, len(inner)))
+    return [(first, *repeated[: length - 2], last)]
+
+
+def padded_batch(ids: Sequence[int]) -> Batch:
+    """The text beside its first half, so that one row is padded."""
+    first, *inner, last = ids
+    return [tuple(ids), (first, *inner[: (len(inner) + 1) // 2], last)]
+
+
+def _places(config: ModernBertConfig) -> Iterator[str]:
+    yield "embeddings"
+    for layer in range(config.num_hidden_layers):
+        yield f"layers.{layer}.attention"
+        yield f"layers.{layer}.hidden"
+    yield from ("final_norm", "head", "logits")
+
+
+def _trace(explorer: Explorer, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Ours at every place, by name: hidden states (batch, seq, hidden), maps a text each."""
+    model, config, values = explorer.model, explorer.model.config, {}
+
+    def keep(name: str, value: Tensor) -> None:
+        values[name] = value
+
+    wanted = ["embeddings"]
+    for layer in range(config.num_hidden_layers):
+        wanted += [f"layers.{layer}.{tap}" for tap in ("q_rot", "k_rot", "hidden")]
+    actions = {name: (lambda value, name=name: keep(name, value)) for name in wanted}
+    with torch.inference_mode(), hooked(model, actions):
+        values["final_norm"] = model.encoder(ids, mask)
+        if isinstance(model, ModernBertForMaskedLM):
+            values["head"] = model.head(values["final_norm"])
+            values["logits"] = model.decoder(values["head"])
+        for layer in range(config.num_hidden_layers):
+            q, k = values.pop(f"layers.{layer}.q_rot"), values.pop(f"layers.{layer}.k_rot")
+            values[f"layers.{layer}.attention"] = _maps(q, k, mask, config.half_window(layer))
+    return values
+
+
+def _maps(q: Tensor, k: Tensor, mask: Tensor, half_window: int | None) -> Tensor:
+    """Attention maps of a padded batch (batch, heads, seq, seq), zero where there is padding."""
+    maps = q.new_zeros(*q.shape[:3], q.shape[2], dtype=torch.promote_types(q.dtype, torch.float32))
+    for row, length in enumerate(mask.sum(dim=1).tolist()):
+        maps[row, :, :length, :length] = attention_weights(
+            q[row, :, :length], k[row, :, :length], half_window=half_window
+        )
+    return maps
+
+
+def _check(
+    place: str,
+    config: ModernBertConfig,
+    ours: Tensor,
+    theirs: Tensor,
+    lengths: list[int],
+    tolerance: float,
+) -> Check:
+    is_map = place.endswith("attention")
+    pairs = [
+        (_real(ours[row], length, is_map), _real(theirs[row], length, is_map))
+        for row, length in enumerate(lengths)
+    ]
+    differences = torch.cat([(a - b).abs().flatten() for a, b in pairs])
+    rms = float(torch.cat([b.flatten() for _, b in pairs]).square().mean().sqrt())
+    layer = int(place.split(".")[1]) if place.startswith("layers.") else None
+    name = place.rpartition(".")[2]
+    return Check(
+        {
+            "attention": "attention map",
+            "hidden": "hidden state",
+            "embeddings": "hidden state",
+            "final_norm": "final norm",
+        }.get(name, name),
+        layer,
+        None if layer is None else config.layer_kinds[layer],
+        None if layer is None else config.theta(layer),
+        None if layer is None else config.half_window(layer),
+        float(differences.max()),
+        float(differences.mean()),
+        tolerance / 10 if is_map else tolerance * max(1.0, rms),
+    )
+
+
+def _real(value: Tensor, length: int, is_map: bool) -> Tensor:
+    """What belongs to real tokens: pad rows and columns have no defined value."""
+    real = value[:, :length, :length] if is_map else value[:length]
+    return real.double()

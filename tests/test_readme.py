@@ -1,0 +1,56 @@
+"""What the README and the help show is what a reader gets."""
+
+import re
+import shlex
+
+import pytest
+
+from tests.cli_runner import run_cli
+from tests.readme import README, commands, real_output
+
+ROOT = README.parent
+
+
+def words(output):
+    """The words of an output: figures may differ in their last digit from machine to machine."""
+    return re.findall(r"[^\W\d_]+", output)
+
+
+@pytest.mark.parametrize("arguments,shown", commands(), ids=lambda value: str(value)[:40])
+def test_a_command_prints_what_the_readme_shows(arguments, shown):
+    assert words(shown) == words(real_output(arguments))
+
+
+def test_the_two_lines_stand_at_the_top():
+    top = README.read_text()[:700]
+    assert 'pip install -e . && mbexplore predict "The capital of France is [MASK]."' in top
+    assert 'pip install -e ".[test]" && pytest' in top
+    assert 'pip install -q -e ".[test]" && pytest' in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_python_example_runs(capsys):
+    [code] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+def test_every_example_in_a_help_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in ("predict", "attention"):
+        text = " ".join(run_cli(command, "--help").out.split())
+        [example] = re.findall(r"Example: mbexplore (.*?) (?:\u256d|$)", text)
+        assert run_cli(*shlex.split(example)).code == 0, example
+
+
+def test_files_of_the_tree_exist():
+    tree = README.read_text().split("## What is where")[1]
+    folder = ROOT
+    for line in re.findall(r"^( *)([\w./]+) {2,}", tree, re.MULTILINE):
+        folder = ROOT / "mbexplore" if line[0] else ROOT
+        assert (folder / line[1]).exists(), line[1]
+
+
+def test_the_version_is_in_the_changelog():
+    import mbexplore
+
+    assert f"## {mbexplore.__version__}" in (ROOT / "CHANGELOG.md").read_text()

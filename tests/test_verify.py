@@ -1,0 +1,153 @@
+"""`verify` passes on the real thing, and names the layer of every planted fault."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from torch import nn
+
+import mbexplore
+from mbexplore import verify as verify_module
+from mbexplore.cli.options import sample_text
+from mbexplore.errors import UsageError
+from mbexplore.model import ACTIVATIONS
+from mbexplore.plots.verify import plot_verification
+from mbexplore.verify import long_batch, padded_batch, verify
+from tests.cli_runner import run_cli
+
+
+@pytest.fixture
+def explorer():
+    """A copy of the model of its own: each test plants a fault in it."""
+    return mbexplore.load("tiny", device="cpu")
+
+
+def batch_of(explorer):
+    return [explorer.encode(sample_text()).ids]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_the_real_model_passes(dtype):
+    explorer = mbexplore.load("tiny", device="cpu", dtype=dtype)
+    ids = explorer.encode(sample_text()).ids
+    result = verify(explorer, long_batch(ids, explorer.model.config))
+    assert result.passed, result.parting
+    layers = explorer.model.config.num_hidden_layers
+    assert len(result.checks) == 2 * layers + 4
+
+
+def test_a_padded_batch_passes(explorer):
+    ids = batch_of(explorer)[0]
+    result = verify(explorer, padded_batch(ids))
+    assert result.passed, result.parting
+    assert result.tokens == (len(ids), (len(ids) - 1) // 2 + 2)
+    wide = mbexplore.load("tiny", device="cpu", dtype="float64")
+    with pytest.raises(UsageError, match="NaN for a padded batch in float64"):
+        verify(wide, padded_batch(ids))
+
+
+def replace_config(explorer, **changes):
+    explorer.model.encoder.config = dataclasses.replace(explorer.model.config, **changes)
+
+
+def wrong_theta_on_local_layers(explorer, monkeypatch):
+    replace_config(explorer, local_rope_theta=160_000.0)
+
+
+def window_off_by_one(explorer, monkeypatch):
+    replace_config(explorer, local_attention=explorer.model.config.local_attention + 2)
+
+
+def halves_of_geglu_swapped(explorer, monkeypatch):
+    weight = explorer.model.encoder.layers[4].mlp.Wi.weight
+    weight.data = torch.cat(weight.data.chunk(2)[::-1])
+
+
+def tanh_gelu(explorer, monkeypatch):
+    explorer.model.encoder.layers[2].mlp.act = ACTIVATIONS["gelu_pytorch_tanh"]
+
+
+def interleaved_rope(explorer, monkeypatch):
+    def interleave(x, cos, sin):
+        even, odd = x[..., ::2], x[..., 1::2]
+        return torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2)
+
+    monkeypatch.setattr("mbexplore.model.apply_rope", interleave)
+
+
+def norm_on_layer_0(explorer, monkeypatch):
+    explorer.model.encoder.layers[0].attn_norm = nn.LayerNorm(256, bias=False)
+
+
+def bias_in_layer_7(explorer, monkeypatch):
+    explorer.model.encoder.layers[7].attn.Wo.bias = nn.Parameter(torch.full((256,), 1e-3))
+
+
+def wrong_final_norm(explorer, monkeypatch):
+    explorer.model.encoder.final_norm.eps = 1e-2
+
+
+# Where each fault first shows. A window that is too wide shows in what the layer adds, and in its
+# map only if the map is derived with the wrong window too; here it is derived with the right one.
+FAULTS = [
+    (wrong_theta_on_local_layers, 1, "attention map"),
+    (window_off_by_one, 1, "hidden state"),
+    (halves_of_geglu_swapped, 4, "hidden state"),
+    (tanh_gelu, 2, "hidden state"),
+    (interleaved_rope, 0, "attention map"),
+    (norm_on_layer_0, 0, "attention map"),
+    (bias_in_layer_7, 7, "hidden state"),
+    (wrong_final_norm, None, "final norm"),
+]
+
+
+@pytest.mark.parametrize(
+    ("plant", "layer", "what"), FAULTS, ids=[plant.__name__ for plant, _, _ in FAULTS]
+)
+def test_a_planted_fault_is_caught_and_its_layer_named(plant, layer, what, explorer, monkeypatch):
+    plant(explorer, monkeypatch)
+    result = verify(explorer, batch_of(explorer))
+    assert not result.passed
+    assert (result.parting.layer, result.parting.what) == (layer, what)
+
+
+def test_ignored_padding_is_caught(explorer, monkeypatch):
+    encoder = explorer.model.encoder
+    real = encoder._plans
+    monkeypatch.setattr(encoder, "_plans", lambda ids, mask: real(ids, None))
+    result = verify(explorer, padded_batch(batch_of(explorer)[0]))
+    assert (result.parting.layer, result.parting.what) == (0, "hidden state")
+
+
+def test_a_nan_is_no_pass(explorer):
+    explorer.model.encoder.layers[5].mlp.Wo.weight.data = torch.full((256, 384), torch.nan)
+    assert verify(explorer, batch_of(explorer)).parting.layer == 5
+
+
+def test_a_long_text_spans_several_windows(explorer):
+    config = explorer.model.config
+    [ids] = long_batch(explorer.encode("Hello there.").ids, config)
+    assert len(ids) == 6 * config.local_attention
+    assert (ids[0], ids[-1]) == (config.cls_token_id, config.sep_token_id)
+
+
+def test_the_command_tells_and_exits_accordingly(tmp_path, monkeypatch):
+    picture = tmp_path / "curve.png"
+    result = run_cli("verify", "The tide rises.", "--long", "--plot", "-o", picture)
+    assert result.code == 0 and "PASS: every value" in result.out
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    answer = json.loads(run_cli("verify", "The tide rises.", "--padded", "--json").out)
+    assert answer["passed"] and answer["parting"] is None
+    assert {"layer", "kind", "theta", "half_window", "max_abs", "mean_abs", "tolerance"} <= set(
+        answer["checks"][1]
+    )
+    monkeypatch.setitem(verify_module.TOLERANCE, torch.float32, 1e-12)
+    failed = run_cli("verify", "The tide rises.")
+    assert failed.code == 1 and "FAIL: the two part" in failed.out
+
+
+def test_the_curve_is_drawn(explorer):
+    figure = plot_verification(verify(explorer, batch_of(explorer)), "a $title$")
+    [axes] = figure.axes
+    assert len(axes.collections) == 4 and axes.get_yscale() == "log"
