@@ -153,7 +153,7 @@ class Explorer:
             TextError: there is no mask.
             ModelError: the model has no MLM head.
         """
-        self._check_top_k(top_k)
+        self.check_top_k(top_k)
         model = self._mlm_model()
         encoding = self.encode_masked(text) if isinstance(text, str) else text
         with torch.inference_mode():
@@ -215,7 +215,12 @@ class Explorer:
             )
         return self.model
 
-    def _check_top_k(self, top_k: int) -> None:
+    def check_top_k(self, top_k: int) -> None:
+        """Refuses a number of predictions that the vocabulary can't give.
+
+        Raises:
+            RangeError: the sentence gives the range.
+        """
         vocab = self.model.config.vocab_size
         if not 1 <= top_k <= vocab:
             raise RangeError(f"top-k is {top_k}; choose 1 to {vocab}, the size of the vocabulary.")

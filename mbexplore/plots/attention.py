@@ -33,7 +33,9 @@ def plot_layer_maps(maps: list[LayerMap], model: str) -> Figure:
     tokens, pool = len(maps[0].tokens), maps[0].pool
     pooled = f", {pool} tokens to a pixel (the largest weight shows)" if pool > 1 else ""
     figure.suptitle(
-        drawable(f"{PurePath(model).name}: who looks at whom, {tokens:,} tokens{pooled}"), color=INK, fontsize=12
+        drawable(f"{PurePath(model).name}: who looks at whom, {tokens:,} tokens{pooled}"),
+        color=INK,
+        fontsize=12,
     ).set_parse_math(False)
     for part, layer_map in zip(
         figure.subfigures(1, len(maps), squeeze=False)[0], maps, strict=True

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from textwrap import wrap
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from mbexplore.config import LayerKind
 
@@ -23,6 +27,42 @@ def kind_colours(kind: LayerKind) -> Colormap:
     dark = {"global": "#062a4f", "local": "#5c2300"}[kind]
     stops = [(0.0, "#ffffff"), (0.4, middle), (0.75, HUE[kind]), (1.0, dark)]
     return LinearSegmentedColormap.from_list(f"mbexplore-{kind}", stops)
+
+
+@lru_cache
+def signed_colours() -> Colormap:
+    """Orange for less than nothing, white for nothing, blue for more: for differences."""
+    stops = ["#5c2300", "#a84300", "#f5a15a", "#ffffff", "#6aaed6", "#0b4f8a", "#062a4f"]
+    return LinearSegmentedColormap.from_list("mbexplore-signed", stops)
+
+
+def plain_axes(axes: Axes) -> None:
+    """Thin grey spines, no tick marks."""
+    axes.tick_params(length=0, pad=3)
+    axes.tick_params(axis="x", labelcolor=INK, labelsize=7.5)
+    for spine in axes.spines.values():
+        spine.set_color(FAINT)
+        spine.set_linewidth(0.5)
+
+
+def footer(figure: Figure, line: str) -> None:
+    """One line at the foot of a picture, wrapped to its width: what it does not show."""
+    letters = int(figure.get_figwidth() * 14)
+    figure.supxlabel("\n".join(wrap(line, letters)), fontsize=8, color=FAINT, x=0.01, ha="left")
+
+
+def plain_numbers(axis: Axis) -> None:
+    """Writes a logarithmic axis as 1, 10, 100, without small ticks."""
+    axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axis.set_minor_locator(NullLocator())
+
+
+def layer_labels(axes: Axes, kinds: tuple[LayerKind, ...], *, states: bool) -> None:
+    """Names layers (or, with `states`, the embeddings and every layer) up the y axis, in hue."""
+    names = ["embeddings"] * states + [f"layer {i}" for i in range(len(kinds))]
+    axes.set_yticks(range(len(names)), names, fontsize=8, color=INK)
+    for label, kind in zip(axes.get_yticklabels()[states:], kinds, strict=True):
+        label.set_color(HUE[kind])
 
 
 def drawable(text: str) -> str:

@@ -1,0 +1,228 @@
+"""The logit lens: what the model would answer if it stopped after each layer.
+
+nostalgebraist 2020, "interpreting GPT: the logit lens"; Belrose et al. 2023, "Eliciting Latent
+Predictions from Transformers with the Tuned Lens" (arXiv:2303.08112). Each state of the residual
+stream goes through the model's own final norm, head and decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mbexplore.analysis.target import Target, find_position, find_target, masked_lm, widened
+from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
+from mbexplore.recording import Recording
+from mbexplore.tokenizer import Encoding
+
+NOT_SHOWN = (
+    "The head was trained on the last layer alone: a token missing from an early row may still be "
+    "there in a form that the head can't read."
+)
+KEEP = ("hidden_states",)
+BLOCK = 256
+"""Positions decoded together: base has 52 MB of logits for so many."""
+
+
+@dataclass(frozen=True)
+class LensRow:
+    """What one state of the residual stream says.
+
+    Attributes:
+        state: 0 after the embeddings, n after layer n - 1.
+        predictions: its likeliest tokens, falling.
+        rank: of the answer; 1 is first.
+        probability: of the answer.
+        kl: KL divergence of the final distribution from this one, in nats.
+        entropy: of this distribution, in nats.
+    """
+
+    state: int
+    predictions: tuple[Prediction, ...]
+    rank: int
+    probability: float
+    kl: float
+    entropy: float
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The logit lens at one position.
+
+    Attributes:
+        tokens: of the text.
+        target: where, and which token's rank is followed.
+        rows: one entry a state, from the embeddings to the last layer.
+        settled: first state from which on the answer stays first; None if it never is.
+    """
+
+    tokens: tuple[str, ...]
+    target: Target
+    rows: tuple[LensRow, ...]
+    settled: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class LensMap:
+    """The logit lens at every position. All arrays are (states, seq).
+
+    Attributes:
+        tokens: of the text.
+        top: likeliest token of each cell.
+        rank: of each position's final answer; 1 is first.
+        entropy: nats.
+        kl: of the final distribution from the cell's, nats.
+    """
+
+    tokens: tuple[str, ...]
+    top: tuple[tuple[str, ...], ...]
+    rank: npt.NDArray[np.int64]
+    entropy: npt.NDArray[np.float32]
+    kl: npt.NDArray[np.float32]
+
+
+def lens(
+    explorer: Explorer,
+    text: str | Encoding,
+    position: int | None = None,
+    *,
+    answer: str | None = None,
+    top_k: int = DEFAULT_TOP_K,
+) -> Lens:
+    """What every layer would answer at one position.
+
+    Args:
+        explorer: with an MLM head.
+        text: the text.
+        position: which token; None for the first mask.
+        answer: whose rank to follow; None for the model's own answer.
+        top_k: tokens named after each layer.
+
+    Raises:
+        TextError: no position is given and the text has no mask.
+        RangeError: the position or `top_k` is outside, or the answer is no single token.
+    """
+    explorer.check_top_k(top_k)
+    model = masked_lm(explorer)
+    encoding = explorer.encode(text) if isinstance(text, str) else text
+    place = find_position(encoding, position)
+    recording = explorer.record(encoding, keep=KEEP)
+    logits = torch.cat(
+        [state_logits(explorer, recording, n, [place]) for n in _states(recording)]
+    )  # (states, vocab)
+    if answer is None:
+        token_id = int(logits[-1].argmax())
+        target = Target(place, explorer.tokenizer.token(token_id), token_id)
+    else:
+        target = find_target(explorer, encoding, place, answer)
+    rows = _rows(explorer, logits, target.token_id, top_k)
+    assert len(rows) == model.config.num_hidden_layers + 1
+    return Lens(encoding.tokens, target, rows, _settled([row.rank for row in rows]))
+
+
+def lens_map(explorer: Explorer, text: str | Encoding) -> LensMap:
+    """What every layer would answer at every position.
+
+    Raises:
+        ModelError: the model has no MLM head.
+    """
+    masked_lm(explorer)
+    recording = explorer.record(text, keep=KEEP)
+    seq, states = len(recording), _states(recording)
+    top = np.zeros((len(states), seq), dtype=np.int64)
+    rank, entropy, kl = np.zeros_like(top), *np.zeros((2, len(states), seq), dtype=np.float32)
+    for start in range(0, seq, BLOCK):
+        places = list(range(start, min(start + BLOCK, seq)))
+        final = state_logits(explorer, recording, states[-1], places)
+        for n in states:
+            logits = state_logits(explorer, recording, n, places)  # (block, vocab)
+            cells = (n, slice(start, start + len(places)))
+            top[cells] = logits.argmax(dim=-1).cpu()
+            rank[cells] = _ranks(logits, final.argmax(dim=-1)).cpu()
+            entropy[cells], kl[cells] = _entropy(logits).cpu(), _divergence(final, logits).cpu()
+    names = tuple(tuple(explorer.tokenizer.token(int(i)) for i in row) for row in top)
+    return LensMap(recording.encoding.tokens, names, rank, entropy, kl)
+
+
+def settled_states(lens: LensMap) -> list[int]:
+    """For each position, the first state from which on its final answer stays first."""
+    found = [_settled(column.tolist()) for column in lens.rank.T]
+    return [len(lens.rank) - 1 if state is None else state for state in found]
+
+
+def state_logits(
+    explorer: Explorer, recording: Recording, state: int, positions: Sequence[int]
+) -> Tensor:
+    """One state of the residual stream through the final norm, head and decoder.
+
+    For the last state, this is the computation of the model itself, value for value.
+
+    Args:
+        explorer: whose model made the recording.
+        recording: with "hidden_states" kept.
+        state: 0 after the embeddings, n after layer n - 1.
+        positions: which tokens.
+
+    Returns:
+        Logits (positions, vocab), float32 or wider.
+    """
+    model = masked_lm(explorer)
+    with torch.inference_mode():
+        normed = model.encoder.final_norm(recording.hidden_states(state))  # (seq, hidden)
+        return widened(model.logits(normed[list(positions)]))
+
+
+def _states(recording: Recording) -> range:
+    return range(recording.config.num_hidden_layers + 1)
+
+
+def _rows(explorer: Explorer, logits: Tensor, token_id: int, top_k: int) -> tuple[LensRow, ...]:
+    own = torch.full((len(logits),), token_id, device=logits.device)
+    probabilities = logits.softmax(dim=-1)
+    best = logits.topk(top_k, dim=-1).indices  # (states, top_k)
+    columns = zip(
+        _ranks(logits, own).tolist(),
+        probabilities[:, token_id].tolist(),
+        _divergence(logits[-1:], logits).tolist(),
+        _entropy(logits).tolist(),
+        strict=True,
+    )
+    name = explorer.tokenizer.token
+    return tuple(
+        LensRow(
+            state,
+            tuple(
+                Prediction(name(i), i, float(probabilities[state, i]), float(logits[state, i]))
+                for i in best[state].tolist()
+            ),
+            *column,
+        )
+        for state, column in enumerate(columns)
+    )
+
+
+def _ranks(logits: Tensor, tokens: Tensor) -> Tensor:
+    """Rank of one token in each row of logits (rows, vocab); 1 is first."""
+    return 1 + (logits > logits.gather(1, tokens[:, None])).sum(dim=-1)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    log_p = logits.log_softmax(dim=-1)
+    return -(log_p.exp() * log_p).sum(dim=-1)
+
+
+def _divergence(final: Tensor, logits: Tensor) -> Tensor:
+    """KL(final || each row) in nats; exactly zero where both are the same."""
+    log_final, log_p = final.log_softmax(dim=-1), logits.log_softmax(dim=-1)
+    return (log_final.exp() * (log_final - log_p)).sum(dim=-1)
+
+
+def _settled(ranks: list[int]) -> int | None:
+    later = [n for n, rank in enumerate(ranks) if rank != 1]
+    first = later[-1] + 1 if later else 0
+    return first if first < len(ranks) else None

@@ -1,0 +1,102 @@
+"""What the commands that explain an answer share: where it goes, how it is shown and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mbexplore.cli.output import check_target, shown, write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
+    from rich.text import Text
+
+    from mbexplore.config import ModernBertConfig
+
+PICTURES = ("png", "svg", "pdf")
+
+At = Annotated[
+    int | None,
+    typer.Option(help="Which token, from 0; the first [MASK] by default.", show_default=False),
+]
+AnswerToken = Annotated[
+    str | None,
+    typer.Option(
+        "--answer", help="The token to follow; the model's answer by default.", show_default=False
+    ),
+]
+Plot = Annotated[bool, typer.Option("--plot", help="Save a picture.")]
+Output = Annotated[
+    Path | None,
+    typer.Option("-o", "--output", help="png, svg, pdf or json.", show_default=False),
+]
+
+
+def find_output(output: Path | None, plot: bool, name: str) -> Path | None:
+    """The file to write, if any: --plot alone names `NAME.png`. Checked before any work is done.
+
+    Raises:
+        OutputError: it can't be written, or can't hold what is asked for.
+    """
+    if output is None:
+        output = Path(f"{name}.png") if plot else None
+    return output and check_target(output, PICTURES if plot else (*PICTURES, "json"))
+
+
+def save(path: Path | None, payload: dict[str, Any], draw: Callable[[], Figure]) -> None:
+    """Writes the answer to a file in the format its ending names; nothing without a path."""
+    if path is None:
+        return
+    ending = path.suffix.removeprefix(".").lower()
+    if ending == "json":
+        import json
+
+        write_whole(path, (json.dumps(payload, ensure_ascii=False) + "\n").encode())
+        return
+    buffer = BytesIO()
+    draw().savefig(buffer, format=ending, dpi=150)
+    write_whole(path, buffer.getvalue())
+
+
+def word(token: str) -> str:
+    """A token in a table: without its leading space, safe for a terminal."""
+    return shown(token.removeprefix(" ")) or "\N{OPEN BOX}"
+
+
+def marked(tokens: tuple[str, ...], position: int, around: int = 12) -> Text:
+    """The text as tokens, the one asked about standing out, cut to what is near it."""
+    from rich.text import Text
+
+    low, high = max(0, position - around), min(len(tokens), position + around + 1)
+    line = Text("\N{HORIZONTAL ELLIPSIS}" if low else "")
+    for i in range(low, high):
+        line.append(shown(tokens[i]), style="bold reverse" if i == position else "")
+    line.append("\N{HORIZONTAL ELLIPSIS}" if high < len(tokens) else "")
+    line.append(f"  token {position}", style="dim")
+    return line
+
+
+def build_table(*columns: str, left: tuple[str, ...] = ()) -> Table:
+    """A table in the house style: numbers to the right, the columns in `left` to the left."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="left" if name in left else "right", overflow="fold")
+    return table
+
+
+def state_name(state: int) -> str:
+    """Where in the depth a state of the residual stream is."""
+    return "embeddings" if state == 0 else f"layer {state - 1}"
+
+
+def kind_of(config: ModernBertConfig, layer: int) -> str:
+    """Layer and kind, such as "3 global"."""
+    return f"{layer} {config.layer_kinds[layer]}"
