@@ -51,7 +51,11 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bfloat16 or float32.")] = "auto",
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the model first; pays on a GPU.")
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the layers first (a minute, a C++ compiler); about twice as fast.",
+        ),
     ] = False,
 ) -> None:
     """Trains a small ModernBERT on your own text, so that you can watch its heads form.

@@ -7,13 +7,14 @@ every baseline is asked the same questions.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 from torch.nn import functional as F
 
 from mbexplore.model import ModernBertForMaskedLM
@@ -112,21 +113,16 @@ def measure_heldout(
 ) -> Accuracy:
     """The model's accuracy on held-out rows, in the model's own precision."""
     model.eval()
-    pad = model.config.pad_token_id
     first = five = count = 0
     loss = 0.0
     ordered = sorted(rows, key=lambda row: len(row.input_ids))
     for start in range(0, len(ordered), batch_size):
         some = ordered[start : start + batch_size]
-        longest = max(len(row.input_ids) for row in some)
-        ids = torch.full((len(some), longest), pad or 0)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(some):
-            ids[i, : len(row.input_ids)] = torch.from_numpy(row.input_ids)
-            mask[i, : len(row.input_ids)] = 1
+        ids, mask = _padded([row.input_ids for row in some], model)
+        longest = ids.shape[1]
         places = np.concatenate([i * longest + row.positions for i, row in enumerate(some)])
         labels = torch.from_numpy(np.concatenate([row.labels for row in some])).to(model.device)
-        hidden = model.model(ids.to(model.device), mask.to(model.device)).flatten(0, 1)
+        hidden = model.model(ids, mask).flatten(0, 1)
         logits = model.logits(hidden[torch.from_numpy(places).to(model.device)]).float()
         best = logits.topk(5).indices == labels[:, None]
         first += int(best[:, 0].sum())
@@ -144,20 +140,35 @@ def load_cloze(path: Path) -> list[Cloze]:
 
 @torch.no_grad()
 def answer_cloze(
-    model: ModernBertForMaskedLM, tokenizer: Tokenizer, suite: Iterable[Cloze]
+    model: ModernBertForMaskedLM, tokenizer: Tokenizer, suite: Sequence[Cloze], batch_size: int = 64
 ) -> list[ClozeResult]:
-    """Asks the model every question, one at a time."""
+    """Asks the model every question."""
     model.eval()
     mask_id = special_ids(tokenizer)["[MASK]"]
     results = []
-    for cloze in suite:
-        ids = torch.tensor([tokenizer.encode(cloze.prompt).ids], device=model.device)
-        place = int(ids[0].tolist().index(mask_id))
-        logits = model.logits(model.model(ids)[0, place])
-        best = logits[: tokenizer.get_vocab_size()].topk(5).indices.tolist()
-        answers = tuple(tokenizer.decode([token]).strip() for token in best)
-        results.append(ClozeResult(cloze, answers))
+    for start in range(0, len(suite), batch_size):
+        some = suite[start : start + batch_size]
+        rows = [tokenizer.encode(cloze.prompt).ids for cloze in some]
+        places = [row.index(mask_id) for row in rows]
+        ids, mask = _padded([np.array(row) for row in rows], model)
+        hidden = model.model(ids, mask)  # (batch, seq, hidden)
+        logits = model.logits(hidden[torch.arange(len(rows)), places])
+        best = logits[:, : tokenizer.get_vocab_size()].topk(5).indices.tolist()
+        for cloze, tokens in zip(some, best, strict=True):
+            answers = tuple(tokenizer.decode([token]).strip() for token in tokens)
+            results.append(ClozeResult(cloze, answers))
     return results
+
+
+def _padded(rows: Sequence[Ints], model: ModernBertForMaskedLM) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask, (batch, longest), on the model's device."""
+    longest = max(len(row) for row in rows)
+    ids = torch.full((len(rows), longest), model.config.pad_token_id or 0)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.from_numpy(row)
+        mask[i, : len(row)] = 1
+    return ids.to(model.device), mask.to(model.device)
 
 
 def cloze_table(results: Sequence[ClozeResult]) -> dict[str, tuple[float, float, int]]:
