@@ -15,6 +15,8 @@ import typer
 
 import mbexplore
 from mbexplore.cli.attention import attention
+from mbexplore.cli.info import info
+from mbexplore.cli.knockout import knockout
 from mbexplore.cli.lens import lens
 from mbexplore.cli.predict import predict
 from mbexplore.cli.train import train
@@ -31,9 +33,11 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(attention)
+app.command()(info)
 app.command()(verify)
 app.command()(train)
 app.command()(lens)
+app.command()(knockout)
 
 
 def _print_version(wanted: bool) -> None:
