@@ -10,14 +10,18 @@ from pathlib import Path
 
 import pytest
 import torch
+import typer
 
 from mbexplore.errors import DeviceError, MbexploreError, ModelError, OutputError, UsageError
 from mbexplore.model import ModernBertForMaskedLM
-from mbexplore.training import checkpoint, session
+from mbexplore.training import checkpoint, evaluate, session
+from mbexplore.training.export import export
 from mbexplore.training.history import History, plot_history
+from mbexplore.training.measure import measure
 from mbexplore.training.ngrams import NgramModel
 from mbexplore.training.recipe import Recipe
 from mbexplore.training.session import TrainOptions, train
+from mbexplore.training.tokenizer import build_tokenizer
 from mbexplore.training.trainer import build_optimizers
 
 RECIPE = Recipe(batch_tokens=256, length=32, long_length=64, long_part=0.3, warmup_steps=2)
@@ -26,6 +30,7 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import torch
+import typer
 from mbexplore.training.recipe import Recipe
 from mbexplore.training.session import TrainOptions, train
 torch.set_num_threads(1)
@@ -289,3 +294,53 @@ def test_the_command_passes_its_options_on_and_shows_progress(corpus, tmp_path):
     assert f"Saved in {out}" in run.stderr
     assert (out / "step-2" / "model.safetensors").exists()
     assert checkpoint.load_state(out)["recipe"]["seed"] == 3
+
+
+def test_an_export_is_half_the_size_and_answers_alike(whole_run, tmp_path, capsys):
+    export(whole_run, tmp_path / "half")
+    sizes = [
+        (folder / "model.safetensors").stat().st_size for folder in (whole_run, tmp_path / "half")
+    ]
+    assert sizes[1] < 0.6 * sizes[0]
+    ids = torch.tensor([[1, 10, 20, 4, 30, 2]])
+    with torch.no_grad():
+        ours = ModernBertForMaskedLM.from_pretrained(whole_run)(ids)
+        half = ModernBertForMaskedLM.from_pretrained(tmp_path / "half", dtype=torch.float32)(ids)
+    assert torch.allclose(ours, half, atol=0.02)
+    with pytest.raises(typer.Exit):
+        export(tmp_path / "nowhere", tmp_path / "out")
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_measures_of_a_model(whole_run, corpus, tmp_path, capsys):
+    cloze = tmp_path / "cloze.jsonl"
+    question = {"category": "numbers", "prompt": "The [MASK] 7 is", "answers": ["number"]}
+    cloze.write_text(json.dumps(question) + "\n")
+    measure(whole_run, heldout=corpus, cloze=cloze, corpus=[str(corpus)], as_json=True)
+    figures = json.loads(capsys.readouterr().out)
+    heldout = figures["heldout"]
+    assert len({entry["count"] for entry in heldout.values()}) == 1  # the same masks for all
+    assert heldout["unigram"]["top1"] < heldout["bigram"]["top1"] <= heldout["4-gram"]["top1"]
+    assert figures["cloze"]["all"]["count"] == 1
+    measure(whole_run, cloze=cloze, answers=True)
+    assert "The [MASK] 7 is" in capsys.readouterr().out
+
+
+def test_heldout_masks_ask_for_no_token_twice(corpus):
+    tokenizer = build_tokenizer(corpus.read_text().splitlines(), 400)
+    documents = [["One two three.", "Four five six seven."]] * 40
+    rows = evaluate.heldout_rows(tokenizer, documents, length=32, passes=2)
+    again = evaluate.heldout_rows(tokenizer, documents, length=32, passes=2)
+    assert [row.positions.tolist() for row in rows] == [row.positions.tolist() for row in again]
+    line_break = tokenizer.encode("\n", add_special_tokens=False).ids[0]
+    mask = tokenizer.token_to_id("[MASK]")
+    for row in rows:
+        assert (row.input_ids[row.positions] == mask).all()
+        assert line_break not in row.labels
+        assert not set(row.labels.tolist()) & set(range(5))
+    hidden = sum(len(row.positions) for row in rows)
+    single = sum(
+        len(row.positions)
+        for row in evaluate.heldout_rows(tokenizer, documents, length=32, passes=1)
+    )
+    assert single < hidden

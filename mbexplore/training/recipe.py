@@ -26,7 +26,7 @@ class Recipe:
     length: int = 128
     long_length: int = 512
     """Length of the rows in the last part of the run, as ModernBERT's context extension."""
-    long_part: float = 0.1
+    long_part: float = 0.06
     mask_rate: float = 0.3
     matrix_rate: float = 2e-3
     """Learning rate of Muon, which trains the matrices (arXiv:2502.16982)."""
