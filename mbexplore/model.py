@@ -11,17 +11,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from typing_extensions import Self
 
 from mbexplore.attention import attend
 from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.errors import ModelError
 from mbexplore.rope import apply_rope, rope_tables
-from mbexplore.weights import Checkpoint
+from mbexplore.weights import Checkpoint, write_checkpoint
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # the exact erf one
@@ -149,6 +151,22 @@ class EncoderLayer(nn.Module):
         return self.out(x + self.mlp_out(self.mlp(self.mlp_norm(x))))
 
 
+class _Unfilled(TorchFunctionMode):
+    """Inside it nothing fills a tensor in place, so that parameters stay as they were allocated.
+
+    For a model whose parameters come from a file: no page of what is thrown away is ever touched.
+    The meta device would do as well, but costs a second of imports (sympy) at its first use.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.__name__.endswith("_") and not func.__name__.endswith("__"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
+
+
 class PretrainedModel(nn.Module):
     """What the encoder and the models with a head share: initialisation and loading."""
 
@@ -179,7 +197,7 @@ class PretrainedModel(nn.Module):
             ModelError: a file, a key or a shape is not what the config asks for.
         """
         config = ModernBertConfig.from_folder(Path(folder))
-        with torch.device("meta"):
+        with _Unfilled():
             model = cls(config)
         with Checkpoint(Path(folder)) as checkpoint:
             model.load_checkpoint(checkpoint)
@@ -194,6 +212,20 @@ class PretrainedModel(nn.Module):
             checkpoint.read(wanted, self.base_prefix, tied=self.tied), strict=False, assign=True
         )
         self.tie_weights()
+
+    def save_pretrained(self, folder: Path | str) -> None:
+        """Writes config.json and model.safetensors, for us and for transformers 4 and 5 to open.
+
+        The tokenizer's files are not written. Parameters keep their dtype.
+
+        Raises:
+            OutputError: the folder can't be written.
+        """
+        tensors = self.state_dict()
+        if self.tied:
+            del tensors["decoder.weight"]
+        named = {"architectures": [type(self).__name__], "dtype": str(self.dtype).split(".")[1]}
+        write_checkpoint(Path(folder), tensors, self.config.to_dict() | named)
 
     @property
     def tied(self) -> bool:
@@ -236,8 +268,9 @@ class PretrainedModel(nn.Module):
             else:
                 is_out = name.endswith(("Wo.weight", "dense.weight", "decoder.weight"))
                 std = out_std if is_out else config.initializer_range
-                cut = config.initializer_cutoff_factor * std
-                nn.init.trunc_normal_(parameter, std=std, a=-cut, b=cut)
+                # A truncated normal by its inverse distribution function.
+                bound = math.erf(config.initializer_cutoff_factor / math.sqrt(2.0))
+                parameter.uniform_(-bound, bound).erfinv_().mul_(std * math.sqrt(2.0))
 
 
 class ModernBertModel(PretrainedModel):
