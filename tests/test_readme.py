@@ -4,7 +4,9 @@ import re
 import shlex
 
 import pytest
+import typer
 
+from mbexplore.cli import app
 from tests.cli_runner import run_cli
 from tests.readme import README, commands, real_output
 
@@ -34,12 +36,24 @@ def test_the_python_example_runs(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
-def test_every_example_in_a_help_runs(tmp_path, monkeypatch):
+def examples():
+    """Every command with the examples of its help."""
+    commands = typer.main.get_command(app).commands
+    for name, command in commands.items():
+        found = re.findall(r"Example: mbexplore (.*?)(?:\n\n|$)", command.help, re.DOTALL)
+        yield name, [" ".join(example.split()) for example in found]
+
+
+@pytest.mark.parametrize("name,found", list(examples()), ids=lambda value: str(value)[:20])
+def test_every_command_has_an_example_that_runs(name, found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for command in ("predict", "attention"):
-        text = " ".join(run_cli(command, "--help").out.split())
-        [example] = re.findall(r"Example: mbexplore (.*?) (?:\u256d|$)", text)
-        assert run_cli(*shlex.split(example)).code == 0, example
+    (tmp_path / "notes.txt").write_text("The tide rises and the tide falls.\n" * 200)
+    assert found
+    for example in found:
+        # What is minutes for a reader is seconds here.
+        quick = re.sub(r"--minutes \d+", "--preset micro --steps 2", example)
+        result = run_cli(*shlex.split(quick))
+        assert result.code == 0, (example, result.err)
 
 
 def test_files_of_the_tree_exist():

@@ -13,7 +13,7 @@ LEVELS = [
     "model",
     "recording hub tokenizer reference",
     "explorer",
-    "analysis training verify",
+    "analysis training verify published",
     "plots payload",
     "cli ui demo",
 ]

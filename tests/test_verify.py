@@ -13,6 +13,7 @@ from mbexplore.cli.options import sample_text
 from mbexplore.errors import UsageError
 from mbexplore.model import ACTIVATIONS
 from mbexplore.plots.verify import plot_verification
+from mbexplore.published import PublishedValues, check_published
 from mbexplore.verify import long_batch, padded_batch, verify
 from tests.cli_runner import run_cli
 
@@ -151,3 +152,61 @@ def test_the_curve_is_drawn(explorer):
     figure = plot_verification(verify(explorer, batch_of(explorer)), "a $title$")
     [axes] = figure.axes
     assert len(axes.collections) == 4 and axes.get_yscale() == "log"
+
+
+@pytest.fixture(scope="module")
+def small_base():
+    """ModernBERT-base's vocabulary on a few narrow layers, and the same model in transformers."""
+    import copy
+
+    from transformers import ModernBertConfig as TheirConfig
+    from transformers import ModernBertForMaskedLM as Theirs
+
+    from mbexplore.config import ModernBertConfig, regular_layer_kinds
+    from mbexplore.model import ModernBertForMaskedLM
+
+    torch.manual_seed(0)
+    config = ModernBertConfig.base(
+        hidden_size=32, intermediate_size=32, num_hidden_layers=3, num_attention_heads=2,
+        layer_kinds=regular_layer_kinds(3, 3),
+    )  # fmt: skip
+    ours = ModernBertForMaskedLM(config).eval()
+    theirs = Theirs(TheirConfig(**copy.deepcopy(config.to_dict()))).eval()
+    theirs.load_state_dict(ours.state_dict())
+    return ours, theirs
+
+
+def test_the_published_values_fail_on_other_weights(small_base):
+    checks = check_published(small_base[0], str)
+    assert len(checks) == 8
+    assert not any(check.passed for check in checks)
+
+
+@torch.no_grad()
+def test_the_published_values_pass_on_the_weights_they_were_taken_from(small_base):
+    """The figures transformers gives for these weights, put in the place of the published ones."""
+    ours, theirs = small_base
+    known = PublishedValues()
+
+    def run(ids):
+        return theirs(torch.tensor([ids]), output_hidden_states=True)
+
+    def best(ids, count):
+        return tuple(map(str, run(ids).logits[0, ids.index(50284)].topk(count).indices.tolist()))
+
+    hello, lower = run(known.hello_ids), run(known.lower_ids).hidden_states
+    third = theirs.model.layers[2].register_forward_hook(lambda *a: stream.append(a[2]))
+    stream = []
+    run(known.lower_ids)
+    third.remove()
+    after = [*(lower[i][0, 0, :5].tolist() for i in range(3)), stream[0][0, 0, :5].tolist()]
+    taken = PublishedValues(
+        logits=tuple(map(tuple, hello.logits[0, :3, :3].tolist())),
+        last_hidden_state=tuple(map(tuple, hello.hidden_states[-1][0, :3, :3].tolist())),
+        after=tuple((name, tuple(row)) for (name, _), row in zip(known.after, after, strict=True)),
+        worked=best(known.worked_ids, 5),
+        capital=best(known.capital_ids, 1),
+    )
+    assert all(check.passed for check in check_published(ours, str, taken))
+    wrong = dataclasses.replace(taken, worked=taken.worked[::-1])
+    assert [check.passed for check in check_published(ours, str, wrong)].count(False) == 1

@@ -42,7 +42,7 @@ def verify(
 ) -> None:
     """Check every layer against transformers on the same weights; exit 1 if they part.
 
-    Without TEXT, a bundled paragraph.
+    Without TEXT, a bundled paragraph. With -m base, also against the values that others published.
 
     Example: mbexplore verify --long
     """
@@ -52,10 +52,16 @@ def verify(
         options.sample_text() if text is None and file is None else options.read_text(text, file)
     )
     from mbexplore.explorer import load
+    from mbexplore.hub import SHORT_NAMES
     from mbexplore.verify import verify as compare
 
     explorer = load(model, device=device, dtype=dtype)
     result = compare(explorer, _batch(explorer, source, long, padded, truncate))
+    if explorer.files.source == SHORT_NAMES["base"]:
+        from mbexplore.published import check_published
+
+        known = check_published(explorer.model, explorer.tokenizer.token)
+        result = dataclasses.replace(result, checks=result.checks + known)
     if output is not None:
         write_whole(output, _picture(result, explorer, output.suffix[1:].lower()))
     if json:

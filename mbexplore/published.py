@@ -1,0 +1,109 @@
+"""What others published of answerdotai/ModernBERT-base, as checks on the weights at hand.
+
+Sources: the integration test of transformers (sdpa, float32), its fill-mask sentence, and a
+layer-by-layer verification of 2026-01-20. They agree with the real weights alone: any other
+checkpoint fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mbexplore.errors import ModelError
+from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.recording import hooked
+from mbexplore.verify import Check
+
+TOLERANCE = 1e-4
+"""As in the integration test of transformers; the values are printed to four digits."""
+
+
+@dataclass(frozen=True)
+class PublishedValues:
+    """Known figures of one model; rows are tokens, columns the first dimensions."""
+
+    hello_ids: tuple[int, ...] = (50281, 12092, 3645, 2, 50282)  # Hello World!
+    logits: tuple[tuple[float, ...], ...] = (
+        (3.8387, -0.2017, 12.2839),
+        (3.6300, 0.6869, 14.7123),
+        (-5.1137, -3.8122, 11.9874),
+    )
+    last_hidden_state: tuple[tuple[float, ...], ...] = (
+        (0.3151, -0.6417, -0.7027),
+        (-0.7834, -1.5810, 0.4576),
+        (1.0614, -0.7268, -0.0871),
+    )
+    lower_ids: tuple[int, ...] = (50281, 25521, 1533, 50282)  # hello world
+    after: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("embeddings", (-0.8092258, 0.0622259, 0.0406816, -0.1011231, -0.5578984)),
+        ("layers.0.hidden", (-0.8291517, 0.3017216, 0.4057053, -0.7426412, -1.3551667)),
+        ("layers.1.hidden", (-0.4612967, 0.2040964, 0.8494475, -0.8274972, -1.1842596)),
+        ("layers.2.hidden", (-0.2264323, 0.7318845, 1.7207247, -1.2689042, -1.3040594)),
+    )
+    """Of [CLS]."""
+    worked_ids: tuple[int, ...] = (50281, 783, 637, 4307, 347, 247, 50284, 15, 50282)
+    worked: tuple[str, ...] = (" lawyer", " mechanic", " teacher", " doctor", " waiter")
+    """The five likeliest words in "the man worked as a [MASK].", in order."""
+    capital_ids: tuple[int, ...] = (50281, 510, 5347, 273, 6181, 310, 50284, 15, 50282)
+    capital: tuple[str, ...] = (" Paris",)
+
+
+def check_published(
+    model: PretrainedModel,
+    token: Callable[[int], str],
+    published: PublishedValues | None = None,
+) -> tuple[Check, ...]:
+    """Compares a model with the published figures.
+
+    Args:
+        model: to be checked, with its MLM head.
+        token: id to token, as `Tokenizer.token`.
+        published: other figures than those of ModernBERT-base.
+
+    Raises:
+        ModelError: the model has no MLM head.
+    """
+    if not isinstance(model, ModernBertForMaskedLM):
+        raise ModelError("The published values need the MLM head; name the whole checkpoint.")
+    published = published or PublishedValues()
+    taps: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Callable[[Tensor], None]:
+        return lambda value: taps.update({name: value[0, :1]})
+
+    with torch.inference_mode():
+        hidden = model.encoder(_batch(published.hello_ids, model))
+        logits = model.logits(hidden)
+        with hooked(model, {name: keep(name) for name, _ in published.after}):
+            model.encoder(_batch(published.lower_ids, model))
+        checks = [
+            _values("published last hidden state", hidden[0], published.last_hidden_state),
+            _values("published logits", logits[0], published.logits),
+            *(_values(f"published {tap}", taps[tap], (row,)) for tap, row in published.after),
+        ]
+        for name, ids, words in (
+            ("published top 5", published.worked_ids, published.worked),
+            ("published top 1", published.capital_ids, published.capital),
+        ):
+            row = torch.tensor([ids.index(50284)], device=model.device)
+            best = model(_batch(ids, model), rows=row)[0, 0].topk(len(words)).indices.tolist()
+            wrong = sum(token(i) != word for i, word in zip(best, words, strict=True))
+            checks.append(Check(name, None, None, None, None, wrong, wrong / len(words), 0.0))
+    return tuple(checks)
+
+
+def _batch(ids: tuple[int, ...], model: PretrainedModel) -> Tensor:
+    return torch.tensor([ids], device=model.device)
+
+
+def _values(what: str, ours: Tensor, expected: tuple[tuple[float, ...], ...]) -> Check:
+    theirs = torch.tensor(expected, dtype=torch.float64)
+    rows, columns = theirs.shape
+    difference = (ours[:rows, :columns].cpu().double() - theirs).abs()
+    return Check(
+        what, None, None, None, None, float(difference.max()), float(difference.mean()), TOLERANCE
+    )
