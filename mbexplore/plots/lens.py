@@ -21,6 +21,7 @@ from mbexplore.plots.style import (
     footer,
     kind_colours,
     layer_labels,
+    name_bar,
     plain_axes,
     plain_numbers,
     token_label,
@@ -121,9 +122,7 @@ def plot_lens_map(lens: LensMap, kinds: tuple[LayerKind, ...], colour: str, mode
         "entropy": "entropy, nats",
         "kl": "KL to the final distribution, nats",
     }
-    bar.set_label(names[colour], fontsize=8, color=INK)
-    bar.ax.tick_params(labelsize=7, colors=INK)
-    bar.outline.set_visible(False)
+    name_bar(bar, names[colour])
     if colour == "rank":
         plain_numbers(bar.ax.yaxis)
     footer(figure, NOT_SHOWN)

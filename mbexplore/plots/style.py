@@ -7,6 +7,7 @@ from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
@@ -55,6 +56,14 @@ def plain_numbers(axis: Axis) -> None:
     """Writes a logarithmic axis as 1, 10, 100, without small ticks."""
     axis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axis.set_minor_locator(NullLocator())
+
+
+def name_bar(bar: Colorbar, label: str) -> None:
+    """Names a colour bar, small and without a frame."""
+    bar.set_label(label, fontsize=8, color=INK)
+    bar.ax.yaxis.label.set_parse_math(False)
+    bar.ax.tick_params(labelsize=7, colors=INK)
+    bar.outline.set_visible(False)
 
 
 def layer_labels(axes: Axes, kinds: tuple[LayerKind, ...], *, states: bool) -> None:
