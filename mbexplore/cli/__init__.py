@@ -18,6 +18,7 @@ from mbexplore.cli.attention import attention
 from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
 from mbexplore.cli.lens import lens
+from mbexplore.cli.patch import patch
 from mbexplore.cli.predict import predict
 from mbexplore.cli.train import train
 from mbexplore.cli.verify import verify
@@ -38,6 +39,7 @@ app.command()(verify)
 app.command()(train)
 app.command()(lens)
 app.command()(knockout)
+app.command()(patch)
 
 
 def _print_version(wanted: bool) -> None:

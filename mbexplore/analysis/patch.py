@@ -1,0 +1,208 @@
+"""Activation patching: where in the model the difference between two texts becomes the answer.
+
+Meng et al. 2022, "Locating and Editing Factual Associations in GPT" (arXiv:2202.05262); Zhang and
+Nanda 2024, "Towards Best Practices of Activation Patching" (arXiv:2309.16042). The corrupted text
+runs with one value taken from the clean text's run; the more of the clean answer returns, the
+more of it passes through that place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mbexplore.analysis.target import (
+    Target,
+    answer_logits,
+    find_position,
+    find_token,
+    masked_lm,
+)
+from mbexplore.errors import RangeError, TextError
+from mbexplore.explorer import Explorer
+from mbexplore.recording import Action, Recording, hooked
+from mbexplore.tokenizer import Encoding
+
+NOT_SHOWN = (
+    "Each place is patched alone: what two places carry only together, or twice, is not seen; and "
+    "it is the difference between these two texts that is located, not all that the answer needs."
+)
+KEEP = ("hidden_states", "updates", "contexts")
+BATCH_TOKENS = 2048
+"""Tokens in one batch, all its copies of the text together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Patching:
+    """Share of the logit difference that each place restores: 0 as corrupted, 1 as clean.
+
+    Attributes:
+        clean_tokens: of the clean text.
+        corrupted_tokens: of the corrupted text, of the same number.
+        target: the clean answer.
+        other: the corrupted text's answer, at the same position.
+        clean_difference: logit of the answer less that of the other, on the clean text.
+        corrupted_difference: likewise, on the corrupted text.
+        residual: (layers + 1, seq); row 0 is the embeddings, row n the stream after layer n - 1.
+        attention: (layers, seq), what attention adds at each position.
+        mlp: (layers, seq), what the MLP adds.
+        heads: (layers, heads), each head's context at all positions.
+    """
+
+    clean_tokens: tuple[str, ...]
+    corrupted_tokens: tuple[str, ...]
+    target: Target
+    other: Target
+    clean_difference: float
+    corrupted_difference: float
+    residual: npt.NDArray[np.float32]
+    attention: npt.NDArray[np.float32]
+    mlp: npt.NDArray[np.float32]
+    heads: npt.NDArray[np.float32]
+
+
+def patch(
+    explorer: Explorer,
+    clean: str,
+    corrupted: str,
+    position: int | None = None,
+    *,
+    answer: str | None = None,
+    other: str | None = None,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> Patching:
+    """Patches every place of the corrupted run with the clean run's value, one at a time.
+
+    Args:
+        explorer: with an MLM head.
+        clean: the text whose answer is to return.
+        corrupted: a text of the same number of tokens that gets another answer.
+        position: which token is asked about; None for the clean text's first mask.
+        answer: the clean answer; None for the model's own.
+        other: the corrupted text's answer; None for the model's own.
+        on_step: told how many runs are done, and of how many.
+
+    Raises:
+        TextError: the texts differ in length, or there is no mask.
+        RangeError: both answers are the same token.
+    """
+    model = masked_lm(explorer)
+    encodings = explorer.encode(clean), explorer.encode(corrupted)
+    _check_lengths(*encodings)
+    place = find_position(encodings[0], position)
+    ids = torch.tensor([encoding.ids for encoding in encodings], device=model.device)
+    logits = torch.cat([answer_logits(model, row[None], place) for row in ids])  # (2, vocab)
+    names = [answer, other]
+    tokens = [
+        int(row.argmax()) if name is None else find_token(explorer.tokenizer, name)
+        for row, name in zip(logits, names, strict=True)
+    ]
+    targets = [Target(place, explorer.tokenizer.token(token), token) for token in tokens]
+    if tokens[0] == tokens[1]:
+        raise RangeError(
+            f"Both texts are answered {targets[0].token!r}, so there is no difference to restore; "
+            "choose another corrupted text, or name two answers with --answer and --other."
+        )
+    ends = (logits[:, tokens[0]] - logits[:, tokens[1]]).tolist()
+    recording = explorer.record(encodings[0], keep=KEEP)
+    maps = _patch_all(explorer, recording, encodings[1], targets, on_step)
+    span = ends[0] - ends[1]
+    if span == 0:
+        raise RangeError(
+            f"Both texts tell {targets[0].token!r} from {targets[1].token!r} alike, so there is "
+            "no difference to restore; choose another corrupted text."
+        )
+    shares = [((each - ends[1]) / span).astype(np.float32) for each in maps]
+    both = encodings[0].tokens, encodings[1].tokens
+    return Patching(*both, targets[0], targets[1], ends[0], ends[1], *shares)
+
+
+def patched_logits(
+    explorer: Explorer,
+    recording: Recording,
+    corrupted: Encoding,
+    tap: str,
+    places: Sequence[Sequence[int]],
+    position: int,
+) -> Tensor:
+    """Runs the corrupted text once for each of `places`, with the clean values there.
+
+    Args:
+        explorer: with an MLM head.
+        recording: of the clean text, with the tap kept.
+        corrupted: the text that runs.
+        tap: name of the tap; the places are heads for a context, and positions for all else.
+        places: what is patched in each run.
+        position: whose logits are returned.
+
+    Returns:
+        Logits (runs, vocab).
+    """
+    model = masked_lm(explorer)
+    ids = torch.tensor([corrupted.ids], device=model.device).expand(len(places), -1)
+    with hooked(model, {tap: _replace(recording.tap(tap), places)}):
+        return answer_logits(model, ids, position)
+
+
+def _replace(clean: Tensor, places: Sequence[Sequence[int]]) -> Action:
+    """Puts the clean value at `places[b]` of the first axis after the batch in row b."""
+
+    def action(value: Tensor) -> Tensor:
+        value = value.clone()  # (batch, seq, hidden) or (batch, heads, seq, head_dim)
+        for row, each in enumerate(places):
+            value[row, list(each)] = clean[list(each)]
+        return value
+
+    return action
+
+
+def _patch_all(
+    explorer: Explorer,
+    recording: Recording,
+    corrupted: Encoding,
+    targets: list[Target],
+    on_step: Callable[[int, int], None],
+) -> list[npt.NDArray[np.float32]]:
+    """Logit differences for residual, attention output, MLP output and heads."""
+    config, seq = recording.config, len(recording)
+    layers = range(config.num_hidden_layers)
+    groups = [
+        (["embeddings", *(f"layers.{i}.hidden" for i in layers)], seq),
+        ([f"layers.{i}.attn_out" for i in layers], seq),
+        ([f"layers.{i}.mlp_out" for i in layers], seq),
+        ([f"layers.{i}.context" for i in layers], config.num_attention_heads),
+    ]
+    total = sum(len(taps) * count for taps, count in groups)
+    done, size = 0, max(1, BATCH_TOKENS // seq)
+    maps = []
+    for taps, count in groups:
+        rows = np.zeros((len(taps), count), dtype=np.float32)
+        for row, tap in enumerate(taps):
+            for first in range(0, count, size):
+                places = [[i] for i in range(first, min(first + size, count))]
+                logits = patched_logits(
+                    explorer, recording, corrupted, tap, places, targets[0].position
+                )
+                difference = logits[:, targets[0].token_id] - logits[:, targets[1].token_id]
+                rows[row, first : first + len(places)] = difference.cpu().numpy()
+                done += len(places)
+                on_step(done, total)
+        maps.append(rows)
+    return maps
+
+
+def _check_lengths(clean: Encoding, corrupted: Encoding) -> None:
+    if len(clean) != len(corrupted):
+        raise TextError(
+            f"The texts differ in length, {len(clean)} tokens ({_listed(clean)}) and "
+            f"{len(corrupted)} ({_listed(corrupted)}); choose words that are as many tokens."
+        )
+
+
+def _listed(encoding: Encoding) -> str:
+    return "|".join(token.strip() for token in encoding.tokens)

@@ -1,0 +1,91 @@
+"""Activation patching: where the copied token is known to travel, and what must come back."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from mbexplore.analysis.patch import KEEP, patch, patched_logits
+from mbexplore.analysis.target import answer_logits
+from mbexplore.errors import RangeError, TextError
+from tests.cli_runner import run_cli
+from tests.handbuilt import COPY_HEAD, COPY_LAYER, build_explorer, build_random, hook_count
+
+CLEAN, CORRUPTED = "a b c [MASK] d", "a b e [MASK] d"
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return build_explorer(build_random())
+
+
+def test_the_copied_token_is_followed_to_the_mask():
+    found = patch(build_explorer(), CLEAN, CORRUPTED)
+    assert (found.target.token, found.other.token) == ("c", "e")
+    source, mask = 3, 4  # [CLS] a b c [MASK]
+    residual = np.zeros((4, 7))
+    residual[: COPY_LAYER + 1, source] = 1  # until the layer copies, it is at its own place
+    residual[COPY_LAYER + 1 :, mask] = 1
+    np.testing.assert_allclose(found.residual, residual, atol=1e-5)
+    attention, heads = np.zeros((3, 7)), np.zeros((3, 2))
+    attention[COPY_LAYER, mask] = heads[COPY_LAYER, COPY_HEAD] = 1
+    np.testing.assert_allclose(found.attention, attention, atol=1e-5)
+    np.testing.assert_allclose(found.heads, heads, atol=1e-5)
+    np.testing.assert_allclose(found.mlp, 0, atol=1e-5)
+
+
+def test_all_positions_of_the_input_layer_restore_the_clean_logits_exactly(explorer):
+    clean, corrupted = explorer.encode(CLEAN), explorer.encode(CORRUPTED)
+    recording = explorer.record(clean, keep=KEEP)
+    everywhere = [range(len(clean))]
+    expected = answer_logits(explorer.model, torch.tensor([clean.ids]), 4)
+    for tap in ("embeddings", "layers.0.hidden", "layers.2.hidden"):
+        restored = patched_logits(explorer, recording, corrupted, tap, everywhere, 4)
+        assert torch.equal(restored, expected), tap
+    nothing = patched_logits(explorer, recording, corrupted, "embeddings", [[]], 4)
+    assert torch.equal(nothing, answer_logits(explorer.model, torch.tensor([corrupted.ids]), 4))
+
+
+def test_shares_are_those_of_single_runs_whatever_the_batches(explorer, monkeypatch):
+    found = patch(explorer, CLEAN, CORRUPTED, answer="c", other="e")
+    monkeypatch.setattr("mbexplore.analysis.patch.BATCH_TOKENS", 15)
+    steps = []
+    again = patch(
+        explorer, CLEAN, CORRUPTED, answer="c", other="e", on_step=lambda *s: steps.append(s)
+    )
+    assert steps[-1] == (4 * 7 + 2 * 3 * 7 + 3 * 2,) * 2
+    for name in ("residual", "attention", "mlp", "heads"):
+        np.testing.assert_allclose(getattr(again, name), getattr(found, name), atol=1e-4)
+    # only token 3 differs between the texts, so it alone matters at the embeddings
+    np.testing.assert_allclose(found.residual[0], np.eye(7)[3], atol=1e-4)
+    np.testing.assert_allclose(found.residual[-1], np.eye(7)[4], atol=1e-4)
+    assert hook_count(explorer.model) == 0
+
+
+def test_mistakes(explorer):
+    copier = build_explorer()
+    sentence = r"7 tokens \(\[CLS\]\|a\|b.*\) and 6 \(.*\); choose words"
+    with pytest.raises(TextError, match=sentence):
+        patch(copier, CLEAN, "a b [MASK] d")
+    with pytest.raises(RangeError, match="Both texts are answered 'c'"):
+        patch(copier, CLEAN, "a e c [MASK] d")
+    with pytest.raises(RangeError, match="alike"):
+        patch(copier, CLEAN, "a e c [MASK] d", other="e")
+    with pytest.raises(TextError, match=r"has no \[MASK\]"):
+        patch(copier, "a b", "a c")
+
+
+def test_the_command(tmp_path):
+    texts = ("The capital of France is [MASK].", "The capital of Italy is [MASK].")
+    answers = ("--answer", "Paris", "--other", "Rome")
+    shown = run_cli("patch", *texts, *answers, "-o", tmp_path / "patch.png")
+    assert shown.code == 0 and "Logit of Paris less that of Rome" in shown.out
+    assert (tmp_path / "patch.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(run_cli("patch", *texts, *answers, "--json").out)
+    assert np.shape(found["residual"]) == (10, 9) and np.shape(found["heads"]) == (9, 4)
+    place = found["clean_tokens"].index(" France")
+    assert int(np.argmax(found["residual"][0])) == place
+    wrong = run_cli("patch", texts[0], "The capital of the Republic of Italy is [MASK].")
+    assert wrong.code == 1 and re.match("Error: The texts differ in length, 9", wrong.err)
