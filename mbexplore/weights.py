@@ -1,4 +1,4 @@
-"""Checkpoint files to tensors: safetensors only, mapped and not copied. Knows no model class.
+"""Checkpoint files to tensors and back: safetensors only, mapped. Knows no model class.
 
 Every key and shape is checked before the first tensor is handed out.
 """
@@ -6,7 +6,9 @@ Every key and shape is checked before the first tensor is handed out.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -14,10 +16,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from typing_extensions import Self
 
-from mbexplore.errors import ModelError
+from mbexplore.errors import ModelError, OutputError
 
 FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -157,3 +160,46 @@ def checkpoint_files(folder: Path) -> list[Path]:
                 f"when opened; convert them to {FILE} with safetensors."
             )
     raise ModelError(f"{folder} has no {FILE}; name a folder that holds a ModernBERT checkpoint.")
+
+
+def write_checkpoint(
+    folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
+) -> None:
+    """Writes model.safetensors and config.json, each beside its place and then renamed.
+
+    A model whose weights are mapped from the same folder keeps them: the old file lives on until
+    it is closed.
+
+    Args:
+        folder: made if it is missing.
+        tensors: by the checkpoint's keys; no two may share memory.
+        config: what config.json is to hold.
+
+    Raises:
+        OutputError: the folder or a file can't be written.
+    """
+    own = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(dict(config), indent=2, sort_keys=True) + "\n"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_beside(folder / FILE, lambda path: save_file(own, path, {"format": "pt"}))
+        _write_beside(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{folder} can't be written ({reason}); choose another.") from None
+
+
+def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes under another name first, so that no reader ever meets half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    beside = Path(name)
+    try:
+        write(beside)
+        mask = os.umask(0)
+        os.umask(mask)
+        beside.chmod(0o666 & ~mask)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

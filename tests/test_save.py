@@ -1,0 +1,128 @@
+"""What we save, transformers opens, and the other way round, with the same numbers."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from transformers import ModernBertForMaskedLM as TheirModel
+from transformers import ModernBertModel as TheirEncoder
+
+from mbexplore.errors import OutputError
+from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
+from tests import parity
+from tests.parity import Case, build_inputs, build_ours
+
+CASES = [
+    Case(40, parity.draw_case(40).config | {"tie_word_embeddings": True}, (70,), "right"),
+    Case(41, parity.draw_case(41).config | {"tie_word_embeddings": False}, (70,), "right"),
+]
+both = pytest.mark.parametrize("case", CASES, ids=["tied", "untied"])
+
+
+def logits_of(model, case):
+    with torch.no_grad():
+        output = model(build_inputs(case)[0])
+    return output if isinstance(output, torch.Tensor) else output[0]
+
+
+@both
+def test_transformers_opens_what_we_saved(case, tmp_path):
+    ours = build_ours(case)
+    ours.save_pretrained(tmp_path / "new" / "folder")
+    theirs, report = TheirModel.from_pretrained(
+        tmp_path / "new" / "folder", output_loading_info=True
+    )
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    assert (logits_of(theirs, case) - logits_of(ours, case)).abs().max() < 1e-5
+
+
+@both
+def test_a_round_trip_through_each_keeps_every_bit(case, tmp_path):
+    ours = build_ours(case)
+    ours.save_pretrained(tmp_path / "ours")
+    TheirModel.from_pretrained(tmp_path / "ours").eval().save_pretrained(tmp_path / "theirs")
+    again = ModernBertForMaskedLM.from_pretrained(tmp_path / "theirs")
+    assert torch.equal(logits_of(again, case), logits_of(ours, case))
+    again.save_pretrained(tmp_path / "again")
+    first, last = (load_file(tmp_path / name / "model.safetensors") for name in ("ours", "again"))
+    assert first.keys() == last.keys()
+    assert all(torch.equal(first[name], last[name]) for name in first)
+    assert ("decoder.weight" in first) != case.config["tie_word_embeddings"]
+
+
+def test_a_bare_encoder_is_saved_without_a_prefix(tmp_path):
+    ours = build_ours(CASES[0])
+    ours.encoder.save_pretrained(tmp_path)
+    assert "embeddings.norm.weight" in load_file(tmp_path / "model.safetensors")
+    assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [
+        "ModernBertModel"
+    ]
+    expected = logits_of(ours.encoder, CASES[0])
+    theirs = TheirEncoder.from_pretrained(tmp_path)
+    assert (logits_of(theirs, CASES[0]) - expected).abs().max() < 1e-5
+    again = ModernBertModel.from_pretrained(tmp_path)
+    assert torch.equal(logits_of(again, CASES[0]), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_dtype_is_kept_and_named(dtype, tmp_path):
+    ours = build_ours(CASES[0]).to(dtype)
+    ours.save_pretrained(tmp_path)
+    assert TheirModel.from_pretrained(tmp_path, dtype="auto").dtype == dtype
+    assert ModernBertForMaskedLM.from_pretrained(tmp_path).dtype == dtype
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert file.metadata() == {"format": "pt"}
+
+
+def test_the_keys_of_transformers_4_are_there(tmp_path):
+    config = parity.draw_case(40).config | {"num_hidden_layers": 5}
+    for key in ("layer_types", "rope_parameters"):
+        config.pop(key, None)
+    config |= {"global_attn_every_n_layers": 2, "global_rope_theta": 7e4, "local_rope_theta": 900.0}
+    ours = build_ours(Case(40, config, (70,), "right"))
+    ours.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "config.json").read_text())
+    for key in ("layer_types", "rope_parameters", "architectures", "dtype"):
+        saved.pop(key)  # what transformers 5 alone reads
+    assert saved["model_type"] == "modernbert"
+    assert {key: saved[key] for key in config if key not in ("layer_norm_eps",)} == {
+        key: value for key, value in config.items() if key != "layer_norm_eps"
+    }
+    (tmp_path / "config.json").write_text(json.dumps(saved))
+    again = ModernBertForMaskedLM.from_pretrained(tmp_path)
+    assert again.config.layer_kinds == ours.config.layer_kinds
+    case = Case(40, config, (70,), "right")
+    assert torch.equal(logits_of(again, case), logits_of(ours, case))
+
+
+def test_saving_over_the_file_that_is_open_changes_nothing_underfoot(tmp_path):
+    build_ours(CASES[0]).save_pretrained(tmp_path)
+    ours = ModernBertForMaskedLM.from_pretrained(tmp_path)  # mapped from the file
+    before = logits_of(ours, CASES[0])
+    build_ours(Case(99, CASES[0].config, (70,), "right")).save_pretrained(tmp_path)
+    assert torch.equal(logits_of(ours, CASES[0]), before)
+    other = ModernBertForMaskedLM.from_pretrained(tmp_path)
+    assert not torch.equal(logits_of(other, CASES[0]), before)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_save_that_breaks_off_leaves_the_old_files(tmp_path, monkeypatch):
+    build_ours(CASES[0]).save_pretrained(tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full_disk(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mbexplore.weights.save_file", full_disk)
+    with pytest.raises(OutputError, match=r"can't be written \(No space left on device\)"):
+        build_ours(CASES[1]).save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_folder_that_is_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(OutputError, match="taken can't be written"):
+        build_ours(CASES[0]).save_pretrained(tmp_path / "taken")
