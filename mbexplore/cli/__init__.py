@@ -20,6 +20,7 @@ from mbexplore.cli.knockout import knockout
 from mbexplore.cli.lens import lens
 from mbexplore.cli.patch import patch
 from mbexplore.cli.predict import predict
+from mbexplore.cli.rope import rope
 from mbexplore.cli.train import train
 from mbexplore.cli.verify import verify
 from mbexplore.errors import MbexploreError
@@ -35,6 +36,7 @@ app = typer.Typer(
 app.command()(predict)
 app.command()(attention)
 app.command()(info)
+app.command()(rope)
 app.command()(verify)
 app.command()(train)
 app.command()(lens)

@@ -1,0 +1,246 @@
+"""What RoPE does: how fast each pair turns, and what each pair adds to a score.
+
+Su et al. 2021 (arXiv:2104.09864); see `mbexplore.rope` for the pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mbexplore.config import LayerKind, ModernBertConfig
+from mbexplore.errors import RangeError
+from mbexplore.recording import Recording, check_index
+from mbexplore.rope import inverse_frequencies, rope_tables
+
+KERNEL_LENGTH = 8192
+
+
+@dataclass(frozen=True, eq=False)
+class RopeSpectrum:
+    """How the pairs of one theta turn.
+
+    Attributes:
+        theta: RoPE base.
+        kinds: of the layers that use it.
+        layers: from 0.
+        width: the longest distance such a layer looks across, in tokens: from one edge of the
+            window to the other, or from one end of the longest text to the other.
+        length: tokens of the longest text.
+        frequencies: (pairs,) float32, radians a token, falling.
+        wavelengths: (pairs,) float64, tokens a turn, 2 pi / w.
+        kernel: (distances,) the mean over pairs of cos(distance * w): the score of two equal
+            vectors with all pairs of one norm, against that at distance 0.
+        cos: (positions, pairs) of the angle table, at `positions`.
+        sin: the same of sines.
+        positions: (positions,) from 0 across the width.
+    """
+
+    theta: float
+    kinds: tuple[LayerKind, ...]
+    layers: tuple[int, ...]
+    width: int
+    length: int
+    frequencies: npt.NDArray[np.float32]
+    wavelengths: npt.NDArray[np.float64]
+    kernel: npt.NDArray[np.float64]
+    cos: npt.NDArray[np.float32]
+    sin: npt.NDArray[np.float32]
+    positions: npt.NDArray[np.int64]
+
+    @property
+    def slower_than_width(self) -> list[int]:
+        """Pairs that never turn once across the width, the very slow ones included."""
+        return [int(m) for m in np.flatnonzero(self.wavelengths > self.width)]
+
+    @property
+    def slower_than_length(self) -> list[int]:
+        """Pairs that never turn once in the longest text."""
+        return [int(m) for m in np.flatnonzero(self.wavelengths > self.length - 1)]
+
+
+@dataclass(frozen=True, eq=False)
+class PairNorms:
+    """How much of the queries and keys of a layer lies in each pair.
+
+    Attributes:
+        layer: from 0.
+        kind: "global" or "local".
+        theta: RoPE base.
+        wavelengths: (pairs,) tokens a turn.
+        q: (heads, pairs) mean over the text's tokens of the pair's norm in the query.
+        k: the same of the key.
+    """
+
+    layer: int
+    kind: LayerKind
+    theta: float
+    wavelengths: npt.NDArray[np.float64]
+    q: npt.NDArray[np.float32]
+    k: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class PairShare:
+    """What one pair adds to a score: `q_norm * k_norm * cos((i - j) w + phase) / sqrt(head_dim)`.
+
+    Attributes:
+        pair: from 0, the fastest first.
+        frequency: radians a token.
+        q_norm: of the query's two dimensions.
+        k_norm: of the key's.
+        phase: angle of the query less that of the key before they are turned, radians in
+            (-pi, pi].
+        share: what it adds to the scaled score.
+    """
+
+    pair: int
+    frequency: float
+    q_norm: float
+    k_norm: float
+    phase: float
+    share: float
+
+
+@dataclass(frozen=True)
+class ScoreShares:
+    """One score of one head, taken apart by pair.
+
+    Attributes:
+        layer: from 0.
+        head: from 0.
+        query: position.
+        key: position.
+        score: q . k / sqrt(head_dim), before softmax; the shares add up to it.
+        weight: after softmax.
+        shares: one entry a pair.
+    """
+
+    layer: int
+    head: int
+    query: int
+    key: int
+    score: float
+    weight: float
+    shares: tuple[PairShare, ...]
+
+
+def rope_spectra(config: ModernBertConfig, samples: int = 257) -> tuple[RopeSpectrum, ...]:
+    """One entry for each distinct theta, in the order of the first layer that uses it.
+
+    Args:
+        config: of the model.
+        samples: the most positions at which the angle tables are given.
+    """
+    thetas = dict.fromkeys(config.theta(i) for i in range(config.num_hidden_layers))
+    return tuple(_spectrum(config, theta, samples) for theta in thetas)
+
+
+def _spectrum(config: ModernBertConfig, theta: float, samples: int) -> RopeSpectrum:
+    layers = [i for i in range(config.num_hidden_layers) if config.theta(i) == theta]
+    length = config.max_position_embeddings
+    reaches = [config.half_window(i) for i in layers]
+    width = max(length - 1 if r is None else min(2 * r, length - 1) for r in reaches)
+    frequencies = inverse_frequencies(theta, config.head_dim)  # (pairs,)
+    distances = torch.arange(min(length, KERNEL_LENGTH), dtype=torch.float64)
+    kernel = torch.outer(distances, frequencies.double()).cos().mean(dim=1)
+    device = torch.device("cpu")
+    cos, sin = rope_tables(theta, config.head_dim, width + 1, torch.float32, device)
+    step = max(1, math.ceil((width + 1) / samples))
+    return RopeSpectrum(
+        theta=theta,
+        kinds=tuple(dict.fromkeys(config.layer_kinds[i] for i in layers)),
+        layers=tuple(layers),
+        width=width,
+        length=length,
+        frequencies=frequencies.numpy(),
+        wavelengths=wavelengths(theta, config.head_dim),
+        kernel=kernel.numpy(),
+        cos=cos[::step].numpy(),
+        sin=sin[::step].numpy(),
+        positions=np.arange(0, width + 1, step),
+    )
+
+
+def wavelengths(theta: float, head_dim: int) -> npt.NDArray[np.float64]:
+    """Tokens in which each pair turns once, (pairs,), rising."""
+    found: npt.NDArray[np.float64] = (
+        2 * math.pi / inverse_frequencies(theta, head_dim).double()
+    ).numpy()
+    return found
+
+
+def pair_norms(recording: Recording, layer: int) -> PairNorms:
+    """Mean norms of a layer's queries and keys in each pair; turning does not change them.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+
+    Raises:
+        RangeError: the layer is outside the model.
+    """
+    q, k, config = recording.q(layer), recording.k(layer), recording.config
+    theta = config.theta(layer)
+    return PairNorms(
+        layer,
+        config.layer_kinds[layer],
+        theta,
+        wavelengths(theta, config.head_dim),
+        _as_pairs(q).abs().mean(dim=1).float().cpu().numpy(),
+        _as_pairs(k).abs().mean(dim=1).float().cpu().numpy(),
+    )
+
+
+def score_shares(recording: Recording, layer: int, head: int, query: int, key: int) -> ScoreShares:
+    """Takes one score apart into what each pair adds.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        head: from 0.
+        query: position of the token that looks.
+        key: position of the token looked at; in the window of a local layer.
+
+    Raises:
+        RangeError: one of them is outside, or the query can't see the key.
+    """
+    config = recording.config
+    q_all, k_all = recording.q(layer), recording.k(layer)
+    check_index("head", head, config.num_attention_heads)
+    check_index("token", query, len(recording))
+    check_index("token", key, len(recording))
+    half_window = config.half_window(layer)
+    if half_window is not None and abs(query - key) > half_window:
+        raise RangeError(
+            f"Token {query} can't see token {key} in layer {layer}, which sees {half_window} "
+            "tokens each side; choose a nearer key or a global layer."
+        )
+    q, k = _as_pairs(q_all[head, query]), _as_pairs(k_all[head, key])  # (pairs,) each
+    frequencies = inverse_frequencies(config.theta(layer), config.head_dim).to(q.device)
+    turned = (query - key) * frequencies.double()
+    phase = torch.angle(torch.polar(torch.ones_like(turned), q.angle() - k.angle() - turned))
+    shares = (q * k.conj()).real * config.head_dim**-0.5
+    rows = zip(frequencies.tolist(), q.abs().tolist(), k.abs().tolist(), phase.tolist(),
+               shares.tolist(), strict=True)  # fmt: skip
+    weight = float(recording.attention(layer, head, query, key))
+    return ScoreShares(
+        layer,
+        head,
+        query,
+        key,
+        float(shares.sum()),
+        weight,
+        tuple(PairShare(m, *row) for m, row in enumerate(rows)),
+    )
+
+
+def _as_pairs(x: Tensor) -> Tensor:
+    """(..., head_dim) to (..., pairs) complex128: a pair is the number it turns as."""
+    first, second = x.double().chunk(2, dim=-1)
+    return torch.complex(first, second)

@@ -1,0 +1,122 @@
+"""Pictures of RoPE: how fast the pairs turn, and which of them a layer's heads use."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure, SubFigure
+
+from mbexplore.analysis.rope import PairNorms, RopeSpectrum
+from mbexplore.plots.style import FAINT, HUE, INK, drawable, kind_colours
+
+_THETA = "\N{GREEK SMALL LETTER THETA}"
+_DOT = "\N{MIDDLE DOT}"
+
+
+def plot_rope(spectra: tuple[RopeSpectrum, ...], model: str) -> Figure:
+    """One row a theta: wavelengths, the cosine and sine tables, and the kernel over distance.
+
+    Args:
+        spectra: one entry a theta.
+        model: name for the title.
+    """
+    figure = Figure(figsize=(15, 3.9 * len(spectra) + 0.5), facecolor="white", layout="constrained")
+    figure.suptitle(
+        drawable(f"{model}: how RoPE turns its pairs"), color=INK, fontsize=12
+    ).set_parse_math(False)
+    parts = figure.subfigures(len(spectra), 1, squeeze=False)[:, 0]
+    for part, spectrum in zip(parts, spectra, strict=True):
+        _draw_spectrum(part, spectrum)
+    return figure
+
+
+def plot_pair_norms(norms: PairNorms, model: str) -> Figure:
+    """The mean norm of queries and of keys in each pair: heads by pairs, on one colour scale.
+
+    Args:
+        norms: of one layer.
+        model: name for the title.
+    """
+    heads = len(norms.q)
+    size = (13, 1.9 + 0.34 * heads)
+    figure = Figure(figsize=size, facecolor="white", layout="constrained")
+    figure.suptitle(
+        drawable(
+            f"{model}: norm in each pair {_DOT} layer {norms.layer} {_DOT} {norms.kind} {_DOT} "
+            f"{_THETA} = {norms.theta:,.0f}"
+        ),
+        color=HUE[norms.kind],
+        fontsize=12,
+    ).set_parse_math(False)
+    top = float(max(norms.q.max(), norms.k.max()))
+    grid = figure.subplots(1, 2)
+    for axes, values, name in zip(grid, (norms.q, norms.k), ("query", "key"), strict=True):
+        image = axes.imshow(
+            values, cmap=kind_colours(norms.kind), norm=PowerNorm(0.5, 0.0, top), aspect="auto"
+        )
+        _name(axes, f"{name} (mean over the text)", "pair, with its wavelength in tokens", "head")
+        ticks = list(range(0, values.shape[1], max(1, values.shape[1] // 8)))
+        axes.set_xticks(ticks, [f"{m}\n{norms.wavelengths[m]:,.0f}" for m in ticks])
+        axes.set_yticks(range(0, heads))
+    bar = figure.colorbar(image, ax=grid, pad=0.02)
+    bar.set_label("norm (square-root scale)", fontsize=8, color=INK)
+    bar.ax.tick_params(labelsize=7, colors=INK)
+    return figure
+
+
+def _draw_spectrum(part: SubFigure, spectrum: RopeSpectrum) -> None:
+    kind = spectrum.kinds[0]
+    part.suptitle(
+        f"{_THETA} = {spectrum.theta:,.0f} {_DOT} {' and '.join(spectrum.kinds)} layers {_DOT} "
+        f"looks across {spectrum.width:,} tokens",
+        color=HUE[kind],
+        fontsize=11,
+    )
+    grid = part.subplots(1, 4, width_ratios=(1.3, 1, 1, 1.3))
+    _draw_wavelengths(grid[0], spectrum, HUE[kind])
+    for axes, table, name in ((grid[1], spectrum.cos, "cos"), (grid[2], spectrum.sin, "sin")):
+        _draw_table(axes, table, name, spectrum)
+    distances = np.arange(min(len(spectrum.kernel), spectrum.width + 1))
+    grid[3].plot(distances, spectrum.kernel[: len(distances)], color=HUE[kind], linewidth=1.0)
+    grid[3].axhline(0, color=FAINT, linewidth=0.6)
+    _name(grid[3], "score of two equal vectors", "distance in tokens", "against distance 0")
+
+
+def _draw_wavelengths(axes: Axes, spectrum: RopeSpectrum, hue: str) -> None:
+    pairs = np.arange(len(spectrum.wavelengths))
+    turns = spectrum.wavelengths <= spectrum.width
+    axes.semilogy(pairs[turns], spectrum.wavelengths[turns], "o", color=hue, markersize=4)
+    axes.semilogy(
+        pairs[~turns], spectrum.wavelengths[~turns], "o", color=hue, markersize=4, mfc="white"
+    )
+    for value, name in ((spectrum.width, "width"), (spectrum.length - 1, "longest text")):
+        if name == "width" and spectrum.width == spectrum.length - 1:
+            continue
+        axes.axhline(value, color=INK, linewidth=0.7, linestyle=(0, (4, 3)))
+        axes.annotate(f"{name}: {value:,}", (0, value), (0, 2), fontsize=7, color=INK,
+                      textcoords="offset points")  # fmt: skip
+    _name(axes, "wavelengths (hollow: no whole turn in the width)", "pair", "tokens a turn")
+
+
+def _draw_table(
+    axes: Axes, table: npt.NDArray[np.float32], name: str, spectrum: RopeSpectrum
+) -> None:
+    axes.imshow(
+        table, cmap="PuOr", vmin=-1, vmax=1, aspect="auto", interpolation="nearest",
+        extent=(-0.5, table.shape[1] - 0.5, spectrum.width + 0.5, -0.5),
+    )  # fmt: skip
+    step = int(spectrum.positions[1] - spectrum.positions[0])
+    sampled = f" (one in {step} drawn)" if step > 1 else ""
+    _name(axes, f"{name}: orange -1, purple 1", "pair", f"position{sampled}")
+
+
+def _name(axes: Axes, title: str, x: str, y: str) -> None:
+    axes.set_title(title, fontsize=9, color=INK)
+    axes.set_xlabel(x, fontsize=8, color=FAINT)
+    axes.set_ylabel(y, fontsize=8, color=FAINT)
+    axes.tick_params(labelsize=7, colors=INK)
+    for spine in axes.spines.values():
+        spine.set_color(FAINT)
+        spine.set_linewidth(0.5)

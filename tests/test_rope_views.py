@@ -1,0 +1,142 @@
+"""RoPE taken apart: spectra by arithmetic, shares against scores of the unrotated q and k."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import mbexplore
+from mbexplore.analysis.rope import pair_norms, rope_spectra, score_shares
+from mbexplore.config import ModernBertConfig
+from mbexplore.errors import RangeError
+from tests.cli_runner import run_cli
+
+TEXT = "The river runs from the mountains to the sea, and the road follows it down. " * 3
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return mbexplore.load("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def recording(explorer):
+    return explorer.record(TEXT, keep=("attention",))
+
+
+@pytest.fixture(scope="module")
+def plain(explorer):
+    """Queries and keys of every layer before they are turned, by hooking Wqkv."""
+    found = []
+
+    def keep(module, inputs, output):
+        heads = explorer.model.config.num_attention_heads
+        found.append(output[0].unflatten(-1, (3, heads, -1)).permute(1, 2, 0, 3))
+
+    layers = explorer.model.encoder.layers
+    handles = [layer.attn.Wqkv.register_forward_hook(keep) for layer in layers]
+    explorer.record(TEXT, keep=())
+    for handle in handles:
+        handle.remove()
+    return found  # of each layer (3, heads, seq, head_dim)
+
+
+def test_spectra_of_base_by_arithmetic():
+    wide, narrow = rope_spectra(ModernBertConfig.base())
+    assert (wide.theta, narrow.theta) == (160_000, 10_000)
+    assert wide.layers == tuple(range(0, 22, 3)) and narrow.kinds == ("local",)
+    assert (wide.width, narrow.width) == (8191, 128)
+    for spectrum in (wide, narrow):
+        for m, wavelength in enumerate(spectrum.wavelengths):
+            assert wavelength == pytest.approx(2 * math.pi * spectrum.theta ** (m / 32), rel=1e-5)
+    # 2 pi 10000^(m/32) > 128 from m = 11 on; > 8191 from m = 25 on.
+    assert narrow.slower_than_width == list(range(11, 32))
+    assert narrow.slower_than_length == list(range(25, 32))
+    # 2 pi 160000^(m/32) > 8191 from m = 20 on, for the width and the length are the same.
+    assert wide.slower_than_width == wide.slower_than_length == list(range(20, 32))
+
+
+def test_one_spectrum_where_all_layers_share_a_theta():
+    config = ModernBertConfig.base(local_rope_theta=160_000.0)
+    [both] = rope_spectra(config)
+    assert both.kinds == ("global", "local") and both.width == 8191
+
+
+def test_the_kernel_and_the_tables_turn_as_numpy_turns():
+    spectrum = rope_spectra(ModernBertConfig.base())[1]
+    distances = [0, 1, 7, 128, 5000]
+    expected = [np.cos(d * 10_000.0 ** (-np.arange(32) / 32)).mean() for d in distances]
+    np.testing.assert_allclose(spectrum.kernel[distances], expected, atol=1e-4)
+    angles = np.outer(spectrum.positions, 10_000.0 ** (-np.arange(32) / 32))
+    np.testing.assert_allclose(spectrum.cos, np.cos(angles), atol=1e-4)
+    np.testing.assert_allclose(spectrum.sin, np.sin(angles), atol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [0, 4])
+def test_norms_are_those_before_turning(recording, plain, layer):
+    found, (q, k, _) = pair_norms(recording, layer), plain[layer]
+    for ours, theirs in ((found.q, q), (found.k, k)):
+        half = theirs.shape[-1] // 2
+        norms = (theirs[..., :half] ** 2 + theirs[..., half:] ** 2).sqrt().mean(dim=1)
+        np.testing.assert_allclose(ours, norms.numpy(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("layer", "head", "query", "key"), [(0, 1, 3, 40), (4, 2, 20, 30), (6, 0, 5, 5), (1, 3, 30, 14)]
+)
+def test_shares_add_up_to_the_score_and_follow_the_formula(
+    recording, plain, layer, head, query, key
+):
+    found = score_shares(recording, layer, head, query, key)
+    direct = float(recording.q(layer)[head, query] @ recording.k(layer)[head, key]) / 8
+    assert sum(pair.share for pair in found.shares) == pytest.approx(found.score, abs=1e-9)
+    assert found.score == pytest.approx(direct, abs=1e-4)
+    assert found.weight == pytest.approx(float(recording.attention(layer)[head, query, key]))
+    # Norms and phases from the unturned q and k; the formula gives the same shares.
+    q, k = plain[layer][0, head, query].double(), plain[layer][1, head, key].double()
+    for m, pair in enumerate(found.shares):
+        assert pair.q_norm == pytest.approx(math.hypot(q[m], q[m + 32]), rel=1e-4)
+        assert pair.k_norm == pytest.approx(math.hypot(k[m], k[m + 32]), rel=1e-4)
+        phase = math.atan2(q[m + 32], q[m]) - math.atan2(k[m + 32], k[m])
+        assert math.cos(pair.phase - phase) == pytest.approx(1, abs=1e-5)
+        angle = (query - key) * pair.frequency + phase
+        expected = pair.q_norm * pair.k_norm * math.cos(angle) / 8
+        assert pair.share == pytest.approx(expected, abs=1e-4)
+
+
+def test_softmax_of_all_scores_of_a_row_is_the_map(recording):
+    scores = [score_shares(recording, 3, 1, 10, key).score for key in range(len(recording))]
+    weights = torch.tensor(scores).softmax(dim=0)
+    torch.testing.assert_close(weights, recording.attention(3, 1, 10)[0, 0], atol=1e-6, rtol=1e-4)
+
+
+def test_a_key_outside_the_window_is_refused(recording):
+    with pytest.raises(RangeError, match="can't see token 40 in layer 4, which sees 16"):
+        score_shares(recording, 4, 0, 3, 40)
+    with pytest.raises(RangeError, match="no head 4"):
+        score_shares(recording, 4, 4, 3, 3)
+
+
+def test_rope_on_the_command_line(tmp_path):
+    result = run_cli("rope")
+    assert result.code == 0 and "Theta 160,000, global layers" in result.out
+    assert "local layers 1, 2, 4, 5, 7, 8: they look across 32 tokens" in result.out
+    asked = ("rope", "The river runs to the sea.", "-l", 3, "--head", 1)
+    answer = json.loads(run_cli(*asked, "--query", "river", "--key", "sea", "--json").out)
+    score = answer["score"]
+    assert sum(pair["share"] for pair in score["shares"]) == pytest.approx(score["score"])
+    assert "add up to the score" in run_cli(*asked, "--query", "river", "--key", "sea").out
+    for arguments in (("rope",), ("rope", "-l", 1)):
+        picture = tmp_path / "rope.png"
+        assert run_cli(*arguments, "-o", picture).code == 0
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        picture.unlink()
+
+
+def test_rope_refuses_what_it_cannot_answer():
+    for arguments in (("A text.",), ("--layer", 0, "--query", "moon"), ("--query", "moon")):
+        assert run_cli("rope", *arguments).code == 2
+    refused = run_cli("rope", "-l", 0, "--query", "mooon", "--key", 3)
+    assert refused.code == 1 and "the nearest is 'moon'" in refused.err
