@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +14,8 @@ import tokenizers
 from mbexplore.errors import ModelError, TextError
 
 _USUAL_MASKS = ("[MASK]", "<mask>")
+Span = tuple[int, int]
+_ANY_MASK = _USUAL_MASKS[0]  # what every text may write, whatever the model calls it
 
 
 @dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Encoding:
     """A text as the model sees it. All tuples have one entry a token, except `mask_positions`.
 
     Attributes:
-        text: what was encoded.
+        text: as it was given, with "[MASK]" even where the model's mask has another name.
         ids: token ids, special tokens included.
         tokens: each token as people read it; a leading space belongs to the token.
         offsets: start and end of each token in `text`, in characters; (0, 0) for special tokens.
@@ -87,7 +90,7 @@ class Tokenizer:
         """Tokens of `text` with the special ones around it.
 
         Args:
-            text: any text.
+            text: any text; "[MASK]" in it is the mask, whatever the model's own is called.
             limit: the most tokens the model takes.
             truncate: whether to cut a longer text at the limit, keeping the last special token.
 
@@ -96,7 +99,8 @@ class Tokenizer:
         """
         if not text.strip():
             raise TextError("The text is empty; give at least one word.")
-        encoded = self._inner.encode(text)
+        own, place = self._own_mask(text)
+        encoded = self._inner.encode(own)
         ids, length = list(encoded.ids), len(encoded.ids)
         picked = list(range(length))
         if limit is not None and length > limit:
@@ -110,11 +114,37 @@ class Tokenizer:
             text=text,
             ids=tuple(ids[i] for i in picked),
             tokens=tuple(self.token(ids[i]) for i in picked),
-            offsets=tuple(encoded.offsets[i] for i in picked),
+            offsets=tuple(place(encoded.offsets[i]) for i in picked),
             words=tuple(encoded.word_ids[i] for i in picked),
             mask_positions=tuple(p for p, i in enumerate(picked) if ids[i] == self.mask_token_id),
             full_length=length,
         )
+
+    def _own_mask(self, text: str) -> tuple[str, Callable[[Span], Span]]:
+        """The text with the model's own mask for "[MASK]", and how its spans lie in the given one.
+
+        Where "[MASK]" is a token of the vocabulary, it stays what it is there.
+        """
+        if self.mask_token is None or self._inner.token_to_id(_ANY_MASK) is not None:
+            return text, lambda span: span
+        parts = text.split(_ANY_MASK)
+        # Where each character of the new text starts and ends in the given one.
+        starts: list[int] = [0]
+        ends: list[int] = []
+        for i, part in enumerate(parts):
+            if i:
+                old = ends[-1] if ends else 0
+                starts += [old] * (len(self.mask_token) - 1) + [old + len(_ANY_MASK)]
+                ends += [old + len(_ANY_MASK)] * len(self.mask_token)
+            old = starts[-1]
+            starts += range(old + 1, old + len(part) + 1)
+            ends += range(old + 1, old + len(part) + 1)
+
+        def place(span: Span) -> Span:
+            start, end = span
+            return (starts[start], ends[end - 1]) if end > start else (starts[start],) * 2
+
+        return self.mask_token.join(parts), place
 
     def token(self, token_id: int) -> str:
         """A token as people read it: bytes decoded, word marks turned to spaces.

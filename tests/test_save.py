@@ -10,7 +10,7 @@ from transformers import ModernBertForMaskedLM as TheirModel
 from transformers import ModernBertModel as TheirEncoder
 
 from mbexplore.errors import OutputError
-from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
+from mbexplore.model import ModernBertForMaskedLM, ModernBertModel, _Unfilled
 from tests import parity
 from tests.parity import Case, build_inputs, build_ours
 
@@ -126,3 +126,17 @@ def test_a_folder_that_is_a_file_is_one_sentence(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match="taken can't be written"):
         build_ours(CASES[0]).save_pretrained(tmp_path / "taken")
+
+
+def test_loading_never_waits_for_luckier_memory(monkeypatch):
+    model = build_ours(CASES[0])
+    for parameter in model.parameters():
+        parameter.data.fill_(100.0)  # what unfilled memory may hold, far outside the cut
+
+    def drawn_again(*args, **kwargs):
+        raise AssertionError("a sample was rejected, and unfilled memory is never redrawn")
+
+    monkeypatch.setattr(torch, "empty_like", drawn_again)
+    with _Unfilled():
+        model.init_weights()
+    assert all((parameter == 100.0).all() for parameter in model.parameters())

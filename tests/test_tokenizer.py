@@ -85,3 +85,43 @@ def test_another_mask_token_is_found(tmp_path, tiny):
     tokenizer = Tokenizer.from_folder(tmp_path)
     assert tokenizer.mask_token == "<mask>"
     assert tokenizer.encode("A <mask> here.").mask_positions
+
+
+def with_another_mask(folder):
+    """The bundled tokenizer with its mask called <mask>."""
+    tiny = locate("tiny").folder
+    content = (tiny / "tokenizer.json").read_text(encoding="utf-8")
+    (folder / "tokenizer.json").write_text(content.replace('"[MASK]"', '"<mask>"'))
+    return Tokenizer.from_folder(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The capital of France is [MASK].",
+        "[MASK][MASK] and\n [MASK], caf\u00e9 [MASK]",
+        "[MASK]",
+        "No mask at all.",
+        "Both: [MASK] and <mask>.",
+    ],
+)
+def test_a_mask_of_another_name_is_written_as_usual(tmp_path, tiny, text):
+    other = with_another_mask(tmp_path)
+    assert (other.mask_token, other.id_of("[MASK]")) == ("<mask>", None)
+    ours, usual = other.encode(text), tiny.encode(text.replace("<mask>", "[MASK]"))
+    assert ours.text == text
+    assert (ours.ids, ours.mask_positions) == (usual.ids, usual.mask_positions)
+    if "<mask>" not in text:
+        assert ours.offsets == usual.offsets
+    for position in ours.mask_positions:
+        start, end = ours.offsets[position]
+        assert text[start:end].strip() in ("[MASK]", "<mask>")
+
+
+@given(parts=st.lists(st.text(alphabet="ab c\n\u00e9", max_size=6), min_size=2, max_size=5))
+def test_offsets_are_those_of_the_text_that_was_given(tmp_path_factory, parts):
+    tokenizer = with_another_mask(tmp_path_factory.mktemp("other"))
+    text = "[MASK]".join(parts)
+    usual = Tokenizer.from_folder(locate("tiny").folder).encode(text)
+    encoding = tokenizer.encode(text)
+    assert encoding.offsets == usual.offsets and encoding.ids == usual.ids
