@@ -101,7 +101,12 @@ def build_random(seed: int = 0) -> ModernBertForMaskedLM:
     from tests.parity import spread_weights
 
     config = replace(
-        handbuilt_config(), attention_bias=True, norm_bias=True, mlp_bias=True, local_attention=4
+        handbuilt_config(),
+        classifier_activation="gelu",
+        attention_bias=True,
+        norm_bias=True,
+        mlp_bias=True,
+        local_attention=4,
     )
     model = ModernBertForMaskedLM(config).eval()
     spread_weights(model, seed)

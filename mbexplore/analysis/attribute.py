@@ -1,0 +1,176 @@
+"""Attribution: how much each token of the text adds to the logit of the answer.
+
+Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks" (arXiv:1703.01365), for
+integrated gradients; Shrikumar et al. 2016, "Not Just a Black Box" (arXiv:1605.01713), for gradient
+x input. The input is the embedding of each token after its norm (hidden state 0).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mbexplore.analysis.target import Target, find_target, find_token, masked_lm
+from mbexplore.errors import ModelError, RangeError
+from mbexplore.explorer import Explorer
+from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.recording import hooked
+from mbexplore.tokenizer import Encoding
+
+NOT_SHOWN = (
+    "The shares depend on the baseline, and the way there passes inputs that are no text; tokens "
+    "that act only together share what they do in no unique way."
+)
+STEPS = 64
+BATCH_TOKENS = 1024
+"""Tokens in one batch, all its points of the path together."""
+
+Baseline = Literal["mask", "pad"]
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """How the answer's logit is shared out among the tokens.
+
+    Attributes:
+        tokens: of the text.
+        target: the answer.
+        contrast: the token it is set against, or None.
+        baseline: "mask" or "pad".
+        steps: points on the path from the baseline to the text.
+        integrated: of each token, in logits; special tokens and masks stand in the baseline too,
+            and get exactly zero.
+        gradient_input: gradient x input of each token, in logits.
+        value: the answer's logit (less that of `contrast`), on the text.
+        baseline_value: likewise, on the baseline.
+        completeness_error: of the sum of `integrated` against `value - baseline_value`, as a
+            share of that difference.
+    """
+
+    tokens: tuple[str, ...]
+    target: Target
+    contrast: Target | None
+    baseline: Baseline
+    steps: int
+    integrated: tuple[float, ...]
+    gradient_input: tuple[float, ...]
+    value: float
+    baseline_value: float
+    completeness_error: float
+
+
+def attribute(
+    explorer: Explorer,
+    text: str | Encoding,
+    position: int | None = None,
+    *,
+    answer: str | None = None,
+    contrast: str | None = None,
+    baseline: Baseline = "mask",
+    steps: int = STEPS,
+) -> Attribution:
+    """Shares the answer's logit out among the tokens of the text.
+
+    Args:
+        explorer: with an MLM head.
+        text: the text.
+        position: which token is asked about; None for the first mask.
+        answer: the token explained; None for the model's own answer.
+        contrast: why the answer and not this token.
+        baseline: what stands in the place of every plain token: the mask's embedding or padding's.
+        steps: points on the path, placed as Gauss and Legendre's rule asks.
+
+    Raises:
+        TextError: no position is given and the text has no mask.
+        RangeError: the contrast is the answer itself, or there are no steps.
+        ModelError: the model has no such baseline token.
+    """
+    model = masked_lm(explorer)
+    if steps < 1:
+        raise RangeError(f"The path has {steps} steps; give 1 or more.")
+    encoding = explorer.encode(text) if isinstance(text, str) else text
+    target = find_target(explorer, encoding, position, answer)
+    against = None
+    if contrast is not None:
+        token_id = find_token(explorer.tokenizer, contrast)
+        against = Target(target.position, explorer.tokenizer.token(token_id), token_id)
+        if token_id == target.token_id:
+            raise RangeError(f"{against.token!r} is the answer itself; name another contrast.")
+    ids = torch.tensor([encoding.ids, _baseline_ids(explorer, encoding, baseline)])
+    with torch.no_grad():
+        end, start = model.encoder.embeddings(ids.to(model.device))  # each (seq, hidden)
+    way = _Way(model, ids[:1].to(model.device), target, against)
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    points = torch.from_numpy((nodes + 1) / 2).to(end)
+    mean = way.mean_gradient(start, end, points, torch.from_numpy(weights / 2).to(end))
+    here = torch.ones(1).to(end)
+    gradient = way.mean_gradient(start, end, here, here)
+    integrated = ((end - start) * mean).sum(dim=-1).double()
+    value, baseline_value = way.value(end), way.value(start)
+    error = abs(float(integrated.sum()) - (value - baseline_value))
+    return Attribution(
+        tokens=encoding.tokens,
+        target=target,
+        contrast=against,
+        baseline=baseline,
+        steps=steps,
+        integrated=tuple(integrated.tolist()),
+        gradient_input=tuple((end * gradient).sum(dim=-1).tolist()),
+        value=value,
+        baseline_value=baseline_value,
+        completeness_error=error / max(abs(value - baseline_value), 1e-12),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Way:
+    """The function whose path is walked: hidden state 0 to the logit that is explained."""
+
+    model: ModernBertForMaskedLM
+    ids: Tensor  # (1, seq); any ids of the text's length, the embeddings are replaced
+    target: Target
+    contrast: Target | None
+
+    def mean_gradient(self, start: Tensor, end: Tensor, points: Tensor, weights: Tensor) -> Tensor:
+        """Weighted mean of the gradient at `start + point * (end - start)`, (seq, hidden)."""
+        size = max(1, BATCH_TOKENS // len(end))
+        total = torch.zeros_like(end)
+        for first in range(0, len(points), size):
+            some, share = points[first : first + size], weights[first : first + size]
+            x = start + some[:, None, None] * (end - start)  # (batch, seq, hidden)
+            x.requires_grad_()
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(self._logits(x).sum(), x)
+            total += (share[:, None, None] * gradient).sum(dim=0)
+        return total
+
+    def value(self, x: Tensor) -> float:
+        """The logit at hidden state 0 (seq, hidden)."""
+        with torch.no_grad():
+            return float(self._logits(x[None])[0])
+
+    def _logits(self, x: Tensor) -> Tensor:
+        ids = self.ids.expand(len(x), -1)
+        with hooked(self.model, {"embeddings": lambda value: x}):
+            hidden_states = self.model.encoder(ids)
+        logits = self.model.logits(hidden_states[:, self.target.position])
+        own = logits[:, self.target.token_id]
+        return own if self.contrast is None else own - logits[:, self.contrast.token_id]
+
+
+def _baseline_ids(explorer: Explorer, encoding: Encoding, baseline: Baseline) -> list[int]:
+    """The text with every plain token replaced; special tokens, the masks among them, stay."""
+    ids = {"mask": explorer.tokenizer.mask_token_id, "pad": explorer.model.config.pad_token_id}
+    stand_in = ids[baseline]
+    if stand_in is None:
+        raise ModelError(
+            f"{explorer.info.name} has no {baseline} token to serve as the baseline; choose "
+            "another with --baseline."
+        )
+    special = [explorer.model.config.cls_token_id, explorer.model.config.sep_token_id]
+    special.append(explorer.tokenizer.mask_token_id)
+    return [token if token in special else stand_in for token in encoding.ids]
