@@ -15,9 +15,11 @@ import typer
 
 import mbexplore
 from mbexplore.cli.attention import attention
+from mbexplore.cli.attribute import attribute
 from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
 from mbexplore.cli.lens import lens
+from mbexplore.cli.mix import mix
 from mbexplore.cli.patch import patch
 from mbexplore.cli.predict import predict
 from mbexplore.cli.rope import rope
@@ -40,8 +42,10 @@ app.command()(rope)
 app.command()(verify)
 app.command()(train)
 app.command()(lens)
+app.command()(mix)
 app.command()(knockout)
 app.command()(patch)
+app.command()(attribute)
 
 
 def _print_version(wanted: bool) -> None:

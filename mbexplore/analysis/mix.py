@@ -1,0 +1,170 @@
+"""Mixing: how much each token contributes to another, told in four ways on the same axes.
+
+Attention weights; norm-based terms, Kobayashi et al. 2020, "Attention is Not Only a Weight"
+(arXiv:2004.10102), which for pre-norm are ||sum_h a_ij W_O W_V LN(x_j)|| (layer 0 has no norm);
+rollout, Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers" (arXiv:2005.00928);
+value zeroing, Mohebbi et al. 2023, "Quantifying Context Mixing in Transformers" (arXiv:2301.12971).
+All matrices are (query, key): row i tells what token i takes from each token j.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mbexplore.errors import RangeError
+from mbexplore.explorer import Explorer
+from mbexplore.model import EncoderLayer
+from mbexplore.recording import Recording, check_index
+from mbexplore.tokenizer import Encoding
+
+NOT_SHOWN = (
+    "None of the four says what is carried, only how much; rollout takes the residual stream for "
+    "half of every layer and heads for alike, and only value zeroing counts the MLP."
+)
+KEEP = ("attention", "values", "hidden_states", "updates")
+MOST_TOKENS = 512
+"""The cost grows with the square of the text: all pairs of tokens pass through the layer's MLP."""
+WAYS = ("attention", "norms", "rollout", "value_zeroing")
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """Four matrices (query, key) of one layer, each row scaled to sum 1.
+
+    Attributes:
+        tokens: of the text.
+        layer: from 0.
+        half_window: of the layer; None if it is global.
+        attention: mean over the heads.
+        norms: norm-based terms.
+        rollout: of all layers up to this one.
+        value_zeroing: change of the layer's output.
+    """
+
+    tokens: tuple[str, ...]
+    layer: int
+    half_window: int | None
+    attention: Matrix
+    norms: Matrix
+    rollout: Matrix
+    value_zeroing: Matrix
+
+
+def mix(explorer: Explorer, text: str | Encoding, layer: int) -> Mix:
+    """How much each token contributes to each other one in a layer, in four ways.
+
+    Args:
+        explorer: of any model, with or without a head.
+        text: the text, of at most `MOST_TOKENS` tokens.
+        layer: from 0.
+
+    Raises:
+        RangeError: there is no such layer, or the text is too long.
+    """
+    check_index("layer", layer, explorer.model.config.num_hidden_layers)
+    encoding = explorer.encode(text) if isinstance(text, str) else text
+    if len(encoding) > MOST_TOKENS:
+        raise RangeError(
+            f"The text has {len(encoding):,} tokens and mixing compares every pair; give at most "
+            f"{MOST_TOKENS}."
+        )
+    recording = explorer.record(encoding, keep=KEEP)
+    module = explorer.model.encoder.layers[layer]
+    assert isinstance(module, EncoderLayer)
+    return Mix(
+        encoding.tokens,
+        layer,
+        recording.config.half_window(layer),
+        _plain(recording.attention(layer).mean(dim=0)),
+        _shares(norms(recording, module, layer)),
+        _plain(rollout(recording)[layer]),
+        _shares(value_zeroing(recording, module, layer)),
+    )
+
+
+def terms(recording: Recording, module: EncoderLayer, layer: int, query: int) -> Tensor:
+    """What each token adds to the attention output of one query, as vectors.
+
+    They sum to the attention output exactly, less the bias of Wo where there is one.
+
+    Args:
+        recording: with "attention" and "values" kept.
+        module: the layer itself.
+        layer: its number.
+        query: whose terms.
+
+    Returns:
+        (key, hidden).
+    """
+    weights = recording.attention(layer, queries=query)[:, 0]  # (heads, key)
+    values = recording.v(layer)  # (heads, key, head_dim)
+    mixed = (weights[..., None] * values).to(values.dtype)  # (heads, key, head_dim)
+    joined = mixed.transpose(0, 1).flatten(1)  # (key, hidden)
+    return joined @ module.attn.Wo.weight.T
+
+
+@torch.inference_mode()
+def norms(recording: Recording, module: EncoderLayer, layer: int) -> Tensor:
+    """Length of each term of every query, (query, key); see `terms`."""
+    rows = [terms(recording, module, layer, i).norm(dim=-1) for i in range(len(recording))]
+    return torch.stack(rows)
+
+
+def rollout(recording: Recording) -> list[Tensor]:
+    """Attention rolled out through the layers: entry n is the mix after layer n, (query, key).
+
+    Each layer is half its residual stream and half the mean of its heads. A token that no chain of
+    windows reaches has exactly zero.
+
+    Args:
+        recording: with "attention" kept.
+    """
+    rolled: list[Tensor] = []
+    for layer in range(recording.config.num_hidden_layers):
+        weights = recording.attention(layer).mean(dim=0)
+        step = (weights + torch.eye(len(weights)).to(weights)) / 2
+        rolled.append(step @ rolled[-1] if rolled else step)
+    return rolled
+
+
+@torch.inference_mode()
+def value_zeroing(recording: Recording, module: EncoderLayer, layer: int) -> Tensor:
+    """Cosine distance of the layer's output with and without the value of each token.
+
+    Zeroing the value of token j leaves the weights as they are and takes exactly the term of j
+    from each query's attention output; so all j of a query pass through the MLP as one batch.
+
+    Args:
+        recording: with everything of `KEEP`.
+        module: the layer itself.
+        layer: its number.
+
+    Returns:
+        (query, key); exactly 0 for a key outside the query's window.
+    """
+    before, after = recording.hidden_states(layer), recording.hidden_states(layer + 1)
+    added = recording.tap(f"layers.{layer}.attn_out")
+    weights = recording.attention(layer)
+    rows = []
+    for i in range(len(recording)):
+        x = before[i] + added[i] - terms(recording, module, layer, i)  # (key, hidden)
+        x = x + module.mlp(module.mlp_norm(x))
+        distance = 1 - torch.cosine_similarity(x.double(), after[i].double(), dim=-1)
+        rows.append(distance.clamp(min=0) * (weights[:, i] > 0).any(dim=0))
+    return torch.stack(rows)
+
+
+def _shares(values: Tensor) -> Matrix:
+    """Rows scaled to sum 1; a row of zeros stays."""
+    return _plain(values / values.sum(dim=-1, keepdim=True).clamp(min=1e-30))
+
+
+def _plain(values: Tensor) -> Matrix:
+    return values.float().cpu().numpy()

@@ -1,0 +1,94 @@
+"""`mbexplore mix`."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mbexplore.cli import options, view
+from mbexplore.cli.output import model_line, notice_bundled, notice_cut, print_json
+
+if TYPE_CHECKING:
+    from mbexplore.analysis.mix import Mix
+    from mbexplore.explorer import Explorer
+
+
+def mix(
+    text: options.Text = None,
+    layer: Annotated[
+        int | None,
+        typer.Option("--layer", "-l", help="Which layer, from 0; the last by default.",
+                     show_default=False),
+    ] = None,
+    at: view.At = None,
+    plot: view.Plot = False,
+    output: view.Output = None,
+    file: options.File = None,
+    model: options.Model = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    truncate: options.Truncate = False,
+    json: options.Json = False,
+) -> None:  # fmt: skip
+    """Show what a token takes from each other one, told in four ways.
+
+    Attention weights, norm-based terms, rollout through the layers, and value zeroing.
+
+    Example: mbexplore mix "The capital of France is [MASK]." --layer 6
+    """
+    path = view.find_output(output, plot, "mix")
+    source = options.read_text(text, file)
+    from mbexplore.analysis import mix as analysis
+    from mbexplore.analysis.target import find_position
+    from mbexplore.explorer import load
+
+    explorer = load(model, device=device, dtype=dtype)
+    encoding = explorer.encode(source, truncate=truncate)
+    notice_cut(encoding)
+    place = 0 if at is None and not encoding.mask_positions else find_position(encoding, at)
+    if layer is None:
+        layer = explorer.model.config.num_hidden_layers - 1
+    found = analysis.mix(explorer, encoding, layer)
+    payload = {
+        "model": dataclasses.asdict(explorer.info),
+        "tokens": list(found.tokens),
+        "layer": layer,
+        "half_window": found.half_window,
+        **{way: getattr(found, way).tolist() for way in analysis.WAYS},
+        "not_shown": analysis.NOT_SHOWN,
+    }
+
+    def draw() -> Any:
+        from mbexplore.plots.mix import plot_mix
+
+        return plot_mix(found, explorer.model.config.layer_kinds[layer], explorer.info.name)
+
+    view.save(path, payload, draw)
+    print_json(payload) if json else _print(explorer, found, place)
+    notice_bundled(explorer.info)
+
+
+def _print(explorer: Explorer, found: Mix, place: int) -> None:
+    """The row of one token: what it takes from each."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from mbexplore.analysis.mix import NOT_SHOWN, WAYS
+
+    console, kind = Console(highlight=False), explorer.model.config.layer_kinds[found.layer]
+    console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
+    console.print(view.marked(found.tokens, place))
+    console.print(Text(f"Layer {found.layer} ({kind}): what token {place} takes from each."))
+    table = view.build_table("", "token", "attention", "norms", "rollout to here",
+                             "value zeroing", left=("token",))  # fmt: skip
+    best = {way: int(getattr(found, way)[place].argmax()) for way in WAYS}
+    for i, token in enumerate(found.tokens):
+        cells = [
+            Text(f"{getattr(found, way)[place, i]:.1%}", style="bold" if best[way] == i else "")
+            for way in WAYS
+        ]
+        table.add_row(str(i), Text(view.word(token)), *cells)
+    console.print(table)
+    console.print(Text(NOT_SHOWN, style="dim"))
