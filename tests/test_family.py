@@ -1,0 +1,214 @@
+"""ModernBERT's sizes and relatives, each in its own configuration, against transformers.
+
+Widths, heads, activations, thetas and windows are the relatives' own; depth and vocabulary are
+reduced where the memory would be silly. The weights are random. Of base, large and the granite
+97m the parameter count is published too, and checked.
+"""
+
+import copy
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import ModernBertConfig as TheirConfig
+
+import mbexplore
+from mbexplore.config import ModernBertConfig
+from mbexplore.hub import locate
+from mbexplore.model import ModernBertForMaskedLM, ModernBertModel, open_model
+from tests import parity
+
+ROWS = 400  # of the reduced vocabulary
+
+BASE = {
+    "vocab_size": 50_368,
+    "hidden_size": 768,
+    "intermediate_size": 1152,
+    "num_hidden_layers": 22,
+    "num_attention_heads": 12,
+    "hidden_activation": "gelu",
+    "global_attn_every_n_layers": 3,
+    "local_attention": 128,
+    "global_rope_theta": 160_000.0,
+    "local_rope_theta": 10_000.0,
+    "norm_eps": 1e-5,
+}
+
+
+def size(layers, hidden, inner, heads, **others):
+    return BASE | others | {
+        "num_hidden_layers": layers,
+        "hidden_size": hidden,
+        "intermediate_size": inner,
+        "num_attention_heads": heads,
+    }  # fmt: skip
+
+
+LONG_LOCAL = {"local_rope_theta": 160_000.0}
+JAPANESE = {"vocab_size": 102_400}
+RELATIVES = {
+    "base": BASE,
+    "large": size(28, 1024, 2624, 16),
+    "ettin-17m": size(7, 256, 384, 4, **LONG_LOCAL),
+    "ettin-32m": size(10, 384, 576, 6, **LONG_LOCAL),
+    "ettin-68m": size(19, 512, 768, 8, **LONG_LOCAL),
+    "ettin-150m": size(22, 768, 1152, 12, **LONG_LOCAL),
+    "ettin-400m": size(28, 1024, 2624, 16, **LONG_LOCAL),
+    "ettin-1b": size(28, 1792, 3840, 28, **LONG_LOCAL),
+    "mmbert-small": size(22, 384, 1152, 6, vocab_size=256_000, **LONG_LOCAL),
+    "mmbert-base": size(22, 768, 1152, 12, vocab_size=256_000, **LONG_LOCAL),
+    "gte-modernbert-base": BASE | {"classifier_pooling": "mean"},
+    "modernbert-embed-base": BASE | {"classifier_pooling": "mean"},
+    "granite-embedding-small-english-r2": size(12, 384, 1536, 12, hidden_activation="silu"),
+    "granite-embedding-97m-multilingual-r2": size(
+        12, 384, 1536, 12, hidden_activation="silu", vocab_size=180_000,
+        global_rope_theta=150_000.0, local_rope_theta=160_000.0,
+    ),
+    "modernbert-ja-30m": size(10, 256, 1024, 4, **JAPANESE),
+    "modernbert-ja-70m": size(13, 384, 1536, 6, **JAPANESE),
+    "modernbert-ja-130m": size(19, 512, 2048, 8, **JAPANESE),
+    "modernbert-ja-310m": size(25, 768, 3072, 12, **JAPANESE),
+}  # fmt: skip
+
+
+def reduced(name, form="legacy", layers=None, rows=ROWS, **changes):
+    """A relative, shallow, as config.json holds it in the form of transformers 4 or 5."""
+    config = RELATIVES[name] | {"model_type": "modernbert", "vocab_size": rows} | changes
+    config["num_hidden_layers"] = layers or (2 if config["hidden_size"] > 768 else 3)
+    tokens = ("pad", "bos", "cls", "eos", "sep")
+    config |= {f"{token}_token_id": i for i, token in enumerate(tokens)}
+    if form == "v5":
+        config = TheirConfig.from_dict(copy.deepcopy(config)).to_dict()
+        assert "rope_parameters" in config and "global_rope_theta" not in config
+    return parity.Case(3, config, (150, 90), "right")
+
+
+def difference(ours, theirs, case):
+    """Largest one of the logits and every hidden state."""
+    input_ids, mask = parity.build_inputs(case)
+    logits, hidden_states = parity.run_ours(ours, input_ids, mask)
+    output = parity.run_theirs(theirs, input_ids, mask)
+    pairs = [(logits, output.logits), *zip(hidden_states, output.hidden_states, strict=True)]
+    return parity.largest(parity.largest_difference(a, b, mask) for a, b in pairs)
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_both_forms_of_its_config_say_the_same(name):
+    legacy, v5 = (reduced(name, form, layers=7).config for form in ("legacy", "v5"))
+    one, other = ModernBertConfig.from_dict(legacy), ModernBertConfig.from_dict(v5)
+    assert replace(one, architectures=()) == replace(other, architectures=())
+    assert one.layer_kinds.count("global") == 3
+
+
+SMALL = [name for name, config in RELATIVES.items() if config["hidden_size"] < 768]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [(name, "legacy") for name in RELATIVES] + [(name, "v5") for name in SMALL],
+)
+def test_a_relative_equals_theirs(name, form, record_property):
+    case = reduced(name, form)
+    ours = parity.build_ours(case)
+    published = RELATIVES[name]
+    assert ours.config.theta(0) == published["global_rope_theta"]
+    assert ours.config.theta(1) == published["local_rope_theta"]
+    assert (ours.config.half_window(0), ours.config.half_window(1)) == (None, 64)
+    assert ours.config.hidden_activation == published["hidden_activation"]
+    found = difference(ours, parity.build_theirs(ours, case.config), case)
+    record_property("difference", found)
+    assert found < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("mmbert-small", {"local_rope_theta": 10_000.0}),
+        ("granite-embedding-97m-multilingual-r2", {"global_rope_theta": 160_000.0}),
+        ("ettin-17m", {"local_attention": 126}),
+    ],
+)
+def test_a_value_of_base_in_its_place_is_seen(name, fault):
+    case = reduced(name)
+    ours = parity.build_ours(case)
+    theirs = parity.build_theirs(ours, case.config)
+    assert difference(ours, theirs, case) < 1e-5
+    ours.config = ours.model.config = replace(ours.config, **fault)
+    assert difference(ours, theirs, case) > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("base", 149_014_272),
+        ("large", 394_781_696),
+        ("granite-embedding-97m-multilingual-r2", 97_441_152),
+    ],
+)
+def test_bare_encoders_have_the_published_number_of_parameters(name, count):
+    config = RELATIVES[name] | {"pad_token_id": 0}
+    with torch.device("meta"):
+        model = ModernBertModel(ModernBertConfig.from_dict(config))
+    assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+def test_a_whole_vocabulary_of_102_400(tmp_path):
+    case = reduced("modernbert-ja-30m", layers=1, rows=102_400)
+    ours = parity.build_ours(case)
+    theirs = parity.build_theirs(ours, case.config)
+    theirs.save_pretrained(tmp_path)
+    ids = torch.tensor([[2, 102_399, 51_200, 4]])
+    with torch.no_grad():
+        opened = open_model(tmp_path)(ids)
+        assert (opened - theirs(ids).logits).abs().max() < 1e-5
+
+
+FILES = {
+    "one file, legacy, tied": ("legacy", {}, torch.float32, "1GB"),
+    "one file, v5, untied": ("v5", {"tie_word_embeddings": False}, torch.float32, "1GB"),
+    "shards, legacy, untied": ("legacy", {"tie_word_embeddings": False}, torch.float32, "2MB"),
+    "shards, v5, float16": ("v5", {}, torch.float16, "2MB"),
+    "shards, legacy, bfloat16": ("legacy", {}, torch.bfloat16, "2MB"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("bare", [False, True], ids=["mlm", "bare"])
+@pytest.mark.parametrize("name", ["mmbert-small", "granite-embedding-97m-multilingual-r2"])
+def test_its_files_in_every_form(name, bare, kind, tmp_path):
+    form, changes, dtype, shard = FILES[kind]
+    case = reduced(name, form, **changes)
+    whole = parity.build_theirs(parity.build_ours(case).to(dtype), case.config)
+    theirs = whole.model if bare else whole
+    theirs.save_pretrained(tmp_path, max_shard_size=shard)
+    (tmp_path / "config.json").write_text(json.dumps(case.config))
+    assert (tmp_path / "model.safetensors.index.json").exists() == (shard == "2MB")
+    files = [load_file(path) for path in tmp_path.glob("*.safetensors")]
+    assert {tensor.dtype for tensors in files for tensor in tensors.values()} == {dtype}
+    assert any(key.startswith("model.") for tensors in files for key in tensors) != bare
+    ours = open_model(tmp_path, dtype=torch.float32)
+    assert type(ours) is (ModernBertModel if bare else ModernBertForMaskedLM)
+    input_ids, mask = parity.build_inputs(case)
+    with torch.no_grad():
+        expected = theirs.float()(input_ids, mask)[0]
+        assert parity.largest_difference(ours(input_ids, mask), expected, mask) < 1e-5
+
+
+def test_a_model_whose_mask_has_another_name_answers_as_transformers_does(tmp_path):
+    """A text with [MASK] on a model whose tokenizer calls it <mask>, by way of the service."""
+    tiny = locate("tiny").folder
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        content = (tiny / file).read_text(encoding="utf-8").replace('"[MASK]"', '"<mask>"')
+        (tmp_path / file).write_text(content, encoding="utf-8")
+    usual = mbexplore.load("tiny", device="cpu")
+    usual.model.save_pretrained(tmp_path)
+    other = mbexplore.load(str(tmp_path), device="cpu")
+    text = "The capital of France is [MASK]."
+    answer = other.predict(text)
+    torch.testing.assert_close(answer.logits, usual.predict(text).logits, rtol=0, atol=1e-4)
+    assert answer.encoding.text == text and "<mask>" in "".join(answer.encoding.tokens)
+    assert other.compare(answer).same_top_k
+    own = other.predict(text.replace("[MASK]", "<mask>"))
+    assert torch.equal(own.logits, answer.logits)
