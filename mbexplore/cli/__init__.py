@@ -16,6 +16,7 @@ import typer
 import mbexplore
 from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
+from mbexplore.cli.embed import embed
 from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
 from mbexplore.cli.lens import lens
@@ -46,6 +47,7 @@ app.command()(mix)
 app.command()(knockout)
 app.command()(patch)
 app.command()(attribute)
+app.command()(embed)
 
 
 def _print_version(wanted: bool) -> None:
