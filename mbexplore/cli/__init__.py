@@ -17,6 +17,7 @@ import mbexplore
 from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
 from mbexplore.cli.embed import embed
+from mbexplore.cli.compare import compare
 from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
 from mbexplore.cli.lens import lens
@@ -47,6 +48,7 @@ app.command()(mix)
 app.command()(knockout)
 app.command()(patch)
 app.command()(attribute)
+app.command()(compare)
 app.command()(embed)
 
 

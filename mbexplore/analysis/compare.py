@@ -1,0 +1,155 @@
+"""Two runs side by side: two texts in one model, or one text in two models.
+
+Predictions, the difference of an attention map, and where the residual streams part (cosine
+distance, layer by layer, as in Kornblith et al. 2019's comparison of representations,
+arXiv:1905.00414, but token by token).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mbexplore.analysis.target import find_position, masked_lm, widened
+from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
+from mbexplore.recording import Recording
+
+NOT_SHOWN = (
+    "A distance between residuals tells that two runs part, not whether the answer uses it; and "
+    "two models trained apart have no common axes, so their residuals differ even where they agree."
+)
+KEEP = ("attention", "hidden_states")
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two runs: what ran, and its likeliest tokens at its position."""
+
+    model: ModelInfo
+    tokens: tuple[str, ...]
+    position: int
+    predictions: tuple[Prediction, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SideBySide:
+    """Two runs and their differences, as far as both have the same shapes.
+
+    Attributes:
+        first: one run.
+        second: the other.
+        kl: KL(first || second) of the two answers in nats; None for different vocabularies.
+        layer: whose map is compared.
+        head: which head; None for the mean of all.
+        attention: weights of the second less the first, (query, key), or None.
+        parting: cosine distance of the residuals, (states, seq), row 0 the embeddings; or None.
+        lacking: why there is no `attention` or `parting`, or "".
+    """
+
+    first: Side
+    second: Side
+    kl: float | None
+    layer: int
+    head: int | None
+    attention: Matrix | None
+    parting: Matrix | None
+    lacking: str
+
+
+def compare(
+    first: tuple[Explorer, str],
+    second: tuple[Explorer, str],
+    *,
+    layer: int = 0,
+    head: int | None = None,
+    position: int | None = None,
+    top_k: int = DEFAULT_TOP_K,
+) -> SideBySide:
+    """Runs both and tells them apart.
+
+    Args:
+        first: a model and its text.
+        second: likewise; the same model or the same text.
+        layer: whose attention is compared, in both.
+        head: one head; None for the mean of all.
+        position: which token is answered, in both; None for the first mask of each.
+        top_k: tokens named.
+
+    Raises:
+        RangeError: a layer, head or position is outside one of the two.
+        TextError: no position is given and a text has no mask.
+    """
+    runs = []
+    for explorer, text in (first, second):
+        masked_lm(explorer)
+        explorer.check_layer_and_head(layer, head)
+        explorer.check_top_k(top_k)
+        runs.append((explorer, explorer.encode(text)))
+    places = [find_position(encoding, position) for _, encoding in runs]
+    recordings = [explorer.record(encoding, keep=KEEP) for explorer, encoding in runs]
+    logits = [
+        _logits(explorer, recording, place)
+        for (explorer, _), recording, place in zip(runs, recordings, places, strict=True)
+    ]
+    sides = [
+        Side(explorer.info, encoding.tokens, place, _top(explorer, row, top_k))
+        for (explorer, encoding), place, row in zip(runs, places, logits, strict=True)
+    ]
+    kl = None
+    if len(logits[0]) == len(logits[1]):
+        log_p, log_q = (row.log_softmax(dim=-1) for row in logits)
+        kl = float((log_p.exp() * (log_p - log_q)).sum())
+    lacking = _lacking(*recordings)
+    attention = parting = None
+    if len(recordings[0]) == len(recordings[1]):
+        maps = [recording.attention(layer, head).mean(dim=0) for recording in recordings]
+        attention = (maps[1] - maps[0]).float().cpu().numpy()
+        parting = None if lacking else _parting(*recordings)
+    return SideBySide(sides[0], sides[1], kl, layer, head, attention, parting, lacking)
+
+
+def _logits(explorer: Explorer, recording: Recording, position: int) -> torch.Tensor:
+    """Of the model at one position, (vocab,)."""
+    model, last = masked_lm(explorer), recording.config.num_hidden_layers
+    with torch.inference_mode():
+        normed = model.encoder.final_norm(recording.hidden_states(last))
+        return widened(model.logits(normed[position]))
+
+
+def _top(explorer: Explorer, logits: torch.Tensor, top_k: int) -> tuple[Prediction, ...]:
+    probabilities, name = logits.softmax(dim=-1), explorer.tokenizer.token
+    return tuple(
+        Prediction(name(i), i, float(probabilities[i]), float(logits[i]))
+        for i in logits.topk(top_k).indices.tolist()
+    )
+
+
+def _lacking(first: Recording, second: Recording) -> str:
+    """Why the two can't be laid over each other, or ""."""
+    if len(first) != len(second):
+        return (
+            f"The texts are {len(first)} and {len(second)} tokens, so their maps and residuals "
+            "can't be laid over each other."
+        )
+    shapes = [(r.config.num_hidden_layers, r.config.hidden_size) for r in (first, second)]
+    if shapes[0] != shapes[1]:
+        return (
+            f"The models are {shapes[0][0]} layers of {shapes[0][1]} and {shapes[1][0]} of "
+            f"{shapes[1][1]}, so their residuals can't be compared."
+        )
+    return ""
+
+
+def _parting(first: Recording, second: Recording) -> Matrix:
+    rows = []
+    for state in range(first.config.num_hidden_layers + 1):
+        ours, theirs = (r.hidden_states(state).double() for r in (first, second))
+        distance = 1 - torch.cosine_similarity(ours, theirs.to(ours.device), dim=-1)
+        same = (ours == theirs.to(ours.device)).all(dim=-1)  # exactly 0, without rounding
+        rows.append(distance.masked_fill(same, 0.0))
+    return torch.stack(rows).float().cpu().numpy()
