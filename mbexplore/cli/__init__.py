@@ -18,6 +18,7 @@ from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
 from mbexplore.cli.embed import embed
 from mbexplore.cli.compare import compare
+from mbexplore.cli.heads import heads
 from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
 from mbexplore.cli.lens import lens
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command()(predict)
 app.command()(attention)
 app.command()(info)
+app.command()(heads)
 app.command()(rope)
 app.command()(verify)
 app.command()(train)

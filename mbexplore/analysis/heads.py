@@ -1,0 +1,292 @@
+"""The atlas of heads: what each does over one text or many, streamed from the maps.
+
+No more than a block of rows of one layer is in memory at a time, so any length will do.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mbexplore.config import LayerKind
+from mbexplore.errors import TextError
+from mbexplore.recording import Recording, check_index
+
+MASSES = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge")
+"""Where weight goes; "edge" is both ends of a local layer's window. They may overlap."""
+
+CLASSES = ("self", "previous", "next", "separator", "punctuation", "mask", "edge", "sink")
+"""Classes by mass, beside "broad" (by entropy) and "unclear"."""
+
+CLASS_MASS = 0.4
+"""A head belongs to the class that takes the most of its weight, from this share on."""
+
+BROAD_ENTROPY = 0.9
+"""From this entropy (of at most 1) on a head is broad whatever takes the most of its weight."""
+
+BLOCK_WEIGHTS = 2**23
+"""The most weights of a block, 32 MiB in float32."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Sink:
+    """The token that takes the most weight of a head.
+
+    Attributes:
+        text: which of the texts, from 0.
+        position: in that text.
+        token: as people read it.
+        is_special: whether it is [CLS], [SEP] or another token that no text holds.
+        weight: mean over the queries that can see it.
+        value_norm: length of its value vector in this head.
+        mean_value_norm: the same, averaged over the tokens of that text.
+    """
+
+    text: int
+    position: int
+    token: str
+    is_special: bool
+    weight: float
+    value_norm: float
+    mean_value_norm: float
+
+
+@dataclass(frozen=True)
+class HeadRow:
+    """What one head does, averaged over all queries of all texts.
+
+    Attributes:
+        layer: from 0.
+        head: from 0.
+        kind: "global" or "local".
+        entropy: of a row divided by the log of the keys its query can see: 0 for one key, 1 for
+            all alike; over the queries that can see more than one.
+        distance: tokens between query and key, weighted.
+        masses: share of the weight that goes to each of `MASSES`.
+        sink: the token that takes the most.
+        label: one of `CLASSES`, "broad" or "unclear".
+        score: the mass, or the entropy of a broad head, that the label rests on.
+    """
+
+    layer: int
+    head: int
+    kind: LayerKind
+    entropy: float
+    distance: float
+    masses: dict[str, float]
+    sink: Sink
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Another head, and how far its rows are from those of the head asked about.
+
+    Attributes:
+        layer: from 0.
+        head: from 0.
+        distance: Jensen-Shannon distance (the root of the divergence in bits, 0 to 1), averaged
+            over queries.
+    """
+
+    layer: int
+    head: int
+    distance: float
+
+
+@dataclass
+class _Sums:
+    """Running sums of one layer over texts: (heads,) each, masses (heads, MASSES)."""
+
+    queries: int = 0
+    choosing: int = 0
+    entropy: Tensor | float = 0.0
+    distance: Tensor | float = 0.0
+    masses: Tensor | float = 0.0
+    sinks: dict[int, Sink] = field(default_factory=dict)
+
+
+def head_atlas(
+    recordings: Iterable[Recording], progress: Progress | None = None, count: int = 1
+) -> tuple[HeadRow, ...]:
+    """One row a head, over one text or many; each recording is let go before the next is made.
+
+    Args:
+        recordings: with "attention" and "values" kept, all of one model.
+        progress: called with the layers done and all there are.
+        count: how many recordings, for `progress`.
+
+    Raises:
+        TextError: there is no text.
+    """
+    sums: list[_Sums] = []
+    kinds: tuple[LayerKind, ...] = ()
+    for number, recording in enumerate(recordings):
+        kinds = recording.config.layer_kinds
+        sums = sums or [_Sums() for _ in kinds]
+        for layer, total in enumerate(sums):
+            _add_layer(total, recording, layer, number)
+            if progress is not None:
+                progress(number * len(kinds) + layer + 1, count * len(kinds))
+    if not sums:
+        raise TextError("There is no text to look at; give at least one line.")
+    return tuple(row for i, total in enumerate(sums) for row in _rows(total, i, kinds[i]))
+
+
+def _rows(total: _Sums, layer: int, kind: LayerKind) -> list[HeadRow]:
+    rows = []
+    for head, sink in sorted(total.sinks.items()):
+        assert isinstance(total.masses, Tensor) and isinstance(total.entropy, Tensor)
+        assert isinstance(total.distance, Tensor)
+        entropy = float(total.entropy[head]) / max(1, total.choosing)
+        masses = (total.masses[head] / total.queries).tolist()
+        named = dict(zip(MASSES, masses, strict=True))
+        label, score = classify(named, entropy, sink)
+        distance = float(total.distance[head]) / total.queries
+        rows.append(HeadRow(layer, head, kind, entropy, distance, named, sink, label, score))
+    return rows
+
+
+def classify(masses: dict[str, float], entropy: float, sink: Sink) -> tuple[str, float]:
+    """The class of a head and the number it rests on; see `CLASS_MASS` and `BROAD_ENTROPY`."""
+    if entropy >= BROAD_ENTROPY:
+        return "broad", entropy
+    scores = {name: mass for name, mass in masses.items() if name in CLASSES}
+    scores["separator"] = masses["cls"] + masses["sep"]
+    scores["sink"] = 0.0 if sink.is_special else sink.weight
+    best = max(scores, key=lambda name: scores[name])
+    return (best if scores[best] >= CLASS_MASS else "unclear"), scores[best]
+
+
+def _add_layer(total: _Sums, recording: Recording, layer: int, text: int) -> None:
+    config, seq = recording.config, len(recording)
+    half_window = config.half_window(layer)
+    heads = config.num_attention_heads
+    kinds = _token_kinds(recording)  # (seq, 4)
+    received = torch.zeros(heads, seq, dtype=torch.float64, device=kinds.device)
+    positions = torch.arange(seq, device=kinds.device)
+    reach = seq if half_window is None else half_window
+    allowed = (positions + reach + 1).clamp(max=seq) - (positions - reach).clamp(min=0)
+    block = max(16, min(256, BLOCK_WEIGHTS // (heads * seq)))
+    for start, low, weights in recording.attention_rows(layer, None, block):
+        rows, columns = weights.shape[1:]
+        queries, keys = positions[start : start + rows], positions[low : low + columns]
+        choices = allowed[start : start + rows].double()
+        entropy = torch.special.entr(weights).sum(dim=-1).double()  # (heads, rows)
+        total.entropy = total.entropy + (entropy / choices.log().where(choices > 1, 1.0)).sum(1)
+        far = (queries[:, None] - keys).abs().to(weights.dtype)
+        total.distance = total.distance + torch.einsum("hqk,qk->hq", weights, far).double().sum(1)
+        placed = _offset_masses(weights, queries - low, half_window)  # self, previous, next, edge
+        named = (weights @ kinds[low : low + columns].to(weights.dtype)).double().sum(1)
+        masses = torch.cat((placed[:, :3], named, placed[:, 3:]), dim=1)  # in the order of MASSES
+        total.masses = total.masses + masses
+        received[:, low : low + columns] += weights.sum(dim=1).double()
+    total.queries += seq
+    total.choosing += int((allowed > 1).sum())
+    _add_sinks(total, recording, layer, text, received / allowed)
+
+
+def _token_kinds(recording: Recording) -> Tensor:
+    """(seq, 4) of 0 and 1: [CLS], [SEP], punctuation, [MASK]."""
+    encoding, config = recording.encoding, recording.config
+    device = next(iter(recording.values.values())).device
+    kinds = torch.zeros(len(encoding), 4, device=device)
+    for i, (token, token_id) in enumerate(zip(encoding.tokens, encoding.ids, strict=True)):
+        kinds[i, 0] = token_id == config.cls_token_id
+        kinds[i, 1] = token_id == config.sep_token_id
+        kinds[i, 2] = is_punctuation(token)
+        kinds[i, 3] = i in encoding.mask_positions
+    return kinds
+
+
+def is_punctuation(token: str) -> bool:
+    """Whether a token is nothing but punctuation, spaces aside."""
+    marks = token.strip()
+    return bool(marks) and all(unicodedata.category(mark).startswith("P") for mark in marks)
+
+
+def _offset_masses(weights: Tensor, places: Tensor, half_window: int | None) -> Tensor:
+    """Summed weight on a query's own place, the one before, the one after, and the edges.
+
+    Args:
+        weights: (heads, query, key).
+        places: column of each query's own position, (query,).
+        half_window: None for a global layer, which has no edge.
+
+    Returns:
+        (heads, 4) float64.
+    """
+
+    def at(offset: int) -> Tensor:
+        columns = places + offset
+        inside = (columns >= 0) & (columns < weights.shape[2])
+        picked = columns.clamp(0, weights.shape[2] - 1)[None, :, None]
+        found = weights.gather(2, picked.expand(len(weights), -1, 1))[..., 0]  # (heads, query)
+        return (found.double() * inside).sum(dim=1)
+
+    edge = torch.zeros_like(at(0)) if not half_window else at(-half_window) + at(half_window)
+    return torch.stack((at(0), at(-1), at(1), edge), dim=1)
+
+
+def _add_sinks(total: _Sums, recording: Recording, layer: int, text: int, received: Tensor) -> None:
+    norms = recording.v(layer).double().norm(dim=-1)  # (heads, seq)
+    encoding = recording.encoding
+    for head, place in enumerate(received.argmax(dim=1).tolist()):
+        weight = float(received[head, place])
+        if head in total.sinks and total.sinks[head].weight >= weight:
+            continue
+        total.sinks[head] = Sink(
+            text,
+            place,
+            encoding.tokens[place],
+            encoding.words[place] is None,
+            weight,
+            float(norms[head, place]),
+            float(norms[head].mean()),
+        )
+
+
+def similar_heads(
+    recording: Recording, layer: int, head: int, queries: int = 64
+) -> tuple[Likeness, ...]:
+    """All other heads by how alike their rows are to this one's, the most alike first.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        head: from 0.
+        queries: at most so many rows are compared, evenly spaced over the text.
+
+    Raises:
+        RangeError: the layer or head is outside the model.
+    """
+    config, seq = recording.config, len(recording)
+    check_index("head", head, config.num_attention_heads)
+    count = min(queries, seq)
+    rows = [i * (seq - 1) // max(1, count - 1) for i in range(count)]
+    own = recording.attention(layer, head, rows)  # (1, query, key)
+    found = []
+    for other in range(config.num_hidden_layers):
+        for place in range(config.num_attention_heads):
+            if (other, place) != (layer, head):
+                theirs = recording.attention(other, place, rows)
+                distance = float(jensen_shannon(own[0], theirs[0]).mean())
+                found.append(Likeness(other, place, distance))
+    return tuple(sorted(found, key=lambda each: (each.distance, each.layer, each.head)))
+
+
+def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
+    """Jensen-Shannon distance of distributions (..., key), (...,), from 0 to 1 (base 2)."""
+    p, q = p.double(), q.double()
+    middle = torch.special.entr((p + q) / 2).sum(dim=-1)
+    sides = (torch.special.entr(p) + torch.special.entr(q)).sum(dim=-1) / 2
+    divergence = (middle - sides) / torch.log(torch.tensor(2.0, dtype=torch.float64))
+    distance: Tensor = divergence.clamp(0.0, 1.0).sqrt()
+    return distance

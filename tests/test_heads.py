@@ -1,0 +1,179 @@
+"""The atlas against plain loops over the dense maps, and on maps made by hand."""
+
+import csv
+import dataclasses
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import mbexplore
+from mbexplore.analysis import heads
+from mbexplore.analysis.heads import (
+    MASSES,
+    Sink,
+    classify,
+    head_atlas,
+    is_punctuation,
+    jensen_shannon,
+    similar_heads,
+)
+from mbexplore.errors import TextError
+from tests.cli_runner import run_cli
+
+TEXT = "The river runs, from the [MASK] to the sea; and the road follows it down... (far). " * 2
+KEEP = ("attention", "values")
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return mbexplore.load("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def recording(explorer):
+    return explorer.record(TEXT, keep=KEEP)
+
+
+@pytest.fixture(scope="module")
+def rows(recording):
+    return {(row.layer, row.head): row for row in head_atlas([recording])}
+
+
+def by_loops(recording, layer, head):
+    """Entropy, distance, masses and received weight of one head, the slow way."""
+    dense = recording.attention(layer, head)[0].double().numpy()
+    seq, reach, encoding = len(dense), recording.config.half_window(layer), recording.encoding
+    entropies, distance, masses = [], 0.0, dict.fromkeys(MASSES, 0.0)
+    received, seen = np.zeros(seq), np.zeros(seq)
+    for i in range(seq):
+        keys = [j for j in range(seq) if reach is None or abs(i - j) <= reach]
+        row = dense[i, keys]
+        entropies.append(-sum(w * math.log(w) for w in row if w) / math.log(len(keys)))
+        for j in keys:
+            weight, token = dense[i, j], encoding.tokens[j]
+            distance += weight * abs(i - j)
+            received[j] += weight
+            seen[j] += 1
+            hits = {
+                "self": i == j, "previous": j == i - 1, "next": j == i + 1,
+                "cls": j == 0, "sep": j == seq - 1, "mask": token.strip() == "[MASK]",
+                "punctuation": token.strip() in {",", ";", ".", "...", "(", ")", ").", ".)"},
+                "edge": reach is not None and abs(i - j) == reach,
+            }  # fmt: skip
+            for name, hit in hits.items():
+                masses[name] += weight * hit
+    shares = {name: mass / seq for name, mass in masses.items()}
+    return np.mean(entropies), distance / seq, shares, received / seen
+
+
+@pytest.mark.parametrize("block", [2**23, 1])  # in one block, and in blocks of 16 rows
+@pytest.mark.parametrize(("layer", "head"), [(0, 0), (3, 2), (1, 1), (4, 3)])
+def test_every_statistic_is_that_of_the_dense_map(recording, monkeypatch, layer, head, block):
+    monkeypatch.setattr(heads, "BLOCK_WEIGHTS", block)
+    row = head_atlas([recording])[layer * 4 + head]
+    entropy, distance, masses, received = by_loops(recording, layer, head)
+    assert (row.layer, row.head) == (layer, head)
+    assert row.entropy == pytest.approx(entropy, abs=1e-6)
+    assert row.distance == pytest.approx(distance, rel=1e-5)
+    assert row.masses == pytest.approx(masses, abs=1e-6)
+    assert masses["mask"] > 0 and masses["punctuation"] > 0
+    assert row.sink.position == received.argmax()
+    assert row.sink.weight == pytest.approx(received.max(), abs=1e-6)
+    value = recording.v(layer)[head, row.sink.position]
+    assert row.sink.value_norm == pytest.approx(float(value.norm()), rel=1e-5)
+
+
+def test_many_texts_are_averaged_by_query(explorer, recording, rows):
+    other = explorer.record("A short text about the sea.", keep=KEEP)
+    alone = {(row.layer, row.head): row for row in head_atlas([other])}
+    sizes = np.array([len(recording), len(other)])
+    calls = []
+    both = head_atlas([recording, other], lambda done, count: calls.append((done, count)), 2)
+    for row in both:
+        pair = (rows[row.layer, row.head], alone[row.layer, row.head])
+        for get in (lambda r: r.entropy, lambda r: r.distance, lambda r: r.masses["previous"]):
+            expected = np.average([get(each) for each in pair], weights=sizes)
+            assert get(row) == pytest.approx(expected, rel=1e-6)
+        assert row.sink.weight == max(each.sink.weight for each in pair)
+    assert calls == [(i, 18) for i in range(1, 19)]
+    with pytest.raises(TextError):
+        head_atlas([])
+
+
+def hand_made(recording, layer, q, k):
+    values = dict(recording.values)
+    values[f"layers.{layer}.q_rot"], values[f"layers.{layer}.k_rot"] = q, k
+    return dataclasses.replace(recording, values=values)
+
+
+@pytest.mark.parametrize("layer", [3, 4])
+def test_a_uniform_head_has_entropy_one_and_is_broad(recording, layer):
+    nothing = torch.zeros_like(recording.q(layer))
+    row = head_atlas([hand_made(recording, layer, nothing, nothing)])[layer * 4]
+    assert row.entropy == pytest.approx(1, abs=1e-6) and row.label == "broad"
+
+
+def test_a_planted_sink_is_found_with_its_value_norm(recording):
+    q, k = torch.zeros_like(recording.q(3)), torch.zeros_like(recording.k(3))
+    q[:, :, 0], k[:, 5, 0] = 10.0, 20.0
+    row = head_atlas([hand_made(recording, 3, q, k)])[12]
+    assert (row.label, row.sink.position, row.sink.is_special) == ("sink", 5, False)
+    assert row.sink.weight == pytest.approx(1, abs=1e-6)
+    assert row.sink.token == recording.encoding.tokens[5]
+
+
+def test_classes_of_masses():
+    plain, special = Sink(0, 3, "a", False, 0.1, 1, 1), Sink(0, 0, "[CLS]", True, 0.9, 1, 1)
+    nothing = dict.fromkeys(MASSES, 0.0)
+    assert classify(nothing | {"previous": 0.7, "self": 0.5}, 0.3, plain) == ("previous", 0.7)
+    assert classify(nothing | {"cls": 0.3, "sep": 0.3}, 0.3, special) == ("separator", 0.6)
+    assert classify(nothing | {"edge": 0.39}, 0.3, plain) == ("unclear", 0.39)
+    assert classify(nothing | {"next": 0.7}, 0.95, plain) == ("broad", 0.95)
+    assert [is_punctuation(t) for t in (" ,", "...", "a.", " ", "[MASK]", "$")] == [
+        True, True, False, False, False, False,
+    ]  # fmt: skip
+
+
+def test_jensen_shannon_at_its_ends_and_by_hand():
+    one, other, even = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
+    assert float(jensen_shannon(one, one)) == 0
+    assert float(jensen_shannon(one, other)) == 1
+    # m = (3/4, 1/4): KL(one|m) = log2(4/3); KL(even|m) = 1/2 log2(2/3) + 1/2 log2(2).
+    by_hand = (math.log2(4 / 3) + math.log2(2 / 3) / 2 + 0.5) / 2
+    assert float(jensen_shannon(one, even)) == pytest.approx(math.sqrt(by_hand))
+    assert float(jensen_shannon(even, one)) == pytest.approx(math.sqrt(by_hand))
+
+
+def test_a_copied_head_is_the_most_alike(recording):
+    copied = hand_made(recording, 6, recording.q(3).roll(1, 0), recording.k(3).roll(1, 0))
+    found = similar_heads(copied, 3, 1)
+    assert (found[0].layer, found[0].head) == (6, 2) and found[0].distance < 1e-6
+    assert len(found) == 35 and found[1].distance > 1e-3
+    back = {(each.layer, each.head): each.distance for each in similar_heads(recording, 4, 0)}
+    there = {(each.layer, each.head): each.distance for each in similar_heads(recording, 7, 2)}
+    assert back[7, 2] == pytest.approx(there[4, 0])
+
+
+def test_heads_on_the_command_line(tmp_path):
+    (tmp_path / "texts.txt").write_text("The sea is [MASK].\n\nThe river runs to the sea.\n")
+    result = run_cli("heads", "--file", tmp_path / "texts.txt", "-o", tmp_path / "heads.csv")
+    assert result.code == 0 and "2 texts" in result.out
+    table = list(csv.DictReader(io.StringIO((tmp_path / "heads.csv").read_text())))
+    answer = json.loads(run_cli("heads", "--file", tmp_path / "texts.txt", "--json").out)
+    assert len(table) == len(answer["heads"]) == 36
+    for line, row in zip(table, answer["heads"], strict=True):
+        assert float(line["entropy"]) == row["entropy"]
+        assert float(line["previous"]) == row["masses"]["previous"]
+    like = run_cli("heads", "The river runs to the sea.", "--like", "3.1")
+    assert like.code == 0 and "Jensen-Shannon" in like.out
+    assert run_cli("heads", "The sea.", "--plot", "-o", tmp_path / "heads.png").code == 0
+    assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("like", ["9.0", "0.4", "three"])
+def test_a_head_that_is_not_there(like):
+    assert run_cli("heads", "The sea.", "--like", like).code == 1
