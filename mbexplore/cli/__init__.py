@@ -16,8 +16,8 @@ import typer
 import mbexplore
 from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
-from mbexplore.cli.embed import embed
 from mbexplore.cli.compare import compare
+from mbexplore.cli.embed import embed
 from mbexplore.cli.heads import heads
 from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
@@ -41,8 +41,8 @@ app = typer.Typer(
 app.command()(predict)
 app.command()(attention)
 app.command()(info)
-app.command()(heads)
 app.command()(rope)
+app.command()(heads)
 app.command()(verify)
 app.command()(train)
 app.command()(lens)
