@@ -125,6 +125,31 @@ def strongest_links(
     return tuple(found)
 
 
+def links_of_query(
+    recording: Recording, layer: int, query: int, head: int | None = None, count: int = 20
+) -> tuple[Link, ...]:
+    """The `count` largest weights of one row of a layer's maps, falling; see `strongest_links`.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        query: position of the token that looks.
+        head: one head, or None for all.
+        count: how many, 0 for none.
+
+    Raises:
+        RangeError: the layer, head or query is outside.
+    """
+    row = recording.attention(layer, head, query)[:, 0]  # (heads, key)
+    first_head, best = head or 0, row.flatten().topk(min(count, row.numel()))
+    found = [
+        Link(first_head + place // row.shape[1], query, place % row.shape[1], weight)
+        for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        if weight > 0  # outside the window there is nothing
+    ]
+    return tuple(sorted(found, key=lambda link: (-link.weight, link.head, link.key)))
+
+
 def nearest_other_kind(config: ModernBertConfig, layer: int) -> int | None:
     """The layer of the other kind that is nearest to `layer`; None if all are of one kind."""
     kinds = config.layer_kinds

@@ -37,7 +37,13 @@ def attention(
         Path | None,
         typer.Option("-o", "--output", help="png, svg, pdf, json or npz.", show_default=False),
     ] = None,
-    links: Annotated[int, typer.Option(min=0, help="How many of the strongest links.")] = 20,
+    links: Annotated[
+        int, typer.Option("--links", "--top", min=0, help="How many of the strongest links.")
+    ] = 20,
+    query: Annotated[
+        str | None,
+        typer.Option(help="Links of this token alone: a word of the text, or a position."),
+    ] = None,
     file: options.File = None,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -50,6 +56,8 @@ def attention(
     Without TEXT, a bundled paragraph long enough to show the windows of local layers.
 
     Example: mbexplore attention --layer 3 --plot
+
+    Example: mbexplore attention "Paris is the capital of France." --query France --top 5
     """
     if plot and output is None:
         output = Path(f"attention-layer{layer}{'' if head is None else f'-head{head}'}.png")
@@ -57,7 +65,8 @@ def attention(
         check_target(output, _PICTURES if plot else (*_PICTURES, "json", "npz"))
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
-    from mbexplore.analysis.maps import strongest_links
+    from mbexplore.analysis.maps import links_of_query, strongest_links
+    from mbexplore.analysis.places import find_place
     from mbexplore.explorer import load
     from mbexplore.payload import attention_payload
 
@@ -65,7 +74,11 @@ def attention(
     explorer.check_layer_and_head(layer, head)
     recording = explorer.record(source, keep=("attention",), truncate=truncate)
     notice_cut(recording.encoding)
-    found = strongest_links(recording, layer, head, links)
+    if query is None:
+        found = strongest_links(recording, layer, head, links)
+    else:
+        place = find_place(recording.encoding, query)
+        found = links_of_query(recording, layer, place, head, links)
     heads = list(range(recording.config.num_attention_heads)) if head is None else [head]
     payload = attention_payload(explorer.info, recording, layer, heads, found)
     if output is not None:
