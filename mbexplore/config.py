@@ -75,6 +75,7 @@ class ModernBertConfig:
     cls_token_id: int | None = 50_281
     sep_token_id: int | None = 50_282
     architectures: tuple[str, ...] = ("ModernBertForMaskedLM",)
+    labels: tuple[str, ...] = ("LABEL_0", "LABEL_1")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -159,7 +160,8 @@ class ModernBertConfig:
             raise ModelError(
                 f"config.json has model_type {model_type!r}; mbexplore opens only 'modernbert'."
             )
-        derived = {"layer_kinds", "global_rope_theta", "local_rope_theta", "architectures"}
+        derived = {"layer_kinds", "architectures", "labels"}
+        derived |= {"global_rope_theta", "local_rope_theta"}
         plain = [field for field in dataclasses.fields(cls) if field.name not in derived]
         known = {field.name: values[field.name] for field in plain if field.name in values}
         for field in plain:
@@ -173,6 +175,7 @@ class ModernBertConfig:
             global_rope_theta=thetas["global"],
             local_rope_theta=thetas["local"],
             architectures=tuple(values.get("architectures") or ()),
+            labels=_read_labels(values),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -180,6 +183,9 @@ class ModernBertConfig:
         values = dataclasses.asdict(self) | {"model_type": "modernbert"}
         kinds = values.pop("layer_kinds")
         values["architectures"] = list(self.architectures)
+        labels = values.pop("labels")
+        values["id2label"] = {str(i): label for i, label in enumerate(labels)}
+        values["label2id"] = {label: i for i, label in enumerate(labels)}
         values["layer_types"] = [_NAME_OF[kind] for kind in kinds]
         values["rope_parameters"] = {
             "full_attention": {"rope_type": "default", "rope_theta": self.global_rope_theta},
@@ -232,6 +238,21 @@ def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[Layer
             "'full_attention' and 'sliding_attention'."
         )
     return tuple(_KIND_OF[name] for name in names)
+
+
+def _read_labels(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Labels by id; without any, `num_labels` (or two) with the names transformers gives."""
+    names = _read_object(values, "id2label")
+    count = values.get("num_labels", 2)
+    if not names and type(count) is int and count >= 1:
+        return tuple(f"LABEL_{i}" for i in range(count))
+    by_id = {str(i): str(label) for i, label in names.items()}
+    if not names or by_id.keys() != {str(i) for i in range(len(by_id))}:
+        raise ModelError(
+            f"id2label has the ids {', '.join(by_id) or 'of none'} in config.json; they must "
+            "count from 0."
+        )
+    return tuple(by_id[str(i)] for i in range(len(by_id)))
 
 
 def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from mbexplore import hub
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
-from mbexplore.model import ModernBertForMaskedLM, PretrainedModel, open_model
+from mbexplore.heads import ClassifierModel, open_model
+from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.recording import DEFAULT_KEEP, Recording, check_index, record
 from mbexplore.reference import Reference
 from mbexplore.tokenizer import Encoding, Tokenizer
@@ -203,6 +204,11 @@ class Explorer:
         return Reference.load(self.files.folder, self.model.dtype, self.model.device)
 
     def _mlm_model(self) -> ModernBertForMaskedLM:
+        if isinstance(self.model, ClassifierModel):
+            raise ModelError(
+                f"{self.info.name} {self.model.does} and has no MLM head, so it can't predict a "
+                "masked word; use `mbexplore attention` on it, or name a masked-language model."
+            )
         if not isinstance(self.model, ModernBertForMaskedLM):
             raise ModelError(
                 f"{self.info.name} is a bare encoder without an MLM head, so it can't predict; use "

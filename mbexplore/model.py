@@ -268,6 +268,8 @@ class PretrainedModel(nn.Module):
             else:
                 is_out = name.endswith(("Wo.weight", "dense.weight", "decoder.weight"))
                 std = out_std if is_out else config.initializer_range
+                if name == "classifier.weight":
+                    std = config.hidden_size**-0.5
                 # A truncated normal by its inverse distribution function.
                 bound = math.erf(config.initializer_cutoff_factor / math.sqrt(2.0))
                 parameter.uniform_(-bound, bound).erfinv_().mul_(std * math.sqrt(2.0))
@@ -370,18 +372,3 @@ class ModernBertForMaskedLM(PretrainedModel):
     ) -> Tensor:
         """Logits (batch, seq or query, vocab); see `ModernBertModel.forward`."""
         return self.logits(self.model(input_ids, attention_mask, rows))
-
-
-def open_model(
-    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> PretrainedModel:
-    """Opens a checkpoint as what it is: with an MLM head if its file has one, else the encoder.
-
-    Raises:
-        ModelError: see `PretrainedModel.from_pretrained`.
-    """
-    ModernBertConfig.from_folder(folder)
-    with Checkpoint(folder) as checkpoint:
-        has_head = "head.dense.weight" in checkpoint.shapes
-    kind = ModernBertForMaskedLM if has_head else ModernBertModel
-    return kind.from_pretrained(folder, dtype=dtype, device=device)

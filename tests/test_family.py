@@ -16,8 +16,9 @@ from transformers import ModernBertConfig as TheirConfig
 
 import mbexplore
 from mbexplore.config import ModernBertConfig
+from mbexplore.heads import open_model
 from mbexplore.hub import locate
-from mbexplore.model import ModernBertForMaskedLM, ModernBertModel, open_model
+from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
 from tests import parity
 
 ROWS = 400  # of the reduced vocabulary

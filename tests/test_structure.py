@@ -11,6 +11,7 @@ LEVELS = [
     "errors",
     "weights attention rope config",
     "model",
+    "heads",
     "recording hub tokenizer reference",
     "explorer",
     "analysis training verify published",
