@@ -211,7 +211,7 @@ def knockout_heads(
             batch = range(first, min(first + size, heads))
             action = _one_head_a_row(batch, fill)
             with hooked(model, {f"layers.{layer}.context": action}):
-                logits = answer_logits(model, ids.expand(len(batch), -1), target.position)
+                logits = answer_logits(model, ids, target.position)
             found += standings(logits, target.token_id)
             on_step(len(found), layers * heads)
     shape = (layers, heads)
@@ -292,10 +292,13 @@ def _without_heads(heads: list[int], fill: Fill) -> Callable[[Tensor], Tensor]:
 
 
 def _one_head_a_row(heads: range, fill: Fill) -> Action:
-    """Silences `heads[b]` in row b of the batch."""
+    """Makes a row of each head and silences that head in it.
+
+    The one text becomes a batch only here, so what lies before runs once and not once a head.
+    """
 
     def action(value: Tensor) -> Tensor:
-        value = value.clone()  # (batch, heads, seq, head_dim)
+        value = value.repeat(len(heads), 1, 1, 1)  # (batch, heads, seq, head_dim)
         rows = torch.arange(len(heads), device=value.device)
         columns = torch.tensor(heads, device=value.device)
         value[rows, columns] = _filled(value[rows, columns], 1, fill)

@@ -144,16 +144,20 @@ def patched_logits(
         Logits (runs, vocab).
     """
     model = masked_lm(explorer)
-    ids = torch.tensor([corrupted.ids], device=model.device).expand(len(places), -1)
+    ids = torch.tensor([corrupted.ids], device=model.device)
     with hooked(model, {tap: _replace(recording.tap(tap), places)}):
         return answer_logits(model, ids, position)
 
 
 def _replace(clean: Tensor, places: Sequence[Sequence[int]]) -> Action:
-    """Puts the clean value at `places[b]` of the first axis after the batch in row b."""
+    """Makes a row of each of `places` and puts the clean value there, on the axis after the batch.
+
+    The one text becomes a batch only here, so what lies before runs once.
+    """
 
     def action(value: Tensor) -> Tensor:
-        value = value.clone()  # (batch, seq, hidden) or (batch, heads, seq, head_dim)
+        rest = [1] * (value.dim() - 1)
+        value = value.repeat(len(places), *rest)  # (batch, seq, hidden) or (batch, heads, seq, _)
         for row, each in enumerate(places):
             value[row, list(each)] = clean[list(each)]
         return value
