@@ -53,7 +53,7 @@ def heads(
     A file and standard input hold one text a line, and the atlas is averaged over all of them;
     without TEXT, a bundled paragraph.
 
-    Example: mbexplore heads --file corpus.txt -o heads.csv
+    Example: mbexplore heads --file notes.txt -o heads.csv
     """
     if plot and output is None:
         output = Path("heads.png")

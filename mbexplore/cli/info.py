@@ -27,7 +27,7 @@ def info(
 
     No weights are read, only the header of their file.
 
-    Example: mbexplore info -m base --length 8192
+    Example: mbexplore info --length 2048
     """
     import os
 
