@@ -76,7 +76,7 @@ def marked(tokens: tuple[str, ...], position: int, around: int = 12) -> Text:
     low, high = max(0, position - around), min(len(tokens), position + around + 1)
     line = Text("\N{HORIZONTAL ELLIPSIS}" if low else "")
     for i in range(low, high):
-        if tokens[i].startswith("["):
+        if i > low and tokens[i].startswith("["):
             line.append(" ")  # special tokens take the space before them into themselves
         line.append(shown(tokens[i]), style="bold reverse" if i == position else "")
     line.append("\N{HORIZONTAL ELLIPSIS}" if high < len(tokens) else "")
