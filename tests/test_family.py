@@ -169,15 +169,15 @@ def test_a_whole_vocabulary_of_102_400(tmp_path):
 FILES = {
     "one file, legacy, tied": ("legacy", {}, torch.float32, "1GB"),
     "one file, v5, untied": ("v5", {"tie_word_embeddings": False}, torch.float32, "1GB"),
-    "shards, legacy, untied": ("legacy", {"tie_word_embeddings": False}, torch.float32, "2MB"),
-    "shards, v5, float16": ("v5", {}, torch.float16, "2MB"),
-    "shards, legacy, bfloat16": ("legacy", {}, torch.bfloat16, "2MB"),
+    "shards, legacy, untied": ("legacy", {"tie_word_embeddings": False}, torch.float32, "1MB"),
+    "shards, v5, float16": ("v5", {}, torch.float16, "1MB"),
+    "shards, legacy, bfloat16": ("legacy", {}, torch.bfloat16, "1MB"),
 }
 
 
 @pytest.mark.parametrize("kind", FILES)
 @pytest.mark.parametrize("bare", [False, True], ids=["mlm", "bare"])
-@pytest.mark.parametrize("name", ["mmbert-small", "granite-embedding-97m-multilingual-r2"])
+@pytest.mark.parametrize("name", ["ettin-17m"])
 def test_its_files_in_every_form(name, bare, kind, tmp_path):
     form, changes, dtype, shard = FILES[kind]
     case = reduced(name, form, **changes)
@@ -185,7 +185,7 @@ def test_its_files_in_every_form(name, bare, kind, tmp_path):
     theirs = whole.model if bare else whole
     theirs.save_pretrained(tmp_path, max_shard_size=shard)
     (tmp_path / "config.json").write_text(json.dumps(case.config))
-    assert (tmp_path / "model.safetensors.index.json").exists() == (shard == "2MB")
+    assert (tmp_path / "model.safetensors.index.json").exists() == (shard == "1MB")
     files = [load_file(path) for path in tmp_path.glob("*.safetensors")]
     assert {tensor.dtype for tensors in files for tensor in tensors.values()} == {dtype}
     assert any(key.startswith("model.") for tensors in files for key in tensors) != bare
