@@ -132,7 +132,7 @@ class Explorer:
             TextError: there is no mask (any more, where the text was cut).
             ModelError: the model has no MLM head or no mask token.
         """
-        self._mlm_model()
+        self.masked_lm()
         encoding = self.encode(text, truncate=truncate)
         if not encoding.mask_positions:
             mask, cut = self.tokenizer.mask_token, len(encoding) < encoding.full_length
@@ -155,7 +155,7 @@ class Explorer:
             ModelError: the model has no MLM head.
         """
         self.check_top_k(top_k)
-        model = self._mlm_model()
+        model = self.masked_lm()
         encoding = self.encode_masked(text) if isinstance(text, str) else text
         with torch.inference_mode():
             ids = torch.tensor([encoding.ids], device=model.device)
@@ -203,7 +203,12 @@ class Explorer:
         """The same weights in transformers, loaded when first asked for."""
         return Reference.load(self.files.folder, self.model.dtype, self.model.device)
 
-    def _mlm_model(self) -> ModernBertForMaskedLM:
+    def masked_lm(self) -> ModernBertForMaskedLM:
+        """The model, if it can predict.
+
+        Raises:
+            ModelError: it has no MLM head, or its tokenizer no mask token.
+        """
         if isinstance(self.model, ClassifierModel):
             raise ModelError(
                 f"{self.info.name} {self.model.does} and has no MLM head, so it can't predict a "

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import Target, find_target, find_token, masked_lm
+from mbexplore.analysis.target import Target, find_target, find_token
 from mbexplore.errors import ModelError, RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.model import ModernBertForMaskedLM
@@ -89,7 +89,7 @@ def attribute(
         RangeError: the contrast is the answer itself, or there are no steps.
         ModelError: the model has no such baseline token.
     """
-    model = masked_lm(explorer)
+    model = explorer.masked_lm()
     if steps < 1:
         raise RangeError(f"The path has {steps} steps; give 1 or more.")
     encoding = explorer.encode(text) if isinstance(text, str) else text

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mbexplore.analysis.target import find_position, masked_lm, widened
+from mbexplore.analysis.target import find_position, widened
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
 from mbexplore.recording import Recording
 
@@ -86,7 +86,7 @@ def compare(
     """
     runs = []
     for explorer, text in (first, second):
-        masked_lm(explorer)
+        explorer.masked_lm()
         explorer.check_layer_and_head(layer, head)
         explorer.check_top_k(top_k)
         runs.append((explorer, explorer.encode(text)))
@@ -115,7 +115,7 @@ def compare(
 
 def _logits(explorer: Explorer, recording: Recording, position: int) -> torch.Tensor:
     """Of the model at one position, (vocab,)."""
-    model, last = masked_lm(explorer), recording.config.num_hidden_layers
+    model, last = explorer.masked_lm(), recording.config.num_hidden_layers
     with torch.inference_mode():
         normed = model.encoder.final_norm(recording.hidden_states(last))
         return widened(model.logits(normed[position]))

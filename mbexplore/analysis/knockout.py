@@ -22,7 +22,6 @@ from mbexplore.analysis.target import (
     Target,
     answer_logits,
     find_target,
-    masked_lm,
     standings,
 )
 from mbexplore.attention import attend, visible
@@ -157,7 +156,7 @@ def knockout(
         RangeError: a part lies outside the model or the text.
         TextError: no position is given and the text has no mask.
     """
-    model = masked_lm(explorer)
+    model = explorer.masked_lm()
     encoding = explorer.encode(text) if isinstance(text, str) else text
     target = find_target(explorer, encoding, position, answer)
     for part in parts:
@@ -198,7 +197,7 @@ def knockout_heads(
     Raises:
         TextError: no position is given and the text has no mask.
     """
-    model = masked_lm(explorer)
+    model = explorer.masked_lm()
     encoding = explorer.encode(text) if isinstance(text, str) else text
     target = find_target(explorer, encoding, position, answer)
     layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads

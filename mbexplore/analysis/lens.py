@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import Target, find_position, find_target, masked_lm, widened
+from mbexplore.analysis.target import Target, find_position, find_target, widened
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
 from mbexplore.recording import Recording
 from mbexplore.tokenizer import Encoding
@@ -108,7 +108,7 @@ def lens(
         RangeError: the position or `top_k` is outside, or the answer is no single token.
     """
     explorer.check_top_k(top_k)
-    model = masked_lm(explorer)
+    model = explorer.masked_lm()
     encoding = explorer.encode(text) if isinstance(text, str) else text
     place = find_position(encoding, position)
     recording = explorer.record(encoding, keep=KEEP)
@@ -131,7 +131,7 @@ def lens_map(explorer: Explorer, text: str | Encoding) -> LensMap:
     Raises:
         ModelError: the model has no MLM head.
     """
-    masked_lm(explorer)
+    explorer.masked_lm()
     recording = explorer.record(text, keep=KEEP)
     seq, states = len(recording), _states(recording)
     top = np.zeros((len(states), seq), dtype=np.int64)
@@ -171,7 +171,7 @@ def state_logits(
     Returns:
         Logits (positions, vocab), float32 or wider.
     """
-    model = masked_lm(explorer)
+    model = explorer.masked_lm()
     with torch.inference_mode():
         normed = model.encoder.final_norm(recording.hidden_states(state))  # (seq, hidden)
         return widened(model.logits(normed[list(positions)]))

@@ -21,7 +21,6 @@ from mbexplore.analysis.target import (
     answer_logits,
     find_position,
     find_token,
-    masked_lm,
 )
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
@@ -91,7 +90,7 @@ def patch(
         TextError: the texts differ in length, or there is no mask.
         RangeError: both answers are the same token.
     """
-    model = masked_lm(explorer)
+    model = explorer.masked_lm()
     encodings = explorer.encode(clean), explorer.encode(corrupted)
     _check_lengths(*encodings)
     place = find_position(encodings[0], position)
@@ -143,7 +142,7 @@ def patched_logits(
     Returns:
         Logits (runs, vocab).
     """
-    model = masked_lm(explorer)
+    model = explorer.masked_lm()
     ids = torch.tensor([corrupted.ids], device=model.device)
     with hooked(model, {tap: _replace(recording.tap(tap), places)}):
         return answer_logits(model, ids, position)

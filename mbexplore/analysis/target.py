@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mbexplore.errors import ModelError, RangeError, TextError
+from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
 from mbexplore.model import ModernBertForMaskedLM
 from mbexplore.recording import check_index
@@ -33,20 +33,6 @@ class Standing:
     logit: float
     probability: float
     rank: int
-
-
-def masked_lm(explorer: Explorer) -> ModernBertForMaskedLM:
-    """The model of an explorer, if it can predict.
-
-    Raises:
-        ModelError: it is a bare encoder.
-    """
-    if not isinstance(explorer.model, ModernBertForMaskedLM):
-        raise ModelError(
-            f"{explorer.info.name} is a bare encoder without an MLM head, so it gives no answer "
-            "to explain; name a masked-language model."
-        )
-    return explorer.model
 
 
 def find_position(encoding: Encoding, position: int | None) -> int:
@@ -96,7 +82,7 @@ def find_target(
         RangeError: the position is outside, or the answer is no single token.
         ModelError: the model has no MLM head.
     """
-    model, place = masked_lm(explorer), find_position(encoding, position)
+    model, place = explorer.masked_lm(), find_position(encoding, position)
     if answer is not None:
         token_id = find_token(explorer.tokenizer, answer)
     else:
