@@ -154,9 +154,9 @@ def attention_weights(
     low, high = key_span(int(queries.min()), int(queries.max()), seq, half_window)
     near = visible(queries, positions[low:high], half_window)
     weights = _softmax_of_scores(q[:, queries], k[:, low:high], None if near is None else near[0])
-    if keys is None and (low, high) == (0, seq):
-        return weights
     keys = positions if keys is None else keys
+    if torch.equal(keys, positions[low:high]):
+        return weights  # all that was computed is asked for: no copy
     chosen = weights.new_zeros(len(weights), len(queries), len(keys))
     inside = (keys >= low) & (keys < high)
     chosen[:, :, inside] = weights[:, :, keys[inside] - low]
@@ -199,7 +199,7 @@ def attention_band(q: Tensor, k: Tensor, half_window: int) -> Tensor:
 def _softmax_of_scores(q: Tensor, k: Tensor, near: Tensor | None) -> Tensor:
     wide = torch.promote_types(q.dtype, torch.float32)
     scale: float = q.shape[-1] ** -0.5
-    scores = (q.to(wide) @ k.to(wide).mT) * scale  # (heads, query, key)
+    scores = (q.to(wide) * scale) @ k.to(wide).mT  # (heads, query, key)
     if near is not None:
-        scores = scores.masked_fill(~near, float("-inf"))
+        scores.masked_fill_(~near, float("-inf"))
     return scores.softmax(dim=-1)
