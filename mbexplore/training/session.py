@@ -5,6 +5,7 @@ Sets up devices and processes, makes or reads the tokenizer, runs the `Trainer`,
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -94,6 +95,7 @@ def train(options: TrainOptions, on_step: Callable[[Report], None] = lambda repo
             on_step=on_step,
         )
         entries = trainer.history.read()
+        del trainer  # and its hold on the process group
         if rank == 0 and entries:
             figure = plot_history(entries)
             write_beside(
@@ -170,6 +172,8 @@ def _processes() -> Iterator[int]:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield dist.get_rank()
+        gc.collect()  # the reducer of DistributedDataParallel holds the group in a circle
+        dist.barrier()  # nobody hangs up while another still talks
     finally:
         dist.destroy_process_group()
 
