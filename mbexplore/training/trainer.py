@@ -80,18 +80,31 @@ class Clock:
     place: Place = field(default_factory=Place)
 
 
+def decoder_loss(features: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor) -> Tensor:
+    """Cross-entropy in nats, summed, of features (masked, hidden) through a decoder.
+
+    A function of its own since it is worth compiling: the (masked, vocab) logits and their
+    gradients are passed over once instead of five times (a fifth of a step on two CPU cores).
+    """
+    logits = F.linear(features, weight, bias)  # (masked, vocab)
+    return F.cross_entropy(logits.float(), labels, reduction="sum")
+
+
 class MaskedLoss(nn.Module):
     """The model with its loss, summed over the masked positions; one module, as DDP wants it."""
 
-    def __init__(self, model: ModernBertForMaskedLM) -> None:
+    def __init__(self, model: ModernBertForMaskedLM, *, compiled: bool = False) -> None:
         super().__init__()
         self.lm = model
+        self._decoder_loss = torch.compile(decoder_loss, dynamic=True) if compiled else decoder_loss
 
     def forward(self, ids: Tensor, segments: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, summed; `positions` index the flattened (rows, length)."""
         hidden = self.lm.model(ids, segments).flatten(0, 1)  # (rows * length, hidden)
-        logits = self.lm.logits(hidden[positions])  # (masked, vocab)
-        return F.cross_entropy(logits.float(), labels, reduction="sum")
+        features = self.lm.head(hidden[positions])  # (masked, hidden)
+        decoder = self.lm.decoder
+        loss: Tensor = self._decoder_loss(features, decoder.weight, decoder.bias, labels)
+        return loss
 
 
 def build_optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
@@ -167,13 +180,13 @@ class Trainer:
         if resume and (state := load_state(out)) is not None:
             self._take_up(state)
         self.history.keep_until(self.clock.step, write=self.rank == 0)
-        loss: nn.Module = MaskedLoss(self.model)
+        loss: nn.Module = MaskedLoss(self.model, compiled=compiled)
         if self.world > 1:
             loss = DistributedDataParallel(loss)
         self.loss = loss
         if compiled:
             # One row length a stage and one mask shape: each layer is compiled for these alone.
-            # Doubled the speed on two CPU cores; the rest of the model has nothing to gain.
+            # Doubled the speed on two CPU cores.
             torch._dynamo.config.recompile_limit = 64
             for layer in self.model.model.layers:
                 layer.compile(dynamic=False)
