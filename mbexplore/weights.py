@@ -6,9 +6,7 @@ Every key and shape is checked before the first tensor is handed out.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +19,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from mbexplore.errors import ModelError, OutputError
+from mbexplore.files import write_beside
 
 FILE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
@@ -182,24 +181,8 @@ def write_checkpoint(
     text = json.dumps(dict(config), indent=2, sort_keys=True) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_beside(folder / FILE, lambda path: save_file(own, path, {"format": "pt"}))
-        _write_beside(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+        write_beside(folder / FILE, lambda path: save_file(own, path, {"format": "pt"}))
+        write_beside(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{folder} can't be written ({reason}); choose another.") from None
-
-
-def _write_beside(path: Path, write: Callable[[Path], object]) -> None:
-    """Writes under another name first, so that no reader ever meets half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    beside = Path(name)
-    try:
-        write(beside)
-        mask = os.umask(0)
-        os.umask(mask)
-        beside.chmod(0o666 & ~mask)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

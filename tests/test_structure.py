@@ -9,13 +9,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     "errors",
-    "weights attention rope config",
+    "files attention rope config",
+    "weights",
     "model",
     "heads",
     "recording hub tokenizer reference",
     "explorer",
     "analysis training verify published",
     "plots payload",
+    "views",
     "cli ui demo",
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts.split()}

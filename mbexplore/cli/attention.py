@@ -10,7 +10,6 @@ import typer
 
 from mbexplore.cli import options
 from mbexplore.cli.output import (
-    check_target,
     model_line,
     notice_bundled,
     notice_cut,
@@ -18,6 +17,7 @@ from mbexplore.cli.output import (
     shown,
     write_whole,
 )
+from mbexplore.files import check_target
 
 if TYPE_CHECKING:
     from mbexplore.recording import Recording

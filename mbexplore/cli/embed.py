@@ -11,7 +11,6 @@ import typer
 
 from mbexplore.cli import options
 from mbexplore.cli.output import (
-    check_target,
     model_line,
     notice_bundled,
     notice_cut,
@@ -20,6 +19,7 @@ from mbexplore.cli.output import (
     write_whole,
 )
 from mbexplore.errors import UsageError
+from mbexplore.files import check_target
 
 if TYPE_CHECKING:
     from mbexplore.analysis.embed import Embeddings

@@ -11,7 +11,6 @@ import typer
 
 from mbexplore.cli import options, view
 from mbexplore.cli.output import (
-    check_target,
     model_line,
     notice_bundled,
     notice_cut,
@@ -20,6 +19,7 @@ from mbexplore.cli.output import (
     write_whole,
 )
 from mbexplore.errors import RangeError
+from mbexplore.files import PICTURES, check_target
 
 if TYPE_CHECKING:
     from mbexplore.analysis.heads import HeadRow, Likeness
@@ -58,7 +58,7 @@ def heads(
     if plot and output is None:
         output = Path("heads.png")
     if output is not None:
-        check_target(output, view.PICTURES if plot else (*view.PICTURES, "json", "csv"))
+        check_target(output, PICTURES if plot else (*PICTURES, "json", "csv"))
     texts = _read_texts(text, file)
     from mbexplore.analysis.heads import head_atlas, similar_heads
     from mbexplore.explorer import load

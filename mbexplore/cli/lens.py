@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line, notice_bundled, notice_cut, print_json
+from mbexplore.cli.output import model_line, notice_cut
 from mbexplore.errors import UsageError
+from mbexplore.files import DRAWN
 
 if TYPE_CHECKING:
     from mbexplore.analysis.lens import Lens, LensMap
     from mbexplore.explorer import Explorer
-    from mbexplore.tokenizer import Encoding
-
-COLOURS = ("rank", "entropy", "kl")
 
 
 def lens(
@@ -44,54 +40,25 @@ def lens(
 
     Example: mbexplore lens "The capital of France is [MASK]."
     """
-    if colour not in COLOURS:
-        raise UsageError(f"There is no colour {colour!r}; choose {', '.join(COLOURS)}.")
-    path = view.find_output(output, plot, "lens")
+    path = view.target(output, plot, "lens", (*DRAWN, "csv"))
     source = options.read_text(text, file)
     from mbexplore.analysis import lens as analysis
     from mbexplore.explorer import load
+    from mbexplore.views.lens import COLOURS, view_lens, view_lens_map
 
+    if colour not in COLOURS:
+        raise UsageError(f"There is no colour {colour!r}; choose {', '.join(COLOURS)}.")
     explorer = load(model, device=device, dtype=dtype)
     encoding = explorer.encode(source, truncate=truncate)
     notice_cut(encoding)
     if all_tokens:
-        _show_all(explorer, encoding, path, colour, json)
+        whole = analysis.lens_map(explorer, encoding)
+        seen = view_lens_map(explorer, whole, source, colour)
+        view.give(seen, path, json, lambda: _print_all(explorer, whole), explorer.info)
     else:
         found = analysis.lens(explorer, encoding, at, answer=answer, top_k=top_k)
-        payload = {"model": dataclasses.asdict(explorer.info), **dataclasses.asdict(found)}
-        payload["not_shown"] = analysis.NOT_SHOWN
-
-        def draw() -> Any:
-            from mbexplore.plots.lens import plot_lens
-
-            return plot_lens(found, explorer.model.config.layer_kinds, explorer.info.name)
-
-        view.save(path, payload, draw)
-        print_json(payload) if json else _print(explorer, found)
-    notice_bundled(explorer.info)
-
-
-def _show_all(
-    explorer: Explorer, encoding: Encoding, path: Path | None, colour: str, json: bool
-) -> None:
-    from mbexplore.analysis.lens import NOT_SHOWN, lens_map
-
-    found = lens_map(explorer, encoding)
-    payload = {
-        "model": dataclasses.asdict(explorer.info),
-        "tokens": list(found.tokens),
-        "top": found.top,
-        **{name: getattr(found, name).tolist() for name in COLOURS},
-        "not_shown": NOT_SHOWN,
-    }
-
-    def draw() -> Any:
-        from mbexplore.plots.lens import plot_lens_map
-
-        return plot_lens_map(found, explorer.model.config.layer_kinds, colour, explorer.info.name)
-
-    view.save(path, payload, draw)
-    print_json(payload) if json else _print_all(explorer, found)
+        seen = view_lens(explorer, found, source)
+        view.give(seen, path, json, lambda: _print(explorer, found), explorer.info)
 
 
 def _print(explorer: Explorer, found: Lens) -> None:

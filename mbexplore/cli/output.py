@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
-from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from mbexplore.errors import OutputError
+from mbexplore import files
 
 if TYPE_CHECKING:
     from mbexplore.explorer import ModelInfo
@@ -57,41 +54,7 @@ def model_line(info: ModelInfo) -> str:
     return f"{info.name}{source}, {info.parameters:,} parameters, {info.dtype} on {info.device}"
 
 
-def check_target(path: Path, endings: Collection[str]) -> Path:
-    """Refuses a file that can't be written, before any work is done for it.
-
-    Raises:
-        OutputError: unknown ending, or a folder that is missing or not writable.
-    """
-    ending = path.suffix.removeprefix(".").lower()
-    if ending not in endings:
-        raise OutputError(
-            f"{path} ends in {path.suffix or 'nothing'!r}; choose one of "
-            f"{', '.join('.' + known for known in endings)}."
-        )
-    if not path.parent.is_dir():
-        raise OutputError(f"There is no folder {path.parent}; make it, or choose another.")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder; name a file.")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"The folder {path.parent} is not writable; choose another.")
-    return path
-
-
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes beside the file and renames, so that it is never half there; tells the path."""
-    try:
-        handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(beside).chmod(0o666 & ~mask)
-            Path(beside).replace(path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise OutputError(f"{path} can't be written ({error.strerror}); choose another.") from None
+    """Writes a file whole, or not at all; tells its path."""
+    files.write_whole(path, content)
     typer.echo(str(path), err=True)

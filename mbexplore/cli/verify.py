@@ -11,13 +11,13 @@ import typer
 
 from mbexplore.cli import options
 from mbexplore.cli.output import (
-    check_target,
     model_line,
     notice_bundled,
     print_json,
     shown,
     write_whole,
 )
+from mbexplore.files import check_target
 
 if TYPE_CHECKING:
     from mbexplore.explorer import Explorer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mbexplore.cli.output import check_target, shown, write_whole
+from mbexplore.cli.output import notice_bundled, print_json, shown, write_whole
+from mbexplore.files import PICTURES, check_target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from mbexplore.config import ModernBertConfig
-
-PICTURES = ("png", "svg", "pdf")
+    from mbexplore.explorer import ModelInfo
+    from mbexplore.views.view import View
 
 At = Annotated[
     int | None,
@@ -62,6 +63,26 @@ def save(path: Path | None, payload: dict[str, Any], draw: Callable[[], Figure])
     buffer = BytesIO()
     draw().savefig(buffer, format=ending, dpi=150)
     write_whole(path, buffer.getvalue())
+
+
+def target(output: Path | None, plot: bool, name: str, formats: Collection[str]) -> Path | None:
+    """The file to write, if any: --plot alone names `NAME.png`. Checked before any work is done.
+
+    Raises:
+        OutputError: it can't be written, or can't hold what is asked for.
+    """
+    path = Path(f"{name}.png") if plot and output is None else output
+    return path and check_target(path, formats)
+
+
+def give(
+    view: View, path: Path | None, json: bool, show: Callable[[], None], info: ModelInfo
+) -> None:
+    """What every command does with its answer: saves it where asked, prints it one way or other."""
+    if path is not None:
+        write_whole(path, view.content(path.suffix.removeprefix(".").lower()))
+    print_json(view.payload()) if json else show()
+    notice_bundled(info)
 
 
 def word(token: str) -> str:

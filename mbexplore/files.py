@@ -1,0 +1,76 @@
+"""Files a person asks for: checked before any work is done, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from mbexplore.errors import OutputError
+
+PICTURES = ("png", "svg", "pdf")
+DRAWN = (*PICTURES, "html", "json")
+"""What every view with a picture can be saved as."""
+
+
+def check_target(path: Path, endings: Collection[str]) -> Path:
+    """Refuses a file that can't be written, before any work is done for it.
+
+    Args:
+        path: the file wanted.
+        endings: formats it may have, without the dot.
+
+    Returns:
+        `path` itself.
+
+    Raises:
+        OutputError: unknown ending, or a folder that is missing or not writable.
+    """
+    ending = path.suffix.removeprefix(".").lower()
+    if ending not in endings:
+        raise OutputError(
+            f"{path} ends in {path.suffix or 'nothing'!r}; choose one of "
+            f"{', '.join('.' + known for known in endings)}."
+        )
+    if not path.parent.is_dir():
+        raise OutputError(f"There is no folder {path.parent}; make it, or choose another.")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder; name a file.")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"The folder {path.parent} is not writable; choose another.")
+    return path
+
+
+def write_beside(path: Path, write: Callable[[Path], object]) -> None:
+    """Calls `write` with a name beside `path`, then renames that file over it.
+
+    A reader meets the whole file or the one before. What `write` raises passes through; nothing
+    is left behind then.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    beside = Path(name)
+    try:
+        write(beside)
+        mask = os.umask(0)
+        os.umask(mask)
+        beside.chmod(0o666 & ~mask)
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file whole.
+
+    Raises:
+        OutputError: it can't be written; what was there before is unharmed.
+    """
+    try:
+        write_beside(path, lambda beside: beside.write_bytes(content))
+    except OSError as error:
+        raise OutputError(f"{path} can't be written ({error.strerror}); choose another.") from None

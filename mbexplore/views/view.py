@@ -1,0 +1,123 @@
+"""What every view is: data, picture, table, arrays, and the command line that makes it again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shlex
+from base64 import b64encode
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.errors import OutputError
+from mbexplore.explorer import ModelInfo
+from mbexplore.files import PICTURES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One answer in every form. Each form is made when it is asked for.
+
+    Attributes:
+        name: stem of a file's name, "attention-layer3".
+        command: the arguments that make it on the command line, after `mbexplore`.
+        payload: what `--json` prints.
+        draw: the picture.
+        arrays: named arrays, for npz.
+        rows: a table with its header first, for csv.
+        page: a self-contained html page; without it, the picture on a page.
+    """
+
+    name: str
+    command: Sequence[str]
+    payload: Callable[[], dict[str, Any]]
+    draw: Callable[[], Figure] | None = None
+    arrays: Callable[[], Mapping[str, NDArray[Any]]] | None = None
+    rows: Callable[[], Iterable[Sequence[object]]] | None = None
+    page: Callable[[], str] | None = None
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The endings this view can be saved under."""
+        forms = {
+            **dict.fromkeys(PICTURES, self.draw),
+            "html": self.page or self.draw,
+            "json": self.payload,
+            "npz": self.arrays,
+            "csv": self.rows,
+        }
+        return tuple(ending for ending, form in forms.items() if form is not None)
+
+    @property
+    def command_line(self) -> str:
+        """The command that makes this view, ready for a shell."""
+        return shlex.join(("mbexplore", *self.command))
+
+    def content(self, ending: str) -> bytes:
+        """The bytes of a file.
+
+        Args:
+            ending: one of `formats`.
+
+        Raises:
+            OutputError: the format can't hold this view.
+        """
+        if ending not in self.formats:
+            raise OutputError(
+                f"{self.name} can't be saved as .{ending}; choose one of "
+                f"{', '.join('.' + known for known in self.formats)}."
+            )
+        if ending == "json":
+            return (json.dumps(self.payload(), ensure_ascii=False) + "\n").encode()
+        if ending == "npz" and self.arrays is not None:
+            return _npz(self.arrays())
+        if ending == "csv" and self.rows is not None:
+            return _csv(self.rows()).encode()
+        if ending == "html":
+            return (self.page() if self.page is not None else self._plain_page()).encode()
+        return self._picture(ending)
+
+    def _picture(self, ending: str) -> bytes:
+        assert self.draw is not None
+        buffer = BytesIO()
+        self.draw().savefig(buffer, format=ending, dpi=150)
+        return buffer.getvalue()
+
+    def _plain_page(self) -> str:
+        """The picture and the command under it, in one file that needs no network."""
+        picture = b64encode(self._picture("svg")).decode()
+        return (
+            "<!doctype html><meta charset=utf-8>"
+            f"<title>{escape(self.name)}</title>"
+            "<style>body{margin:2rem;font:14px system-ui;color:#1f2933}img{max-width:100%}"
+            "code{background:#f1f3f5;padding:.3em .5em}</style>"
+            f'<img alt="{escape(self.name)}" src="data:image/svg+xml;base64,{picture}">'
+            f"<p><code>{escape(self.command_line)}</code></p>\n"
+        )
+
+
+def model_arguments(info: ModelInfo) -> tuple[str, ...]:
+    """The option that names this model; nothing for the bundled one, the default."""
+    return () if info.source == "bundled" else ("-m", info.name)
+
+
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    import numpy as np
+
+    buffer = BytesIO()
+    # The stubs take any keyword for `allow_pickle`, so the arrays go in as one mapping.
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
