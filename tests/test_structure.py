@@ -9,16 +9,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     "errors",
-    "files attention rope config",
-    "weights",
+    "files text attention rope config",
+    "palette weights",
     "model",
     "heads",
     "recording hub tokenizer reference",
     "explorer",
     "analysis training verify published",
-    "plots payload",
+    "blocks plots payload",
     "views",
-    "cli ui demo",
+    "cli ui demo explore",
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts.split()}
 SOURCES = [
@@ -76,7 +76,7 @@ def test_no_circle_of_imports():
 def test_the_command_line_imports_nothing_heavy():
     code = (
         "import sys, mbexplore.cli;"
-        "print({'torch', 'transformers', 'gradio', 'matplotlib'} & sys.modules.keys())"
+        "print({'torch', 'transformers', 'gradio', 'matplotlib', 'textual'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("set()\n", "")

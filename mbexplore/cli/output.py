@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mbexplore import files
+from mbexplore.text import shown as shown
 
 if TYPE_CHECKING:
     from mbexplore.explorer import ModelInfo
     from mbexplore.tokenizer import Encoding
-
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-
-
-def shown(text: str) -> str:
-    """Text made safe for a terminal: control and direction characters as escapes."""
-    return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 def print_json(payload: dict[str, Any]) -> None:

@@ -12,6 +12,8 @@ import typer
 
 from mbexplore.cli.output import notice_bundled, print_json, shown, write_whole
 from mbexplore.files import PICTURES, check_target
+from mbexplore.text import state_name as state_name
+from mbexplore.text import word as word
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,11 +87,6 @@ def give(
     notice_bundled(info)
 
 
-def word(token: str) -> str:
-    """A token in a table: without its leading space, safe for a terminal."""
-    return shown(token.removeprefix(" ")) or "\N{OPEN BOX}"
-
-
 def marked(tokens: tuple[str, ...], position: int, around: int = 12) -> Text:
     """The text as tokens, the one asked about standing out, cut to what is near it."""
     from rich.text import Text
@@ -115,11 +112,6 @@ def build_table(*columns: str, left: tuple[str, ...] = ()) -> Table:
     for name in columns:
         table.add_column(Text(name), justify="left" if name in left else "right", overflow="fold")
     return table
-
-
-def state_name(state: int) -> str:
-    """Where in the depth a state of the residual stream is."""
-    return "embeddings" if state == 0 else f"layer {state - 1}"
 
 
 def kind_of(config: ModernBertConfig, layer: int) -> str:
