@@ -135,7 +135,7 @@ class Explorer:
         self.masked_lm()
         encoding = self.encode(text, truncate=truncate)
         if not encoding.mask_positions:
-            mask, cut = self.tokenizer.mask_token, len(encoding) < encoding.full_length
+            mask, cut = self.tokenizer.mask_token, encoding.is_cut
             left = f" within its first {len(encoding):,} tokens" if cut else ""
             raise TextError(
                 f"The text {_shortened(text)!r} has no {mask}{left}; put {mask} where a word is to "

@@ -12,6 +12,10 @@ from mbexplore.errors import OutputError
 PICTURES = ("png", "svg", "pdf")
 DRAWN = (*PICTURES, "html", "json")
 """What every view with a picture can be saved as."""
+TABLES = (*DRAWN, "csv")
+"""What a view with a picture and a table can be saved as."""
+ARRAYS = (*TABLES, "npz")
+"""What a view with a picture, a table and arrays can be saved as."""
 
 
 def check_target(path: Path, endings: Collection[str]) -> Path:

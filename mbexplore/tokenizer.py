@@ -40,6 +40,11 @@ class Encoding:
     mask_positions: tuple[int, ...]
     full_length: int
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the text was longer than the model takes, and was truncated."""
+        return len(self) < self.full_length
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -9,7 +9,7 @@ import typer
 from mbexplore.cli import options, view
 from mbexplore.cli.output import model_line, notice_cut
 from mbexplore.errors import UsageError
-from mbexplore.files import DRAWN
+from mbexplore.files import ARRAYS, TABLES
 
 if TYPE_CHECKING:
     from mbexplore.analysis.lens import Lens, LensMap
@@ -40,7 +40,7 @@ def lens(
 
     Example: mbexplore lens "The capital of France is [MASK]."
     """
-    path = view.target(output, plot, "lens", (*DRAWN, "csv"))
+    path = view.target(output, plot, "lens", ARRAYS if all_tokens else TABLES)
     source = options.read_text(text, file)
     from mbexplore.analysis import lens as analysis
     from mbexplore.explorer import load
@@ -53,11 +53,11 @@ def lens(
     notice_cut(encoding)
     if all_tokens:
         whole = analysis.lens_map(explorer, encoding)
-        seen = view_lens_map(explorer, whole, source, colour)
+        seen = view_lens_map(explorer, encoding, whole, colour)
         view.give(seen, path, json, lambda: _print_all(explorer, whole), explorer.info)
     else:
         found = analysis.lens(explorer, encoding, at, answer=answer, top_k=top_k)
-        seen = view_lens(explorer, found, source)
+        seen = view_lens(explorer, encoding, found, answer)
         view.give(seen, path, json, lambda: _print(explorer, found), explorer.info)
 
 

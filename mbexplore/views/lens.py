@@ -8,16 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis.lens import NOT_SHOWN, Lens, LensMap
 from mbexplore.explorer import Explorer
-from mbexplore.views.view import View, model_arguments
+from mbexplore.tokenizer import Encoding
+from mbexplore.views.view import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 COLOURS = ("rank", "entropy", "kl")
 
 
-def view_lens(explorer: Explorer, found: Lens, text: str) -> View:
-    """One position, layer by layer."""
+def view_lens(explorer: Explorer, encoding: Encoding, found: Lens, answer: str | None) -> View:
+    """One position, layer by layer.
+
+    Args:
+        explorer: whose lens it is.
+        encoding: of the text.
+        found: what to show.
+        answer: the token that was asked about; None for the model's own answer.
+    """
 
     def payload() -> dict[str, Any]:
         model = dataclasses.asdict(explorer.info)
@@ -35,15 +44,16 @@ def view_lens(explorer: Explorer, found: Lens, text: str) -> View:
                 yield [row.state, p.token, p.probability, row.rank, row.probability, row.kl,
                        row.entropy]  # fmt: skip
 
-    target = found.target
-    command = [
-        "lens", text, "--at", str(target.position), f"--answer={target.token}",
-        *model_arguments(explorer.info),
-    ]  # fmt: skip
+    command = build_command(
+        "lens", explorer.info, [encoding.text], at=found.target.position, answer=answer,
+        top_k=len(found.rows[0].predictions), truncate=encoding.is_cut,
+    )  # fmt: skip
     return View("lens", command, payload, draw, rows=rows)
 
 
-def view_lens_map(explorer: Explorer, found: LensMap, text: str, colour: str = "rank") -> View:
+def view_lens_map(
+    explorer: Explorer, encoding: Encoding, found: LensMap, colour: str = "rank"
+) -> View:
     """Every position: layers by tokens, coloured by one of `COLOURS`."""
 
     def payload() -> dict[str, Any]:
@@ -60,12 +70,20 @@ def view_lens_map(explorer: Explorer, found: LensMap, text: str, colour: str = "
 
         return plot_lens_map(found, explorer.model.config.layer_kinds, colour, explorer.info.name)
 
+    def arrays() -> dict[str, NDArray[Any]]:
+        import numpy as np
+
+        values = {name: getattr(found, name) for name in COLOURS}
+        return {"tokens": np.array(found.tokens), "top": np.array(found.top), **values}
+
     def rows() -> Iterator[list[object]]:
         yield ["state", "position", "token", "top", *COLOURS]
         for state, tops in enumerate(found.top):
             for i, top in enumerate(tops):
-                values = (float(getattr(found, name)[state, i]) for name in COLOURS)
+                values = (getattr(found, name)[state, i].item() for name in COLOURS)
                 yield [state, i, found.tokens[i], top, *values]
 
-    command = ["lens", text, "--all", "--colour", colour, *model_arguments(explorer.info)]
-    return View("lens", command, payload, draw, rows=rows)
+    command = build_command(
+        "lens", explorer.info, [encoding.text], all=True, colour=colour, truncate=encoding.is_cut
+    )
+    return View("lens", command, payload, draw, arrays, rows)

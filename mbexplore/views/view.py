@@ -13,7 +13,7 @@ from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.errors import OutputError
-from mbexplore.explorer import ModelInfo
+from mbexplore.explorer import ModelInfo, find_device
 from mbexplore.files import PICTURES
 
 if TYPE_CHECKING:
@@ -103,9 +103,46 @@ class View:
         )
 
 
+def build_command(name: str, info: ModelInfo, texts: Sequence[str], **wishes: object) -> list[str]:
+    """The arguments of a command, its texts first where none can be taken for an option.
+
+    Args:
+        name: of the command.
+        info: the model that answered, in its dtype and on its device.
+        texts: what the command reads.
+        **wishes: its options, `top_k=3` for `--top-k 3`. True names a switch, a list repeats the
+            option, None and False say nothing.
+    """
+    options = [
+        argument
+        for option, wish in wishes.items()
+        for value in (wish if isinstance(wish, list) else [wish])
+        for argument in _option(option, value)
+    ]
+    options += model_arguments(info)
+    if any(text.startswith("-") for text in texts):
+        return [name, *options, "--", *texts]
+    return [name, *texts, *options]
+
+
 def model_arguments(info: ModelInfo) -> tuple[str, ...]:
-    """The option that names this model; nothing for the bundled one, the default."""
-    return () if info.source == "bundled" else ("-m", info.name)
+    """The options that open this model again; nothing for the bundled one as it comes."""
+    named = () if info.source == "bundled" else ("-m", info.name)
+    dtype = () if info.dtype == "float32" else ("--dtype", info.dtype)
+    kind = info.device.partition(":")[0]
+    device = () if kind == find_device("auto").type else ("--device", kind)
+    return (*named, *dtype, *device)
+
+
+def _option(name: str, value: object) -> tuple[str, ...]:
+    flag = f"--{name.replace('_', '-')}"
+    if value is None or value is False:
+        return ()
+    if value is True:
+        return (flag,)
+    if str(value).startswith("-"):
+        return (f"{flag}={value}",)
+    return (flag, str(value))
 
 
 def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
