@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line, notice, notice_bundled, notice_cut, print_json
+from mbexplore.cli.output import model_line, notice, notice_cut
 from mbexplore.errors import UsageError
+from mbexplore.files import TABLES
 
 if TYPE_CHECKING:
     from mbexplore.analysis.attribute import Attribution
@@ -45,10 +45,11 @@ def attribute(
     """
     if baseline not in ("mask", "pad"):
         raise UsageError(f"There is no baseline {baseline!r}; choose mask or pad.")
-    path = view.find_output(output, plot, "attribute")
+    path = view.target(output, plot, "attribute", TABLES)
     source = options.read_text(text, file)
     from mbexplore.analysis import attribute as analysis
     from mbexplore.explorer import load
+    from mbexplore.views.attribute import view_attribution
 
     explorer = load(model, device=device, dtype=dtype)
     encoding = explorer.encode(source, truncate=truncate)
@@ -62,19 +63,10 @@ def attribute(
         baseline="mask" if baseline == "mask" else "pad",
         steps=steps,
     )
-    payload = {"model": dataclasses.asdict(explorer.info), **dataclasses.asdict(found)}
-    payload["not_shown"] = analysis.NOT_SHOWN
-
-    def draw() -> Any:
-        from mbexplore.plots.attribute import plot_attribution
-
-        return plot_attribution(found, explorer.info.name)
-
-    view.save(path, payload, draw)
-    print_json(payload) if json else _print(explorer, found)
+    seen = view_attribution(explorer, encoding, found, answer, contrast)
+    view.give(seen, path, json, lambda: _print(explorer, found), explorer.info)
     if found.completeness_error > 0.01:
         notice(f"The completeness error is above 1%; raise --steps above {found.steps}.")
-    notice_bundled(explorer.info)
 
 
 def _print(explorer: Explorer, found: Attribution) -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line, notice_bundled, print_json, shown
+from mbexplore.cli.output import model_line, shown
 from mbexplore.errors import UsageError
+from mbexplore.files import ARRAYS
 
 if TYPE_CHECKING:
     from mbexplore.analysis.compare import SideBySide
@@ -44,30 +44,19 @@ def compare(
     """
     if other is None and other_model is None:
         raise UsageError("There is nothing to compare with; add another text, or --with MODEL.")
-    path = view.find_output(output, plot, "compare")
+    path = view.target(output, plot, "compare", ARRAYS)
     first = options.read_text(text, None)
     second = first if other is None else options.read_text(other, None)
     from mbexplore.analysis import compare as analysis
     from mbexplore.explorer import load
+    from mbexplore.views.compare import view_compare
 
     explorer = load(model, device=device, dtype=dtype)
     beside = load(other_model, device=device, dtype=dtype) if other_model else explorer
-    found = analysis.compare(
-        (explorer, first), (beside, second), layer=layer, head=head, position=at, top_k=top_k
-    )
-    payload = dataclasses.asdict(found)
-    for name in ("attention", "parting"):
-        payload[name] = None if payload[name] is None else payload[name].tolist()
-    payload["not_shown"] = analysis.NOT_SHOWN
-
-    def draw() -> Any:
-        from mbexplore.plots.compare import plot_side_by_side
-
-        return plot_side_by_side(found, explorer.model.config.layer_kinds)
-
-    view.save(path, payload, draw)
-    print_json(payload) if json else _print(found)
-    notice_bundled(explorer.info)
+    sides = (explorer, first), (beside, second)
+    found = analysis.compare(*sides, layer=layer, head=head, position=at, top_k=top_k)
+    seen = view_compare(*sides, found)
+    view.give(seen, path, json, lambda: _print(found), explorer.info)
 
 
 def _print(found: SideBySide) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line, notice_bundled, notice_cut, print_json
+from mbexplore.cli.output import model_line, notice_cut
 from mbexplore.errors import UsageError
+from mbexplore.files import ARRAYS, TABLES
 
 if TYPE_CHECKING:
     from mbexplore.analysis.knockout import Fill, HeadEffects, Knockout, Part
     from mbexplore.explorer import Explorer
-    from mbexplore.tokenizer import Encoding
 
 _STRONGEST = 10
 
@@ -69,18 +67,24 @@ def knockout(
             "Name what to silence: parts (--head, --attention, --mlp, --token, --far), or else "
             "--all-heads."
         )
-    path = view.find_output(output, plot, "knockout")
+    path = view.target(output, plot, "knockout", ARRAYS if all_heads else TABLES)
     source = options.read_text(text, file)
     pairs = [_read_head(name) for name in heads or []]
     from mbexplore.analysis import knockout as analysis
     from mbexplore.explorer import load
+    from mbexplore.views.knockout import view_head_effects, view_knockout
 
     explorer = load(model, device=device, dtype=dtype)
     encoding = explorer.encode(source, truncate=truncate)
     notice_cut(encoding)
     fill: Fill = "mean" if mean else "zero"
     if all_heads:
-        _show_heads(explorer, encoding, at, answer, fill, path, json)
+        with view.progress("silencing heads") as on_step:
+            effects = analysis.knockout_heads(
+                explorer, encoding, at, answer=answer, fill=fill, on_step=on_step
+            )
+        seen = view_head_effects(explorer, encoding, effects, answer, fill)
+        view.give(seen, path, json, lambda: _print_heads(explorer, effects), explorer.info)
     else:
         parts: list[Part] = [analysis.Head(*pair) for pair in pairs]
         parts += [analysis.Block(layer, "attention") for layer in attentions or []]
@@ -88,8 +92,8 @@ def knockout(
         parts += [analysis.Tokens(tuple(tokens))] if tokens else []
         parts += [] if far is None else [analysis.Far(far)]
         found = analysis.knockout(explorer, encoding, parts, at, answer=answer, fill=fill)
-        _show_parts(explorer, found, path, json)
-    notice_bundled(explorer.info)
+        seen = view_knockout(explorer, encoding, found, parts, answer, fill)
+        view.give(seen, path, json, lambda: _print_parts(explorer, found), explorer.info)
 
 
 def _read_head(name: str) -> tuple[int, int]:
@@ -97,52 +101,6 @@ def _read_head(name: str) -> tuple[int, int]:
     if match is None:
         raise UsageError(f"{name!r} is no head; write LAYER.HEAD, such as 3.1.")
     return int(match[1]), int(match[2])
-
-
-def _show_parts(explorer: Explorer, found: Knockout, path: Path | None, json: bool) -> None:
-    from mbexplore.analysis.knockout import NOT_SHOWN
-
-    payload = {"model": dataclasses.asdict(explorer.info), **dataclasses.asdict(found)}
-    payload["not_shown"] = NOT_SHOWN
-
-    def draw() -> Any:
-        from mbexplore.plots.knockout import plot_knockout
-
-        return plot_knockout(found, explorer.info.name)
-
-    view.save(path, payload, draw)
-    print_json(payload) if json else _print_parts(explorer, found)
-
-
-def _show_heads(
-    explorer: Explorer,
-    encoding: Encoding,
-    at: int | None,
-    answer: str | None,
-    fill: Fill,
-    path: Path | None,
-    json: bool,
-) -> None:
-    from mbexplore.analysis.knockout import NOT_SHOWN, knockout_heads
-
-    with view.progress("silencing heads") as on_step:
-        found = knockout_heads(explorer, encoding, at, answer=answer, fill=fill, on_step=on_step)
-    payload = {
-        "model": dataclasses.asdict(explorer.info),
-        "tokens": list(found.tokens),
-        "target": dataclasses.asdict(found.target),
-        "clean": dataclasses.asdict(found.clean),
-        **{name: getattr(found, name).tolist() for name in ("logit", "probability", "rank")},
-        "not_shown": NOT_SHOWN,
-    }
-
-    def draw() -> Any:
-        from mbexplore.plots.knockout import plot_head_effects
-
-        return plot_head_effects(found, explorer.model.config.layer_kinds, explorer.info.name)
-
-    view.save(path, payload, draw)
-    print_json(payload) if json else _print_heads(explorer, found)
 
 
 def _print_parts(explorer: Explorer, found: Knockout) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line, notice_bundled, notice_cut, print_json
+from mbexplore.cli.output import model_line, notice_cut
+from mbexplore.files import ARRAYS
 
 if TYPE_CHECKING:
     from mbexplore.analysis.mix import Mix
@@ -38,11 +38,12 @@ def mix(
 
     Example: mbexplore mix "The capital of France is [MASK]." --layer 6
     """
-    path = view.find_output(output, plot, "mix")
+    path = view.target(output, plot, "mix", ARRAYS)
     source = options.read_text(text, file)
     from mbexplore.analysis import mix as analysis
     from mbexplore.analysis.target import find_position
     from mbexplore.explorer import load
+    from mbexplore.views.mix import view_mix
 
     explorer = load(model, device=device, dtype=dtype)
     encoding = explorer.encode(source, truncate=truncate)
@@ -51,23 +52,8 @@ def mix(
     if layer is None:
         layer = explorer.model.config.num_hidden_layers - 1
     found = analysis.mix(explorer, encoding, layer)
-    payload = {
-        "model": dataclasses.asdict(explorer.info),
-        "tokens": list(found.tokens),
-        "layer": layer,
-        "half_window": found.half_window,
-        **{way: getattr(found, way).tolist() for way in analysis.WAYS},
-        "not_shown": analysis.NOT_SHOWN,
-    }
-
-    def draw() -> Any:
-        from mbexplore.plots.mix import plot_mix
-
-        return plot_mix(found, explorer.model.config.layer_kinds[layer], explorer.info.name)
-
-    view.save(path, payload, draw)
-    print_json(payload) if json else _print(explorer, found, place)
-    notice_bundled(explorer.info)
+    seen = view_mix(explorer, encoding, found)
+    view.give(seen, path, json, lambda: _print(explorer, found, place), explorer.info)
 
 
 def _print(explorer: Explorer, found: Mix, place: int) -> None:

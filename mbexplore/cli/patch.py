@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line, notice_bundled, print_json
+from mbexplore.cli.output import model_line
+from mbexplore.files import ARRAYS
 
 if TYPE_CHECKING:
     from mbexplore.analysis.patch import Patching
     from mbexplore.explorer import Explorer
 
-_MAPS = ("residual", "attention", "mlp", "heads")
 _STRONGEST = 5
 
 
@@ -41,34 +40,19 @@ def patch(
 
     Example: mbexplore patch "The capital of France is [MASK]." "The capital of Italy is [MASK]."
     """
-    path = view.find_output(output, plot, "patch")
+    path = view.target(output, plot, "patch", ARRAYS)
     source, changed = options.read_text(clean, None), options.read_text(corrupted, None)
     from mbexplore.analysis import patch as analysis
     from mbexplore.explorer import load
+    from mbexplore.views.patch import view_patch
 
     explorer = load(model, device=device, dtype=dtype)
     with view.progress("patching") as on_step:
         found = analysis.patch(
             explorer, source, changed, at, answer=answer, other=other, on_step=on_step
         )
-    payload = {
-        "model": dataclasses.asdict(explorer.info),
-        **{name: getattr(found, name) for name in ("clean_tokens", "corrupted_tokens")},
-        "target": dataclasses.asdict(found.target),
-        "other": dataclasses.asdict(found.other),
-        **{f"{n}_difference": getattr(found, f"{n}_difference") for n in ("clean", "corrupted")},
-        **{name: getattr(found, name).tolist() for name in _MAPS},
-        "not_shown": analysis.NOT_SHOWN,
-    }
-
-    def draw() -> Any:
-        from mbexplore.plots.patch import plot_patching
-
-        return plot_patching(found, explorer.model.config.layer_kinds, explorer.info.name)
-
-    view.save(path, payload, draw)
-    print_json(payload) if json else _print(explorer, found)
-    notice_bundled(explorer.info)
+    seen = view_patch(explorer, source, changed, found, answer, other)
+    view.give(seen, path, json, lambda: _print(explorer, found), explorer.info)
 
 
 def _print(explorer: Explorer, found: Patching) -> None:
@@ -78,6 +62,7 @@ def _print(explorer: Explorer, found: Patching) -> None:
     from rich.text import Text
 
     from mbexplore.analysis.patch import NOT_SHOWN
+    from mbexplore.views.patch import MAPS
 
     console, tokens = Console(highlight=False), found.clean_tokens
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
@@ -91,7 +76,7 @@ def _print(explorer: Explorer, found: Patching) -> None:
     names = ("residual stream", "attention output", "MLP output", "head")
     table = view.build_table("patched", "where", "token", "restored",
                              left=("patched", "where", "token"))  # fmt: skip
-    for name, field in zip(names, _MAPS, strict=True):
+    for name, field in zip(names, MAPS, strict=True):
         values = getattr(found, field)
         order = np.argsort(-values, axis=None, kind="stable")[:_STRONGEST]
         for i, (row, place) in enumerate(zip(*np.unravel_index(order, values.shape), strict=True)):

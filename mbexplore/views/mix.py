@@ -1,0 +1,52 @@
+"""What each token takes from each other one in a layer, in every form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.analysis.mix import NOT_SHOWN, WAYS, Mix
+from mbexplore.explorer import Explorer
+from mbexplore.tokenizer import Encoding
+from mbexplore.views.view import View, build_command
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+
+def view_mix(explorer: Explorer, encoding: Encoding, found: Mix) -> View:
+    """The four ways of telling it, and their differences."""
+
+    def payload() -> dict[str, Any]:
+        return {
+            "model": dataclasses.asdict(explorer.info),
+            "tokens": list(found.tokens),
+            "layer": found.layer,
+            "half_window": found.half_window,
+            **{way: getattr(found, way).tolist() for way in WAYS},
+            "not_shown": NOT_SHOWN,
+        }
+
+    def draw() -> Figure:
+        from mbexplore.plots.mix import plot_mix
+
+        kind = explorer.model.config.layer_kinds[found.layer]
+        return plot_mix(found, kind, explorer.info.name)
+
+    def arrays() -> dict[str, NDArray[Any]]:
+        import numpy as np
+
+        return {"tokens": np.array(found.tokens), **{way: getattr(found, way) for way in WAYS}}
+
+    def rows() -> Iterator[list[object]]:
+        yield ["query", "query_token", "key", "key_token", *WAYS]
+        for i, query in enumerate(found.tokens):
+            for j, key in enumerate(found.tokens):
+                yield [i, query, j, key, *(float(getattr(found, way)[i, j]) for way in WAYS)]
+
+    command = build_command(
+        "mix", explorer.info, [encoding.text], layer=found.layer, truncate=encoding.is_cut
+    )
+    return View("mix", command, payload, draw, arrays, rows)
