@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from mbexplore.analysis.maps import Link
+from mbexplore.analysis.links import Link
 from mbexplore.explorer import Answer, Comparison, MaskPredictions, ModelInfo
 from mbexplore.recording import Recording
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 import mbexplore
-from mbexplore.analysis.maps import layer_map, nearest_other_kind, strongest_links
+from mbexplore.analysis.links import strongest_links
+from mbexplore.analysis.maps import layer_map, nearest_other_kind
 from mbexplore.plots.attention import plot_layer_maps
 from mbexplore.plots.style import drawable, token_label
 

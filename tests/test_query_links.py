@@ -5,7 +5,7 @@ import json
 import pytest
 
 import mbexplore
-from mbexplore.analysis.maps import links_of_query
+from mbexplore.analysis.links import links_of_query
 from mbexplore.errors import RangeError
 from tests.cli_runner import run_cli
 

@@ -1,8 +1,11 @@
-"""Attention maps for looking at: a layer's picture at any length, and its strongest links."""
+"""Attention maps for looking at: any layer's picture at any length.
+
+A map is read as a stream of blocks of rows, so that of a long text it is never whole in memory.
+"""
 
 from __future__ import annotations
 
-import heapq
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +13,20 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.recording import Recording
 
 PIXELS = 512
 """The most rows and columns a picture of a map has; a longer text is pooled to them."""
+
+THUMBNAIL = 128
+"""The most rows and columns of a map among those of all layers and heads."""
+
+ROWS = 256
+"""About how many rows of a map are in memory at a time."""
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,34 +38,107 @@ class LayerMap:
         kind: "global" or "local".
         theta: RoPE base.
         half_window: reach on each side, None for a global layer.
-        tokens: of the whole text.
-        heads: which heads, in the order of `weights`.
-        pool: tokens to a pixel; a pixel holds the largest weight of its pool x pool square.
-        weights: (heads, rows, columns) float32; rows are queries.
+        axis: what rows and columns stand for.
+        heads: which heads; in the order of `weights`, or all that `weights` is the mean of.
+        is_mean: whether `weights` is the mean of `heads`, one map.
+        pool: places to a pixel; a pixel holds the largest weight of its pool x pool square.
+        weights: (heads or 1, rows, columns) float32; rows are queries.
     """
 
     layer: int
     kind: LayerKind
     theta: float
     half_window: int | None
-    tokens: tuple[str, ...]
+    axis: Axis
     heads: tuple[int, ...]
+    is_mean: bool
     pool: int
     weights: npt.NDArray[np.float32]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each map of `weights` is called."""
+        if self.is_mean:
+            return (f"mean of {len(self.heads)} heads",)
+        return tuple(f"head {head}" for head in self.heads)
 
-@dataclass(frozen=True)
-class Link:
-    """One weight of a map: how much `query` looks at `key`, both as positions."""
+    @property
+    def scale(self) -> float:
+        """The largest weight, where colours end; above 0."""
+        return max(float(self.weights.max()), 1e-9)
 
-    head: int
-    query: int
-    key: int
-    weight: float
+    def window(self) -> npt.NDArray[np.intp] | None:
+        """The columns that each row of pixels can see, (rows, 2) as `[start, stop)`.
+
+        None for a layer that is global, or whose window holds the whole axis.
+        """
+        last, size = len(self.axis) - 1, self.weights.shape[-1]
+        seen = np.array(
+            [
+                self.axis.seen_from(
+                    row * self.pool, min((row + 1) * self.pool - 1, last), self.half_window
+                )
+                for row in range(size)
+            ]
+        )
+        edges = np.stack((seen[:, 0] // self.pool, -(-seen[:, 1] // self.pool)), axis=1)
+        return None if (edges == (0, size)).all() else edges
+
+
+def map_rows(
+    recording: Recording,
+    layer: int,
+    head: int | None = None,
+    axis: Axis | None = None,
+    *,
+    mean: bool = False,
+    multiple: int = 1,
+) -> Iterator[tuple[int, int, Tensor]]:
+    """A layer's whole map along an axis, in blocks of rows.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        head: one head, or None for all.
+        axis: None for all tokens.
+        mean: whether to average over the heads.
+        multiple: every block but the last has a multiple of so many rows.
+
+    Yields:
+        `(first_row, first_column, weights)`, weights (heads or 1, rows, columns) over all columns
+        that some row of the block can see. A word's weight is the sum over its keys, and the mean
+        over its queries.
+
+    Raises:
+        RangeError: the layer or head is outside the model.
+    """
+    block = multiple * max(1, ROWS // multiple)
+    if axis is None or axis.is_plain:
+        for first, low, weights in recording.attention_rows(layer, head, block):
+            yield first, low, weights.mean(0, keepdim=True) if mean else weights
+        return
+    half_window = recording.config.half_window(layer)
+    for first in range(0, len(axis), block):
+        last = min(first + block, len(axis)) - 1
+        low, high = axis.seen_from(first, last, half_window)
+        rows = slice(int(axis.starts[first]), int(axis.stops[last]))
+        columns = slice(int(axis.starts[low]), int(axis.stops[high - 1]))
+        weights = recording.attention(layer, head, rows, columns)
+        weights = weights.mean(0, keepdim=True) if mean else weights
+        merged = axis.add_up(weights, 2, columns.start, low, high)
+        merged = axis.add_up(merged, 1, rows.start, first, last + 1)
+        sizes = torch.from_numpy(axis.stops[first : last + 1] - axis.starts[first : last + 1])
+        yield first, low, merged / sizes.to(merged.device)[:, None]
 
 
 def layer_map(
-    recording: Recording, layer: int, head: int | None = None, pixels: int = PIXELS
+    recording: Recording,
+    layer: int,
+    head: int | None = None,
+    pixels: int = PIXELS,
+    axis: Axis | None = None,
+    *,
+    mean: bool = False,
 ) -> LayerMap:
     """The maps of a layer (or of one head), max-pooled so that no spike is lost.
 
@@ -62,30 +147,59 @@ def layer_map(
         layer: from 0.
         head: one head, or None for all.
         pixels: the most rows and columns of the result.
+        axis: None for all tokens of the text.
+        mean: whether to average over the heads, before pooling.
 
     Raises:
         RangeError: the layer or head is outside the model.
     """
-    seq, config = len(recording), recording.config
-    pool = -(-seq // pixels)
-    size = -(-seq // pool)
+    config = recording.config
+    axis = axis or build_axis(recording.encoding)
+    pool = -(-len(axis) // pixels)
+    size = -(-len(axis) // pool)
     heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
-    weights = np.zeros((len(heads), size, size), dtype=np.float32)
-    block = pool * max(1, 256 // pool)
-    for start, low, rows in recording.attention_rows(layer, head, block):
+    weights = np.zeros((1 if mean else len(heads), size, size), dtype=np.float32)
+    for first, low, rows in map_rows(recording, layer, head, axis, mean=mean, multiple=pool):
         pooled = _max_pool(rows, pool, low % pool).cpu().numpy()  # (heads, pixels, pixels)
-        top, left = start // pool, low // pool
+        top, left = first // pool, low // pool
         weights[:, top : top + pooled.shape[1], left : left + pooled.shape[2]] = pooled
     return LayerMap(
         layer,
         config.layer_kinds[layer],
         config.theta(layer),
         config.half_window(layer),
-        recording.encoding.tokens,
+        axis,
         heads,
+        mean,
         pool,
         weights,
     )
+
+
+def model_maps(
+    recording: Recording,
+    pixels: int = THUMBNAIL,
+    axis: Axis | None = None,
+    *,
+    mean: bool = False,
+    progress: Progress | None = None,
+) -> tuple[LayerMap, ...]:
+    """The maps of every layer, all pooled alike: the model view.
+
+    Args:
+        recording: with "attention" kept.
+        pixels: the most rows and columns of each map.
+        axis: None for all tokens of the text.
+        mean: whether to average over the heads of a layer.
+        progress: called with the layers done and all there are.
+    """
+    axis = axis or build_axis(recording.encoding)
+    layers, maps = recording.config.num_hidden_layers, []
+    for layer in range(layers):
+        maps.append(layer_map(recording, layer, pixels=pixels, axis=axis, mean=mean))
+        if progress is not None:
+            progress(layer + 1, layers)
+    return tuple(maps)
 
 
 def _max_pool(weights: Tensor, pool: int, shift: int) -> Tensor:
@@ -97,57 +211,6 @@ def _max_pool(weights: Tensor, pool: int, shift: int) -> Tensor:
     padded = torch.nn.functional.pad(weights, (shift, right, 0, bottom))
     squares = padded.view(heads, (rows + bottom) // pool, pool, -1, pool)
     return squares.amax(dim=(2, 4))  # (heads, row pixels, column pixels)
-
-
-def strongest_links(
-    recording: Recording, layer: int, head: int | None = None, count: int = 20
-) -> tuple[Link, ...]:
-    """The `count` largest weights of a layer's maps, falling; ties go to the earlier place.
-
-    Args:
-        recording: with "attention" kept.
-        layer: from 0.
-        head: one head, or None for all.
-        count: how many, 0 for none.
-    """
-    first_head = head or 0
-    found: list[Link] = []
-    for start, low, weights in recording.attention_rows(layer, head):
-        _, rows, columns = weights.shape
-        best = weights.flatten().topk(min(count, weights.numel()))
-        for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True):
-            of_head, rest = divmod(place, rows * columns)
-            row, column = divmod(rest, columns)
-            found.append(Link(first_head + of_head, start + row, low + column, weight))
-        found = heapq.nsmallest(
-            count, found, key=lambda link: (-link.weight, link.head, link.query, link.key)
-        )
-    return tuple(found)
-
-
-def links_of_query(
-    recording: Recording, layer: int, query: int, head: int | None = None, count: int = 20
-) -> tuple[Link, ...]:
-    """The `count` largest weights of one row of a layer's maps, falling; see `strongest_links`.
-
-    Args:
-        recording: with "attention" kept.
-        layer: from 0.
-        query: position of the token that looks.
-        head: one head, or None for all.
-        count: how many, 0 for none.
-
-    Raises:
-        RangeError: the layer, head or query is outside.
-    """
-    row = recording.attention(layer, head, query)[:, 0]  # (heads, key)
-    first_head, best = head or 0, row.flatten().topk(min(count, row.numel()))
-    found = [
-        Link(first_head + place // row.shape[1], query, place % row.shape[1], weight)
-        for weight, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
-        if weight > 0  # outside the window there is nothing
-    ]
-    return tuple(sorted(found, key=lambda link: (-link.weight, link.head, link.key)))
 
 
 def nearest_other_kind(config: ModernBertConfig, layer: int) -> int | None:

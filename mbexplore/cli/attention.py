@@ -65,7 +65,7 @@ def attention(
         check_target(output, _PICTURES if plot else (*_PICTURES, "json", "npz"))
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
-    from mbexplore.analysis.maps import links_of_query, strongest_links
+    from mbexplore.analysis.links import links_of_query, strongest_links
     from mbexplore.analysis.places import find_place
     from mbexplore.explorer import load
     from mbexplore.payload import attention_payload

@@ -30,7 +30,7 @@ def plot_layer_maps(maps: list[LayerMap], model: str) -> Figure:
     cell = 5.0 if heads == 1 else 2.6
     width = len(maps) * (columns * cell + 1.4)
     figure = Figure(figsize=(width, rows * cell + 1.9), facecolor="white", layout="constrained")
-    tokens, pool = len(maps[0].tokens), maps[0].pool
+    tokens, pool = len(maps[0].axis), maps[0].pool
     pooled = f", {pool} tokens to a pixel (the largest weight shows)" if pool > 1 else ""
     figure.suptitle(
         drawable(f"{PurePath(model).name}: who looks at whom, {tokens:,} tokens{pooled}"),
@@ -88,12 +88,12 @@ def _label(axes: Axes, layer_map: LayerMap, most: int, is_left: bool, is_bottom:
         spine.set_linewidth(0.5)
     size = 6.5 if most > 30 else 5.5
     if is_left:
-        label_tokens(axes, layer_map.tokens, layer_map.pool, "y", most, size)
+        label_tokens(axes, layer_map.axis.labels, layer_map.pool, "y", most, size)
         axes.set_ylabel("query", fontsize=8, color=FAINT)
     else:
         axes.set_yticks([])
     if is_bottom:
-        label_tokens(axes, layer_map.tokens, layer_map.pool, "x", most, size)
+        label_tokens(axes, layer_map.axis.labels, layer_map.pool, "x", most, size)
         axes.set_xlabel("key", fontsize=8, color=FAINT)
     else:
         axes.set_xticks([])

@@ -14,20 +14,18 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from mbexplore.config import LayerKind
+from mbexplore.palette import HUE as HUE
+from mbexplore.palette import ON_WHITE
+from mbexplore.palette import head_colour as head_colour
 
 INK = "#1f2933"
 FAINT = "#8a94a0"
-HUE: dict[LayerKind, str] = {"global": "#0b4f8a", "local": "#a84300"}
-"""Blue for global layers and orange for local ones, in every view; told apart by all eyes."""
 
 
 @lru_cache
 def kind_colours(kind: LayerKind) -> Colormap:
     """White to the kind's hue, evenly darker, for weights from nothing up."""
-    middle = {"global": "#6aaed6", "local": "#f5a15a"}[kind]
-    dark = {"global": "#062a4f", "local": "#5c2300"}[kind]
-    stops = [(0.0, "#ffffff"), (0.4, middle), (0.75, HUE[kind]), (1.0, dark)]
-    return LinearSegmentedColormap.from_list(f"mbexplore-{kind}", stops)
+    return LinearSegmentedColormap.from_list(f"mbexplore-{kind}", ON_WHITE[kind])
 
 
 @lru_cache

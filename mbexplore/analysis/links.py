@@ -1,0 +1,238 @@
+"""Single weights of attention maps: the strongest, those of one token, and those that matter."""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mbexplore.analysis.maps import map_rows
+from mbexplore.analysis.words import Axis, build_axis
+from mbexplore.config import LayerKind
+from mbexplore.errors import RangeError
+from mbexplore.recording import Recording, check_index
+
+MASS = 0.7
+"""The share of each row that its arcs carry together."""
+
+MOST_ARCS = 3000
+"""The most arcs that a picture holds."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """One weight of a map: how much `query` looks at `key`, both as places on its axis.
+
+    On the plain axis a place is a token's position. `head` is -1 in a mean over heads.
+    """
+
+    head: int
+    query: int
+    key: int
+    weight: float
+
+
+@dataclass(frozen=True, eq=False)
+class Arcs:
+    """The fewest links that carry a share of the weight of every row, or of one.
+
+    Attributes:
+        layer: from 0.
+        kind: "global" or "local".
+        theta: RoPE base.
+        half_window: reach on each side, None for a global layer.
+        axis: what queries and keys are places of.
+        heads: which heads, or all that the mean is over.
+        is_mean: whether the weights are the mean of `heads`.
+        query: the one place that looks, or None for all.
+        mass: share of each row that its links reach together.
+        links: falling; where there were too many, the strongest.
+        total: how many there were.
+        rows: the whole rows of `query`, (heads or 1, places); None without one.
+    """
+
+    layer: int
+    kind: LayerKind
+    theta: float
+    half_window: int | None
+    axis: Axis
+    heads: tuple[int, ...]
+    is_mean: bool
+    query: int | None
+    mass: float
+    links: tuple[Link, ...]
+    total: int
+    rows: NDArray[np.float32] | None
+
+
+def strongest_links(
+    recording: Recording,
+    layer: int,
+    head: int | None = None,
+    count: int = 20,
+    axis: Axis | None = None,
+    *,
+    mean: bool = False,
+) -> tuple[Link, ...]:
+    """The `count` largest weights of a layer's maps, falling; ties go to the earlier place.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        head: one head, or None for all.
+        count: how many, 0 for none.
+        axis: None for all tokens of the text.
+        mean: whether to average over the heads.
+
+    Raises:
+        RangeError: the layer or head is outside the model.
+    """
+    found: list[Link] = []
+    for row, column, weights in map_rows(recording, layer, head, axis, mean=mean):
+        best = weights.flatten().topk(min(count, weights.numel())).indices
+        found += _links(weights, best, _first_head(head, mean), row, column)
+        found = heapq.nsmallest(count, found, key=_strongest_first)
+    return tuple(found)
+
+
+def links_of_query(
+    recording: Recording,
+    layer: int,
+    query: int,
+    head: int | None = None,
+    count: int = 20,
+    axis: Axis | None = None,
+    *,
+    mean: bool = False,
+) -> tuple[Link, ...]:
+    """The `count` largest weights of one row of a layer's maps, falling; see `strongest_links`.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        query: place of the token or word that looks.
+        head: one head, or None for all.
+        count: how many, 0 for none.
+        axis: None for all tokens of the text.
+        mean: whether to average over the heads.
+
+    Raises:
+        RangeError: the layer, head or query is outside.
+    """
+    rows = rows_of(recording, layer, query, head, axis, mean=mean)
+    best = rows.flatten().topk(min(count, int((rows > 0).sum()))).indices
+    found = _links(rows, best, _first_head(head, mean), query, 0)
+    return tuple(sorted(found, key=_strongest_first))
+
+
+def rows_of(
+    recording: Recording,
+    layer: int,
+    query: int,
+    head: int | None = None,
+    axis: Axis | None = None,
+    *,
+    mean: bool = False,
+) -> Tensor:
+    """What one token or word looks at: (heads or 1, 1, places); see `links_of_query`."""
+    axis = axis or build_axis(recording.encoding)
+    check_index(axis.unit.removesuffix("s"), query, len(axis))
+    start, stop = axis.spans[query]
+    weights = recording.attention(layer, head, slice(start, stop)).mean(1, keepdim=True)
+    weights = weights.mean(0, keepdim=True) if mean else weights
+    return axis.add_up(weights, 2, 0, 0, len(axis))
+
+
+def arcs(
+    recording: Recording,
+    layer: int,
+    head: int | None = None,
+    query: int | None = None,
+    axis: Axis | None = None,
+    *,
+    mean: bool = False,
+    mass: float = MASS,
+    most: int = MOST_ARCS,
+) -> Arcs:
+    """The fewest links that carry `mass` of what every place gives, or of what one gives.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        head: one head, or None for all.
+        query: the place that looks, or None for all.
+        axis: None for all tokens of the text.
+        mean: whether to average over the heads.
+        mass: over 0, at most 1.
+        most: how many links are kept.
+
+    Raises:
+        RangeError: the layer, head or query is outside, or `mass` is no share.
+    """
+    if not 0 < mass <= 1:
+        raise RangeError(f"The mass is {mass:g}; choose more than 0, and 1 at most.")
+    axis, config = axis or build_axis(recording.encoding), recording.config
+    rows, links, total = None, [], 0
+    if query is None:
+        blocks = map_rows(recording, layer, head, axis, mean=mean)
+    else:
+        of_query = rows_of(recording, layer, query, head, axis, mean=mean)
+        rows = of_query[:, 0].cpu().numpy().astype(np.float32)
+        blocks = iter([(query, 0, of_query)])
+    for row, column, weights in blocks:
+        chosen = _heaviest(weights, mass)
+        total += len(chosen)
+        best = weights.flatten()[chosen].topk(min(most, len(chosen))).indices
+        links += _links(weights, chosen[best], _first_head(head, mean), row, column)
+        links = heapq.nsmallest(most, links, key=_strongest_first)
+    heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
+    return Arcs(
+        layer,
+        config.layer_kinds[layer],
+        config.theta(layer),
+        config.half_window(layer),
+        axis,
+        heads,
+        mean,
+        query,
+        mass,
+        tuple(links),
+        total,
+        rows,
+    )
+
+
+def _heaviest(weights: Tensor, mass: float) -> Tensor:
+    """Places in the flattened (heads, query, key) of the fewest that hold `mass` of their row."""
+    values, keys = weights.sort(dim=-1, descending=True, stable=True)
+    before = values.cumsum(-1) - values
+    # What is hidden takes no part: a row's links reach the share of what is shown of it.
+    needed = (before < mass * values.sum(-1, keepdim=True)) & (values > 0)
+    marked = torch.zeros_like(needed).scatter_(-1, keys, needed)
+    return marked.flatten().nonzero()[:, 0]
+
+
+def _links(
+    weights: Tensor, places: Tensor, first_head: int, first_row: int, first_column: int
+) -> list[Link]:
+    """The links at places of the flattened (heads, query, key) weights of a block."""
+    _, rows, columns = weights.shape
+    values = weights.flatten()[places].tolist()
+    found = []
+    for place, weight in zip(places.tolist(), values, strict=True):
+        of_head, rest = divmod(place, rows * columns)
+        row, column = divmod(rest, columns)
+        found.append(Link(first_head + of_head, first_row + row, first_column + column, weight))
+    return found
+
+
+def _first_head(head: int | None, mean: bool) -> int:
+    return -1 if mean else head or 0
+
+
+def _strongest_first(link: Link) -> tuple[float, int, int, int]:
+    return -link.weight, link.head, link.query, link.key

@@ -1,0 +1,151 @@
+"""What a map's rows and columns stand for: tokens or words, of the whole text or a part of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mbexplore.analysis.places import word_spans, word_texts
+from mbexplore.errors import RangeError
+from mbexplore.tokenizer import Encoding
+
+
+@dataclass(frozen=True)
+class Axis:
+    """The places along both sides of a map, each one token or the tokens of one word.
+
+    Attributes:
+        seq: tokens in the whole text.
+        spans: token bounds `[start, stop)` of each place, rising, without overlap.
+        labels: each place as people read it; a leading space belongs to a token.
+        bounds: the tokens asked for, `[start, stop)`, or None for the whole text.
+        words: whether a place is a word.
+        hide_special: whether the tokens that the model puts around a text are left out.
+    """
+
+    seq: int
+    spans: tuple[tuple[int, int], ...]
+    labels: tuple[str, ...]
+    bounds: tuple[int, int] | None = None
+    words: bool = False
+    hide_special: bool = False
+
+    def __len__(self) -> int:
+        return len(self.spans)
+
+    @cached_property
+    def starts(self) -> NDArray[np.intp]:
+        """First token of every place."""
+        return np.array([start for start, _ in self.spans], dtype=np.intp)
+
+    @cached_property
+    def stops(self) -> NDArray[np.intp]:
+        """The token after the last one of every place."""
+        return np.array([stop for _, stop in self.spans], dtype=np.intp)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether places are simply all the tokens of the text."""
+        return self.bounds is None and not self.words and not self.hide_special
+
+    @property
+    def unit(self) -> str:
+        """What a place is called, in the plural."""
+        return "words" if self.words else "tokens"
+
+    def places_of(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The place that holds each token, -1 for a token that is not shown."""
+        places = np.searchsorted(self.starts, tokens, side="right") - 1
+        return np.where((places >= 0) & (tokens < self.stops[places]), places, -1)
+
+    def place_of(self, token: int) -> int:
+        """The place that holds a token.
+
+        Raises:
+            RangeError: the token is not on this axis.
+        """
+        place = int(self.places_of(np.array([token]))[0])
+        if place < 0:
+            raise RangeError(
+                f"Token {token} is not among those shown; widen --tokens, or show the special "
+                "tokens."
+            )
+        return place
+
+    def seen_from(self, first: int, last: int, half_window: int | None) -> tuple[int, int]:
+        """Bounds `[start, stop)` of the places that the places first .. last see some token of."""
+        if half_window is None:
+            return 0, len(self)
+        low = self.starts[first] - half_window
+        high = self.stops[last] - 1 + half_window
+        return (
+            int(np.searchsorted(self.stops, low, side="right")),
+            int(np.searchsorted(self.starts, high, side="right")),
+        )
+
+    def add_up(self, weights: Tensor, dim: int, first_token: int, low: int, high: int) -> Tensor:
+        """Sums the rows or columns of a map that belong to the same place.
+
+        Args:
+            weights: (heads, query, key).
+            dim: 1 to sum rows, 2 to sum columns.
+            first_token: position of the first row or column.
+            low: the first place wanted.
+            high: the place after the last.
+
+        Returns:
+            Weights with `high - low` rows or columns.
+        """
+        size = weights.shape[dim]
+        places = self.places_of(np.arange(first_token, first_token + size)) - low
+        inside = (places >= 0) & (places < high - low)
+        tokens = torch.from_numpy(np.flatnonzero(inside)).to(weights.device)
+        chosen = weights if len(tokens) == size else weights.index_select(dim, tokens)
+        if len(tokens) == high - low:
+            return chosen  # a token each
+        shape = list(weights.shape)
+        shape[dim] = high - low
+        target = torch.from_numpy(places[inside]).to(weights.device)
+        return weights.new_zeros(shape).index_add_(dim, target, chosen)
+
+
+def build_axis(
+    encoding: Encoding,
+    bounds: tuple[int, int] | None = None,
+    *,
+    words: bool = False,
+    hide_special: bool = False,
+) -> Axis:
+    """The axis of a text's maps.
+
+    Args:
+        encoding: the text.
+        bounds: tokens `[start, stop)` to zoom to; with `words`, every word they touch.
+        words: whether the pieces of a word become one place.
+        hide_special: whether the tokens around a text, such as [CLS] and [SEP], are left out. The
+            weight that goes to them is then not shown, and rows no longer sum to 1.
+
+    Raises:
+        RangeError: nothing is left.
+    """
+    seq = len(encoding)
+    names = word_texts(encoding) if words else encoding.tokens
+    start, stop = bounds or (0, seq)
+    spans = [
+        span
+        for span in (word_spans(encoding) if words else [(i, i + 1) for i in range(seq)])
+        if span[1] > start
+        and span[0] < stop
+        and not (hide_special and encoding.words[span[0]] is None)
+    ]
+    if not spans:
+        raise RangeError(
+            f"Tokens {start}:{stop} are special ones only; widen --tokens, or show special tokens."
+        )
+    labels = tuple(names[first] for first, _ in spans)
+    return Axis(seq, tuple(spans), labels, bounds, words, hide_special)

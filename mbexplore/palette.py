@@ -1,0 +1,62 @@
+"""The hues of every picture, as plain numbers: charts, terminals and pages take the same ones.
+
+Knows no library that draws.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import pairwise
+
+from mbexplore.config import LayerKind
+
+HUE: dict[LayerKind, str] = {"global": "#0b4f8a", "local": "#a84300"}
+"""Blue for global layers and orange for local ones, in every view; told apart by all eyes."""
+
+HEADS = (
+    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#882255", "#999933",
+    "#332288", "#44aa99", "#b3446c", "#8a5a00", "#117733", "#9c86cf", "#661100", "#6b7785",
+)  # fmt: skip
+"""Hues of heads. The first six and the ninth are Okabe and Ito's and Paul Tol's sets for all eyes;
+from there on lightness helps to tell them apart."""
+
+Stops = tuple[tuple[float, str], ...]
+
+ON_WHITE: dict[LayerKind, Stops] = {
+    "global": ((0.0, "#ffffff"), (0.4, "#6aaed6"), (0.75, HUE["global"]), (1.0, "#062a4f")),
+    "local": ((0.0, "#ffffff"), (0.4, "#f5a15a"), (0.75, HUE["local"]), (1.0, "#5c2300")),
+}
+"""From nothing to all of a weight, on paper: white to the kind's hue, evenly darker."""
+
+ON_BLACK: dict[LayerKind, Stops] = {
+    "global": ((0.0, "#10161d"), (0.35, "#0f4c81"), (0.7, "#5aa9de"), (1.0, "#eef7ff")),
+    "local": ((0.0, "#1a1410"), (0.35, "#8a3a05"), (0.7, "#f29a4b"), (1.0, "#fff5e8")),
+}
+"""The same in a terminal: nearly black to the kind's hue, evenly lighter."""
+
+
+def head_colour(head: int) -> str:
+    """The hue of a head, "#rrggbb": the same in every layer and every view; 16 before a repeat."""
+    return HEADS[head % len(HEADS)]
+
+
+@lru_cache
+def ramp(stops: Stops, steps: int = 256) -> tuple[tuple[int, int, int], ...]:
+    """Colours (red, green, blue) from 0 to 255, evenly spaced between the first stop and the last.
+
+    Args:
+        stops: place from 0 to 1 and colour of each.
+        steps: how many colours.
+    """
+    colours = []
+    for step in range(steps):
+        at = step / (steps - 1)
+        (low, first), (high, last) = next(pair for pair in pairwise(stops) if at <= pair[1][0])
+        share = (at - low) / (high - low)
+        mixed = [round(a + share * (b - a)) for a, b in zip(_rgb(first), _rgb(last), strict=True)]
+        colours.append((mixed[0], mixed[1], mixed[2]))
+    return tuple(colours)
+
+
+def _rgb(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
