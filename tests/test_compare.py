@@ -34,6 +34,16 @@ def test_two_texts_part_where_the_token_is_and_then_where_it_is_copied():
     np.testing.assert_allclose(found.attention, 0, atol=1e-6)  # it looks back, whatever is there
 
 
+def test_recordings_are_as_good_as_their_texts():
+    explorer = build_explorer(build_random())
+    fresh = compare((explorer, ONE), (explorer, OTHER), layer=2, head=1)
+    both = [(explorer, explorer.record(text)) for text in (ONE, OTHER)]
+    again = compare(*both, layer=2, head=1)
+    assert (again.first, again.second, again.kl) == (fresh.first, fresh.second, fresh.kl)
+    np.testing.assert_array_equal(again.attention, fresh.attention)
+    np.testing.assert_array_equal(again.parting, fresh.parting)
+
+
 def test_two_models_on_one_text():
     one, other = build_explorer(build_random(0)), build_explorer(build_random(1))
     found = compare((one, ONE), (other, ONE), layer=2, head=1, top_k=3)

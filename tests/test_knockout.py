@@ -14,6 +14,7 @@ from mbexplore.analysis.knockout import (
     Tokens,
     knockout,
     knockout_heads,
+    predictions_without,
     silencers,
 )
 from mbexplore.analysis.target import answer_logits
@@ -66,6 +67,22 @@ def test_what_feeds_the_copying_head_flips_the_answer_and_the_rest_does_not():
     found = knockout(build_explorer(), TEXT, list(parts))
     assert found.effects[0].now == "[MASK]"
     assert [effect.now != "c" for effect in found.effects[1:]] == list(parts.values())
+
+
+def test_the_predictions_without_parts_are_those_of_the_changed_model(explorer):
+    copier = build_explorer()
+    encoding = copier.encode(TEXT)
+    for parts, first in (([], "c"), ([Head(COPY_LAYER, COPY_HEAD)], "[MASK]")):
+        found = predictions_without(copier, encoding, parts, PLACE, top_k=3)
+        assert len(found) == 3 and found[0].token == first
+    encoding, parts = explorer.encode(TEXT), [Head(2, 1), Tokens((1,))]
+    logits = logits_without(explorer, *parts, fill="mean")[0]
+    found = predictions_without(explorer, encoding, parts, PLACE, fill="mean", top_k=2)
+    best = logits.topk(2)
+    assert [p.token_id for p in found] == best.indices.tolist()
+    assert [p.logit for p in found] == best.values.tolist()
+    with pytest.raises(RangeError, match="no head 2"):
+        predictions_without(explorer, encoding, [Head(0, 2)], PLACE)
 
 
 def test_nothing_silenced_changes_nothing_bit_for_bit(explorer):

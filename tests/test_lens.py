@@ -75,6 +75,16 @@ def test_the_map_is_the_lens_at_every_position(explorer, monkeypatch):
         assert settled_states(everywhere)[position] == one.settled
 
 
+def test_a_recording_is_as_good_as_its_text(explorer, monkeypatch):
+    recording = explorer.record(TEXT)
+    fresh, everywhere = lens(explorer, TEXT, 2), lens_map(explorer, TEXT)
+    monkeypatch.setattr(type(explorer), "record", None)  # nothing runs again
+    assert lens(explorer, recording, 2) == fresh
+    again = lens_map(explorer, recording)
+    assert again.top == everywhere.top
+    np.testing.assert_array_equal(again.kl, everywhere.kl)
+
+
 def test_mistakes(explorer):
     with pytest.raises(TextError, match=r"has no \[MASK\]; put"):
         lens(explorer, "a b")

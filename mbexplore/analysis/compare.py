@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mbexplore.analysis.target import find_position, widened
+from mbexplore.analysis.target import Source, find_position, likeliest, recorded, widened
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
 from mbexplore.recording import Recording
 
@@ -62,8 +62,8 @@ class SideBySide:
 
 
 def compare(
-    first: tuple[Explorer, str],
-    second: tuple[Explorer, str],
+    first: tuple[Explorer, Source],
+    second: tuple[Explorer, Source],
     *,
     layer: int = 0,
     head: int | None = None,
@@ -73,7 +73,7 @@ def compare(
     """Runs both and tells them apart.
 
     Args:
-        first: a model and its text.
+        first: a model and its text, or a recording of it with `KEEP` kept.
         second: likewise; the same model or the same text.
         layer: whose attention is compared, in both.
         head: one head; None for the mean of all.
@@ -84,22 +84,18 @@ def compare(
         RangeError: a layer, head or position is outside one of the two.
         TextError: no position is given and a text has no mask.
     """
-    runs = []
-    for explorer, text in (first, second):
+    for explorer, _ in (first, second):
         explorer.masked_lm()
         explorer.check_layer_and_head(layer, head)
         explorer.check_top_k(top_k)
-        runs.append((explorer, explorer.encode(text)))
-    places = [find_position(encoding, position) for _, encoding in runs]
-    recordings = [explorer.record(encoding, keep=KEEP) for explorer, encoding in runs]
-    logits = [
-        _logits(explorer, recording, place)
-        for (explorer, _), recording, place in zip(runs, recordings, places, strict=True)
-    ]
-    sides = [
-        Side(explorer.info, encoding.tokens, place, _top(explorer, row, top_k))
-        for (explorer, encoding), place, row in zip(runs, places, logits, strict=True)
-    ]
+    recordings = [recorded(explorer, source, KEEP) for explorer, source in (first, second)]
+    sides, logits = [], []
+    for (explorer, _), recording in zip((first, second), recordings, strict=True):
+        place = find_position(recording.encoding, position)
+        row = _logits(explorer, recording, place)
+        top = likeliest(explorer, row, top_k)
+        sides.append(Side(explorer.info, recording.encoding.tokens, place, top))
+        logits.append(row)
     kl = None
     if len(logits[0]) == len(logits[1]):
         log_p, log_q = (row.log_softmax(dim=-1) for row in logits)
@@ -119,14 +115,6 @@ def _logits(explorer: Explorer, recording: Recording, position: int) -> torch.Te
     with torch.inference_mode():
         normed = model.encoder.final_norm(recording.hidden_states(last))
         return widened(model.logits(normed[position]))
-
-
-def _top(explorer: Explorer, logits: torch.Tensor, top_k: int) -> tuple[Prediction, ...]:
-    probabilities, name = logits.softmax(dim=-1), explorer.tokenizer.token
-    return tuple(
-        Prediction(name(i), i, float(probabilities[i]), float(logits[i]))
-        for i in logits.topk(top_k).indices.tolist()
-    )
 
 
 def _lacking(first: Recording, second: Recording) -> str:

@@ -22,12 +22,13 @@ from mbexplore.analysis.target import (
     Target,
     answer_logits,
     find_target,
+    likeliest,
     standings,
 )
 from mbexplore.attention import attend, visible
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import RangeError
-from mbexplore.explorer import Explorer
+from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
 from mbexplore.recording import Action, check_index, hooked
 from mbexplore.tokenizer import Encoding
 
@@ -225,6 +226,28 @@ def knockout_heads(
         probability.reshape(shape),
         rank.reshape(shape),
     )
+
+
+def predictions_without(
+    explorer: Explorer,
+    encoding: Encoding,
+    parts: Sequence[Part],
+    position: int,
+    *,
+    fill: Fill = "zero",
+    top_k: int = DEFAULT_TOP_K,
+) -> tuple[Prediction, ...]:
+    """The likeliest tokens at a position without the parts, all of them silenced together.
+
+    Raises:
+        RangeError: a part lies outside the model or the text.
+    """
+    model = explorer.masked_lm()
+    for part in parts:
+        _check(part, model.config, len(encoding))
+    ids = torch.tensor([encoding.ids], device=model.device)
+    with hooked(model, silencers(model.config, parts, fill)):
+        return likeliest(explorer, answer_logits(model, ids, position)[0], top_k)
 
 
 def silencers(

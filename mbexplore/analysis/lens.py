@@ -15,10 +15,17 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import Target, find_position, find_target, widened
+from mbexplore.analysis.target import (
+    Source,
+    Target,
+    find_position,
+    find_target,
+    likeliest,
+    recorded,
+    widened,
+)
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
 from mbexplore.recording import Recording
-from mbexplore.tokenizer import Encoding
 
 NOT_SHOWN = (
     "The head was trained on the last layer alone: a token missing from an early row may still be "
@@ -88,7 +95,7 @@ class LensMap:
 
 def lens(
     explorer: Explorer,
-    text: str | Encoding,
+    source: Source,
     position: int | None = None,
     *,
     answer: str | None = None,
@@ -98,7 +105,7 @@ def lens(
 
     Args:
         explorer: with an MLM head.
-        text: the text.
+        source: the text, or a recording of it with `KEEP` kept.
         position: which token; None for the first mask.
         answer: whose rank to follow; None for the model's own answer.
         top_k: tokens named after each layer.
@@ -109,9 +116,9 @@ def lens(
     """
     explorer.check_top_k(top_k)
     model = explorer.masked_lm()
-    encoding = explorer.encode(text) if isinstance(text, str) else text
+    recording = recorded(explorer, source, KEEP)
+    encoding = recording.encoding
     place = find_position(encoding, position)
-    recording = explorer.record(encoding, keep=KEEP)
     logits = torch.cat(
         [state_logits(explorer, recording, n, [place]) for n in _states(recording)]
     )  # (states, vocab)
@@ -125,14 +132,14 @@ def lens(
     return Lens(encoding.tokens, target, rows, _settled([row.rank for row in rows]))
 
 
-def lens_map(explorer: Explorer, text: str | Encoding) -> LensMap:
-    """What every layer would answer at every position.
+def lens_map(explorer: Explorer, source: Source) -> LensMap:
+    """What every layer would answer at every position; `source` as in `lens`.
 
     Raises:
         ModelError: the model has no MLM head.
     """
     explorer.masked_lm()
-    recording = explorer.record(text, keep=KEEP)
+    recording = recorded(explorer, source, KEEP)
     seq, states = len(recording), _states(recording)
     top = np.zeros((len(states), seq), dtype=np.int64)
     rank, entropy, kl = np.zeros_like(top), *np.zeros((2, len(states), seq), dtype=np.float32)
@@ -184,7 +191,6 @@ def _states(recording: Recording) -> range:
 def _rows(explorer: Explorer, logits: Tensor, token_id: int, top_k: int) -> tuple[LensRow, ...]:
     own = torch.full((len(logits),), token_id, device=logits.device)
     probabilities = logits.softmax(dim=-1)
-    best = logits.topk(top_k, dim=-1).indices  # (states, top_k)
     columns = zip(
         _ranks(logits, own).tolist(),
         probabilities[:, token_id].tolist(),
@@ -192,16 +198,8 @@ def _rows(explorer: Explorer, logits: Tensor, token_id: int, top_k: int) -> tupl
         _entropy(logits).tolist(),
         strict=True,
     )
-    name = explorer.tokenizer.token
     return tuple(
-        LensRow(
-            state,
-            tuple(
-                Prediction(name(i), i, float(probabilities[state, i]), float(logits[state, i]))
-                for i in best[state].tolist()
-            ),
-            *column,
-        )
+        LensRow(state, likeliest(explorer, logits[state], top_k), *column)
         for state, column in enumerate(columns)
     )
 

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore.analysis.target import Source, recorded
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.model import EncoderLayer
 from mbexplore.recording import Recording, check_index
-from mbexplore.tokenizer import Encoding
 
 NOT_SHOWN = (
     "None of the four says what is carried, only how much; rollout takes the residual stream for "
@@ -57,29 +57,30 @@ class Mix:
     value_zeroing: Matrix
 
 
-def mix(explorer: Explorer, text: str | Encoding, layer: int) -> Mix:
+def mix(explorer: Explorer, source: Source, layer: int) -> Mix:
     """How much each token contributes to each other one in a layer, in four ways.
 
     Args:
         explorer: of any model, with or without a head.
-        text: the text, of at most `MOST_TOKENS` tokens.
+        source: a text of at most `MOST_TOKENS` tokens, or a recording of it with `KEEP` kept.
         layer: from 0.
 
     Raises:
         RangeError: there is no such layer, or the text is too long.
     """
     check_index("layer", layer, explorer.model.config.num_hidden_layers)
-    encoding = explorer.encode(text) if isinstance(text, str) else text
-    if len(encoding) > MOST_TOKENS:
+    if isinstance(source, str):
+        source = explorer.encode(source)
+    if len(source) > MOST_TOKENS:
         raise RangeError(
-            f"The text has {len(encoding):,} tokens and mixing compares every pair; give at most "
+            f"The text has {len(source):,} tokens and mixing compares every pair; give at most "
             f"{MOST_TOKENS}."
         )
-    recording = explorer.record(encoding, keep=KEEP)
+    recording = recorded(explorer, source, KEEP)
     module = explorer.model.encoder.layers[layer]
     assert isinstance(module, EncoderLayer)
     return Mix(
-        encoding.tokens,
+        recording.encoding.tokens,
         layer,
         recording.config.half_window(layer),
         _plain(recording.attention(layer).mean(dim=0)),

@@ -5,16 +5,20 @@ Knows no view: `lens`, `knockout`, `patch` and `attribute` share it.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mbexplore.errors import RangeError, TextError
-from mbexplore.explorer import Explorer
+from mbexplore.explorer import Explorer, Prediction
 from mbexplore.model import ModernBertForMaskedLM
-from mbexplore.recording import check_index
+from mbexplore.recording import Recording, check_index
 from mbexplore.tokenizer import Encoding, Tokenizer
+
+Source = str | Encoding | Recording
+"""What an analysis looks at: a text, its tokens, or what was recorded over it before."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Standing:
     logit: float
     probability: float
     rank: int
+
+
+def recorded(explorer: Explorer, source: Source, keep: Collection[str]) -> Recording:
+    """The recording itself, or one made now with what is to be kept."""
+    return source if isinstance(source, Recording) else explorer.record(source, keep=keep)
 
 
 def find_position(encoding: Encoding, position: int | None) -> int:
@@ -105,6 +114,15 @@ def answer_logits(model: ModernBertForMaskedLM, input_ids: Tensor, position: int
     with torch.inference_mode():
         hidden_states = model.encoder(input_ids)  # all rows, so that taps have their full shapes
         return widened(model.logits(hidden_states[:, position]))
+
+
+def likeliest(explorer: Explorer, logits: Tensor, top_k: int) -> tuple[Prediction, ...]:
+    """The `top_k` likeliest tokens of logits (vocab,), falling."""
+    probabilities, name = logits.softmax(dim=-1), explorer.tokenizer.token
+    return tuple(
+        Prediction(name(i), i, float(probabilities[i]), float(logits[i]))
+        for i in logits.topk(top_k).indices.tolist()
+    )
 
 
 def widened(values: Tensor) -> Tensor:
