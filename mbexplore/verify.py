@@ -112,6 +112,21 @@ def verify(explorer: Explorer, batch: Batch) -> Verification:
     return Verification(tuple(checks), tuple(lengths), reference.version)
 
 
+def build_batch(
+    ids: Sequence[int], config: ModernBertConfig, *, long: bool = False, padded: bool = False
+) -> Batch:
+    """The batch to verify on: the text itself, made long, or beside its half so that one is padded.
+
+    Args:
+        ids: of the text, special tokens included.
+        config: says how long a window is.
+        long: see `long_batch`.
+        padded: see `padded_batch`.
+    """
+    [text] = long_batch(ids, config) if long else [tuple(ids)]
+    return padded_batch(text) if padded else [text]
+
+
 def pad_batch(batch: Batch, pad_token_id: int) -> tuple[Tensor, Tensor]:
     """Texts as one rectangle: ids and attention mask, each (batch, seq), padded on the right."""
     longest = max(len(ids) for ids in batch)

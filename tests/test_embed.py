@@ -102,7 +102,7 @@ def test_the_command_refuses_in_one_sentence(tmp_path):
         (["a", "b", "-f", "x.txt"], "Both TEXTs and --file x.txt were given"),
         ([], "No text was given"),
         (["a", "--pooling", "max"], "no pooling 'max'"),
-        (["a", "-o", tmp_path / "v.csv"], "'.csv'"),
+        (["a", "-o", tmp_path / "v.txt"], "'.txt'"),
     ]:
         result = run_cli("embed", *arguments)
         assert result.code in (1, 2) and sentence in result.err, result.err

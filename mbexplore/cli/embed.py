@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbexplore.cli import options
-from mbexplore.cli.output import (
-    model_line,
-    notice_bundled,
-    notice_cut,
-    print_json,
-    shown,
-    write_whole,
-)
+from mbexplore.cli import options, view
+from mbexplore.cli.output import model_line, notice_cut, shown
 from mbexplore.errors import UsageError
-from mbexplore.files import check_target
+from mbexplore.files import ARRAYS
 
 if TYPE_CHECKING:
     from mbexplore.analysis.embed import Embeddings
-    from mbexplore.explorer import ModelInfo
 
 
 def embed(
@@ -37,9 +27,15 @@ def embed(
     pooling: Annotated[
         str, typer.Option(help="mean of all tokens, or cls, the first token's vector.")
     ] = "mean",
+    plot: view.Plot = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Save the vectors as npz.", show_default=False),
+        typer.Option(
+            "-o",
+            "--output",
+            help="npz for the vectors; png, svg, pdf, html, json or csv.",
+            show_default=False,
+        ),
     ] = None,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -53,23 +49,20 @@ def embed(
 
     Example: mbexplore embed "The tide rises." "The sea comes in." "He paid the bill."
     """
-    if output is not None:
-        check_target(output, ("npz",))
+    path = view.target(output, plot, "embed", ARRAYS)
     wanted = _texts(texts or [], file)
     from mbexplore.analysis.embed import embed as embed_texts
     from mbexplore.explorer import load
+    from mbexplore.views.embed import view_embed
 
     explorer = load(model, device=device, dtype=dtype)
     result = embed_texts(explorer, wanted, pooling, truncate=truncate)
     for encoding in result.encodings:
         notice_cut(encoding)
-    if output is not None:
-        write_whole(output, _arrays(result))
-    if json:
-        print_json(_payload(result, explorer.info))
-    else:
-        _print(result, model_line(explorer.info))
-    notice_bundled(explorer.info)
+    view.give(
+        view_embed(explorer, result), path, json,
+        lambda: _print(result, model_line(explorer.info)), explorer.info,
+    )  # fmt: skip
 
 
 def _texts(texts: list[str], file: Path | None) -> list[str]:
@@ -79,29 +72,6 @@ def _texts(texts: list[str], file: Path | None) -> list[str]:
     if file is None and texts and texts != ["-"]:
         return [options.read_text(text, None) for text in texts]
     return options.read_lines(texts[0] if texts else None, file)
-
-
-def _payload(result: Embeddings, info: ModelInfo) -> dict[str, Any]:
-    return {
-        "model": dataclasses.asdict(info),
-        "pooling": result.pooling,
-        "texts": [encoding.text for encoding in result.encodings],
-        "vectors": result.vectors.tolist(),
-        "cosine": result.cosine.tolist(),
-    }
-
-
-def _arrays(result: Embeddings) -> bytes:
-    import numpy as np
-
-    buffer = BytesIO()
-    np.savez(
-        buffer,
-        vectors=result.vectors.cpu().numpy(),
-        cosine=result.cosine.cpu().numpy(),
-        texts=np.array([encoding.text for encoding in result.encodings]),
-    )
-    return buffer.getvalue()
 
 
 def _print(result: Embeddings, model: str) -> None:

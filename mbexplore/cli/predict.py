@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbexplore.cli import options
+from mbexplore.cli import options, view
 from mbexplore.cli.output import (
     model_line,
     notice_bundled,
     notice_cut,
     print_json,
     shown,
+    write_whole,
 )
+from mbexplore.errors import UsageError
+from mbexplore.files import TABLES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -29,6 +33,13 @@ def predict(
     file: options.File = None,
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Tokens named at each mask.")] = 5,
     no_hf: Annotated[bool, typer.Option("--no-hf", help="Leave Hugging Face out.")] = False,
+    plot: view.Plot = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="png, svg, pdf, html, json or csv.", show_default=False
+        ),
+    ] = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -41,57 +52,62 @@ def predict(
 
     Example: mbexplore predict "The capital of France is [MASK]."
     """
+    path = view.target(output, plot, "predict", TABLES)
     texts = (
         options.read_lines(text, file) if text in (None, "-") else [options.read_text(text, file)]
     )
+    if path is not None and len(texts) > 1:
+        raise UsageError(f"{path} holds the answer to one text, and {len(texts)} were given.")
     from mbexplore.explorer import load
-    from mbexplore.payload import predict_payload
+    from mbexplore.views.predict import view_predict
 
     explorer = load(model, device=device, dtype=dtype)
     encodings = [explorer.encode_masked(one, truncate=truncate) for one in texts]
     for encoding in encodings:
         notice_cut(encoding)
         answer = explorer.predict(encoding, top_k=top_k)
-        if json:
-            print_json(predict_payload(answer, None if no_hf else explorer.compare(answer)))
+        if not json:
+            comparison = _print_answer(explorer, answer, with_hf=not no_hf)
         else:
-            _print_answer(explorer, answer, with_hf=not no_hf)
+            comparison = None if no_hf else explorer.compare(answer)
+        seen = view_predict(explorer, answer, comparison)
+        if json:
+            print_json(seen.payload())
+        if path is not None:
+            write_whole(path, seen.content(path.suffix.removeprefix(".").lower()))
     notice_bundled(explorer.info)
 
 
-def _print_answer(explorer: Explorer, answer: Answer, *, with_hf: bool) -> None:
+def _print_answer(explorer: Explorer, answer: Answer, *, with_hf: bool) -> Comparison | None:
     """Prints ours at once; on a terminal the column of Hugging Face fills in when it is ready."""
-    from rich.console import Console
+    from rich.console import Console, Group
     from rich.live import Live
 
     console = Console(highlight=False)
     if not with_hf:
         console.print(*_render(answer, None, with_hf=False), sep="\n")
-    elif not console.is_terminal:
-        console.print(*_render(answer, explorer.compare(answer), with_hf=True), sep="\n")
-    else:
-        from rich.console import Group
-
-        with Live(Group(*_render(answer, None, with_hf=True)), console=console) as live:
-            comparison = explorer.compare(answer)
-            live.update(Group(*_render(answer, comparison, with_hf=True)), refresh=True)
+        return None
+    if not console.is_terminal:
+        comparison = explorer.compare(answer)
+        console.print(*_render(answer, comparison, with_hf=True), sep="\n")
+        return comparison
+    with Live(Group(*_render(answer, None, with_hf=True)), console=console) as live:
+        comparison = explorer.compare(answer)
+        live.update(Group(*_render(answer, comparison, with_hf=True)), refresh=True)
+    return comparison
 
 
 def _render(answer: Answer, comparison: Comparison | None, *, with_hf: bool) -> list[Table | Text]:
     from rich.text import Text
+
+    from mbexplore.views.predict import difference_line
 
     parts: list[Table | Text] = [Text(f"Model: {shown(model_line(answer.model))}", style="bold")]
     for i, mask in enumerate(answer.masks):
         theirs = comparison.masks[i] if comparison else None
         parts += [_sentence(answer, mask.position), _table(mask, theirs, with_hf=with_hf)]
     if comparison:
-        order = "same" if comparison.same_top_k else "another"
-        parts.append(
-            Text(
-                f"Largest logit difference {comparison.max_abs_logit_difference:.1e}, {order} top "
-                f"{len(answer.masks[0].predictions)} (transformers {comparison.version})."
-            )
-        )
+        parts.append(Text(difference_line(comparison)))
     elif with_hf:
         parts.append(Text("Hugging Face is loading\N{HORIZONTAL ELLIPSIS}", style="dim"))
     return parts

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbexplore.cli import options
-from mbexplore.cli.output import (
-    model_line,
-    notice_bundled,
-    print_json,
-    shown,
-    write_whole,
-)
-from mbexplore.files import check_target
+from mbexplore.cli import options, view
+from mbexplore.cli.output import model_line, shown
+from mbexplore.files import TABLES
 
 if TYPE_CHECKING:
-    from mbexplore.explorer import Explorer
-    from mbexplore.verify import Batch, Check, Verification
+    from mbexplore.verify import Check, Verification
 
 
 def verify(
@@ -31,7 +22,9 @@ def verify(
     plot: Annotated[bool, typer.Option("--plot", help="Save the error curve by layer.")] = False,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="png, svg or pdf for --plot.", show_default=False),
+        typer.Option(
+            "-o", "--output", help="png, svg, pdf, html, json or csv.", show_default=False
+        ),
     ] = None,
     file: options.File = None,
     model: options.Model = None,
@@ -46,62 +39,23 @@ def verify(
 
     Example: mbexplore verify --long
     """
-    if plot:
-        output = check_target(output or Path("verify.png"), ("png", "svg", "pdf"))
-    source = (
-        options.sample_text() if text is None and file is None else options.read_text(text, file)
-    )
+    path = view.target(output, plot, "verify", TABLES)
+    given = None if text is None and file is None else options.read_text(text, file)
     from mbexplore.explorer import load
-    from mbexplore.hub import SHORT_NAMES
+    from mbexplore.published import add_published
+    from mbexplore.verify import build_batch
     from mbexplore.verify import verify as compare
+    from mbexplore.views.verify import view_verify
 
     explorer = load(model, device=device, dtype=dtype)
-    result = compare(explorer, _batch(explorer, source, long, padded, truncate))
-    if explorer.files.source == SHORT_NAMES["base"]:
-        from mbexplore.published import check_published
-
-        known = check_published(explorer.model, explorer.tokenizer.token)
-        result = dataclasses.replace(result, checks=result.checks + known)
-    if output is not None:
-        write_whole(output, _picture(result, explorer, output.suffix[1:].lower()))
-    if json:
-        print_json(_payload(result, explorer))
-    else:
-        _print(result, model_line(explorer.info))
-    notice_bundled(explorer.info)
+    source = options.sample_text() if given is None else given
+    ids = explorer.encode(source, truncate=truncate).ids
+    batch = build_batch(ids, explorer.model.config, long=long, padded=padded)
+    result = add_published(explorer, compare(explorer, batch))
+    seen = view_verify(explorer, result, given, long=long, padded=padded, truncate=truncate)
+    view.give(seen, path, json, lambda: _print(result, model_line(explorer.info)), explorer.info)
     if not result.passed:
         raise typer.Exit(1)
-
-
-def _batch(explorer: Explorer, source: str, long: bool, padded: bool, truncate: bool) -> Batch:
-    from mbexplore.verify import long_batch, padded_batch
-
-    ids = explorer.encode(source, truncate=truncate).ids
-    if long:
-        [ids] = long_batch(ids, explorer.model.config)
-    return padded_batch(ids) if padded else [ids]
-
-
-def _payload(result: Verification, explorer: Explorer) -> dict[str, Any]:
-    parting = result.parting
-    return {
-        "model": dataclasses.asdict(explorer.info),
-        "transformers": result.version,
-        "tokens": list(result.tokens),
-        "passed": result.passed,
-        "parting": None if parting is None else {"what": parting.what, "layer": parting.layer},
-        "checks": [dataclasses.asdict(check) | {"passed": check.passed} for check in result.checks],
-    }
-
-
-def _picture(result: Verification, explorer: Explorer, ending: str) -> bytes:
-    from mbexplore.plots.verify import plot_verification
-
-    name = Path(explorer.info.name).name
-    figure = plot_verification(result, f"{name} against transformers {result.version}")
-    buffer = BytesIO()
-    figure.savefig(buffer, format=ending, dpi=150)
-    return buffer.getvalue()
 
 
 def _print(result: Verification, model: str) -> None:

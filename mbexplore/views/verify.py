@@ -1,0 +1,67 @@
+"""A verification against transformers in every form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.explorer import Explorer
+from mbexplore.verify import Verification
+from mbexplore.views.view import View, build_command
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def view_verify(
+    explorer: Explorer,
+    result: Verification,
+    text: str | None = None,
+    *,
+    long: bool = False,
+    padded: bool = False,
+    truncate: bool = False,
+) -> View:
+    """Every value that was compared, in the order of the forward pass.
+
+    Args:
+        explorer: which model.
+        result: what was found.
+        text: what it ran on; None for the bundled paragraph.
+        long: whether the text was repeated over several windows.
+        padded: whether it ran in a padded batch.
+        truncate: whether the text was cut where it was too long.
+    """
+
+    def payload() -> dict[str, Any]:
+        parting = result.parting
+        return {
+            "model": dataclasses.asdict(explorer.info),
+            "transformers": result.version,
+            "tokens": list(result.tokens),
+            "passed": result.passed,
+            "parting": None if parting is None else {"what": parting.what, "layer": parting.layer},
+            "checks": [
+                dataclasses.asdict(check) | {"passed": check.passed} for check in result.checks
+            ],
+        }
+
+    def draw() -> Figure:
+        from mbexplore.plots.verify import plot_verification
+
+        name = PurePath(explorer.info.name).name
+        return plot_verification(result, f"{name} against transformers {result.version}")
+
+    def rows() -> Iterator[list[object]]:
+        columns = [field.name for field in dataclasses.fields(result.checks[0])]
+        yield [*columns, "passed"]
+        for check in result.checks:
+            yield [*(getattr(check, name) for name in columns), check.passed]
+
+    texts = [] if text is None else [text]
+    command = build_command(
+        "verify", explorer.info, texts, long=long, padded=padded, truncate=truncate
+    )
+    return View("verify", command, payload, draw, rows=rows)
