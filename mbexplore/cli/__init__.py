@@ -27,6 +27,7 @@ from mbexplore.cli.patch import patch
 from mbexplore.cli.predict import predict
 from mbexplore.cli.rope import rope
 from mbexplore.cli.train import train
+from mbexplore.cli.ui import ui
 from mbexplore.cli.verify import verify
 from mbexplore.errors import MbexploreError
 
@@ -52,6 +53,7 @@ app.command()(patch)
 app.command()(attribute)
 app.command()(compare)
 app.command()(embed)
+app.command()(ui)
 
 
 def _print_version(wanted: bool) -> None:

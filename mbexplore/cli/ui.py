@@ -1,0 +1,84 @@
+"""`mbexplore ui`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from mbexplore.cli import options
+from mbexplore.cli.output import notice
+from mbexplore.errors import UsageError
+
+
+def ui(
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            show_default=False,
+            help="A model to offer: tiny (bundled, the default), base, large, a folder or a hub "
+            "id. Repeat it for more.",
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="Port to listen on; the first free one from 7860 by default.", show_default=False
+        ),
+    ] = None,
+    share: Annotated[
+        bool, typer.Option("--share", help="Open a public tunnel to the page, through Gradio.")
+    ] = False,
+    auth: Annotated[
+        str | None,
+        typer.Option(metavar="USER:PASS", help="Ask for a user and password.", show_default=False),
+    ] = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+) -> None:
+    """Open the explorer in the browser: text, prediction, and what made it, on one page.
+
+    The page and everything in it come from this machine; Ctrl-C stops it.
+
+    Example: mbexplore ui -m tiny -m base
+    """  # fmt: skip
+    pair = _parse_auth(auth)
+    from mbexplore_ui.app import build_app
+    from mbexplore_ui.serve import HERE, choose_port, serve
+    from mbexplore_ui.sessions import Sessions
+
+    from mbexplore.explorer import load
+
+    free = choose_port(host, port)
+    if port is None and free != 7860:
+        notice(f"Port 7860 is taken; the page is on {free}.")
+    if host not in HERE and pair is None:
+        notice(
+            f"Everybody who can reach {host} can use this page; --auth USER:PASS asks them for a "
+            "password."
+        )
+    names: list[str | None] = list(dict.fromkeys(models)) if models else [None]
+    opened = [load(name, device=device, dtype=dtype) for name in names]
+    app = build_app(Sessions({explorer.info.name: explorer for explorer in opened}))
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    serve(app, host, free, share=share, auth=pair, tell=_tell, until=stop)
+
+
+def _tell(address: str) -> None:
+    typer.echo(address)
+
+
+def _parse_auth(auth: str | None) -> tuple[str, str] | None:
+    if auth is None:
+        return None
+    user, colon, password = auth.partition(":")
+    if not (user and colon and password):
+        raise UsageError("--auth takes USER:PASS, a user and a password with a colon between.")
+    return user, password

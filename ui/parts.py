@@ -1,0 +1,189 @@
+"""The parts a view is made of, JSON-ready; static/parts.js has a drawing of the same name for each.
+
+Everything here is text and numbers. The page sets text as text, so nothing in it is ever markup.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .protocol import Part
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Hue = Literal["global", "local", "signed", "plain"]
+DIGITS = 4
+"""Significant digits of a number sent to be drawn."""
+
+
+def note(text: str) -> Part:
+    """A quiet sentence."""
+    return {"kind": "note", "text": text}
+
+
+def heading(text: str) -> Part:
+    """A title inside a view."""
+    return {"kind": "heading", "text": text}
+
+
+def side_by_side(*parts: Part) -> Part:
+    """Parts in one row, under each other where the page is narrow."""
+    return {"kind": "row", "parts": list(parts)}
+
+
+def stacked(*parts: Part) -> Part:
+    """Parts under each other, as one cell of a row."""
+    return {"kind": "column", "parts": list(parts)}
+
+
+def cell(text: object, *, bar: float | None = None, hue: Hue = "plain", **hold: int) -> Part:
+    """A cell of a table.
+
+    Args:
+        text: what it says.
+        bar: 0 to 1, drawn behind the text.
+        hue: of the bar.
+        hold: a `layer`, `head` or `token` that a click holds.
+    """
+    made: Part = {"text": str(text)}
+    if bar is not None:
+        made |= {"bar": round(float(bar), 4), "hue": hue}
+    return made | ({"hold": hold} if hold else {})
+
+
+def table(
+    columns: Sequence[str], rows: Sequence[Sequence[Part | str]], *, title: str = "",
+    left: Sequence[str] = (),
+) -> Part:  # fmt: skip
+    """A table; numbers to the right, the columns named in `left` to the left."""
+    return {
+        "kind": "table",
+        "title": title,
+        "columns": [{"name": name, "left": name in left} for name in columns],
+        "rows": [[one if isinstance(one, dict) else cell(one) for one in row] for row in rows],
+    }
+
+
+def heat(
+    values: npt.ArrayLike,
+    *,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str = "",
+    hue: Hue | Sequence[Hue] = "plain",
+    low: float | None = None,
+    high: float | None = None,
+    unit: str = "",
+    texts: Sequence[Sequence[str]] | None = None,
+    hold: tuple[str | None, str | None] = (None, None),
+    mark: tuple[int, int] | None = None,
+) -> Part:
+    """A small matrix in colour, with the value under the pointer told.
+
+    Args:
+        values: (row, column); NaN is drawn as nothing.
+        rows: a label each.
+        columns: a label each.
+        title: above it.
+        hue: of all cells, or of each row.
+        low: value of the lightest colour; the least by default, or minus `high` for "signed".
+        high: value of the darkest; the most by default.
+        unit: what the number is, "nats".
+        texts: a word written in each cell, where there is room.
+        hold: which held wish a click on a cell sets by its row and by its column.
+        mark: a cell that is outlined.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    finite = array[np.isfinite(array)]
+    signed = hue == "signed"
+    top = float(np.abs(finite).max() if signed else finite.max()) if finite.size else 1.0
+    high = top if high is None else high
+    low = (-high if signed else float(finite.min()) if finite.size else 0.0) if low is None else low
+    return {
+        "kind": "heat",
+        "title": title,
+        "values": [[_short(x) for x in row] for row in array.tolist()],
+        "rows": list(rows),
+        "columns": list(columns),
+        "hue": hue if isinstance(hue, str) else list(hue),
+        "low": _short(low),
+        "high": _short(high if high > low else low + 1),
+        "unit": unit,
+        "texts": None if texts is None else [list(row) for row in texts],
+        "hold": list(hold),
+        "mark": None if mark is None else list(mark),
+    }
+
+
+def line(
+    name: str, y: Sequence[float], x: Sequence[float] | None = None, *, hue: Hue = "plain",
+    dashed: bool = False, dots: bool = False,
+) -> Part:  # fmt: skip
+    """One curve of `lines`."""
+    xs = range(len(y)) if x is None else x
+    points = [[_short(a), _short(b)] for a, b in zip(xs, y, strict=True)]
+    return {"name": name, "points": points, "hue": hue, "dashed": dashed, "dots": dots}
+
+
+def lines(
+    series: Sequence[Part],
+    *,
+    title: str = "",
+    x: str = "",
+    y: str = "",
+    log_x: bool = False,
+    log_y: bool = False,
+    ticks: Sequence[str] | None = None,
+    marks: Mapping[str, float] | None = None,
+) -> Part:
+    """Curves over one axis.
+
+    Args:
+        series: made by `line`.
+        title: above them.
+        x: what the axis is.
+        y: likewise.
+        log_x: whether it is logarithmic.
+        log_y: likewise.
+        ticks: names of x = 0, 1, 2 and so on.
+        marks: upright lines by name.
+    """
+    return {
+        "kind": "lines",
+        "title": title,
+        "series": list(series),
+        "x": {"label": x, "log": log_x, "ticks": None if ticks is None else list(ticks)},
+        "y": {"label": y, "log": log_y},
+        "marks": [{"name": name, "at": _short(at)} for name, at in (marks or {}).items()],
+    }
+
+
+def strip(
+    tokens: Sequence[str], values: Sequence[float], *, title: str = "", unit: str = "",
+    hue: Hue = "signed", mark: int | None = None,
+) -> Part:  # fmt: skip
+    """The text with each token coloured by its value; a click holds the token."""
+    return {
+        "kind": "strip", "title": title, "tokens": list(tokens), "mark": mark, "unit": unit,
+        "values": [_short(value) for value in values], "hue": hue,
+    }  # fmt: skip
+
+
+def picture(figure: Figure, alt: str) -> Part:
+    """A matplotlib figure as it is saved. Slow: for what is drawn once, not for redraws."""
+    from io import BytesIO
+
+    buffer = BytesIO()
+    figure.savefig(buffer, format="svg")
+    return {"kind": "picture", "svg": b64encode(buffer.getvalue()).decode(), "alt": alt}
+
+
+def _short(value: float) -> float | None:
+    """A number of `DIGITS` significant digits; None for what JSON has no number for."""
+    return float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None

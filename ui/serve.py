@@ -1,0 +1,109 @@
+"""Where the page is served: the port, the address that is told, and how it stops."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+
+import gradio as gr
+
+from mbexplore.errors import UsageError
+
+from .app import POLICY, style
+
+PORT = 7860
+TRIES = 100
+"""Ports looked at for a free one."""
+HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def choose_port(host: str, wanted: int | None) -> int:
+    """The port to serve on: the one wanted, or the first free one from `PORT` on.
+
+    Raises:
+        UsageError: the one wanted is taken; the sentence offers the next free one.
+    """
+    if wanted is not None and not 1 <= wanted <= 65535:
+        raise UsageError(f"There is no port {wanted}; choose 1 to 65535.")
+    first = PORT if wanted is None else wanted
+    free = next((p for p in range(first, min(first + TRIES, 65536)) if is_free(host, p)), None)
+    if free is None:
+        raise UsageError(f"Ports {first} to {first + TRIES - 1} are taken; choose another.")
+    if wanted is not None and free != wanted:
+        raise UsageError(f"Port {wanted} is taken; {free} is free: --port {free}.")
+    return free
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server can listen there.
+
+    Raises:
+        UsageError: the host is no address of this machine.
+    """
+    try:
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )
+    except socket.gaierror:
+        raise UsageError(f"There is no host {host!r}; use 127.0.0.1 or 0.0.0.0.") from None
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError:
+            return False
+    return True
+
+
+def serve(
+    app: gr.Blocks,
+    host: str,
+    port: int,
+    *,
+    share: bool = False,
+    auth: tuple[str, str] | None = None,
+    tell: Callable[[str], None],
+    until: threading.Event,
+) -> None:
+    """Serves the page until the event is set.
+
+    Args:
+        app: from `build_app`.
+        host: address to listen on.
+        port: free.
+        share: whether Gradio opens a public tunnel to it.
+        auth: user and password that the page asks for.
+        tell: is called with each address at which the page is.
+        until: ends the serving.
+    """
+    _, local, public = app.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        auth=auth,
+        prevent_thread_lock=True,
+        quiet=True,
+        show_error=False,
+        inbrowser=False,
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        footer_links=[],
+        theme=plain_theme(),
+        css=style(),
+        head=POLICY,
+    )
+    try:
+        tell(local.rstrip("/"))
+        if public:
+            tell(public)
+        until.wait()
+    finally:
+        app.close(verbose=False)
+
+
+def plain_theme() -> gr.themes.Base:
+    """Gradio's plainest theme with the system's own fonts: none is fetched."""
+    return gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])

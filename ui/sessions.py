@@ -1,0 +1,207 @@
+"""What each open page holds on the server: the desks of its last texts, and nothing of another's.
+
+A desk is one text under one model with everything computed for it. It is found again by the
+session that made it, the model and the text; what was dropped is simply computed anew.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from mbexplore.errors import ModelError, TextError
+from mbexplore.explorer import Explorer
+from mbexplore.recording import KEEP, Recording
+from mbexplore.tokenizer import Encoding
+
+Made = TypeVar("Made")
+
+IDLE = 1800.0
+"""Seconds after which a session that asks nothing is dropped."""
+DESKS = 2
+"""Texts a session holds: the one shown, and one to compare it with."""
+BUDGET = 4 * 2**30
+"""Bytes of recordings held for all sessions together; the longest unused go first."""
+
+
+@dataclass
+class Progress:
+    """How far the work for a session is, for whoever asks while it runs."""
+
+    done: int = 0
+    total: int = 0
+
+    def move(self, done: int, total: int) -> None:
+        """Is told by what works."""
+        self.done, self.total = done, total
+
+
+class Desk:
+    """One text under one model, with what was computed for it.
+
+    Attributes:
+        explorer: the model; shared by everybody, read-only.
+        encoding: the text and its tokens.
+        progress: where long work tells how far it is.
+    """
+
+    def __init__(self, explorer: Explorer, encoding: Encoding, progress: Progress) -> None:
+        self.explorer = explorer
+        self.encoding = encoding
+        self.progress = progress
+        self.runs = 0
+        self._made: dict[Hashable, Any] = {}
+        self._locks: defaultdict[Hashable, threading.RLock] = defaultdict(threading.RLock)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made once for this text and then held; who asks meanwhile waits."""
+        with self._locks[key]:
+            if key not in self._made:
+                self._made[key] = make()
+            made: Made = self._made[key]
+            return made
+
+    @property
+    def recording(self) -> Recording:
+        """Everything the model computed over the text, in one run when first asked for."""
+
+        def run() -> Recording:
+            self.runs += 1
+            return self.explorer.record(self.encoding, keep=tuple(KEEP))
+
+        return self.once("recording", run)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the recording, 0 before it is made."""
+        recording = self._made.get("recording")
+        return sum(value.nbytes for value in recording.values.values()) if recording else 0
+
+
+@dataclass
+class _Session:
+    desks: OrderedDict[tuple[str, str], Desk] = field(default_factory=OrderedDict)
+    progress: Progress = field(default_factory=Progress)
+    used: float = 0.0
+
+
+class Sessions:
+    """The desks of everybody, each found only by its own session.
+
+    Args:
+        models: by the name that a page asks for.
+        idle: seconds after which an unused session is dropped.
+        budget: bytes of recordings held in all.
+        clock: seconds, rising.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, Explorer],
+        idle: float = IDLE,
+        budget: int = BUDGET,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.models = models
+        self._idle = idle
+        self._budget = budget
+        self._clock = clock
+        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all recordings."""
+        with self._lock:
+            return sum(d.nbytes for s in self._sessions.values() for d in s.desks.values())
+
+    def model(self, name: str) -> Explorer:
+        """A model that was named at the start.
+
+        Raises:
+            ModelError: it was not; a page can't open files.
+        """
+        if name not in self.models:
+            raise ModelError(
+                f"The model {name!r} was not opened at the start; choose one of "
+                f"{', '.join(self.models)}."
+            )
+        return self.models[name]
+
+    def desk(self, session: str | None, model: str, text: str) -> Desk:
+        """The desk of a text, as it was left or new. A caller without a session gets a new one.
+
+        Raises:
+            ModelError: the model was not opened at the start.
+            TextError: the text is empty, or longer than the model takes.
+        """
+        explorer = self.model(model)
+        self.sweep()
+        if session is None:
+            return Desk(explorer, encode(explorer, text), Progress())
+        with self._lock:
+            held = self._sessions.setdefault(session, _Session())
+            held.used = self._clock()
+            self._sessions.move_to_end(session)
+            if (desk := held.desks.get((model, text))) is not None:
+                held.desks.move_to_end((model, text))
+                return desk
+        desk = Desk(explorer, encode(explorer, text), held.progress)
+        with self._lock:
+            desk = held.desks.setdefault((model, text), desk)
+            while len(held.desks) > DESKS:
+                held.desks.popitem(last=False)
+        return desk
+
+    def progress(self, session: str | None) -> Progress:
+        """How far the work for a session is."""
+        with self._lock:
+            held = self._sessions.get(session or "")
+        return held.progress if held else Progress()
+
+    def drop(self, session: str | None) -> None:
+        """Forgets a session: its page was closed."""
+        with self._lock:
+            self._sessions.pop(session or "", None)
+
+    def sweep(self) -> None:
+        """Forgets sessions that were idle too long, and the longest unused beyond the budget."""
+        with self._lock:
+            held = sum(d.nbytes for s in self._sessions.values() for d in s.desks.values())
+            for name, session in list(self._sessions.items()):
+                if session.used >= self._clock() - self._idle and held <= self._budget:
+                    break
+                held -= sum(desk.nbytes for desk in session.desks.values())
+                del self._sessions[name]
+
+
+def encode(explorer: Explorer, text: str) -> Encoding:
+    """A text's tokens.
+
+    Raises:
+        TextError: it is empty, or longer than the model takes.
+    """
+    encoding = explorer.encode(text, truncate=True)
+    if encoding.is_cut:
+        raise TextError(
+            f"The text has {encoding.full_length:,} tokens and {explorer.info.name} takes "
+            f"{len(encoding):,}; shorten it, or keep its beginning."
+        )
+    return encoding
+
+
+def kept_beginning(explorer: Explorer, text: str) -> str:
+    """As much of the text's beginning as the model takes.
+
+    Raises:
+        TextError: the text is empty.
+    """
+    encoding = explorer.encode(text, truncate=True)
+    return text[: max(stop for _, stop in encoding.offsets)] if encoding.is_cut else text
