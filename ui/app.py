@@ -196,10 +196,15 @@ def text_endpoints(sessions: Sessions) -> list[Callable[..., Any]]:
         return kept
 
     def progress(request: gr.Request) -> dict[str, int]:
-        """How far the work for this session is."""
-        return dataclasses.asdict(sessions.progress(request.session_hash))
+        """How far the work for this session is; 0 of 0 where nobody counts."""
+        going = sessions.progress(request.session_hash)
+        return {"done": going.done, "total": going.total}
 
-    return [tokens, toggle, beginning, progress]
+    def stop(request: gr.Request) -> None:
+        """Ends the work for this session at its next step."""
+        sessions.progress(request.session_hash).stop()
+
+    return [tokens, toggle, beginning, progress, stop]
 
 
 def answers(desk: Desk) -> list[str]:

@@ -3,7 +3,8 @@
 A view's function takes a desk and its wishes as typed parameters, and gives the parts to show and
 the `View` to save. From its signature come the endpoint that `gradio_client` calls and the page's
 controls: `layer`, `head` and `token` are what the page holds for all views, a `bool` is a switch,
-a `Literal` a choice, an `int` a number, a `str` a line of text.
+a `Literal` a choice, an `int` a number, a `str` a line of text; `other_model` is a choice of the
+open models.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ Part = dict[str, Any]
 """One thing to show, JSON-ready; `parts.py` makes them and static/parts.js draws them."""
 
 HELD = ("layer", "head", "token")
-"""Wishes that the page holds for all views."""
+"""Wishes that the page holds for all views; a token of -1 is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +105,8 @@ class PageView:
 def _kind_of_control(name: str, annotation: Any) -> dict[str, Any]:
     if name in HELD:
         return {"kind": "held"}
+    if name == "other_model":
+        return {"kind": "model"}
     if annotation is bool:
         return {"kind": "switch"}
     if get_origin(annotation) is Literal:

@@ -12,8 +12,9 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from uuid import uuid4
 
-from mbexplore.errors import ModelError, TextError
+from mbexplore.errors import ModelError, TextError, UsageError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import KEEP, Recording
 from mbexplore.tokenizer import Encoding
@@ -30,14 +31,26 @@ BUDGET = 4 * 2**30
 
 @dataclass
 class Progress:
-    """How far the work for a session is, for whoever asks while it runs."""
+    """How far the work for a session is, and whether it was told to stop."""
 
     done: int = 0
     total: int = 0
+    stopped: bool = False
 
     def move(self, done: int, total: int) -> None:
-        """Is told by what works."""
-        self.done, self.total = done, total
+        """Is told by what works, after every step.
+
+        Raises:
+            UsageError: the work is to stop.
+        """
+        if self.stopped:
+            self.stopped, self.done, self.total = False, 0, 0
+            raise UsageError("Stopped.")
+        self.done, self.total = (0, 0) if done >= total else (done, total)
+
+    def stop(self) -> None:
+        """Ends the work at its next step; nothing where none is going on."""
+        self.stopped = self.total > 0
 
 
 class Desk:
@@ -47,12 +60,22 @@ class Desk:
         explorer: the model; shared by everybody, read-only.
         encoding: the text and its tokens.
         progress: where long work tells how far it is.
+        models: names of all that are open.
     """
 
-    def __init__(self, explorer: Explorer, encoding: Encoding, progress: Progress) -> None:
+    def __init__(
+        self,
+        explorer: Explorer,
+        encoding: Encoding,
+        progress: Progress,
+        models: tuple[str, ...],
+        find: Callable[[str, str], Desk],
+    ) -> None:
         self.explorer = explorer
         self.encoding = encoding
         self.progress = progress
+        self.models = models
+        self._find = find
         self.runs = 0
         self._made: dict[Hashable, Any] = {}
         self._locks: defaultdict[Hashable, threading.RLock] = defaultdict(threading.RLock)
@@ -74,6 +97,18 @@ class Desk:
             return self.explorer.record(self.encoding, keep=tuple(KEEP))
 
         return self.once("recording", run)
+
+    def beside(self, text: str, model: str = "") -> Desk:
+        """The same session's desk of another text, or under another model.
+
+        Args:
+            text: what lies on it.
+            model: one of `models`; "" for this desk's own.
+
+        Raises:
+            MbexploreError: see `Sessions.desk`.
+        """
+        return self._find(model or self.explorer.info.name, text)
 
     @property
     def nbytes(self) -> int:
@@ -136,16 +171,15 @@ class Sessions:
         return self.models[name]
 
     def desk(self, session: str | None, model: str, text: str) -> Desk:
-        """The desk of a text, as it was left or new. A caller without a session gets a new one.
+        """The desk of a text, as it was left or new; a caller without a session starts one.
 
         Raises:
             ModelError: the model was not opened at the start.
             TextError: the text is empty, or longer than the model takes.
         """
         explorer = self.model(model)
+        session = session or uuid4().hex
         self.sweep()
-        if session is None:
-            return Desk(explorer, encode(explorer, text), Progress())
         with self._lock:
             held = self._sessions.setdefault(session, _Session())
             held.used = self._clock()
@@ -153,7 +187,13 @@ class Sessions:
             if (desk := held.desks.get((model, text))) is not None:
                 held.desks.move_to_end((model, text))
                 return desk
-        desk = Desk(explorer, encode(explorer, text), held.progress)
+        desk = Desk(
+            explorer,
+            encode(explorer, text),
+            held.progress,
+            tuple(self.models),
+            lambda other, its_text: self.desk(session, other, its_text),
+        )
         with self._lock:
             desk = held.desks.setdefault((model, text), desk)
             while len(held.desks) > DESKS:

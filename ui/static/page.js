@@ -11,7 +11,7 @@ const start = (root, about) => {
 
   const state = {
     model: about.models[0].name, text: about.examples[0], view: about.views[0].name,
-    layer: 0, head: 0, token: null, wishes: {}, hidden: [],
+    layer: 0, head: 0, token: -1, wishes: {}, hidden: [],
   };
   let chips = []; // of the text on the desk
   let turn = 0; // of the drawing; a later one makes an earlier one stale
@@ -42,9 +42,9 @@ const start = (root, about) => {
       const poll = async () => {
         const { done, total } = await ask("progress").catch(() => ({}));
         const seconds = ((performance.now() - began) / 1000).toFixed(0);
-        if (polling !== null) {
-          progress.textContent = total ? `${done} of ${total} · ${seconds} s` : `${seconds} s`;
-        }
+        if (polling === null) return;
+        const stop = el("button", { class: "quiet", onclick: () => ask("stop") }, "Stop");
+        progress.replaceChildren(total ? `${done} of ${total} · ${seconds} s ` : `${seconds} s`, ...(total ? [stop] : []));
       };
       polling = setInterval(poll, PATIENCE);
       poll();
@@ -76,7 +76,7 @@ const start = (root, about) => {
 
   const address = () => {
     const query = new URLSearchParams({ model: state.model, view: state.view });
-    for (const name of ["layer", "head", "token"]) if (state[name] !== null) query.set(name, state[name]);
+    for (const name of ["layer", "head", "token"]) if (state[name] >= 0) query.set(name, state[name]);
     for (const control of view().controls) {
       if (control.kind === "held") continue;
       const value = wish(control);
@@ -97,7 +97,7 @@ const start = (root, about) => {
     const whole = (name) => (/^\d+$/.test(query.get(name) ?? "") ? Number(query.get(name)) : null);
     state.layer = clamp(whole("layer") ?? state.layer, model().kinds.length);
     state.head = clamp(whole("head") ?? state.head, model().heads);
-    state.token = whole("token");
+    state.token = whole("token") ?? -1;
     state.hidden = [];
     const wishes = (state.wishes[state.view] = {});
     for (const control of view().controls) {
@@ -177,7 +177,7 @@ const start = (root, about) => {
   const run = async (hidden) => {
     const mine = ++turn;
     if (area.value !== state.text) {
-      state.token = null;
+      state.token = -1;
       state.hidden = hidden ?? [];
     }
     state.text = area.value;
@@ -212,19 +212,22 @@ const start = (root, about) => {
   const page = {
     state, about, model, ask, busy,
     get chips() { return chips; },
+    // Sets layer, head, token, or wishes of the view that is shown, and draws it anew.
     hold(changes) {
-      Object.assign(state, changes);
-      toAddress(false);
-      return show();
-    },
-    wish(changes) {
-      state.wishes[state.view] = { ...state.wishes[state.view], ...changes };
+      for (const [name, value] of Object.entries(changes)) {
+        if (["layer", "head", "token"].includes(name)) state[name] = value;
+        else (state.wishes[state.view] ??= {})[name] = value;
+      }
       toAddress(false);
       return show();
     },
   };
 
-  const firstMask = () => Math.max(0, chips.findIndex((chip) => chip.mask));
+  // The held token; where none is, the first mask, or else the first token.
+  const place = () => {
+    if (state.token >= 0 && state.token < chips.length) return state.token;
+    return Math.max(0, chips.findIndex((chip) => chip.mask));
+  };
   const stepper = (name, top, value) => {
     const input = el("input", {
       type: "number", min: "0", max: String(top), id: `mb-${name}`, inputmode: "numeric",
@@ -242,8 +245,8 @@ const start = (root, about) => {
         el("span", { class: `kind ${kind}` }, kind)] : []),
       ...(used.has("head") ? [stepper("head", model().heads - 1, state.head)] : []),
       ...(used.has("token") && chips.length
-        ? [stepper("token", chips.length - 1, state.token ?? firstMask()),
-          el("span", { class: "word", dir: "auto" }, chips[state.token ?? firstMask()]?.text ?? "")]
+        ? [stepper("token", chips.length - 1, place()),
+          el("span", { class: "word", dir: "auto" }, chips[place()].text)]
         : []));
     held.hidden = !held.childElementCount;
     if (held.querySelector(`#${focused || "none"}`)) document.getElementById(focused).focus();
@@ -251,7 +254,7 @@ const start = (root, about) => {
 
   const control = (one) => {
     const id = `mb-wish-${one.name}`, value = wish(one);
-    const set = (to) => page.wish({ [one.name]: to });
+    const set = (to) => page.hold({ [one.name]: to });
     if (one.kind === "switch") {
       return el("label", { class: "switch" },
         el("input", { type: "checkbox", id, checked: value, onchange: (e) => set(e.target.checked) }), one.label);
@@ -262,6 +265,13 @@ const start = (root, about) => {
           el("input", {
             type: "radio", name: id, id: `${id}-${choice}`, checked: choice === value, onchange: () => set(choice),
           }), el("span", {}, String(choice).replaceAll("_", " ")))));
+    }
+    if (one.kind === "model") {
+      const select = el("select", { id, onchange: () => set(select.value) },
+        el("option", { value: "" }, "the same model"),
+        ...about.models.map((m) => el("option", { value: m.name }, m.name)));
+      select.value = value;
+      return el("label", { class: "number", for: id }, one.label, select);
     }
     const input = el("input", {
       type: one.kind === "number" ? "number" : "text", id, min: "0", dir: "auto",
