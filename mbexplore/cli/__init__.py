@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import mbexplore
+from mbexplore.cli.activations import activations
 from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
 from mbexplore.cli.compare import compare
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(attention)
+app.command()(activations)
 app.command()(info)
 app.command()(rope)
 app.command()(heads)

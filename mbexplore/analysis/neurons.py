@@ -1,0 +1,270 @@
+"""GeGLU neurons: how often and how strongly each fires, and which tokens it speaks for.
+
+A neuron is one of the `intermediate` products act(inner) * gate; its column of Wo is the direction
+in which it writes to the residual stream (Geva et al. 2021, "Transformer Feed-Forward Layers Are
+Key-Value Memories", arXiv:2012.14913). The gate has either sign, so a neuron may write along its
+direction or against it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mbexplore.analysis.target import widened
+from mbexplore.config import LayerKind
+from mbexplore.errors import RangeError
+from mbexplore.explorer import Explorer
+from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.recording import Recording, check_index
+
+KEEP = ("neurons", "hidden_states")
+DEFAULT_NEURONS = 12
+NAMED = 4
+"""Tokens named on each side of a neuron."""
+
+NOT_SHOWN = (
+    "What a neuron promotes is the change of the logits when its part is taken out of the last "
+    "layer's state: what later layers make of it, here and at other tokens, is not in it."
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a neuron does to one token's logit, against the mean over the vocabulary."""
+
+    token: str
+    token_id: int
+    change: float
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """One neuron at one token.
+
+    Attributes:
+        layer: from 0.
+        neuron: from 0.
+        position: which token.
+        activation: act(inner) * gate.
+        length: of what it adds to the residual stream, |activation| times the norm of its column
+            of Wo.
+        promotes: tokens whose logits it raises most, falling; empty without an MLM head.
+        suppresses: tokens whose logits it lowers most, rising.
+    """
+
+    layer: int
+    neuron: int
+    position: int
+    activation: float
+    length: float
+    promotes: tuple[Change, ...]
+    suppresses: tuple[Change, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerNeurons:
+    """The neurons of one layer over a text.
+
+    Attributes:
+        tokens: of the text.
+        layer: from 0.
+        kind: "global" or "local".
+        threshold: the root mean square of the layer's activations over this text; a neuron fires
+            where its activation is larger than that, of either sign.
+        fires: (neurons,) share of the tokens at which it fires.
+        strength: (neurons,) mean length of what it writes where it fires; 0 if it never does.
+        mean_length: (neurons,) mean length of what it writes over all tokens.
+        top: the neurons that write most over the text, falling, each at the token where it is
+            strongest.
+        written: (top, seq) length of what each of these writes, below 0 where its activation is.
+    """
+
+    tokens: tuple[str, ...]
+    layer: int
+    kind: LayerKind
+    threshold: float
+    fires: npt.NDArray[np.float32]
+    strength: npt.NDArray[np.float32]
+    mean_length: npt.NDArray[np.float32]
+    top: tuple[Neuron, ...]
+    written: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TokenNeurons:
+    """The neurons that write most at one token.
+
+    Attributes:
+        tokens: of the text.
+        position: which token.
+        layer: the one asked about, None for all.
+        neurons: by falling length.
+    """
+
+    tokens: tuple[str, ...]
+    position: int
+    layer: int | None
+    neurons: tuple[Neuron, ...]
+
+
+def layer_neurons(
+    explorer: Explorer, recording: Recording, layer: int, count: int = DEFAULT_NEURONS
+) -> LayerNeurons:
+    """How often and how strongly each neuron of a layer fires over a text.
+
+    Args:
+        explorer: whose model made the recording.
+        recording: with `KEEP` kept.
+        layer: from 0.
+        count: how many neurons are named.
+
+    Raises:
+        RangeError: the layer or the count is outside.
+    """
+    activations = widened(recording.neurons(layer))  # (seq, neurons)
+    count = _check_count(count, activations.shape[1])
+    columns = _direction_norms(explorer, layer)
+    lengths = activations.abs() * columns
+    threshold = activations.double().square().mean().sqrt()
+    fired = activations.abs() > threshold
+    often = fired.sum(dim=0)
+    mean = lengths.mean(dim=0)
+    top = mean.topk(count).indices.tolist()
+    peaks = lengths[:, top].argmax(dim=0).tolist()
+    places = [(layer, neuron, peak) for neuron, peak in zip(top, peaks, strict=True)]
+    return LayerNeurons(
+        recording.encoding.tokens,
+        layer,
+        recording.config.layer_kinds[layer],
+        float(threshold),
+        _numbers(often / len(recording)),
+        _numbers((lengths * fired).sum(dim=0) / often.clamp(min=1)),
+        _numbers(mean),
+        describe_neurons(explorer, recording, places),
+        _numbers((activations * columns)[:, top].T),
+    )
+
+
+def token_neurons(
+    explorer: Explorer,
+    recording: Recording,
+    position: int,
+    layer: int | None = None,
+    count: int = DEFAULT_NEURONS,
+) -> TokenNeurons:
+    """The neurons that write most at one token, of one layer or of all.
+
+    Args:
+        explorer: whose model made the recording.
+        recording: with `KEEP` kept.
+        position: which token.
+        layer: from 0; None for all.
+        count: how many.
+
+    Raises:
+        RangeError: the position, the layer or the count is outside.
+    """
+    check_index("token", position, len(recording))
+    layers = range(recording.config.num_hidden_layers) if layer is None else [layer]
+    rows = [
+        widened(recording.neurons(i)[position]).abs() * _direction_norms(explorer, i)
+        for i in layers
+    ]
+    lengths = torch.stack(rows)  # (layers, neurons)
+    best = lengths.flatten().topk(_check_count(count, lengths.numel())).indices.tolist()
+    pairs = [divmod(place, lengths.shape[1]) for place in best]
+    places = [(layers[row], neuron, position) for row, neuron in pairs]
+    found = describe_neurons(explorer, recording, places)
+    return TokenNeurons(recording.encoding.tokens, position, layer, found)
+
+
+def describe_neurons(
+    explorer: Explorer, recording: Recording, places: Sequence[tuple[int, int, int]]
+) -> tuple[Neuron, ...]:
+    """What each neuron adds at a token, and the tokens it speaks for there.
+
+    Args:
+        explorer: whose model made the recording.
+        recording: with `KEEP` kept.
+        places: (layer, neuron, position) each.
+    """
+    found = []
+    for layer, neuron, position in places:
+        activation = widened(recording.neurons(layer)[position, neuron])
+        part = activation * widened(_directions(explorer, layer)[:, neuron])  # (hidden,)
+        changes = logit_changes(explorer, recording, position, part)
+        found.append(
+            Neuron(
+                layer,
+                neuron,
+                position,
+                float(activation),
+                float(part.norm()),
+                _largest(explorer, changes),
+                _largest(explorer, changes, -1),
+            )
+        )
+    return tuple(found)
+
+
+def logit_changes(
+    explorer: Explorer, recording: Recording, position: int, part: Tensor
+) -> Tensor | None:
+    """What a part of a token's last state does to its logits: with it, less without it.
+
+    Through the final norm and the whole of the head, so for a neuron of the last layer this is
+    exactly what leaving it out would change.
+
+    Args:
+        explorer: whose model made the recording.
+        recording: with "hidden_states" kept.
+        position: which token.
+        part: what to take out, (hidden,).
+
+    Returns:
+        (vocab,) less its mean, which no softmax sees; None without an MLM head.
+    """
+    model = explorer.model
+    if not isinstance(model, ModernBertForMaskedLM):
+        return None
+    state = recording.hidden_states(recording.config.num_hidden_layers)[position]
+    with torch.inference_mode():
+        both = torch.stack((state, (widened(state) - part).to(state.dtype)))
+        with_it, without = widened(model.logits(model.encoder.final_norm(both)))
+    changes: Tensor = with_it - without
+    return changes - changes.mean()
+
+
+def _largest(explorer: Explorer, changes: Tensor | None, sign: int = 1) -> tuple[Change, ...]:
+    if changes is None:
+        return ()
+    best = (sign * changes).topk(min(NAMED, len(changes))).indices.tolist()
+    return tuple(Change(explorer.tokenizer.token(i), i, float(changes[i])) for i in best)
+
+
+def _directions(explorer: Explorer, layer: int) -> Tensor:
+    """Columns of Wo, the directions that a layer's neurons write in: (hidden, neurons)."""
+    check_index("layer", layer, explorer.model.config.num_hidden_layers)
+    return explorer.model.encoder.get_parameter(f"layers.{layer}.mlp.Wo.weight").detach()
+
+
+def _direction_norms(explorer: Explorer, layer: int) -> Tensor:
+    norms: Tensor = widened(_directions(explorer, layer)).norm(dim=0)  # (neurons,)
+    return norms
+
+
+def _check_count(count: int, most: int) -> int:
+    if count < 1:
+        raise RangeError(f"{count} neurons can't be named; choose at least 1.")
+    return min(count, most)
+
+
+def _numbers(values: Tensor) -> npt.NDArray[np.float32]:
+    numbers: npt.NDArray[np.float32] = values.float().cpu().numpy()
+    return numbers

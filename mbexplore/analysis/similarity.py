@@ -1,0 +1,108 @@
+"""How alike the states of the residual stream are: cosine by token, linear CKA over tokens.
+
+Kornblith et al. 2019, "Similarity of Neural Network Representations Revisited"
+(arXiv:1905.00414): CKA compares how two states arrange the tokens, whatever rotation or scale
+lies between them; the cosine compares the vectors themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mbexplore.analysis.target import widened
+from mbexplore.errors import TextError
+from mbexplore.recording import Recording
+
+KEEP = ("hidden_states",)
+MOST_TOKENS = 2048
+"""CKA costs the square of the tokens; of a longer text so many, evenly spaced, stand for all."""
+
+BLOCK = 256
+"""Tokens compared at a time."""
+
+NOT_SHOWN = (
+    "CKA leans towards 1 where the text has fewer tokens than the model has dimensions, and a few "
+    "very long tokens or dimensions can decide it, and the cosine, alone."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """The states of the stream against each other: 0 after the embeddings, n after layer n - 1.
+
+    Attributes:
+        steps: (layers, seq) cosine of each token's state after a layer with that before it.
+        cosine: (states, states) cosine of two states of a token, averaged over tokens.
+        cka: (states, states) linear CKA over `cka_tokens` tokens; 0 for a state that is the same
+            at every token.
+        cka_tokens: all of the text's, or `MOST_TOKENS`.
+    """
+
+    steps: npt.NDArray[np.float32]
+    cosine: npt.NDArray[np.float64]
+    cka: npt.NDArray[np.float64]
+    cka_tokens: int
+
+
+def similarity(recording: Recording) -> Similarity:
+    """Compares every two states of the stream.
+
+    Args:
+        recording: with `KEEP` kept.
+
+    Raises:
+        TextError: the text is a single token, and there is nothing to arrange.
+    """
+    seq = len(recording)
+    if seq < 2:
+        raise TextError("The text is 1 token and CKA compares at least 2; give a longer text.")
+    states = [recording.hidden_states(n) for n in range(recording.config.num_hidden_layers + 1)]
+    count = min(seq, MOST_TOKENS)
+    picked = [i * (seq - 1) // (count - 1) for i in range(count)]
+    steps, cosine = _cosines(states)
+    return Similarity(steps, cosine, linear_cka([state[picked] for state in states]), count)
+
+
+def _cosines(
+    states: Sequence[Tensor],
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Cosines of following states (layers, seq), and the mean of any two (states, states)."""
+    seq, device = len(states[0]), states[0].device
+    total = torch.zeros(len(states), len(states), dtype=torch.float64, device=device)
+    steps = []
+    for start in range(0, seq, BLOCK):
+        block = torch.stack([widened(state[start : start + BLOCK]) for state in states])
+        block = torch.nn.functional.normalize(block, dim=-1)  # (states, block, hidden)
+        total += torch.einsum("ith,jth->tij", block, block).double().sum(dim=0)
+        steps.append((block[1:] * block[:-1]).sum(dim=-1))
+    return torch.cat(steps, dim=1).float().cpu().numpy(), (total / seq).cpu().numpy()
+
+
+def linear_cka(states: Sequence[Tensor]) -> npt.NDArray[np.float64]:
+    """Linear CKA of every two of them: `<K, L> / (|K| |L|)`, K and L their centred Gram matrices.
+
+    The rows of the Gram matrices come in blocks, so that none is ever whole.
+
+    Args:
+        states: (tokens, features) each, of the same tokens.
+
+    Returns:
+        (states, states), from 0 to 1.
+    """
+    centred = [widened(state) - widened(state).mean(dim=0) for state in states]
+    # Only the shape of a state counts, so each is brought to one length first: float32 holds it.
+    centred = [x / x.norm().clamp(min=torch.finfo(x.dtype).tiny) for x in centred]
+    products = torch.zeros(len(states), len(states), dtype=torch.float64, device=states[0].device)
+    for start in range(0, len(centred[0]), BLOCK):
+        rows = [(x[start : start + BLOCK] @ x.T).flatten().double() for x in centred]
+        grams = torch.stack(rows)
+        products += grams @ grams.T
+    lengths = products.diagonal().sqrt()
+    scale = torch.outer(lengths, lengths)
+    return torch.where(scale > 0, products / scale.clamp(min=1e-300), 0.0).cpu().numpy()

@@ -1,0 +1,184 @@
+"""`mbexplore activations`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mbexplore.cli import options, view
+from mbexplore.cli.output import model_line, notice_cut
+from mbexplore.files import DRAWN
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from mbexplore.analysis.neurons import Change, LayerNeurons, Neuron, TokenNeurons
+    from mbexplore.analysis.residual import ResidualNorms
+    from mbexplore.analysis.similarity import Similarity
+    from mbexplore.explorer import Explorer
+
+
+def activations(
+    text: options.Text = None,
+    layer: Annotated[
+        int | None,
+        typer.Option("--layer", "-l", help="Neurons of this layer, from 0.", show_default=False),
+    ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            "--token",
+            help="Neurons of this token: a word, or a position.",
+            show_default=False,
+        ),
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many neurons are named.")] = 12,
+    plot: view.Plot = False,
+    output: view.Output = None,
+    file: options.File = None,
+    model: options.Model = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
+    truncate: options.Truncate = False,
+    json: options.Json = False,
+) -> None:
+    """Show the residual stream and what each layer adds to it; its neurons, with --layer or --at.
+
+    Without TEXT, a bundled paragraph.
+
+    Example: mbexplore activations "The capital of France is [MASK]."
+
+    Example: mbexplore activations "The capital of France is [MASK]." --at France --layer 5
+    """
+    array = () if at is not None else ("npz",)
+    path = view.target(output, plot, "activations", (*DRAWN, "csv", *array))
+    whole = text is None and file is None
+    source = options.sample_text() if whole else options.read_text(text, file)
+    from mbexplore.analysis import neurons, residual, similarity
+    from mbexplore.analysis.places import find_place
+    from mbexplore.explorer import load
+    from mbexplore.views import activations as views
+
+    explorer = load(model, device=device, dtype=dtype)
+    if layer is not None:
+        explorer.check_layer_and_head(layer)
+    encoding = explorer.encode(source, truncate=truncate)
+    notice_cut(encoding)
+    if at is not None:
+        place = find_place(encoding, at)
+        recording = explorer.record(encoding, keep=neurons.KEEP)
+        of_token = neurons.token_neurons(explorer, recording, place, layer, top)
+        seen = views.view_token_neurons(explorer, of_token, source, top)
+        view.give(seen, path, json, lambda: _print_token(explorer, of_token), explorer.info)
+    elif layer is not None:
+        recording = explorer.record(encoding, keep=neurons.KEEP)
+        of_layer = neurons.layer_neurons(explorer, recording, layer, top)
+        seen = views.view_layer_neurons(explorer, of_layer, source, top)
+        view.give(seen, path, json, lambda: _print_layer(explorer, of_layer), explorer.info)
+    else:
+        recording = explorer.record(encoding, keep=residual.KEEP)
+        norms, alike = residual.residual_norms(recording), similarity.similarity(recording)
+        seen = views.view_stream(explorer, norms, alike, source)
+        view.give(seen, path, json, lambda: _print_stream(explorer, norms, alike), explorer.info)
+
+
+def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from mbexplore.analysis.similarity import NOT_SHOWN
+    from mbexplore.cli.predict import bar
+
+    console, kinds = Console(highlight=False), explorer.model.config.layer_kinds
+    console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
+    console.print(f"The residual stream over {len(norms.tokens):,} tokens, in lengths.")
+    table = view.build_table("after", "stream", "", "+ attn", "+ MLP", "cosine", "CKA",
+                             "longest at", left=("after", "", "longest at"))  # fmt: skip
+    means = norms.residual.mean(axis=1)
+    for state, mean in enumerate(means):
+        last, longest = state - 1, int(norms.residual[state].argmax())
+        added = [""] * 4
+        if state:
+            lengths = (norms.attention[last].mean(), norms.mlp[last].mean())
+            alikes = (alike.cosine[state, last], alike.cka[state, last])
+            added = [*(f"{x:,.1f}" for x in lengths), *(f"{x:.3f}" for x in alikes)]
+        style = "" if state == 0 else {"global": "blue", "local": "yellow"}[kinds[last]]
+        table.add_row(
+            Text(view.state_name(state), style=style), f"{mean:,.1f}",
+            Text(bar(float(mean / means.max()), 6), style="cyan"), *added,
+            _place(norms.tokens, longest),
+        )  # fmt: skip
+    console.print(table)
+    console.print(
+        Text(
+            f"Means over the tokens; + attn and + MLP are added in that layer, cosine and CKA are "
+            f"to the state before. {NOT_SHOWN}",
+            "dim",
+        )
+    )
+
+
+def _print_layer(explorer: Explorer, found: LayerNeurons) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from mbexplore.analysis.neurons import NOT_SHOWN
+
+    console = Console(highlight=False)
+    console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
+    console.print(
+        f"Layer {found.layer} is {found.kind}: of its {len(found.fires):,} neurons, "
+        f"{found.fires.mean():.0%} fire at a token on average. Those that write most over "
+        f"{len(found.tokens):,} tokens:"
+    )
+    table = view.build_table("neuron", "fires", "writes then", "most at", "", "raises", "lowers",
+                             left=("most at", "raises", "lowers"))  # fmt: skip
+    for one in found.top:
+        table.add_row(
+            str(one.neuron), f"{found.fires[one.neuron]:.0%}", f"{found.strength[one.neuron]:.2f}",
+            _place(found.tokens, one.position), f"{one.length:.2f}", *_sides(one),
+        )  # fmt: skip
+    console.print(table)
+    fires = f"A neuron fires where its activation is beyond {found.threshold:.2f}, the layer's RMS."
+    console.print(Text(f"{fires} {NOT_SHOWN}", style="dim"))
+
+
+def _print_token(explorer: Explorer, found: TokenNeurons) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from mbexplore.analysis.neurons import NOT_SHOWN
+
+    console, config = Console(highlight=False), explorer.model.config
+    console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
+    console.print(view.marked(found.tokens, found.position))
+    table = view.build_table("layer", "neuron", "activation", "length", "raises", "lowers",
+                             left=("raises", "lowers"))  # fmt: skip
+    for one in found.neurons:
+        style = {"global": "blue", "local": "yellow"}[config.layer_kinds[one.layer]]
+        table.add_row(
+            Text(str(one.layer), style=style), str(one.neuron), f"{one.activation:+.2f}",
+            f"{one.length:.2f}", *_sides(one),
+        )  # fmt: skip
+    console.print(table)
+    console.print(Text(f"Lengths of what each adds to the stream. {NOT_SHOWN}", style="dim"))
+
+
+def _place(tokens: tuple[str, ...], position: int) -> Text:
+    from rich.text import Text
+
+    return Text.assemble(view.word(tokens[position]), (f" {position}", "dim"))
+
+
+def _sides(one: Neuron) -> tuple[Text, Text]:
+    """The tokens a neuron raises and those it lowers, with the largest change of each."""
+    from rich.text import Text
+
+    def named(changes: tuple[Change, ...]) -> Text:
+        words = "  ".join(view.word(each.token) for each in changes[:3])
+        line = f"{changes[0].change:+.2f}  {words}" if changes else ""
+        return Text(line, no_wrap=True, overflow="ellipsis")
+
+    return named(one.promotes), named(one.suppresses)

@@ -1,0 +1,142 @@
+"""Activations in every form: the residual stream, a layer's neurons, a token's neurons."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.analysis import neurons, similarity
+from mbexplore.analysis.neurons import LayerNeurons, Neuron, TokenNeurons
+from mbexplore.analysis.residual import ResidualNorms
+from mbexplore.analysis.similarity import Similarity
+from mbexplore.explorer import Explorer
+from mbexplore.views.view import View, model_arguments
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+_LENGTHS = ("residual", "attention", "mlp")
+_ALIKE = ("steps", "cosine", "cka")
+_NEURON = ("layer", "neuron", "position", "token", "activation", "length", "promotes", "suppresses")
+
+
+def view_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity, text: str) -> View:
+    """The residual stream: its length, what is added to it, and how alike its states are."""
+    kinds, info = explorer.model.config.layer_kinds, explorer.info
+
+    def payload() -> dict[str, Any]:
+        return {
+            "model": dataclasses.asdict(info),
+            "tokens": list(norms.tokens),
+            "kinds": list(kinds),
+            **{name: getattr(norms, name).tolist() for name in _LENGTHS},
+            **{name: getattr(alike, name).tolist() for name in _ALIKE},
+            "cka_tokens": alike.cka_tokens,
+            "not_shown": similarity.NOT_SHOWN,
+        }
+
+    def draw() -> Figure:
+        from mbexplore.plots.activations import plot_stream
+
+        return plot_stream(norms, alike, kinds, info.name)
+
+    def arrays() -> Mapping[str, NDArray[Any]]:
+        import numpy as np
+
+        lengths = {name: getattr(norms, name) for name in _LENGTHS}
+        compared = {name: getattr(alike, name) for name in _ALIKE}
+        return {"tokens": np.array(norms.tokens), **lengths, **compared}
+
+    def rows() -> Iterator[list[object]]:
+        yield ["state", "position", "token", "residual", "attention", "mlp", "cosine_to_previous"]
+        for state, lengths in enumerate(norms.residual.tolist()):
+            for i, length in enumerate(lengths):
+                added = (norms.attention, norms.mlp, alike.steps)
+                new = [float(each[state - 1, i]) if state else "" for each in added]
+                yield [state, i, norms.tokens[i], length, *new]
+
+    command = ["activations", text, *model_arguments(info)]
+    return View("activations", command, payload, draw, arrays, rows)
+
+
+def view_layer_neurons(explorer: Explorer, found: LayerNeurons, text: str, count: int) -> View:
+    """Every neuron of a layer, and the `count` that write most."""
+
+    def payload() -> dict[str, Any]:
+        return {
+            "model": dataclasses.asdict(explorer.info),
+            "tokens": list(found.tokens),
+            "layer": found.layer,
+            "kind": found.kind,
+            "threshold": found.threshold,
+            **{name: values.tolist() for name, values in _by_neuron(found).items()},
+            "top": [dataclasses.asdict(one) for one in found.top],
+            "written": found.written.tolist(),
+            "not_shown": neurons.NOT_SHOWN,
+        }
+
+    def draw() -> Figure:
+        from mbexplore.plots.activations import plot_layer_neurons
+
+        return plot_layer_neurons(found, explorer.info.name)
+
+    def arrays() -> Mapping[str, NDArray[Any]]:
+        import numpy as np
+
+        top = np.array([one.neuron for one in found.top])
+        named = {"tokens": np.array(found.tokens), "top": top, "written": found.written}
+        return {**named, **_by_neuron(found)}
+
+    def rows() -> Iterator[list[object]]:
+        table = _by_neuron(found)
+        yield ["neuron", *table]
+        for neuron, row in enumerate(zip(*(each.tolist() for each in table.values()), strict=True)):
+            yield [neuron, *row]
+
+    name = f"activations-layer{found.layer}"
+    asked = ["--layer", str(found.layer), "--top", str(count)]
+    command = ["activations", text, *asked, *model_arguments(explorer.info)]
+    return View(name, command, payload, draw, arrays, rows)
+
+
+def view_token_neurons(explorer: Explorer, found: TokenNeurons, text: str, count: int) -> View:
+    """The `count` neurons that write most at a token."""
+
+    def payload() -> dict[str, Any]:
+        return {
+            "model": dataclasses.asdict(explorer.info),
+            **dataclasses.asdict(found),
+            "not_shown": neurons.NOT_SHOWN,
+        }
+
+    def draw() -> Figure:
+        from mbexplore.plots.activations import plot_token_neurons
+
+        kinds = explorer.model.config.layer_kinds
+        return plot_token_neurons(found, kinds, explorer.info.name)
+
+    def rows() -> Iterator[list[object]]:
+        yield list(_NEURON)
+        for one in found.neurons:
+            yield _neuron_row(one, found.tokens)
+
+    name = f"activations-token{found.position}"
+    layer = () if found.layer is None else ("--layer", str(found.layer))
+    asked = ["--at", str(found.position), *layer, "--top", str(count)]
+    command = ["activations", text, *asked, *model_arguments(explorer.info)]
+    return View(name, command, payload, draw, rows=rows)
+
+
+def _by_neuron(found: LayerNeurons) -> dict[str, NDArray[Any]]:
+    """What is known of every neuron of a layer, (neurons,) each."""
+    names = ("fires", "strength", "mean_length")
+    return {name: getattr(found, name) for name in names}
+
+
+def _neuron_row(one: Neuron, tokens: tuple[str, ...]) -> list[object]:
+    sides = [" ".join(each.token.strip() for each in side) for side in (one.promotes,
+                                                                       one.suppresses)]  # fmt: skip
+    own = [one.layer, one.neuron, one.position, tokens[one.position], one.activation, one.length]
+    return [*own, *sides]
