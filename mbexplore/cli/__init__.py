@@ -19,6 +19,7 @@ from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
 from mbexplore.cli.compare import compare
 from mbexplore.cli.embed import embed
+from mbexplore.cli.explore import explore
 from mbexplore.cli.heads import heads
 from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
@@ -55,6 +56,7 @@ app.command()(patch)
 app.command()(attribute)
 app.command()(compare)
 app.command()(embed)
+app.command()(explore)
 app.command()(ui)
 
 

@@ -1,0 +1,179 @@
+"""The model and the text that it read: all that is slow, for threads to do. Draws nothing."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+from mbexplore.errors import MbexploreError
+from mbexplore.explore.state import Bounds
+from mbexplore.explore.threads import Stop
+
+if TYPE_CHECKING:
+    from mbexplore.explorer import Answer, Comparison, Explorer
+    from mbexplore.recording import Recording
+    from mbexplore.tokenizer import Encoding
+
+Made = TypeVar("Made")
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how far it is, and how far it goes."""
+
+KEEP = ("attention", "values", "hidden_states", "neurons", "updates")
+"""What every pane together reads from a recording."""
+
+PIECES = 96
+"""Results kept of one text: maps of the places last looked at."""
+
+
+class Pieces:
+    """What was made from one recording, by what it depends on; the longest unused goes first."""
+
+    def __init__(self, most: int = PIECES) -> None:
+        self._made: OrderedDict[Hashable, object] = OrderedDict()
+        self._lock, self._most = Lock(), most
+
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._made
+
+    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What was made for this key, or is now."""
+        with self._lock:
+            if key in self._made:
+                self._made.move_to_end(key)
+                return self._made[key]  # type: ignore[return-value]
+        made = make()
+        with self._lock:
+            self._made[key] = made
+            if len(self._made) > self._most:
+                self._made.popitem(last=False)
+        return made
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A text as the model read it.
+
+    Attributes:
+        explorer: the model.
+        encoding: the text.
+        recording: what one forward pass over it computed.
+        answer: ours at every mask; None without a mask or an MLM head.
+        why: the sentence that says why there is no answer.
+        comparison: Hugging Face's answer, once it is there.
+        pieces: what panes made of the recording.
+    """
+
+    explorer: Explorer
+    encoding: Encoding
+    recording: Recording | None = None
+    answer: Answer | None = None
+    why: str = ""
+    comparison: Comparison | None = None
+    pieces: Pieces = field(default_factory=Pieces)
+
+    @property
+    def bounds(self) -> Bounds:
+        """What there is to move in."""
+        return self.pieces.get("bounds", self._bounds)
+
+    def _bounds(self) -> Bounds:
+        from mbexplore.analysis.places import word_spans
+
+        config, encoding = self.explorer.model.config, self.encoding
+        return Bounds(
+            config.layer_kinds,
+            config.num_attention_heads,
+            len(encoding),
+            tuple(word_spans(encoding)),
+            frozenset(i for i, word in enumerate(encoding.words) if word is None)
+            - frozenset(encoding.mask_positions),
+        )
+
+
+class Desk:
+    """Opens the model and runs texts through it, one forward pass at a time."""
+
+    def __init__(
+        self, name: str | None, device: str = "auto", dtype: str = "float32", truncate: bool = False
+    ) -> None:
+        self._name, self._device, self._dtype = name, device, dtype
+        self._truncate = truncate
+        self._forward, self._hf = Lock(), Lock()
+
+    def open(self, stop: Stop, progress: Progress) -> Explorer:
+        """Loads the model, or says in one sentence why it can't be.
+
+        Raises:
+            MbexploreError: see `explorer.load`.
+        """
+        progress("loading PyTorch", 0, 3)
+        from mbexplore.explorer import load
+
+        stop.check()
+        progress("opening the model", 1, 3)
+        explorer = load(self._name, device=self._device, dtype=self._dtype)
+        stop.check()
+        progress("getting the views ready", 2, 3)
+        from mbexplore.explore.panes import PANES_BY_NAME
+
+        assert PANES_BY_NAME
+        return explorer
+
+    def predict(self, explorer: Explorer, text: str, stop: Stop, progress: Progress) -> Run:
+        """Our answer, without anything kept: the first thing to be seen.
+
+        Raises:
+            MbexploreError: the text is empty or too long.
+        """
+        encoding = explorer.encode(text, truncate=self._truncate)
+        try:
+            explorer.masked_lm()
+        except MbexploreError as error:
+            return Run(explorer, encoding, why=str(error))
+        if not encoding.mask_positions:
+            mask = explorer.tokenizer.mask_token
+            return Run(explorer, encoding, why=f"No {mask} in the text: m masks the chosen token.")
+        with self._watched(explorer, stop, progress, "predicting"):
+            answer = explorer.predict(encoding)
+        return Run(explorer, encoding, answer=answer)
+
+    def record(self, run: Run, stop: Stop, progress: Progress) -> Run:
+        """The same text with everything kept that the panes look at."""
+        with self._watched(run.explorer, stop, progress, "recording"):
+            return replace(run, recording=run.explorer.record(run.encoding, keep=KEEP))
+
+    def compare(self, run: Run, stop: Stop) -> Run:
+        """The same text through transformers; loads it when first asked."""
+        assert run.answer is not None
+        with self._hf:
+            stop.check()
+            return replace(run, comparison=run.explorer.compare(run.answer))
+
+    @contextmanager
+    def _watched(
+        self, explorer: Explorer, stop: Stop, progress: Progress, what: str
+    ) -> Iterator[None]:
+        """A forward pass that tells each layer it has done, and ends at the next when stopped.
+
+        Hooks are the model's, not the thread's: that is why only one pass runs at a time.
+        """
+        from mbexplore.recording import hooked
+
+        layers = explorer.model.config.num_hidden_layers
+        done = 0
+
+        def after_layer(_: object) -> None:
+            nonlocal done
+            stop.check()
+            done += 1
+            progress(what, done, layers)
+
+        names = [f"layers.{i}.hidden" for i in range(layers)]
+        with self._forward:
+            stop.check()
+            with hooked(explorer.model, dict.fromkeys(names, after_layer)):
+                yield

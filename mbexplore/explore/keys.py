@@ -1,0 +1,75 @@
+"""Every key of the explorer, once: what it is called, what it does, where it stands in the help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mbexplore.explore.state import PANES
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key.
+
+    Attributes:
+        keys: as Textual names them, separated by commas.
+        name: as people write it.
+        action: what it runs.
+        what: it does, in the help and the palette.
+        group: of the help.
+        brief: it does, at the foot of the screen; nothing for keys that are not told there.
+    """
+
+    keys: str
+    name: str
+    action: str
+    what: str
+    group: str
+    brief: str = ""
+
+
+_WHAT = {
+    "heads": "heads of the layer",
+    "map": "map of the head",
+    "band": "band: a local map straightened",
+    "links": "links of the chosen token",
+    "rope": "RoPE: how fast pairs turn",
+    "lens": "lens: the answer by layer",
+    "activations": "activations of the layer",
+    "atlas": "atlas: what every head does",
+}
+
+KEYS = (
+    Key("left", "\N{LEFTWARDS ARROW} \N{RIGHTWARDS ARROW}", "move_token(-1)", "token", "Place"),
+    Key("right", "", "move_token(1)", "", "Place"),
+    Key("up", "\N{UPWARDS ARROW} \N{DOWNWARDS ARROW}", "move_layer(-1)", "layer", "Place"),
+    Key("down", "", "move_layer(1)", "", "Place"),
+    Key("left_square_bracket", "[ ]", "move_head(-1)", "head", "Place"),
+    Key("right_square_bracket", "", "move_head(1)", "", "Place"),
+    Key("home", "home", "go_to(0)", "first token", "Place"),
+    Key("end", "end", "go_to(-1)", "last token", "Place"),
+    Key("g", "g", "nearest('global')", "nearest global layer, then next", "Place"),
+    Key("l", "l", "nearest('local')", "nearest local layer, then next", "Place"),
+    Key("slash", "/", "find", "find a word, or a position", "Place", "find"),
+    Key("tab", "tab", "write", "to the text, and back", "Text", "text"),
+    Key("enter", "enter", "run", "run the text now", "Text"),
+    Key("m", "m", "mask", "mask the token, or unmask it", "Text", "mask"),
+    Key("h", "h", "turn('hf')", "Hugging Face on or off", "Text"),
+    Key("escape", "esc", "stop", "stop the work; leave the text", "Text"),
+    *(
+        Key(str(n), str(n), f"show('{pane}')", _WHAT[pane], "Pane")
+        for n, pane in enumerate(PANES, start=1)
+    ),
+    Key("plus,equals_sign", "+", "zoom(1)", "nearer, down to the figures", "Pane", "nearer"),
+    Key("minus", "-", "zoom(-1)", "farther, up to the whole text", "Pane"),
+    Key("w", "w", "turn('words')", "word pieces as one word", "Pane", "words"),
+    Key("s", "s", "turn('specials')", "special tokens on or off", "Pane"),
+    Key("o", "o", "save", "save this view in a file", "Explorer", "save"),
+    Key("y", "y", "copy", "copy the command that makes it", "Explorer", "copy"),
+    Key("d", "d", "dark", "dark or light", "Explorer"),
+    Key("ctrl+p", "ctrl+p", "command_palette", "everything by name", "Explorer"),
+    Key("ctrl+z", "ctrl+z", "suspend_process", "to the shell; fg comes back", "Explorer"),
+    Key("question_mark", "?", "help", "these keys", "Explorer", "help"),
+    Key("q", "q", "quit", "leave; ctrl+c too", "Explorer", "quit"),
+)
+"""In the order of the help. A key without words of its own is the other half of the one before."""
