@@ -8,7 +8,7 @@ import typer
 
 from mbexplore.cli import options, view
 from mbexplore.cli.output import model_line, notice_cut
-from mbexplore.files import DRAWN
+from mbexplore.files import ARRAYS, TABLES
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -52,8 +52,7 @@ def activations(
 
     Example: mbexplore activations "The capital of France is [MASK]." --at France --layer 5
     """
-    array = () if at is not None else ("npz",)
-    path = view.target(output, plot, "activations", (*DRAWN, "csv", *array))
+    path = view.target(output, plot, "activations", TABLES if at is not None else ARRAYS)
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
     from mbexplore.analysis import neurons, residual, similarity
@@ -70,17 +69,17 @@ def activations(
         place = find_place(encoding, at)
         recording = explorer.record(encoding, keep=neurons.KEEP)
         of_token = neurons.token_neurons(explorer, recording, place, layer, top)
-        seen = views.view_token_neurons(explorer, of_token, source, top)
+        seen = views.view_token_neurons(explorer, encoding, of_token, top)
         view.give(seen, path, json, lambda: _print_token(explorer, of_token), explorer.info)
     elif layer is not None:
         recording = explorer.record(encoding, keep=neurons.KEEP)
         of_layer = neurons.layer_neurons(explorer, recording, layer, top)
-        seen = views.view_layer_neurons(explorer, of_layer, source, top)
+        seen = views.view_layer_neurons(explorer, encoding, of_layer, top)
         view.give(seen, path, json, lambda: _print_layer(explorer, of_layer), explorer.info)
     else:
         recording = explorer.record(encoding, keep=residual.KEEP)
         norms, alike = residual.residual_norms(recording), similarity.similarity(recording)
-        seen = views.view_stream(explorer, norms, alike, source)
+        seen = views.view_stream(explorer, encoding, norms, alike)
         view.give(seen, path, json, lambda: _print_stream(explorer, norms, alike), explorer.info)
 
 
@@ -89,7 +88,7 @@ def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -
     from rich.text import Text
 
     from mbexplore.analysis.similarity import NOT_SHOWN
-    from mbexplore.cli.predict import bar
+    from mbexplore.text import bar
 
     console, kinds = Console(highlight=False), explorer.model.config.layer_kinds
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))

@@ -11,7 +11,8 @@ from mbexplore.analysis.neurons import LayerNeurons, Neuron, TokenNeurons
 from mbexplore.analysis.residual import ResidualNorms
 from mbexplore.analysis.similarity import Similarity
 from mbexplore.explorer import Explorer
-from mbexplore.views.view import View, model_arguments
+from mbexplore.tokenizer import Encoding
+from mbexplore.views.view import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +23,9 @@ _ALIKE = ("steps", "cosine", "cka")
 _NEURON = ("layer", "neuron", "position", "token", "activation", "length", "promotes", "suppresses")
 
 
-def view_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity, text: str) -> View:
+def view_stream(
+    explorer: Explorer, encoding: Encoding, norms: ResidualNorms, alike: Similarity
+) -> View:
     """The residual stream: its length, what is added to it, and how alike its states are."""
     kinds, info = explorer.model.config.layer_kinds, explorer.info
 
@@ -57,11 +60,13 @@ def view_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity, tex
                 new = [float(each[state - 1, i]) if state else "" for each in added]
                 yield [state, i, norms.tokens[i], length, *new]
 
-    command = ["activations", text, *model_arguments(info)]
+    command = build_command("activations", info, [encoding.text], truncate=encoding.is_cut)
     return View("activations", command, payload, draw, arrays, rows)
 
 
-def view_layer_neurons(explorer: Explorer, found: LayerNeurons, text: str, count: int) -> View:
+def view_layer_neurons(
+    explorer: Explorer, encoding: Encoding, found: LayerNeurons, count: int
+) -> View:
     """Every neuron of a layer, and the `count` that write most."""
 
     def payload() -> dict[str, Any]:
@@ -96,12 +101,16 @@ def view_layer_neurons(explorer: Explorer, found: LayerNeurons, text: str, count
             yield [neuron, *row]
 
     name = f"activations-layer{found.layer}"
-    asked = ["--layer", str(found.layer), "--top", str(count)]
-    command = ["activations", text, *asked, *model_arguments(explorer.info)]
+    command = build_command(
+        "activations", explorer.info, [encoding.text], layer=found.layer, top=count,
+        truncate=encoding.is_cut,
+    )  # fmt: skip
     return View(name, command, payload, draw, arrays, rows)
 
 
-def view_token_neurons(explorer: Explorer, found: TokenNeurons, text: str, count: int) -> View:
+def view_token_neurons(
+    explorer: Explorer, encoding: Encoding, found: TokenNeurons, count: int
+) -> View:
     """The `count` neurons that write most at a token."""
 
     def payload() -> dict[str, Any]:
@@ -123,9 +132,10 @@ def view_token_neurons(explorer: Explorer, found: TokenNeurons, text: str, count
             yield _neuron_row(one, found.tokens)
 
     name = f"activations-token{found.position}"
-    layer = () if found.layer is None else ("--layer", str(found.layer))
-    asked = ["--at", str(found.position), *layer, "--top", str(count)]
-    command = ["activations", text, *asked, *model_arguments(explorer.info)]
+    command = build_command(
+        "activations", explorer.info, [encoding.text], at=found.position, layer=found.layer,
+        top=count, truncate=encoding.is_cut,
+    )  # fmt: skip
     return View(name, command, payload, draw, rows=rows)
 
 
@@ -136,7 +146,6 @@ def _by_neuron(found: LayerNeurons) -> dict[str, NDArray[Any]]:
 
 
 def _neuron_row(one: Neuron, tokens: tuple[str, ...]) -> list[object]:
-    sides = [" ".join(each.token.strip() for each in side) for side in (one.promotes,
-                                                                       one.suppresses)]  # fmt: skip
     own = [one.layer, one.neuron, one.position, tokens[one.position], one.activation, one.length]
-    return [*own, *sides]
+    sides = (one.promotes, one.suppresses)
+    return [*own, *(" ".join(each.token.strip() for each in side) for side in sides)]

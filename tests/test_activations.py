@@ -1,0 +1,285 @@
+"""The residual stream against transformers, CKA against known cases, neurons against the model."""
+
+import csv
+import io
+import json
+import math
+import shlex
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import mbexplore
+from mbexplore.analysis import residual, similarity
+from mbexplore.analysis.neurons import describe_neurons, layer_neurons, token_neurons
+from mbexplore.analysis.residual import residual_norms
+from mbexplore.analysis.similarity import linear_cka
+from mbexplore.errors import RangeError, TextError
+from mbexplore.recording import hooked
+from mbexplore.views.activations import view_layer_neurons, view_stream, view_token_neurons
+from tests.cli_runner import run_cli
+from tests.handbuilt import SLOT, VOCAB, build_copier, build_explorer, build_random
+
+TEXT = "a b c [MASK] d"
+PARIS = "The capital of France is [MASK]."
+KEEP = ("hidden_states", "updates", "neurons")
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return build_explorer(build_random())
+
+
+@pytest.fixture(scope="module")
+def recording(explorer):
+    return explorer.record(TEXT, keep=KEEP)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return mbexplore.load("tiny", device="cpu")
+
+
+def test_lengths_are_those_that_transformers_computes(tiny):
+    found = residual_norms(tiny.record(PARIS, keep=residual.KEEP))
+    theirs, added = tiny.reference._model, {"attn": [], "mlp": []}
+    hooks = [
+        getattr(layer, part).register_forward_hook(
+            lambda module, inputs, output, part=part: added[part].append(
+                output[0][0] if isinstance(output, tuple) else output[0]
+            )
+        )
+        for layer in theirs.model.layers
+        for part in added
+    ]
+    with torch.inference_mode():
+        ids = torch.tensor([tiny.encode(PARIS).ids])
+        states = theirs(ids, output_hidden_states=True).hidden_states
+    for hook in hooks:
+        hook.remove()
+    # Their last state is after the final norm; the one before it is checked by the updates.
+    expected = torch.stack([state[0].norm(dim=-1) for state in states[:-1]])
+    np.testing.assert_allclose(found.residual[:-1], expected, rtol=1e-4)
+    last = (states[-2][0] + added["attn"][-1] + added["mlp"][-1]).norm(dim=-1)
+    np.testing.assert_allclose(found.residual[-1], last, rtol=1e-4)
+    for ours, part in ((found.attention, "attn"), (found.mlp, "mlp")):
+        lengths = torch.stack([value.norm(dim=-1) for value in added[part]])
+        np.testing.assert_allclose(ours, lengths, rtol=1e-4, atol=1e-4)
+
+
+def by_features(x, y):
+    """Linear CKA in the form of features, `|Y'X|^2 / (|X'X| |Y'Y|)`: the paper's own."""
+    x, y = x - x.mean(0), y - y.mean(0)
+    norm = np.linalg.norm
+    return norm(y.T @ x) ** 2 / (norm(x.T @ x) * norm(y.T @ y))
+
+
+def test_cka_of_known_cases():
+    column = lambda *numbers: torch.tensor(numbers, dtype=torch.float64)[:, None]  # noqa: E731
+    # Of single features it is the squared correlation: 0, then (1/2)^2.
+    assert linear_cka([column(1, -1, 1, -1), column(1, 1, -1, -1)])[0, 1] == pytest.approx(0)
+    assert linear_cka([column(1, -1, 0), column(1, 0, -1)])[0, 1] == pytest.approx(0.25)
+    x = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    turn = torch.linalg.qr(torch.randn(6, 6, generator=torch.Generator().manual_seed(1))).Q
+    same = linear_cka([x, 1e4 * (x @ turn) + 7, x * 1e-6])
+    np.testing.assert_allclose(same, np.ones((3, 3)), atol=1e-5)
+    assert linear_cka([x, torch.ones(40, 6)])[0, 1] == 0
+
+
+def test_similarity_is_that_of_the_formulas(recording, monkeypatch):
+    monkeypatch.setattr(similarity, "BLOCK", 3)
+    found = similarity.similarity(recording)
+    states = [recording.hidden_states(n).double().numpy() for n in range(4)]
+    unit = [state / np.linalg.norm(state, axis=1, keepdims=True) for state in states]
+    for i in range(4):
+        for j in range(4):
+            assert found.cosine[i, j] == pytest.approx((unit[i] * unit[j]).sum(1).mean(), abs=1e-6)
+            assert found.cka[i, j] == pytest.approx(by_features(states[i], states[j]), abs=1e-6)
+        if i:
+            np.testing.assert_allclose(
+                found.steps[i - 1], (unit[i] * unit[i - 1]).sum(1), atol=1e-6
+            )
+    monkeypatch.setattr(similarity, "MOST_TOKENS", 4)
+    few = similarity.similarity(recording)
+    assert few.cka_tokens == 4
+    expected = by_features(states[0][[0, 2, 4, 6]], states[3][[0, 2, 4, 6]])
+    assert few.cka[0, 3] == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_layer_in_numbers_is_that_of_plain_loops(explorer, recording):
+    layer, model = 1, explorer.model
+    found = layer_neurons(explorer, recording, layer, count=3)
+    block = model.encoder.layers[layer]
+    with torch.inference_mode():  # the MLP once more, from the stream before it
+        before = recording.hidden_states(layer) + recording.tap(f"layers.{layer}.attn_out")
+        inner, gate = F.linear(
+            block.mlp_norm(before), block.mlp.Wi.weight, block.mlp.Wi.bias
+        ).chunk(2, dim=-1)
+        activations = (F.gelu(inner) * gate).numpy()
+    seq, count = activations.shape
+    threshold = math.sqrt((activations.astype(float) ** 2).mean())
+    assert found.threshold == pytest.approx(threshold, rel=1e-5)
+    weight = block.mlp.Wo.weight.detach().numpy()
+    for neuron in range(count):
+        lengths = np.abs(activations[:, neuron]) * np.linalg.norm(weight[:, neuron])
+        fired = [i for i in range(seq) if abs(activations[i, neuron]) > threshold]
+        assert found.fires[neuron] == pytest.approx(len(fired) / seq)
+        strength = lengths[fired].mean() if fired else 0.0
+        assert found.strength[neuron] == pytest.approx(strength, rel=1e-4)
+        assert found.mean_length[neuron] == pytest.approx(lengths.mean(), rel=1e-4)
+    assert 0 < found.fires.mean() < 1
+    order = np.argsort(-found.mean_length)[:3]
+    assert [one.neuron for one in found.top] == order.tolist()
+    for one, row in zip(found.top, found.written, strict=True):
+        assert one.position == np.abs(row).argmax()
+        assert one.length == pytest.approx(abs(row[one.position]), rel=1e-5)
+        assert math.copysign(1, row[one.position]) == math.copysign(1, one.activation)
+
+
+def test_a_neuron_of_the_last_layer_promotes_what_its_absence_takes_away(explorer, recording):
+    last, model = 2, explorer.model
+    ids = torch.tensor([recording.encoding.ids])
+    for neuron, position in ((0, 4), (5, 2)):
+        [found] = describe_neurons(explorer, recording, [(last, neuron, position)])
+
+        def silence(value, neuron=neuron):
+            value = value.clone()
+            value[..., neuron] = 0
+            return value
+
+        with torch.inference_mode():
+            whole = model(ids)[0, position]
+            with hooked(model, {f"layers.{last}.neurons": silence}):
+                lost = whole - model(ids)[0, position]
+        lost = lost - lost.mean()
+        order = lost.argsort(descending=True).tolist()
+        assert [each.token_id for each in found.promotes] == order[:4]
+        assert [each.token_id for each in found.suppresses] == order[::-1][:4]
+        for each in (*found.promotes, *found.suppresses):
+            assert each.change == pytest.approx(float(lost[each.token_id]), abs=1e-5)
+            assert each.token == VOCAB[each.token_id]
+
+
+def test_the_neurons_of_a_token_are_the_longest_of_all(explorer, recording):
+    found = token_neurons(explorer, recording, 3, count=5)
+    lengths = {}
+    for layer, block in enumerate(explorer.model.encoder.layers):
+        for neuron, column in enumerate(block.mlp.Wo.weight.detach().T):
+            activation = float(recording.neurons(layer)[3, neuron])
+            lengths[layer, neuron] = abs(activation) * float(column.norm())
+    best = sorted(lengths, key=lengths.get, reverse=True)
+    assert [(one.layer, one.neuron) for one in found.neurons] == best[:5]
+    for one in found.neurons:
+        assert one.length == pytest.approx(lengths[one.layer, one.neuron], rel=1e-5)
+    of_layer = token_neurons(explorer, recording, 3, layer=1, count=99)
+    assert [(one.layer, one.neuron) for one in of_layer.neurons] == [p for p in best if p[0] == 1]
+
+
+@torch.no_grad()
+def build_speaker():
+    """The copier, with one neuron of layer 0 that sees an "a" and writes where "e" is read."""
+    model = build_copier()
+    mlp = model.encoder.layers[0].mlp
+    seen, read = VOCAB.index("a"), SLOT + VOCAB.index("e")
+    mlp.Wi.weight[3, seen] = mlp.Wi.weight[8 + 3, seen] = 1.0
+    mlp.Wo.weight[read, 3] = 0.5
+    return build_explorer(model)
+
+
+def test_a_planted_neuron_is_found_with_its_token_and_its_word():
+    speaker = build_speaker()
+    recording = speaker.record("b a c", keep=KEEP)
+    found = layer_neurons(speaker, recording, 0, count=2)
+    assert found.top[0].neuron == 3 and found.fires[3] == pytest.approx(1 / 5)
+    assert found.tokens[found.top[0].position].strip() == "a"
+    assert found.top[0].promotes[0].token.strip() == "e"
+    assert found.fires.sum() == found.fires[3]  # no other ever fires
+    [best] = token_neurons(speaker, recording, 2, count=1).neurons
+    assert (best.layer, best.neuron) == (0, 3)
+    lengths = residual_norms(recording)
+    # All that is added is that neuron's at "a" (faintly at others: a norm subtracts the mean),
+    # and what the copying head brings from before.
+    assert np.count_nonzero(lengths.mlp > 0.01) == 1
+    assert lengths.mlp[0, 2] == pytest.approx(best.length, rel=1e-6)
+    assert np.count_nonzero(lengths.attention[[0, 2]]) == 0
+
+
+def test_without_a_head_a_neuron_has_no_words(recording):
+    encoder = build_explorer(build_random().encoder)
+    found = token_neurons(encoder, encoder.record(TEXT, keep=KEEP), 3)
+    assert found.neurons and all(one.promotes == one.suppresses == () for one in found.neurons)
+
+
+def test_mistakes(explorer, recording):
+    with pytest.raises(RangeError, match="no layer 3; choose 0 to 2"):
+        layer_neurons(explorer, recording, 3)
+    with pytest.raises(RangeError, match="no token 7; choose 0 to 6"):
+        token_neurons(explorer, recording, 7)
+    with pytest.raises(RangeError, match="0 neurons can't be named"):
+        token_neurons(explorer, recording, 1, count=0)
+    with pytest.raises(RangeError, match="updates"):
+        residual_norms(explorer.record(TEXT, keep=("hidden_states",)))
+
+
+def test_a_single_token_can_not_be_compared(explorer):
+    from dataclasses import replace
+
+    encoding = explorer.encode(TEXT)
+    names = ("ids", "tokens", "offsets", "words")
+    alone = replace(encoding, **{name: getattr(encoding, name)[1:2] for name in names},
+                    mask_positions=())  # fmt: skip
+    with pytest.raises(TextError, match="1 token and CKA compares at least 2"):
+        similarity.similarity(explorer.record(alone, keep=("hidden_states",)))
+
+
+def views(tiny):
+    recording = tiny.record(PARIS, keep=KEEP)
+    encoding = recording.encoding
+    yield view_stream(tiny, encoding, residual_norms(recording), similarity.similarity(recording))
+    yield view_layer_neurons(tiny, encoding, layer_neurons(tiny, recording, 4, 5), 5)
+    yield view_token_neurons(tiny, encoding, token_neurons(tiny, recording, 4, None, 5), 5)
+    yield view_token_neurons(tiny, encoding, token_neurons(tiny, recording, 4, 1, 5), 5)
+
+
+def test_a_view_and_its_command_are_one_answer(tiny):
+    for view in views(tiny):
+        name, *arguments = shlex.split(view.command_line)
+        answer = run_cli(*arguments, "--json")
+        assert (name, answer.code) == ("mbexplore", 0)
+        assert json.loads(answer.out) == json.loads(view.content("json"))
+        for ending in view.formats:
+            assert len(view.content(ending)) > 200
+        rows = list(csv.reader(io.StringIO(view.content("csv").decode())))
+        assert len({len(row) for row in rows}) == 1
+
+
+def test_arrays_and_tables_hold_the_numbers(tiny):
+    stream, layer, *_ = views(tiny)
+    arrays, payload = np.load(io.BytesIO(stream.content("npz"))), stream.payload()
+    np.testing.assert_array_equal(arrays["residual"], np.float32(payload["residual"]))
+    table = list(csv.DictReader(io.StringIO(stream.content("csv").decode())))
+    assert float(table[-1]["mlp"]) == payload["mlp"][-1][-1]
+    assert float(table[-1]["cosine_to_previous"]) == payload["steps"][-1][-1]
+    assert table[0]["mlp"] == ""
+    table = list(csv.DictReader(io.StringIO(layer.content("csv").decode())))
+    assert [float(row["fires"]) for row in table] == layer.payload()["fires"]
+
+
+def test_activations_on_the_command_line(tmp_path):
+    stream = run_cli("activations", PARIS, "-o", tmp_path / "stream.svg")
+    assert stream.code == 0 and "embeddings" in stream.out and "layer 8" in stream.out
+    of_layer = run_cli("activations", "--layer", 4, "--top", 3, "-o", tmp_path / "layer.npz")
+    assert of_layer.code == 0 and "Layer 4 is local: of its 384 neurons" in of_layer.out
+    of_token = run_cli("activations", PARIS, "--at", "France")
+    assert of_token.code == 0 and "token 4" in of_token.out
+    for arguments, code, sentence in (
+        (("--layer", 9), 1, "no layer 9; choose 0 to 8"),
+        (("--at", "Frence"), 1, "the nearest is 'France'"),
+        (("--at", 99), 1, "no token 99"),
+        (("--at", 1, "--top", 0), 1, "0 neurons"),
+        (("--at", 1, "-o", "x.npz"), 1, "ends in '.npz'"),
+    ):
+        wrong = run_cli("activations", PARIS, *arguments)
+        assert (wrong.code, wrong.err.count("\n")) == (code, 1) and sentence in wrong.err
