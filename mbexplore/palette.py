@@ -13,6 +13,9 @@ from mbexplore.config import LayerKind
 HUE: dict[LayerKind, str] = {"global": "#0b4f8a", "local": "#a84300"}
 """Blue for global layers and orange for local ones, in every view; told apart by all eyes."""
 
+TINT: dict[LayerKind, str] = {"global": "#dceaf6", "local": "#fdf0e3"}
+"""The same, faint enough to lie behind things."""
+
 HEADS = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#882255", "#999933",
     "#332288", "#44aa99", "#b3446c", "#8a5a00", "#117733", "#9c86cf", "#661100", "#6b7785",

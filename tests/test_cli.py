@@ -78,7 +78,8 @@ def test_attention_says_what_the_layer_is():
 def test_attention_json_has_the_promised_form():
     answer = json.loads(run_cli("attention", "--json", "--layer", 4, "--head", 1).out)
     assert list(answer) == [
-        "model", "layer", "kind", "theta", "half_window", "tokens", "heads", "links",
+        "model", "view", "unit", "tokens", "spans", "heads", "mean", "layer", "kind", "theta",
+        "half_window", "links",
     ]  # fmt: skip
     assert (answer["kind"], answer["half_window"], answer["heads"]) == ("local", 16, [1])
     weights = [link["weight"] for link in answer["links"]]

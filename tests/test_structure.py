@@ -16,7 +16,7 @@ LEVELS = [
     "recording hub tokenizer reference",
     "explorer",
     "analysis training verify published",
-    "blocks plots payload",
+    "blocks plots web",
     "views",
     "cli ui demo explore",
 ]

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mbexplore.analysis.maps import PIXELS
+from mbexplore.analysis.maps import PIXELS, head_names, layer_title, pooled_note
 from mbexplore.analysis.words import Axis, build_axis
+from mbexplore.config import LayerKind
 from mbexplore.errors import RangeError
 from mbexplore.recording import Recording
 
@@ -29,6 +30,7 @@ class BandMap:
         weights: (heads or 1, rows, offsets) float32.
         profile: (heads or 1, offsets), the mean over the queries shown.
         edge: (heads or 1,), the mean weight at both ends of the window together.
+        kind: always "local".
     """
 
     layer: int
@@ -42,6 +44,22 @@ class BandMap:
     weights: NDArray[np.float32]
     profile: NDArray[np.float32]
     edge: NDArray[np.float32]
+    kind: LayerKind = "local"
+
+    @property
+    def title(self) -> str:
+        """What the layer is, in one line."""
+        return layer_title(self.layer, self.kind, self.half_window, self.theta)
+
+    @property
+    def pooled(self) -> str:
+        """How much a pixel holds; nothing where it holds one query."""
+        return pooled_note(self.pool, "queries")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each map of `weights` is called."""
+        return head_names(self.heads, self.is_mean)
 
 
 def band_map(

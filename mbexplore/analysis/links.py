@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mbexplore.analysis.maps import map_rows
+from mbexplore.analysis.maps import Link as Link
+from mbexplore.analysis.maps import first_head, layer_title, links_at, map_rows, strongest_first
 from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.config import LayerKind
 from mbexplore.errors import RangeError
@@ -21,19 +22,6 @@ MASS = 0.7
 
 MOST_ARCS = 3000
 """The most arcs that a picture holds."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """One weight of a map: how much `query` looks at `key`, both as places on its axis.
-
-    On the plain axis a place is a token's position. `head` is -1 in a mean over heads.
-    """
-
-    head: int
-    query: int
-    key: int
-    weight: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +56,11 @@ class Arcs:
     total: int
     rows: NDArray[np.float32] | None
 
+    @property
+    def title(self) -> str:
+        """What the layer is, in one line."""
+        return layer_title(self.layer, self.kind, self.half_window, self.theta)
+
 
 def strongest_links(
     recording: Recording,
@@ -94,8 +87,8 @@ def strongest_links(
     found: list[Link] = []
     for row, column, weights in map_rows(recording, layer, head, axis, mean=mean):
         best = weights.flatten().topk(min(count, weights.numel())).indices
-        found += _links(weights, best, _first_head(head, mean), row, column)
-        found = heapq.nsmallest(count, found, key=_strongest_first)
+        found += links_at(weights, best, first_head(head, mean), row, column)
+        found = heapq.nsmallest(count, found, key=strongest_first)
     return tuple(found)
 
 
@@ -125,8 +118,8 @@ def links_of_query(
     """
     rows = rows_of(recording, layer, query, head, axis, mean=mean)
     best = rows.flatten().topk(min(count, int((rows > 0).sum()))).indices
-    found = _links(rows, best, _first_head(head, mean), query, 0)
-    return tuple(sorted(found, key=_strongest_first))
+    found = links_at(rows, best, first_head(head, mean), query, 0)
+    return tuple(sorted(found, key=strongest_first))
 
 
 def rows_of(
@@ -187,8 +180,8 @@ def arcs(
         chosen = _heaviest(weights, mass)
         total += len(chosen)
         best = weights.flatten()[chosen].topk(min(most, len(chosen))).indices
-        links += _links(weights, chosen[best], _first_head(head, mean), row, column)
-        links = heapq.nsmallest(most, links, key=_strongest_first)
+        links += links_at(weights, chosen[best], first_head(head, mean), row, column)
+        links = heapq.nsmallest(most, links, key=strongest_first)
     heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
     return Arcs(
         layer,
@@ -214,25 +207,3 @@ def _heaviest(weights: Tensor, mass: float) -> Tensor:
     needed = (before < mass * values.sum(-1, keepdim=True)) & (values > 0)
     marked = torch.zeros_like(needed).scatter_(-1, keys, needed)
     return marked.flatten().nonzero()[:, 0]
-
-
-def _links(
-    weights: Tensor, places: Tensor, first_head: int, first_row: int, first_column: int
-) -> list[Link]:
-    """The links at places of the flattened (heads, query, key) weights of a block."""
-    _, rows, columns = weights.shape
-    values = weights.flatten()[places].tolist()
-    found = []
-    for place, weight in zip(places.tolist(), values, strict=True):
-        of_head, rest = divmod(place, rows * columns)
-        row, column = divmod(rest, columns)
-        found.append(Link(first_head + of_head, first_row + row, first_column + column, weight))
-    return found
-
-
-def _first_head(head: int | None, mean: bool) -> int:
-    return -1 if mean else head or 0
-
-
-def _strongest_first(link: Link) -> tuple[float, int, int, int]:
-    return -link.weight, link.head, link.query, link.key

@@ -29,6 +29,19 @@ ROWS = 256
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Link:
+    """One weight of a map: how much `query` looks at `key`, both as places on its axis.
+
+    On the plain axis a place is a token's position. `head` is -1 in a mean over heads.
+    """
+
+    head: int
+    query: int
+    key: int
+    weight: float
+
+
 @dataclass(frozen=True, eq=False)
 class LayerMap:
     """The attention maps of one layer, small enough to draw.
@@ -43,6 +56,7 @@ class LayerMap:
         is_mean: whether `weights` is the mean of `heads`, one map.
         pool: places to a pixel; a pixel holds the largest weight of its pool x pool square.
         weights: (heads or 1, rows, columns) float32; rows are queries.
+        strongest: the largest weight of each of them.
     """
 
     layer: int
@@ -54,13 +68,22 @@ class LayerMap:
     is_mean: bool
     pool: int
     weights: npt.NDArray[np.float32]
+    strongest: tuple[Link, ...]
+
+    @property
+    def title(self) -> str:
+        """What the layer is, in one line."""
+        return layer_title(self.layer, self.kind, self.half_window, self.theta)
+
+    @property
+    def pooled(self) -> str:
+        """How much a pixel holds; nothing where it holds one place."""
+        return pooled_note(self.pool, self.axis.unit)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What each map of `weights` is called."""
-        if self.is_mean:
-            return (f"mean of {len(self.heads)} heads",)
-        return tuple(f"head {head}" for head in self.heads)
+        return head_names(self.heads, self.is_mean)
 
     @property
     def scale(self) -> float:
@@ -83,6 +106,26 @@ class LayerMap:
         )
         edges = np.stack((seen[:, 0] // self.pool, -(-seen[:, 1] // self.pool)), axis=1)
         return None if (edges == (0, size)).all() else edges
+
+
+def layer_title(layer: int, kind: LayerKind, half_window: int | None, theta: float) -> str:
+    """What a layer is, in one line."""
+    dot = " \N{MIDDLE DOT} "
+    reach = "sees every token" if half_window is None else f"sees {half_window} tokens each side"
+    base = f"\N{GREEK SMALL LETTER THETA} = {theta:,.0f}"
+    return dot.join((f"Layer {layer}", kind, reach, base))
+
+
+def pooled_note(pool: int, unit: str) -> str:
+    """How many tokens or words a pixel of a picture holds; nothing if it is one."""
+    return "" if pool == 1 else f"{pool} {unit} to a pixel, the largest weight shows"
+
+
+def head_names(heads: tuple[int, ...], is_mean: bool) -> tuple[str, ...]:
+    """What maps are called: one for each head, or one for the mean of all."""
+    if is_mean:
+        return (f"mean of {len(heads)} heads",)
+    return tuple(f"head {head}" for head in heads)
 
 
 def map_rows(
@@ -159,10 +202,13 @@ def layer_map(
     size = -(-len(axis) // pool)
     heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
     weights = np.zeros((1 if mean else len(heads), size, size), dtype=np.float32)
+    best: dict[int, Link] = {}
     for first, low, rows in map_rows(recording, layer, head, axis, mean=mean, multiple=pool):
         pooled = _max_pool(rows, pool, low % pool).cpu().numpy()  # (heads, pixels, pixels)
         top, left = first // pool, low // pool
         weights[:, top : top + pooled.shape[1], left : left + pooled.shape[2]] = pooled
+        for link in _best_of_heads(rows, first_head(head, mean), first, low):
+            best[link.head] = min(link, best.get(link.head, link), key=strongest_first)
     return LayerMap(
         layer,
         config.layer_kinds[layer],
@@ -173,11 +219,13 @@ def layer_map(
         mean,
         pool,
         weights,
+        tuple(best.values()),
     )
 
 
 def model_maps(
     recording: Recording,
+    head: int | None = None,
     pixels: int = THUMBNAIL,
     axis: Axis | None = None,
     *,
@@ -188,6 +236,7 @@ def model_maps(
 
     Args:
         recording: with "attention" kept.
+        head: one head, or None for all.
         pixels: the most rows and columns of each map.
         axis: None for all tokens of the text.
         mean: whether to average over the heads of a layer.
@@ -196,7 +245,7 @@ def model_maps(
     axis = axis or build_axis(recording.encoding)
     layers, maps = recording.config.num_hidden_layers, []
     for layer in range(layers):
-        maps.append(layer_map(recording, layer, pixels=pixels, axis=axis, mean=mean))
+        maps.append(layer_map(recording, layer, head, pixels, axis, mean=mean))
         if progress is not None:
             progress(layer + 1, layers)
     return tuple(maps)
@@ -211,6 +260,37 @@ def _max_pool(weights: Tensor, pool: int, shift: int) -> Tensor:
     padded = torch.nn.functional.pad(weights, (shift, right, 0, bottom))
     squares = padded.view(heads, (rows + bottom) // pool, pool, -1, pool)
     return squares.amax(dim=(2, 4))  # (heads, row pixels, column pixels)
+
+
+def _best_of_heads(weights: Tensor, first: int, row: int, column: int) -> list[Link]:
+    """The largest weight of each head in a block that starts at this row and column."""
+    heads, size = len(weights), weights[0].numel()
+    places = weights.flatten(1).argmax(1) + torch.arange(heads, device=weights.device) * size
+    return links_at(weights, places, first, row, column)
+
+
+def links_at(
+    weights: Tensor, places: Tensor, first: int, first_row: int, first_column: int
+) -> list[Link]:
+    """The links at places of the flattened (heads, query, key) weights of a block."""
+    _, rows, columns = weights.shape
+    values = weights.flatten()[places].tolist()
+    found = []
+    for place, weight in zip(places.tolist(), values, strict=True):
+        of_head, rest = divmod(place, rows * columns)
+        row, column = divmod(rest, columns)
+        found.append(Link(first + of_head, first_row + row, first_column + column, weight))
+    return found
+
+
+def first_head(head: int | None, mean: bool) -> int:
+    """The number of the first map of a stream: -1 for a mean over heads."""
+    return -1 if mean else head or 0
+
+
+def strongest_first(link: Link) -> tuple[float, int, int, int]:
+    """The order of links: by falling weight, ties by place."""
+    return -link.weight, link.head, link.query, link.key
 
 
 def nearest_other_kind(config: ModernBertConfig, layer: int) -> int | None:

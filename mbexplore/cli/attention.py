@@ -2,48 +2,61 @@
 
 from __future__ import annotations
 
-from io import BytesIO
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated
 
 import typer
 
-from mbexplore.cli import options
-from mbexplore.cli.output import (
-    model_line,
-    notice_bundled,
-    notice_cut,
-    print_json,
-    shown,
-    write_whole,
-)
-from mbexplore.files import check_target
+from mbexplore.cli import options, view
+from mbexplore.cli.output import notice_cut
+from mbexplore.errors import UsageError
+from mbexplore.files import DRAWN, PICTURES
+from mbexplore.views.names import attention_name
 
-if TYPE_CHECKING:
-    from mbexplore.recording import Recording
-
-_PICTURES = ("png", "svg", "pdf")
+FORMS = ("map", "band", "arcs")
 
 
 def attention(
     text: options.Text = None,
-    layer: Annotated[int, typer.Option("--layer", "-l", help="Which layer, from 0.")] = 0,
+    layer: Annotated[
+        str, typer.Option("--layer", "-l", help="Which layer, from 0; all is the model view.")
+    ] = "0",
     head: Annotated[
         int | None,
         typer.Option(help="Which head, from 0; all of them by default.", show_default=False),
     ] = None,
-    plot: Annotated[bool, typer.Option("--plot", help="Save a picture of every head.")] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="png, svg, pdf, json or npz.", show_default=False),
+    form: Annotated[
+        str,
+        typer.Option(
+            "--view",
+            help="map; band, a local layer by offset; or arcs, the links that carry most.",
+        ),
+    ] = "map",
+    mean: Annotated[bool, typer.Option("--mean", help="The mean over the heads.")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Words instead of their pieces.")] = False,
+    hide_special: Annotated[
+        bool, typer.Option("--hide-special", help="Without [CLS] and [SEP].")
+    ] = False,
+    tokens: Annotated[
+        str | None,
+        typer.Option(metavar="A:B", help="Only these tokens, A to B - 1.", show_default=False),
+    ] = None,
+    query: Annotated[
+        str | None,
+        typer.Option(
+            help="Links of this token alone: a word of the text, or a position.",
+            show_default=False,
+        ),
     ] = None,
     links: Annotated[
         int, typer.Option("--links", "--top", min=0, help="How many of the strongest links.")
     ] = 20,
-    query: Annotated[
-        str | None,
-        typer.Option(help="Links of this token alone: a word of the text, or a position."),
-    ] = None,
+    mass: Annotated[
+        float, typer.Option(help="The share of each row that its arcs carry together.")
+    ] = 0.7,
+    plot: view.Plot = False,
+    output: view.Output = None,
     file: options.File = None,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -51,117 +64,88 @@ def attention(
     truncate: options.Truncate = False,
     json: options.Json = False,
 ) -> None:
-    """Show who looks at whom in a layer: its strongest links, and a picture of every head.
+    """Show who looks at whom: the maps of a layer or of all, their links, and pictures of them.
 
     Without TEXT, a bundled paragraph long enough to show the windows of local layers.
 
     Example: mbexplore attention --layer 3 --plot
 
-    Example: mbexplore attention "Paris is the capital of France." --query France --top 5
+    Example: mbexplore attention --layer all -o model.html
+
+    Example: mbexplore attention --layer 4 --view band --plot
+
+    Example: mbexplore attention "Paris is the capital of France." --query France --top 5 --words
     """
-    if plot and output is None:
-        output = Path(f"attention-layer{layer}{'' if head is None else f'-head{head}'}.png")
-    if output is not None:
-        check_target(output, _PICTURES if plot else (*_PICTURES, "json", "npz"))
+    which = _check(layer, head, form, mean=mean, words=words, query=query)
+    formats = (*PICTURES, "html") if plot else (*DRAWN, "npz", "csv")
+    path = view.target(output, plot, attention_name(form, which, head), formats)
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
-    from mbexplore.analysis.links import links_of_query, strongest_links
-    from mbexplore.analysis.places import find_place
+    from mbexplore.analysis.maps import layer_map, model_maps
+    from mbexplore.analysis.places import find_place, find_range
+    from mbexplore.analysis.words import build_axis
+    from mbexplore.cli.attention_print import print_arcs, print_band, print_map, print_model
     from mbexplore.explorer import load
-    from mbexplore.payload import attention_payload
+    from mbexplore.views import attention as views
 
     explorer = load(model, device=device, dtype=dtype)
-    explorer.check_layer_and_head(layer, head)
-    recording = explorer.record(source, keep=("attention",), truncate=truncate)
-    notice_cut(recording.encoding)
-    if query is None:
-        found = strongest_links(recording, layer, head, links)
-    else:
-        place = find_place(recording.encoding, query)
-        found = links_of_query(recording, layer, place, head, links)
-    heads = list(range(recording.config.num_attention_heads)) if head is None else [head]
-    payload = attention_payload(explorer.info, recording, layer, heads, found)
-    if output is not None:
-        write_whole(output, _content(output, recording, layer, head, payload))
-    if json:
-        print_json(payload)
-    else:
-        _print_links(payload, model_line(explorer.info))
-    notice_bundled(explorer.info)
-
-
-def _content(
-    path: Path, recording: Recording, layer: int, head: int | None, payload: dict[str, Any]
-) -> bytes:
-    """The file's bytes, in the format its ending names."""
-    ending = path.suffix.removeprefix(".").lower()
-    if ending == "json":
-        import json
-
-        return (json.dumps(payload, ensure_ascii=False) + "\n").encode()
-    buffer = BytesIO()
-    if ending == "npz":
-        import numpy as np
-
-        np.savez_compressed(buffer, **_arrays(recording, layer, head))
-    else:
-        from mbexplore.analysis.maps import layer_map, nearest_other_kind
-        from mbexplore.plots.attention import plot_layer_maps
-
-        other = nearest_other_kind(recording.config, layer)
-        layers = [layer] if other is None else [layer, other]
-        figure = plot_layer_maps(
-            [layer_map(recording, each, head) for each in layers], payload["model"]["name"]
+    explorer.check_layer_and_head(which or 0, head)
+    encoding = explorer.encode(source, truncate=truncate)
+    notice_cut(encoding)
+    bounds = None if tokens is None else find_range(encoding, tokens)
+    axis = build_axis(encoding, bounds, words=words, hide_special=hide_special)
+    at = None if query is None else find_place(encoding, query)
+    if path is not None and path.suffix.lower() == ".npz" and form == "map" and which is not None:
+        views.check_dense(explorer.model.config, which, head, axis, mean)
+    recording = explorer.record(encoding, keep=("attention",))
+    show: Callable[[], None]
+    if which is None:
+        with view.progress("Layers") as progress:
+            maps = model_maps(recording, head, axis=axis, mean=mean, progress=progress)
+        seen = views.view_model(explorer, recording, maps)
+        show = partial(print_model, explorer.info, maps)
+    elif form == "band":
+        seen = views.view_band(explorer, recording, which, head, axis=axis, mean=mean)
+        show = partial(print_band, explorer.info, recording, which, head, axis, mean)
+    elif form == "arcs":
+        seen = views.view_arcs(
+            explorer, recording, which, head, query=at, axis=axis, mean=mean, mass=mass
         )
-        figure.savefig(buffer, format=ending, dpi=150)
-    return buffer.getvalue()
-
-
-def _arrays(recording: Recording, layer: int, head: int | None) -> dict[str, Any]:
-    import numpy as np
-
-    half_window = recording.config.half_window(layer)
-    arrays: dict[str, Any] = {"tokens": np.array(recording.encoding.tokens)}
-    if half_window is None:
-        weights = recording.attention(layer, head)
-        return arrays | {"weights": weights.cpu().numpy().astype(np.float32)}
-    band = recording.attention_band(layer, head)
-    return arrays | {
-        "band": band.cpu().numpy().astype(np.float32),
-        "offsets": np.arange(-half_window, half_window + 1),
-    }
-
-
-def _print_links(payload: dict[str, Any], model: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from mbexplore.cli.predict import bar
-
-    window, tokens = payload["half_window"], payload["tokens"]
-    reach = "every token" if window is None else f"{window} tokens each side"
-    console = Console(highlight=False)
-    console.print(Text(f"Model: {shown(model)}", style="bold"))
-    console.print(
-        f"Layer {payload['layer']} is {payload['kind']}: it sees {reach}, theta "
-        f"{payload['theta']:,.0f}. {len(tokens):,} tokens."
-    )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("head", "query", "key", "distance", "weight"):
-        table.add_column(
-            name, justify="right" if name in ("head", "distance", "weight") else "left"
+        show = partial(print_arcs, explorer.info, seen.payload(), links)
+    else:
+        seen = views.view_map(
+            explorer, recording, which, head, axis=axis, mean=mean, links=links, query=at
         )
-    table.add_column("")
-    for link in payload["links"]:
-        query, key = link["query"], link["key"]
-        table.add_row(
-            str(link["head"]),
-            *(Text.assemble(shown(tokens[i]).strip() or "\N{OPEN BOX}", (f" {i}", "dim"))
-              for i in (query, key)),
-            f"{key - query:+d}" if key != query else "0",
-            f"{link['weight']:.3f}",
-            Text(bar(link["weight"], 12), style="cyan"),
-        )  # fmt: skip
-    console.print(table)
+        pictured = partial(layer_map, recording, which, head, axis=axis, mean=mean)
+        show = partial(print_map, explorer.info, seen.payload(), pictured)
+    view.give(seen, path, json, show, explorer.info)
+
+
+def _check(
+    layer: str, head: int | None, form: str, *, mean: bool, words: bool, query: str | None
+) -> int | None:
+    """The layer meant, None for all, if the wishes agree with one another.
+
+    Raises:
+        UsageError: they don't, or one is unknown.
+    """
+    if layer != "all" and not layer.lstrip("-").isdecimal():
+        raise UsageError(f"--layer {layer!r} is no layer; give a number from 0, or all.")
+    if form not in FORMS:
+        raise UsageError(f"There is no view {form!r}; choose {', '.join(FORMS)}.")
+    contradictions = {
+        "--layer all is a map of every layer; leave out --view, or name one layer.":
+            layer == "all" and form != "map",
+        "--layer all has no single query; leave out --query, or name one layer.":
+            layer == "all" and query is not None,
+        f"--mean is over all heads and --head {head} is one of them; give one of the two.":
+            mean and head is not None,
+        "--view band counts in tokens and --words merges them; give one of the two.":
+            form == "band" and words,
+        "--view band shows all queries; leave out --query, or ask for --view arcs.":
+            form == "band" and query is not None,
+    }  # fmt: skip
+    for sentence, holds in contradictions.items():
+        if holds:
+            raise UsageError(sentence)
+    return None if layer == "all" else int(layer)

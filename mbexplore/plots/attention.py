@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import PurePath
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,7 +10,15 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure, SubFigure
 
 from mbexplore.analysis.maps import LayerMap
-from mbexplore.plots.style import FAINT, HUE, INK, drawable, kind_colours, label_tokens
+from mbexplore.plots.style import FAINT, HUE, INK, kind_colours, label_tokens, name_figure
+
+CELL = 2.6
+"""Inches of a map among those of all heads."""
+
+
+def picture_pixels(maps: int) -> int:
+    """The most rows and columns for which every pixel of so many maps is drawn, at 150 dpi."""
+    return 512 if maps == 1 else 256
 
 
 def plot_layer_maps(maps: list[LayerMap], model: str) -> Figure:
@@ -24,19 +31,15 @@ def plot_layer_maps(maps: list[LayerMap], model: str) -> Figure:
         maps: one entry a layer, all of the same text.
         model: name for the title.
     """
-    heads = len(maps[0].heads)
+    first, heads = maps[0], len(maps[0].weights)
     columns = math.ceil(math.sqrt(heads))
     rows = math.ceil(heads / columns)
-    cell = 5.0 if heads == 1 else 2.6
+    cell = 5.0 if heads == 1 else CELL
     width = len(maps) * (columns * cell + 1.4)
-    figure = Figure(figsize=(width, rows * cell + 1.9), facecolor="white", layout="constrained")
-    tokens, pool = len(maps[0].axis), maps[0].pool
-    pooled = f", {pool} tokens to a pixel (the largest weight shows)" if pool > 1 else ""
-    figure.suptitle(
-        drawable(f"{PurePath(model).name}: who looks at whom, {tokens:,} tokens{pooled}"),
-        color=INK,
-        fontsize=12,
-    ).set_parse_math(False)
+    figure = Figure(figsize=(width, rows * cell + 1.3), facecolor="white", layout="constrained")
+    size = f"{len(first.axis):,} {first.axis.unit}"
+    size += f", {first.pooled}" if first.pooled else ""
+    name_figure(figure, model, f"who looks at whom, {size}")
     for part, layer_map in zip(
         figure.subfigures(1, len(maps), squeeze=False)[0], maps, strict=True
     ):
@@ -44,24 +47,14 @@ def plot_layer_maps(maps: list[LayerMap], model: str) -> Figure:
     return figure
 
 
-def layer_title(layer_map: LayerMap) -> str:
-    """What a layer is, in one line."""
-    window = layer_map.half_window
-    reach = "sees every token" if window is None else f"sees {window} tokens each side"
-    return (
-        f"Layer {layer_map.layer} \N{MIDDLE DOT} {layer_map.kind} \N{MIDDLE DOT} {reach} "
-        f"\N{MIDDLE DOT} \N{GREEK SMALL LETTER THETA} = {layer_map.theta:,.0f}"
-    )
-
-
 def _draw_layer(part: SubFigure, layer_map: LayerMap, rows: int, columns: int, cell: float) -> None:
-    part.suptitle(layer_title(layer_map), color=HUE[layer_map.kind], fontsize=11)
-    norm = PowerNorm(0.5, vmin=0.0, vmax=float(layer_map.weights.max()))
+    part.suptitle(layer_map.title, color=HUE[layer_map.kind], fontsize=11)
+    norm = PowerNorm(0.5, vmin=0.0, vmax=layer_map.scale)
     most = int(cell * 9)
     grid = part.subplots(rows, columns, squeeze=False)
     image = None
     for place, axes in enumerate(grid.flat):
-        if place >= len(layer_map.heads):
+        if place >= len(layer_map.weights):
             axes.set_visible(False)
             continue
         image = axes.imshow(
@@ -70,9 +63,9 @@ def _draw_layer(part: SubFigure, layer_map: LayerMap, rows: int, columns: int, c
             norm=norm,
             interpolation="nearest",
         )
-        axes.set_title(f"head {layer_map.heads[place]}", fontsize=9, color=INK, pad=3)
+        axes.set_title(layer_map.names[place], fontsize=9, color=INK, pad=3)
         _outline_window(axes, layer_map)
-        is_left, is_bottom = place % columns == 0, place + columns >= len(layer_map.heads)
+        is_left, is_bottom = place % columns == 0, place + columns >= len(layer_map.weights)
         _label(axes, layer_map, most, is_left, is_bottom)
     assert image is not None
     bar = part.colorbar(image, ax=grid, shrink=0.6, aspect=30, pad=0.02)
@@ -100,13 +93,16 @@ def _label(axes: Axes, layer_map: LayerMap, most: int, is_left: bool, is_bottom:
 
 
 def _outline_window(axes: Axes, layer_map: LayerMap) -> None:
-    """Two steps of a diagonal: outside them a local layer can't look."""
-    if layer_map.half_window is None:
+    """Outside these two lines a local layer can't look."""
+    edges = layer_map.window()
+    if edges is None:
         return
-    size = layer_map.weights.shape[-1]
-    reach = (layer_map.half_window + 0.5) / layer_map.pool
-    along = np.array([-0.5, size - 0.5])
-    for side in (-reach, reach):
-        axes.plot(along, along + side, color=INK, linewidth=0.7, linestyle=(0, (4, 3)), alpha=0.7)
+    size = len(edges)
+    steps = np.repeat(np.arange(size + 1) - 0.5, 2)[1:-1]  # both ends of every row
+    for side in (0, 1):
+        axes.plot(
+            np.repeat(edges[:, side] - 0.5, 2), steps, color=INK, linewidth=0.7,
+            linestyle=(0, (4, 3)), alpha=0.7,
+        )  # fmt: skip
     axes.set_xlim(-0.5, size - 0.5)
     axes.set_ylim(size - 0.5, -0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import PurePath
 from textwrap import wrap
 
 from matplotlib.axes import Axes
@@ -62,6 +63,12 @@ def name_bar(bar: Colorbar, label: str) -> None:
     bar.ax.yaxis.label.set_parse_math(False)
     bar.ax.tick_params(labelsize=7, colors=INK)
     bar.outline.set_visible(False)
+
+
+def name_figure(figure: Figure, model: str, what: str, line: str = "", colour: str = INK) -> None:
+    """The title of a picture: which model, what is shown, and a second line if there is one."""
+    first = drawable(f"{PurePath(model).name}: {what}")
+    figure.suptitle(f"{first}\n{line}".strip(), color=colour, fontsize=12).set_parse_math(False)
 
 
 def layer_labels(axes: Axes, kinds: tuple[LayerKind, ...], *, states: bool) -> None:

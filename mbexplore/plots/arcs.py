@@ -1,0 +1,191 @@
+"""Pictures of links as arcs over the text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import PowerNorm, to_rgb
+from matplotlib.figure import Figure
+
+from mbexplore.analysis.links import Arcs, Link
+from mbexplore.plots.style import (
+    FAINT,
+    HUE,
+    INK,
+    footer,
+    head_colour,
+    kind_colours,
+    name_figure,
+    token_label,
+)
+
+WIDEST = 3.2
+"""Points of the line that stands for the largest weight."""
+
+_TURN = np.linspace(0.0, math.pi, 40)
+
+
+def plot_arcs(arcs: Arcs, model: str) -> Figure:
+    """The links that carry most of the weight: of one token over the text, or of all by head.
+
+    A line is as wide and as dark as its weight; a head has its hue.
+
+    Args:
+        arcs: of one layer.
+        model: name for the title.
+    """
+    width = float(np.clip(0.26 * len(arcs.axis) + 2.0, 7.0, 16.0))
+    return (
+        _plot_query(arcs, model, width) if arcs.rows is not None else _plot_all(arcs, model, width)
+    )
+
+
+def _plot_query(arcs: Arcs, model: str, width: float) -> Figure:
+    assert arcs.rows is not None and arcs.query is not None
+    strips = len(arcs.rows)
+    figure = Figure(figsize=(width, 4.4 + 0.24 * strips), facecolor="white", layout="constrained")
+    query = token_label(arcs.axis.labels[arcs.query], 24)
+    name_figure(
+        figure,
+        model,
+        f"what {query} (token {arcs.axis.starts[arcs.query]}) looks at",
+        arcs.title,
+        HUE[arcs.kind],
+    )
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 0.24 * strips))
+    reach = max([1, *(abs(link.key - link.query) for link in arcs.links)])
+    _draw_arcs(upper, arcs.links, _strongest(arcs), two_sided=False)
+    upper.set_ylim(0, reach / 2 * 1.06)
+    upper.axvline(arcs.query, color=INK, linewidth=0.8)
+    _bare(upper)
+    _draw_strip(lower, arcs)
+    said = {link.key: link.weight for link in reversed(arcs.links)}
+    said[arcs.query] = 2.0  # before all others
+    _label_places(lower, arcs, said, width)
+    _foot(figure, arcs)
+    return figure
+
+
+def _draw_strip(axes: Axes, arcs: Arcs) -> None:
+    """The whole row of every head, exactly."""
+    assert arcs.rows is not None
+    axes.imshow(
+        arcs.rows,
+        cmap=kind_colours(arcs.kind),
+        norm=PowerNorm(0.5, vmin=0.0, vmax=max(float(arcs.rows.max()), 1e-9)),
+        aspect="auto",
+        interpolation="nearest",
+    )
+    names = ["mean"] if arcs.is_mean else [f"head {head}" for head in arcs.heads]
+    axes.set_yticks(range(len(names)), names, fontsize=7.5)
+    for label, head in zip(axes.get_yticklabels(), arcs.heads, strict=False):
+        label.set_color(INK if arcs.is_mean else head_colour(head))
+        label.set_fontweight("bold")
+    axes.tick_params(length=0, pad=3)
+    for spine in axes.spines.values():
+        spine.set_color(FAINT)
+        spine.set_linewidth(0.5)
+
+
+def _plot_all(arcs: Arcs, model: str, width: float) -> Figure:
+    heads = [-1] if arcs.is_mean else list(arcs.heads)
+    columns = 1 if len(heads) <= 4 and len(arcs.axis) > 24 else min(len(heads), 2)
+    rows = math.ceil(len(heads) / columns)
+    figure = Figure(
+        figsize=(min(width * columns, 20.0), rows * 2.2 + 2.2), facecolor="white",
+        layout="constrained",
+    )  # fmt: skip
+    what = f"who looks at whom, {len(arcs.axis):,} {arcs.axis.unit}"
+    name_figure(figure, model, what, arcs.title, HUE[arcs.kind])
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    reach = max([1, *(abs(link.key - link.query) for link in arcs.links)])
+    for place, axes in enumerate(grid.flat):
+        if place >= len(heads):
+            axes.set_visible(False)
+            continue
+        found = [link for link in arcs.links if link.head == heads[place]]
+        _draw_arcs(axes, found, _strongest(arcs), two_sided=True)
+        axes.set_ylim(-reach / 2 * 1.06, reach / 2 * 1.06)
+        axes.axhline(0, color=FAINT, linewidth=0.5)
+        name = f"mean of {len(arcs.heads)} heads" if arcs.is_mean else f"head {heads[place]}"
+        axes.set_title(name, fontsize=9, color=_hue(heads[place]), weight="bold", pad=3, loc="left")
+        _bare(axes)
+        if place + columns >= len(heads):
+            each = min(width * columns, 20.0) / columns
+            step = max(1, math.ceil(len(arcs.axis) / (each * 7)))
+            said = dict.fromkeys(range(0, len(arcs.axis), step), 1.0)
+            _label_places(axes, arcs, said, each)
+    _foot(figure, arcs)
+    return figure
+
+
+def _strongest(arcs: Arcs) -> float:
+    """The weight that is drawn widest."""
+    return max((link.weight for link in arcs.links), default=1.0)
+
+
+def _draw_arcs(axes: Axes, links: Iterable[Link], most: float, *, two_sided: bool) -> None:
+    """Half circles from query to key; with `two_sided` those to later keys hang below."""
+    lines, colours, widths = [], [], []
+    for link in sorted(links, key=lambda each: each.weight):
+        lines.append(_arc(link, two_sided))
+        strength = math.sqrt(link.weight / most)
+        colours.append((*to_rgb(_hue(link.head)), 0.15 + 0.85 * strength))
+        widths.append(max(0.4, WIDEST * strength))
+    axes.add_collection(LineCollection(lines, colors=colours, linewidths=widths, capstyle="round"))
+
+
+def _arc(link: Link, two_sided: bool) -> npt.NDArray[np.float64]:
+    middle, half = (link.query + link.key) / 2, (link.key - link.query) / 2
+    if half == 0:  # a token's look at itself: a small loop
+        return np.stack((middle + 0.28 * np.sin(2 * _TURN), 0.28 * (1 - np.cos(2 * _TURN))), axis=1)
+    side = -1 if two_sided and half > 0 else 1
+    return np.stack((middle - half * np.cos(_TURN), side * abs(half) * np.sin(_TURN)), axis=1)
+
+
+def _label_places(axes: Axes, arcs: Arcs, said: dict[int, float], width: float) -> None:
+    """Names tokens along the text, the weightiest first, none over another."""
+    size = len(arcs.axis)
+    apart = max(1.0, size / (width * 7.5))
+    chosen: list[int] = []
+    for place in sorted(said, key=lambda each: -said[each]):
+        if all(abs(place - other) >= apart for other in chosen):
+            chosen.append(place)
+    chosen.sort()
+    is_dense = apart > 1
+    labels = [
+        f"{token_label(arcs.axis.labels[i], 12)} {arcs.axis.starts[i]}" if is_dense
+        else token_label(arcs.axis.labels[i])
+        for i in chosen
+    ]  # fmt: skip
+    axes.set_xticks(chosen, labels, rotation=90, fontsize=7.5, color=INK)
+    axes.tick_params(axis="x", length=2 if is_dense else 0, pad=3, color=FAINT)
+    axes.set_xlim(-0.6, size - 0.4)
+    for place, label in zip(chosen, axes.get_xticklabels(), strict=True):
+        label.set_parse_math(False)
+        if place == arcs.query:
+            label.set_fontweight("bold")
+
+
+def _foot(figure: Figure, arcs: Arcs) -> None:
+    every = f"{arcs.total:,} links that carry {arcs.mass:.0%} of what a token gives in each head"
+    cut = len(arcs.links) < arcs.total
+    kept = f"The strongest {len(arcs.links):,} of the {every}" if cut else f"The {every}"
+    sides = "" if arcs.rows is not None else " Above the line: to what came before; below: after."
+    footer(figure, f"{kept}; wide and dark is much.{sides}")
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_yticks([])
+    axes.tick_params(axis="x", length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _hue(head: int) -> str:
+    return INK if head < 0 else head_colour(head)

@@ -1,0 +1,62 @@
+"""The attention map of the pages: one component in plain JavaScript, drawn on a canvas.
+
+Knows no model: it takes the data that a view makes, and needs no network.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title>
+<style>
+body {{ margin: 2rem; font: 14px system-ui, sans-serif; color: #1f2933; background: #fff; }}
+h1 {{ font-size: 1.2rem; }}
+code {{ background: #f1f3f5; padding: .3em .5em; }}
+{css}
+</style>
+<h1>{title}</h1>
+<p>{note}</p>
+<div id="attention"></div>
+<p><code>{command}</code></p>
+<script type="application/json" id="data">{data}</script>
+<script>
+{js}
+mountAttention(
+  document.getElementById("attention"),
+  JSON.parse(document.getElementById("data").textContent),
+);
+</script>
+</html>
+"""
+
+
+@lru_cache
+def component() -> tuple[str, str]:
+    """Its JavaScript, which defines `mountAttention(element, data)`, and its CSS."""
+    here = files("mbexplore.web")
+    return tuple((here / f"attention.{kind}").read_text("utf-8") for kind in ("js", "css"))  # type: ignore[return-value]
+
+
+def build_page(title: str, note: str, command: str, data: dict[str, Any]) -> str:
+    """A page in one file that opens without a network.
+
+    Args:
+        title: what it shows.
+        note: one sentence on how to read it.
+        command: that makes it again.
+        data: what the component shows.
+    """
+    js, css = component()
+    # Nothing in the text may end the script element that holds it.
+    safe = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    return _PAGE.format(
+        title=escape(title), note=escape(note), command=escape(command), css=css, js=js, data=safe
+    )
