@@ -19,10 +19,10 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from typing_extensions import Self
 
-from mbexplore.attention import attend
+from mbexplore.attention import attend, block_mask, in_blocks, packed_lengths
 from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.errors import ModelError
-from mbexplore.rope import apply_rope, rope_tables
+from mbexplore.rope import apply_rope, rope_into, rope_tables
 from mbexplore.weights import Checkpoint, write_checkpoint
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -33,6 +33,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
     "swish": F.silu,
 }
+
+ROWS = 1024
+"""Tokens of a long text that go through a projection together, where no gradient is asked for:
+what is made of them stays in a processor's cache and its memory is used again."""
 
 
 class Tap(nn.Identity):
@@ -47,6 +51,8 @@ class AttentionPlan:
     sin: Tensor  # (seq, head_dim / 2)
     half_window: int | None
     segments: Tensor | None  # (batch, seq)
+    mask: Tensor | None = None  # of a local layer's blocks
+    texts: list[int] | None = None  # lengths of the texts packed in the one row
 
 
 def build_norm(config: ModernBertConfig) -> nn.LayerNorm:
@@ -99,21 +105,48 @@ class Attention(nn.Module):
         self.context = Tap()  # each head's mix of values, before Wo joins the heads
 
     def forward(self, x: Tensor, plan: AttentionPlan, rows: Tensor | None = None) -> Tensor:
-        qkv = self.Wqkv(x).unflatten(-1, (3, self.num_heads, -1))
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (batch, heads, seq, head_dim)
-        q = self.q_rot(apply_rope(q, plan.cos, plan.sin))
-        k = self.k_rot(apply_rope(k, plan.cos, plan.sin))
-        context = attend(
-            q if rows is None else q[:, :, rows],
+        q, k, v = self._rotated(x, plan)
+        q, k, v = self.q_rot(q), self.k_rot(k), self.v(v)
+        context = self._attend(q if rows is None else q[:, :, rows], k, v, plan, rows)
+        joined = self.context(context).transpose(1, 2).flatten(2)  # (batch, query, hidden)
+        return self.out_drop(self.Wo(joined))
+
+    def _attend(
+        self, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan, rows: Tensor | None
+    ) -> Tensor:
+        if plan.texts is not None and rows is None:  # each text by itself: no mask, no waste
+            texts = zip(*(torch.split(x, plan.texts, dim=2) for x in (q, k, v)), strict=True)
+            return torch.cat([attend(*text) for text in texts], dim=2)
+        return attend(
+            q,
             k,
-            self.v(v),
+            v,
             half_window=plan.half_window,
             segments=plan.segments,
             rows=rows,
+            mask=plan.mask,
             dropout=self.dropout if self.training else 0.0,
         )
-        joined = self.context(context).transpose(1, 2).flatten(2)  # (batch, query, hidden)
-        return self.out_drop(self.Wo(joined))
+
+    def _rotated(self, x: Tensor, plan: AttentionPlan) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries, rotated keys, and values, each (batch, heads, seq, head_dim)."""
+        if torch.is_grad_enabled():
+            q, k, v = self._project(x)
+            return apply_rope(q, plan.cos, plan.sin), apply_rope(k, plan.cos, plan.sin), v
+        batch, seq, hidden = x.shape
+        shape = (batch, self.num_heads, seq, hidden // self.num_heads)
+        q, k, v = (x.new_empty(shape) for _ in range(3))
+        for start in range(0, seq, ROWS):
+            rows = slice(start, start + ROWS)
+            some_q, some_k, some_v = self._project(x[:, rows])
+            rope_into(q[:, :, rows], some_q, plan.cos[rows], plan.sin[rows])
+            rope_into(k[:, :, rows], some_k, plan.cos[rows], plan.sin[rows])
+            v[:, :, rows] = some_v
+        return q, k, v
+
+    def _project(self, x: Tensor) -> Tensor:
+        """Queries, keys and values, (3, batch, heads, seq, head_dim)."""
+        return self.Wqkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
 
 
 class MLP(nn.Module):
@@ -129,8 +162,19 @@ class MLP(nn.Module):
         self.neurons = Tap()
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.Wo(self.drop(self.neurons(self._gated(x))))
+
+    def _gated(self, x: Tensor) -> Tensor:
+        """GeGLU's product, (batch, seq, intermediate)."""
+        if x.shape[1] > ROWS and not torch.is_grad_enabled():
+            product = x.new_empty(*x.shape[:2], self.Wo.in_features)
+            for some, into in zip(
+                *(torch.split(y, ROWS, dim=1) for y in (x, product)), strict=True
+            ):
+                into.copy_(self._gated(some))
+            return product
         inner, gate = self.Wi(x).chunk(2, dim=-1)  # each (batch, seq, intermediate)
-        return self.Wo(self.drop(self.neurons(self.act(inner) * gate)))
+        return self.act(inner) * gate
 
 
 class EncoderLayer(nn.Module):
@@ -318,14 +362,24 @@ class ModernBertModel(PretrainedModel):
         if attention_mask is not None and bool((attention_mask == attention_mask[:, :1]).all()):
             attention_mask = None  # one text to a row, no padding: nothing to hide
         config, seq, weight = self.config, input_ids.shape[1], self.final_norm.weight
+        texts = None if torch.is_grad_enabled() else packed_lengths(attention_mask)
         plans: dict[LayerKind, AttentionPlan] = {}
         for layer, kind in enumerate(config.layer_kinds):
-            if kind not in plans:
-                cos, sin = rope_tables(
-                    config.theta(layer), config.head_dim, seq, weight.dtype, weight.device
-                )
-                half_window = config.half_window(layer)
-                plans[kind] = AttentionPlan(cos, sin, half_window, attention_mask)
+            if kind in plans:
+                continue
+            cos, sin = rope_tables(
+                config.theta(layer), config.head_dim, seq, weight.dtype, weight.device
+            )
+            if texts is not None:  # every text counts from its own start, as if alone
+                places = torch.cat([torch.arange(n, device=weight.device) for n in texts])
+                cos, sin = cos[places], sin[places]
+            half_window = config.half_window(layer)
+            mask = None
+            if in_blocks(seq, half_window):
+                assert half_window is not None
+                mask = block_mask(seq, half_window, attention_mask, weight.dtype, weight.device)
+            alone = texts if half_window is None else None
+            plans[kind] = AttentionPlan(cos, sin, half_window, attention_mask, mask, alone)
         return plans
 
 

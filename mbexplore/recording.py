@@ -46,6 +46,9 @@ KEEP: dict[str, tuple[str, ...]] = {
 }
 """What a recording can be asked to keep, and the taps it takes."""
 
+BEFORE_ATTENTION = {"q_rot", "k_rot", "v"}
+"""Taps of a layer that see every token, also where the layer goes on with some of them."""
+
 DEFAULT_KEEP = ("attention", "values", "hidden_states", "neurons")
 
 DENSE_LIMIT = 2 * 2**30
@@ -313,15 +316,19 @@ def record(
         return keep_value
 
     ids = torch.tensor([encoding.ids], device=model.device)
+    masks = torch.tensor(encoding.mask_positions, dtype=torch.long, device=model.device)
     with torch.inference_mode(), hooked(model, {name: keeper(name) for name in names}):
-        hidden_states = model.encoder(ids)
+        if set(taps) <= BEFORE_ATTENTION:  # then the last layer need not go on but at the masks
+            hidden_states = model.encoder(ids, rows=masks)[0]
+        else:
+            hidden_states = model.encoder(ids)[0, masks]
         logits = None
         if isinstance(model, ModernBertForMaskedLM):
-            logits = model.logits(hidden_states[0, list(encoding.mask_positions)])
+            logits = model.logits(hidden_states)  # (mask, vocab)
     return Recording(encoding, model.config, values, logits)
 
 
 def _compact(value: Tensor) -> Tensor:
-    """The value without what else its storage holds: v is a view into the whole of q, k and v."""
+    """The value without what else its storage holds."""
     whole = value.untyped_storage().nbytes() == value.nbytes
     return value if whole else value.clone(memory_format=torch.contiguous_format)

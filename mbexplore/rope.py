@@ -54,3 +54,13 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     first, second = x.to(cos.dtype).chunk(2, dim=-1)
     turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
     return turned.to(x.dtype)
+
+
+def rope_into(out: Tensor, x: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Writes `apply_rope(x, cos, sin)` to `out` without temporaries; carries no gradient."""
+    if x.dtype != cos.dtype:  # half precision turns in float32
+        out.copy_(apply_rope(x, cos, sin))
+        return
+    (first, second), (low, high) = x.chunk(2, dim=-1), out.chunk(2, dim=-1)
+    torch.mul(first, cos, out=low).addcmul_(second, sin, value=-1)
+    torch.mul(second, cos, out=high).addcmul_(first, sin)

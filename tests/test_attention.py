@@ -5,7 +5,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbexplore.attention import BLOCK, attend, attention_band, attention_weights, key_span, visible
+from mbexplore.attention import (
+    BLOCK,
+    attend,
+    attention_band,
+    attention_weights,
+    key_span,
+    packed_lengths,
+    visible,
+)
 
 half_windows = st.none() | st.integers(1, 70)
 lengths = st.sampled_from([1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 200]) | st.integers(1, 300)
@@ -153,3 +161,27 @@ def test_key_span_is_cut_at_the_ends_of_the_text(first, last, half_window, span)
 
 def test_a_query_that_sees_all_keys_needs_no_mask():
     assert visible(torch.arange(3), torch.arange(3), None) is None
+
+
+@pytest.mark.parametrize(
+    ("segments", "lengths"),
+    [
+        (None, None),
+        ([[1, 1, 2, 2, 2]], [2, 3]),
+        ([[1, 1, 1, 0, 0]], [3, 2]),
+        ([[1, 2, 1]], None),  # one text in two parts is no packed row
+        ([[1, 1], [1, 0]], None),
+    ],
+)
+def test_packed_texts_are_found_by_their_numbers(segments, lengths):
+    assert packed_lengths(segments if segments is None else torch.tensor(segments)) == lengths
+
+
+def test_a_global_map_in_blocks_of_rows_is_the_dense_one(monkeypatch):
+    q, k = draw_qkv(1, 3, 90, count=2)
+    expected = dense_weights(q[None], k[None], None)[0]
+    monkeypatch.setattr("mbexplore.attention.SCORES", 3 * 90 * 20)
+    torch.testing.assert_close(attention_weights(q, k), expected)
+    rows, columns = torch.tensor([80, 3, 41]), torch.arange(30, 60)
+    part = attention_weights(q, k, queries=rows, keys=columns)
+    torch.testing.assert_close(part, expected[:, rows][:, :, 30:60])

@@ -176,7 +176,9 @@ def with_interleaved_rope(_ours, monkeypatch):
         even, odd = x[..., ::2], x[..., 1::2]
         return torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2)
 
-    monkeypatch.setattr(mbexplore.model, "apply_rope", interleaved)
+    monkeypatch.setattr(
+        mbexplore.model, "rope_into", lambda out, *args: out.copy_(interleaved(*args))
+    )
 
 
 def with_padding_ignored(_ours, monkeypatch):
@@ -184,7 +186,7 @@ def with_padding_ignored(_ours, monkeypatch):
     monkeypatch.setattr(
         mbexplore.model,
         "attend",
-        lambda *args, **limits: attend(*args, **limits | {"segments": None}),
+        lambda *args, **limits: attend(*args, **limits | {"segments": None, "mask": None}),
     )
 
 
@@ -286,11 +288,26 @@ def test_rows_equal_those_rows_of_all_logits(length, global_every):
 
 def test_packed_texts_get_the_logits_they_get_alone():
     model = small_model().double()
-    input_ids = torch.randint(1, 61, (1, 100))
-    packed = model(input_ids, torch.tensor([[1] * 30 + [2] * 70]))
+    input_ids, numbers = torch.randint(1, 61, (1, 100)), torch.tensor([[1] * 30 + [2] * 70])
     alone = torch.cat((model(input_ids[:, :30]), model(input_ids[:, 30:])), dim=1)
-    # Angles are float32, so a shifted text agrees only to their rounding.
-    torch.testing.assert_close(packed, alone, rtol=0, atol=1e-4)
+    # Where gradients are wanted the texts share positions; angles are float32, so a shifted text
+    # agrees only to their rounding.
+    torch.testing.assert_close(model(input_ids, numbers), alone, rtol=0, atol=1e-4)
+    rows = torch.tensor([0, 29, 30, 99])
+    with torch.inference_mode():
+        packed, some = model(input_ids, numbers), model(input_ids, numbers, rows=rows)
+    torch.testing.assert_close(packed, alone, rtol=0, atol=1e-11)
+    torch.testing.assert_close(some, alone[:, rows], rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_long_text_in_row_blocks_equals_the_path_with_gradients(dtype, monkeypatch):
+    monkeypatch.setattr(mbexplore.model, "ROWS", 40)
+    model, input_ids = small_model().to(dtype), torch.randint(1, 61, (2, 150))
+    with torch.inference_mode():
+        blocks = model(input_ids)
+    near = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 0.3}[dtype]
+    torch.testing.assert_close(blocks, model(input_ids).detach(), rtol=0, atol=near)
 
 
 def test_every_tap_fires_once():

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbexplore.rope import apply_rope, inverse_frequencies, rope_tables
+from mbexplore.rope import apply_rope, inverse_frequencies, rope_into, rope_tables
 
 CPU = torch.device("cpu")
 
@@ -70,3 +70,11 @@ def test_tables_made_in_inference_mode_serve_a_later_backward_pass():
     x = torch.randn(20, 8, requires_grad=True)
     apply_rope(x, cos, sin).sum().backward()
     assert x.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_turning_into_a_given_tensor_is_the_same(dtype):
+    x = torch.randn(2, 3, 20, 8).to(dtype)
+    out = torch.full_like(x, float("nan"))
+    rope_into(out, x, *tables(dtype=dtype))
+    torch.testing.assert_close(out, apply_rope(x, *tables(dtype=dtype)))

@@ -74,7 +74,9 @@ def interleaved_rope(explorer, monkeypatch):
         even, odd = x[..., ::2], x[..., 1::2]
         return torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2)
 
-    monkeypatch.setattr("mbexplore.model.apply_rope", interleave)
+    monkeypatch.setattr(
+        "mbexplore.model.rope_into", lambda out, *args: out.copy_(interleave(*args))
+    )
 
 
 def norm_on_layer_0(explorer, monkeypatch):
