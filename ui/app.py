@@ -28,7 +28,7 @@ from .sessions import Desk, Sessions, kept_beginning
 from .text import chips, toggled
 from .views import VIEWS
 
-SCRIPTS = ("parts.js", "page.js")
+SCRIPTS = ("parts.js", "heat.js", "lines.js", "attention.js", "page.js")
 EXAMPLES = (
     "The capital of France is [MASK].",
     "She poured the [MASK] into a cup and drank it.",

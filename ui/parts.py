@@ -47,9 +47,9 @@ def cell(text: object, *, bar: float | None = None, hue: Hue = "plain", **hold: 
 
     Args:
         text: what it says.
-        bar: 0 to 1, drawn behind the text.
+        bar: 0 to 1, drawn behind the text; from -1 where the hue is "signed".
         hue: of the bar.
-        hold: a `layer`, `head` or `token` that a click holds.
+        hold: a `layer`, `head`, `token` or wish of the view that a click sets.
     """
     made: Part = {"text": str(text)}
     if bar is not None:
@@ -76,13 +76,18 @@ def heat(
     rows: Sequence[str],
     columns: Sequence[str],
     title: str = "",
+    axis: str = "",
     hue: Hue | Sequence[Hue] = "plain",
     low: float | None = None,
     high: float | None = None,
+    log: bool = False,
     unit: str = "",
     texts: Sequence[Sequence[str]] | None = None,
     hold: tuple[str | None, str | None] = (None, None),
-    mark: tuple[int, int] | None = None,
+    row_hold: Sequence[int | None] | None = None,
+    column_hold: Sequence[int | None] | None = None,
+    row_hues: Sequence[Hue] | None = None,
+    mark: tuple[int | None, int | None] | None = None,
 ) -> Part:
     """A small matrix in colour, with the value under the pointer told.
 
@@ -91,13 +96,18 @@ def heat(
         rows: a label each.
         columns: a label each.
         title: above it.
+        axis: what the columns are, where their labels don't say it.
         hue: of all cells, or of each row.
         low: value of the lightest colour; the least by default, or minus `high` for "signed".
         high: value of the darkest; the most by default.
+        log: whether colours are spaced by the values' logarithms; they are all above 0 then.
         unit: what the number is, "nats".
         texts: a word written in each cell, where there is room.
         hold: which held wish a click on a cell sets by its row and by its column.
-        mark: a cell that is outlined.
+        row_hold: what each row sets; its index by default, and nothing for None.
+        column_hold: what each column sets.
+        row_hues: colour of each row's label.
+        mark: row and column that are outlined; None for all of them.
     """
     array = np.asarray(values, dtype=np.float64)
     finite = array[np.isfinite(array)]
@@ -111,12 +121,17 @@ def heat(
         "values": [[_short(x) for x in row] for row in array.tolist()],
         "rows": list(rows),
         "columns": list(columns),
+        "axis": axis,
         "hue": hue if isinstance(hue, str) else list(hue),
         "low": _short(low),
         "high": _short(high if high > low else low + 1),
+        "log": log,
         "unit": unit,
         "texts": None if texts is None else [list(row) for row in texts],
         "hold": list(hold),
+        "row_hold": None if row_hold is None else list(row_hold),
+        "column_hold": None if column_hold is None else list(column_hold),
+        "row_hues": None if row_hues is None else list(row_hues),
         "mark": None if mark is None else list(mark),
     }
 
@@ -141,6 +156,7 @@ def lines(
     log_y: bool = False,
     ticks: Sequence[str] | None = None,
     marks: Mapping[str, float] | None = None,
+    levels: Mapping[str, float] | None = None,
 ) -> Part:
     """Curves over one axis.
 
@@ -153,6 +169,7 @@ def lines(
         log_y: likewise.
         ticks: names of x = 0, 1, 2 and so on.
         marks: upright lines by name.
+        levels: level lines by name.
     """
     return {
         "kind": "lines",
@@ -161,6 +178,7 @@ def lines(
         "x": {"label": x, "log": log_x, "ticks": None if ticks is None else list(ticks)},
         "y": {"label": y, "log": log_y},
         "marks": [{"name": name, "at": _short(at)} for name, at in (marks or {}).items()],
+        "levels": [{"name": name, "at": _short(at)} for name, at in (levels or {}).items()],
     }
 
 

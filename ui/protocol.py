@@ -48,7 +48,7 @@ class PageView:
 
     Attributes:
         name: of its endpoint and in the address, "predict".
-        title: on its tab.
+        title: on its tab; "" for one without a tab, that others ask for.
         show: from a desk and wishes to what is shown.
         about: one sentence: what there is to see.
         labels: of the wishes that get a control of their own; the others get none.

@@ -92,7 +92,7 @@ const start = (root, about) => {
   const fromAddress = () => {
     const query = new URLSearchParams(location.hash.slice(1));
     if (about.models.some((m) => m.name === query.get("model"))) state.model = query.get("model");
-    if (views[query.get("view")]) state.view = query.get("view");
+    if (views[query.get("view")]?.title) state.view = query.get("view");
     if (query.has("text")) state.text = query.get("text");
     const whole = (name) => (/^\d+$/.test(query.get(name) ?? "") ? Number(query.get(name)) : null);
     state.layer = clamp(whole("layer") ?? state.layer, model().kinds.length);
@@ -201,9 +201,9 @@ const start = (root, about) => {
   const controls = el("div", { class: "controls" });
   const line = el("p", { class: "line" });
   const foot = el("div", { class: "foot" });
-  const held = el("div", { class: "held", role: "group", "aria-label": "Held" });
+  const held = el("div", { class: "holding", role: "group", "aria-label": "Held" });
   const tabs = el("div", { class: "tabs", role: "tablist" },
-    ...about.views.map((one) => el("button", {
+    ...about.views.filter((one) => one.title).map((one) => el("button", {
       role: "tab", "data-view": one.name, "aria-controls": "mb-view",
       onclick: () => { state.view = one.name; toAddress(true); show(); },
     }, one.title)));
@@ -212,6 +212,8 @@ const start = (root, about) => {
   const page = {
     state, about, model, ask, busy,
     get chips() { return chips; },
+    // What the view that is shown would say with some wishes changed; holds nothing.
+    look: (changes) => ask(state.view, state.model, state.text, ...values(changes)),
     // Sets layer, head, token, or wishes of the view that is shown, and draws it anew.
     hold(changes) {
       for (const [name, value] of Object.entries(changes)) {

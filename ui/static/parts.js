@@ -51,11 +51,13 @@ const shade = (hue, share) => {
 const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
 const inkOn = ([r, g, b]) => (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#14181d" : "#ffffff");
 
+const MINUS = "\u2212";
 const number = (value) => {
   if (value === null) return "none";
   const size = Math.abs(value);
-  if (value !== 0 && (size < 0.001 || size >= 100000)) return value.toExponential(2);
-  return value.toLocaleString("en", { maximumSignificantDigits: 4 });
+  const text = value !== 0 && (size < 0.001 || size >= 100000)
+    ? value.toExponential(2) : value.toLocaleString("en", { maximumSignificantDigits: 4 });
+  return text.replace("-", MINUS);
 };
 
 // Calls `paint(width)` now and whenever the element's width or the theme changes.
@@ -70,8 +72,8 @@ const responsive = (element, paint) => {
 };
 
 // A canvas sized in CSS pixels, sharp on any screen.
-const sized = (canvas, width, height) => {
-  const ratio = window.devicePixelRatio || 1;
+const sized = (canvas, width, height, most = Infinity) => {
+  const ratio = Math.min(window.devicePixelRatio || 1, most / width);
   canvas.width = Math.round(width * ratio);
   canvas.height = Math.round(height * ratio);
   canvas.style.width = `${width}px`;
@@ -109,7 +111,8 @@ const parts = {
       const td = el("td", { class: part.columns[i].left ? "left" : "" }, inside);
       if (one.bar !== undefined) {
         td.classList.add("bar", one.hue);
-        td.style.setProperty("--share", one.bar);
+        td.style.setProperty("--share", Math.abs(one.bar));
+        if (one.bar < 0) td.classList.add("less");
       }
       return td;
     });
@@ -137,170 +140,6 @@ const parts = {
       chip.style.color = inkOn(colour);
     }));
     return titled(part, tokens, readout);
-  },
-
-  heat(part, page) {
-    const canvas = el("canvas", { tabindex: "0", role: "img", "aria-label": part.title || "matrix" });
-    const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
-    const frame = el("div", { class: "canvas" }, canvas);
-    const rows = part.rows.length, columns = part.columns.length;
-    let cursor = part.mark, at = null;
-
-    const share = (value) => (value - part.low) / (part.high - part.low);
-    const hue = (row) => (Array.isArray(part.hue) ? part.hue[row] : part.hue);
-    const tell = () => {
-      if (!cursor) return;
-      const [r, c] = cursor, word = part.texts?.[r][c];
-      readout.textContent = [part.rows[r], part.columns[c], word,
-        `${number(part.values[r][c])} ${part.unit}`].filter(Boolean).join(" · ");
-    };
-    const paint = (width) => {
-      const measure = document.createElement("canvas").getContext("2d");
-      measure.font = FONT;
-      const widest = (labels) =>
-        Math.max(0, ...labels.map((l) => measure.measureText(cut(l, 18)).width));
-      const left = Math.ceil(Math.min(widest(part.rows), width / 3)) + 8;
-      const cellWidth = Math.min((width - left - 1) / columns, 96);
-      const cellHeight = Math.max(7, Math.min(24, 420 / rows));
-      const upright = widest(part.columns) + 6 > cellWidth;
-      const foot = upright ? Math.ceil(Math.min(widest(part.columns), 110)) + 10 : LABEL + 10;
-      const context = sized(canvas, width, Math.ceil(cellHeight * rows + foot));
-      context.font = FONT;
-      context.textBaseline = "middle";
-      const ink = getComputedStyle(frame).color;
-      part.values.forEach((row, r) => row.forEach((value, c) => {
-        if (value === null) return;
-        const colour = shade(hue(r), share(value));
-        const x = left + c * cellWidth, y = r * cellHeight;
-        context.fillStyle = css(colour);
-        context.fillRect(x, y, cellWidth + 0.5, cellHeight + 0.5);
-        const word = part.texts?.[r][c];
-        if (word && cellWidth > 34 && cellHeight > 12) {
-          context.fillStyle = inkOn(colour);
-          const room = Math.floor((cellWidth - 6) / 6);
-          context.fillText(cut(word, room), x + 3, y + cellHeight / 2, cellWidth - 4);
-        }
-      }));
-      context.fillStyle = ink;
-      context.textAlign = "right";
-      const everyRow = Math.ceil((LABEL + 1) / cellHeight);
-      part.rows.forEach((label, r) => r % everyRow ||
-        context.fillText(cut(label, 18), left - 5, (r + 0.5) * cellHeight, left - 5));
-      const step = Math.max(1, Math.ceil((upright ? LABEL + 2 : 0) / cellWidth));
-      part.columns.forEach((label, c) => {
-        if (c % step) return;
-        context.save();
-        context.translate(left + (c + 0.5) * cellWidth, rows * cellHeight + 6);
-        if (upright) context.rotate(-Math.PI / 2);
-        context.textAlign = upright ? "right" : "center";
-        context.fillText(cut(label, 18), 0, upright ? 0 : LABEL / 2, upright ? 104 : undefined);
-        context.restore();
-      });
-      for (const [box, thick] of [[part.mark, 2.5], [cursor, 1.5]]) {
-        if (!box) continue;
-        context.strokeStyle = ink;
-        context.lineWidth = thick;
-        context.strokeRect(left + box[1] * cellWidth, box[0] * cellHeight, cellWidth, cellHeight);
-      }
-      at = (event) => {
-        const c = Math.floor((event.offsetX - left) / cellWidth);
-        const r = Math.floor(event.offsetY / cellHeight);
-        return r >= 0 && r < rows && c >= 0 && c < columns ? [r, c] : null;
-      };
-    };
-    const move = (to) => {
-      if (!to || (cursor && to[0] === cursor[0] && to[1] === cursor[1])) return;
-      cursor = to;
-      tell();
-      paint(frame.clientWidth);
-    };
-    const hold = () => {
-      if (!cursor || !part.hold.some(Boolean)) return;
-      const [row, column] = part.hold;
-      page.hold({ ...(row && { [row]: cursor[0] }), ...(column && { [column]: cursor[1] }) });
-    };
-    canvas.addEventListener("mousemove", (event) => at && move(at(event)));
-    canvas.addEventListener("click", (event) => { if (at) { move(at(event)); hold(); } });
-    canvas.addEventListener("keydown", (event) => {
-      const step = ARROWS[event.key];
-      if (event.key === "Enter" || event.key === " ") hold();
-      else if (step) {
-        const [r, c] = cursor ?? [0, 0];
-        move([clamp(r + step[0], rows), clamp(c + step[1], columns)]);
-      } else return;
-      event.preventDefault();
-    });
-    if (part.hold.some(Boolean)) canvas.classList.add("holds");
-    responsive(frame, paint);
-    tell();
-    return titled(part, frame, readout);
-  },
-
-  lines(part) {
-    const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
-    const frame = el("div", { class: "canvas" });
-    const points = part.series.flatMap((s) => s.points).filter(([x, y]) => x !== null && y !== null);
-    const extent = (values, log) => {
-      const used = log ? values.filter((v) => v > 0) : values;
-      const low = Math.min(...used), high = Math.max(...used);
-      return low < high ? [low, high] : [low - 1, high + 1];
-    };
-    const xs = extent([...points.map((p) => p[0]), ...part.marks.map((m) => m.at)], part.x.log);
-    const ys = extent(points.map((p) => p[1]), part.y.log);
-    const HEIGHT = 250, LEFT = 62, RIGHT = 14, TOP = 10, FOOT = 44;
-    const scale = ([low, high], log, from, to) => {
-      const f = log ? Math.log10 : (v) => v;
-      return (v) => from + ((f(v) - f(low)) / (f(high) - f(low))) * (to - from);
-    };
-    const paint = (width) => {
-      const x = scale(xs, part.x.log, LEFT, width - RIGHT);
-      const y = scale(ys, part.y.log, HEIGHT - FOOT, TOP);
-      const root = svg("svg", { width, height: HEIGHT, role: "img", "aria-label": part.title });
-      const text = (at, anchor, label, extra = "") =>
-        svg("text", { x: at[0], y: at[1], "text-anchor": anchor, class: `tick ${extra}` }, label);
-      for (const tick of ticks(ys, part.y.log, 5)) {
-        root.append(svg("line", { x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick), class: "grid" }));
-        root.append(text([LEFT - 6, y(tick) + 4], "end", number(tick)));
-      }
-      const named = part.x.ticks;
-      const room = Math.max(2, Math.floor((width - LEFT) / 56));
-      const step = named ? Math.ceil(named.length / room) : 0;
-      const at = named ? named.map((_, i) => i).filter((i) => i % step === 0) : ticks(xs, part.x.log, room);
-      for (const tick of at) {
-        root.append(text([x(tick), HEIGHT - FOOT + 17], "middle", named ? cut(named[tick], 9) : number(tick)));
-      }
-      root.append(text([(LEFT + width) / 2, HEIGHT - 6], "middle", part.x.label, "axis"));
-      const label = text([0, 0], "middle", part.y.label, "axis");
-      label.setAttribute("transform", `translate(12 ${(HEIGHT - FOOT + TOP) / 2}) rotate(-90)`);
-      root.append(label);
-      for (const mark of part.marks) {
-        root.append(svg("line", { x1: x(mark.at), x2: x(mark.at), y1: TOP, y2: HEIGHT - FOOT, class: "mark" }));
-        root.append(text([x(mark.at) + 4, TOP + 10], "start", mark.name));
-      }
-      for (const one of part.series) {
-        const kept = one.points.filter(([a, b]) => a !== null && b !== null && (!part.y.log || b > 0));
-        const places = kept.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`);
-        const line = svg("polyline", { points: places.join(" "), class: `curve ${one.hue}` });
-        if (one.dashed) line.setAttribute("stroke-dasharray", "5 4");
-        root.append(line);
-        if (one.dots) for (const [a, b] of kept) {
-          root.append(svg("circle", { cx: x(a), cy: y(b), r: 3, class: `dot ${one.hue}` }));
-        }
-      }
-      root.addEventListener("mousemove", (event) => {
-        const told = part.series.map((one) => {
-          const near = one.points.reduce((best, p) =>
-            Math.abs(x(p[0]) - event.offsetX) < Math.abs(x(best[0]) - event.offsetX) ? p : best, one.points[0]);
-          return [named ? named[near[0]] : number(near[0]), `${one.name} ${number(near[1])}`];
-        });
-        readout.textContent = [told[0][0], ...told.map((t) => t[1])].join(" · ");
-      });
-      frame.replaceChildren(root);
-    };
-    responsive(frame, paint);
-    const legend = part.series.length < 2 ? null : el("p", { class: "legend" },
-      ...part.series.map((s) => el("span", { class: `${s.hue}${s.dashed ? " dashed" : ""}` }, s.name)));
-    return titled(part, legend, frame, readout);
   },
 };
 

@@ -3,6 +3,27 @@
 from __future__ import annotations
 
 from ..protocol import PageView
+from .activations import ACTIVATIONS
+from .attention import ATTENTION, MODEL_VIEW
+from .attribute import ATTRIBUTE
+from .compare import COMPARE
+from .knockout import KNOCKOUT
+from .lens import LENS
+from .parity import PARITY
+from .patch import PATCH
 from .predict import PREDICT
+from .rope import ROPE
 
-VIEWS: tuple[PageView, ...] = (PREDICT,)
+VIEWS: tuple[PageView, ...] = (
+    PREDICT,
+    ATTENTION,
+    MODEL_VIEW,
+    ROPE,
+    ACTIVATIONS,
+    LENS,
+    KNOCKOUT,
+    PATCH,
+    ATTRIBUTE,
+    COMPARE,
+    PARITY,
+)

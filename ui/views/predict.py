@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from weakref import WeakSet
 
-from mbexplore.explorer import DEFAULT_TOP_K, Answer, Comparison, MaskPredictions
-from mbexplore.views.predict import difference_line, view_predict
+from mbexplore.explorer import DEFAULT_TOP_K, Answer, Comparison, Explorer, MaskPredictions
+from mbexplore.views.predict import view_predict
 
 from ..parts import cell, heading, note, side_by_side, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
 
-AROUND = 6
-"""Tokens named on each side of a mask."""
+_WARM: WeakSet[Explorer] = WeakSet()
+_WARMING = threading.Lock()
 
 
 def show(desk: Desk, top_k: int = DEFAULT_TOP_K, hugging_face: bool = True) -> Shown:
@@ -26,42 +28,42 @@ def show(desk: Desk, top_k: int = DEFAULT_TOP_K, hugging_face: bool = True) -> S
     parts: list[Part] = []
     for i, mask in enumerate(answer.masks):
         other = None if comparison is None else comparison.masks[i]
-        parts.append(heading(_place(desk, mask.position)))
-        parts.append(
-            side_by_side(
-                _bars("mbexplore", mask, f"{ours * 1000:,.0f} ms"),
-                _bars("Hugging Face", other, f"{theirs * 1000:,.0f} ms")
-                if other
-                else note("Hugging Face is answering\N{HORIZONTAL ELLIPSIS}"),
-            )
+        if len(answer.masks) > 1:
+            parts.append(heading(f"Mask at token {mask.position}"))
+        right = (
+            note("Hugging Face is answering\N{HORIZONTAL ELLIPSIS}")
+            if other is None
+            else _bars("Hugging Face", other, theirs)
         )
-    line = "" if comparison is None else difference_line(comparison)
+        parts.append(side_by_side(_bars("mbexplore", mask, ours), right))
+    line = "" if comparison is None else comparison.summary
     return Shown(parts, view_predict(desk.explorer, answer, comparison), line)
 
 
 def _timed(desk: Desk, top_k: int) -> tuple[Answer, float]:
+    desk.explorer.predict(_short(desk.explorer))  # the first run of a process is not like others
     start = time.perf_counter()
     answer = desk.explorer.predict(desk.encoding, top_k=top_k)
     return answer, time.perf_counter() - start
 
 
 def _compared(desk: Desk, answer: Answer) -> tuple[Comparison, float]:
-    """Hugging Face's answer; opening its model is not part of the time."""
-    _ = desk.explorer.reference
+    """Hugging Face's answer; opening its model is not part of the time, nor its first run."""
+    with _WARMING:
+        if desk.explorer not in _WARM:
+            desk.explorer.compare(desk.explorer.predict(_short(desk.explorer)))
+            _WARM.add(desk.explorer)
     start = time.perf_counter()
     comparison = desk.explorer.compare(answer)
     return comparison, time.perf_counter() - start
 
 
-def _place(desk: Desk, position: int) -> str:
-    """A mask in its sentence."""
-    tokens = desk.encoding.tokens
-    low, high = max(0, position - AROUND), min(len(tokens), position + AROUND + 1)
-    words = " ".join(label(token) for token in tokens[low:high])
-    return ("\N{HORIZONTAL ELLIPSIS} " if low else "") + words
+def _short(explorer: Explorer) -> str:
+    """A text to warm up with."""
+    return f"A {explorer.tokenizer.mask_token}."
 
 
-def _bars(who: str, mask: MaskPredictions, seconds: str) -> Part:
+def _bars(who: str, mask: MaskPredictions, seconds: float) -> Part:
     rows = [
         [
             cell(label(p.token)),
@@ -70,8 +72,8 @@ def _bars(who: str, mask: MaskPredictions, seconds: str) -> Part:
         ]
         for p in mask.predictions
     ]
-    return table(["token", "probability", "logit"], rows, title=f"{who} \N{MIDDLE DOT} {seconds}",
-                 left=("token",))  # fmt: skip
+    title = f"{who} \N{MIDDLE DOT} {seconds * 1000:,.0f} ms"
+    return table(["token", "probability", "logit"], rows, title=title, left=("token",))
 
 
 PREDICT = PageView(

@@ -1,0 +1,199 @@
+// A small matrix in colour: row labels that stay, columns that scroll, a scale, a cursor.
+
+const CELL = { least: 4, withText: 54, most: 96, high: 24, low: 7 }; // px
+const TALL = { withText: 440, plain: 300 }; // px of all rows together
+const LABEL_LETTERS = 18;
+const WIDEST_CANVAS = 16000; // device px that every browser can draw
+
+// Bounds of a colour scale and where a value stands on it, 0 to 1.
+const shareOn = (part) => {
+  const f = part.log ? (v) => Math.log(Math.max(v, part.low)) : (v) => v;
+  const low = f(part.low), high = f(part.high);
+  return (value) => (high > low ? (f(value) - low) / (high - low) : 0);
+};
+
+// The scale itself: a strip of its colours between its two ends.
+const scaleOf = (part, hue) => {
+  const canvas = el("canvas", { class: "ramp", "aria-hidden": "true" });
+  const box = el("span", { class: "scale" }, number(part.low), canvas, `${number(part.high)} ${part.unit}`);
+  const paint = () => {
+    const context = sized(canvas, 84, 10);
+    for (let x = 0; x < 84; x++) {
+      context.fillStyle = css(shade(hue, x / 83));
+      context.fillRect(x, 0, 1, 10);
+    }
+  };
+  responsive(box, paint);
+  return box;
+};
+
+parts.heat = (part, page) => {
+  const rows = part.rows.length, columns = part.columns.length;
+  const hue = (row) => (Array.isArray(part.hue) ? part.hue[row] : part.hue);
+  const share = shareOn(part), holds = part.hold.some(Boolean);
+  const [markRow, markColumn] = part.mark ?? [null, null];
+  let cursor = markRow !== null && markColumn !== null ? part.mark : null;
+  let cellWidth = 1, cellHeight = 1, labelHeight = 0;
+
+  const names = el("canvas", { "aria-hidden": "true" });
+  const cells = el("canvas", {
+    tabindex: "0", role: "application", class: holds ? "holds" : null,
+    "data-key": `heat ${part.title.replace(/[^a-z ]/gi, "")}`,
+    "aria-label": `${part.title}: arrows move${holds ? ", Enter holds" : ""}`,
+  });
+  const scroller = el("div", { class: "scroller" }, cells);
+  const frame = el("div", { class: "canvas heatmap" }, names, scroller);
+  const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
+
+  const measure = document.createElement("canvas").getContext("2d");
+  measure.font = FONT;
+  const widest = (texts) => Math.max(0, ...texts.map((t) => measure.measureText(cut(t, LABEL_LETTERS)).width));
+  const nameWidth = widest(part.rows), columnWidth = widest(part.columns);
+  const textWidth = part.texts ? Math.min(CELL.withText, widest(part.texts.flat()) + 8) : 0;
+
+  const tell = () => {
+    if (!cursor) return;
+    const [r, c] = cursor, value = part.values[r][c];
+    const word = part.texts?.[r][c];
+    readout.textContent = [part.rows[r], `${part.axis} ${part.columns[c]}`.trim(),
+      isNumber(word) ? null : word, value === null ? null : `${number(value)} ${part.unit}`,
+    ].filter(Boolean).join(" · ");
+  };
+
+  const paint = (width) => {
+    const left = Math.ceil(Math.min(nameWidth, width / 3)) + 8;
+    const room = width - left;
+    cellWidth = Math.min(Math.max((room - 2) / columns, CELL.least, textWidth), CELL.most);
+    cellHeight = Math.max(CELL.low, Math.min(CELL.high, (part.texts ? TALL.withText : TALL.plain) / rows));
+    const upright = columnWidth + 8 > cellWidth;
+    labelHeight = upright ? Math.ceil(Math.min(columnWidth, 110)) + 10 : LABEL + 10;
+    const foot = labelHeight + (part.axis ? LABEL + 6 : 0);
+    const full = Math.ceil(cellWidth * columns) + 2, height = Math.ceil(cellHeight * rows) + foot;
+    const style = getComputedStyle(frame);
+    paintNames(sized(names, left, height), left, style);
+    const context = sized(cells, full, height, WIDEST_CANVAS);
+    context.font = FONT;
+    context.textBaseline = "middle";
+    paintCells(context);
+    paintColumns(context, upright, style.color);
+    outline(context, style.color);
+  };
+
+  const paintNames = (context, left, style) => {
+    context.font = FONT;
+    context.textBaseline = "middle";
+    context.textAlign = "right";
+    const every = Math.ceil((LABEL + 1) / cellHeight);
+    part.rows.forEach((name, r) => {
+      if (r % every) return;
+      const kind = part.row_hues?.[r] ?? "plain";
+      context.fillStyle = kind === "plain" ? style.color : style.getPropertyValue(`--${kind}`);
+      context.fillText(cut(name, LABEL_LETTERS), left - 6, (r + 0.5) * cellHeight, left - 6);
+    });
+  };
+
+  const paintCells = (context) => part.values.forEach((row, r) => row.forEach((value, c) => {
+    if (value === null) return;
+    const colour = shade(hue(r), share(value));
+    const x = c * cellWidth, y = r * cellHeight;
+    context.fillStyle = css(colour);
+    context.fillRect(x, y, cellWidth + 0.5, cellHeight + 0.5);
+    const word = part.texts?.[r][c];
+    if (!word || cellHeight < 13) return;
+    context.fillStyle = inkOn(colour);
+    context.textAlign = "center";
+    context.fillText(cutTo(context, word, cellWidth - 5), x + cellWidth / 2, y + cellHeight / 2);
+  }));
+
+  const paintColumns = (context, upright, ink) => {
+    const step = Math.max(1, Math.ceil((upright ? LABEL + 2 : 0) / cellWidth));
+    context.fillStyle = ink;
+    part.columns.forEach((name, c) => {
+      const marked = c === markColumn;
+      if (c % step && !marked) return;
+      if (!marked && markColumn !== null && step > 1 && Math.abs(c - markColumn) < step) return;
+      context.save();
+      context.font = marked ? `bold ${FONT}` : FONT;
+      context.translate((c + 0.5) * cellWidth, rows * cellHeight + 6);
+      if (upright) context.rotate(-Math.PI / 2);
+      context.textAlign = upright ? "right" : "center";
+      context.fillText(cut(name, LABEL_LETTERS), 0, upright ? 0 : LABEL / 2, upright ? 104 : undefined);
+      context.restore();
+    });
+    context.textAlign = "center";
+    context.fillText(part.axis, (columns * cellWidth) / 2, rows * cellHeight + labelHeight + LABEL / 2);
+  };
+
+  const outline = (context, ink) => {
+    context.strokeStyle = ink;
+    const box = (row, column, thick) => {
+      context.lineWidth = thick;
+      context.strokeRect(
+        (column ?? 0) * cellWidth + 1, (row ?? 0) * cellHeight + 1,
+        (column === null ? columns : 1) * cellWidth - 1, (row === null ? rows : 1) * cellHeight - 1);
+    };
+    if (part.mark) box(markRow, markColumn, 2);
+    if (cursor) box(...cursor, 1.5);
+  };
+
+  const move = (to) => {
+    if (!to || (cursor && to[0] === cursor[0] && to[1] === cursor[1])) return;
+    cursor = to;
+    tell();
+    paint(frame.clientWidth);
+  };
+  const at = (event) => {
+    const r = Math.floor(event.offsetY / cellHeight), c = Math.floor(event.offsetX / cellWidth);
+    return r >= 0 && r < rows && c >= 0 && c < columns ? [r, c] : null;
+  };
+  const show = (column) => {
+    const x = column * cellWidth, seen = scroller.clientWidth;
+    if (x < scroller.scrollLeft || x + cellWidth > scroller.scrollLeft + seen) {
+      scroller.scrollLeft = x - (seen - cellWidth) / 2;
+    }
+  };
+  const hold = () => {
+    if (!cursor || !holds) return;
+    const of = [part.row_hold, part.column_hold];
+    const held = part.hold
+      .map((wish, axis) => [wish, of[axis] ? of[axis][cursor[axis]] : cursor[axis]])
+      .filter(([wish, value]) => wish && value !== null);
+    if (held.length) page.hold(Object.fromEntries(held));
+  };
+  cells.addEventListener("mousemove", (event) => move(at(event)));
+  cells.addEventListener("click", (event) => {
+    if (!at(event)) return;
+    move(at(event));
+    hold();
+  });
+  cells.addEventListener("keydown", (event) => {
+    const step = ARROWS[event.key];
+    if (event.key === "Enter" || event.key === " ") hold();
+    else if (step) {
+      const [r, c] = cursor ?? [markRow ?? 0, markColumn ?? 0];
+      move(cursor ? [clamp(r + step[0], rows), clamp(c + step[1], columns)] : [r, c]);
+      show(cursor[1]);
+    } else return;
+    event.preventDefault();
+  });
+  let first = true;
+  responsive(frame, (width) => {
+    paint(width);
+    if (first && markColumn !== null) show(markColumn);
+    first = false;
+  });
+  tell();
+  return el("figure", { class: "part heat" },
+    el("figcaption", {}, part.title, scaleOf(part, hue(0))), frame, readout);
+};
+
+// Whether a cell's text only repeats its value.
+const isNumber = (text) => /^[+−-]?\d/.test(text ?? "");
+
+// As much of a text as fits into so many pixels.
+const cutTo = (context, text, room) => {
+  if (context.measureText(text).width <= room) return text;
+  let letters = [...text];
+  while (letters.length && context.measureText(`${letters.join("")}…`).width > room) letters.pop();
+  return letters.length ? `${letters.join("")}…` : "";
+};

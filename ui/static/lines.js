@@ -1,0 +1,112 @@
+// Curves over one axis, with a cursor that tells every curve's value.
+
+const CHART = { height: 250, left: 74, right: 14, top: 12, foot: 44 }; // px
+
+const extentOf = (values, log) => {
+  const used = log ? values.filter((v) => v > 0) : values;
+  const low = Math.min(...used), high = Math.max(...used);
+  if (low < high) return [low, high];
+  return log ? [low / 2, high * 2] : [low - 1, high + 1];
+};
+
+const scaleTo = ([low, high], log, from, to) => {
+  const f = log ? Math.log10 : (v) => v;
+  return (v) => from + ((f(v) - f(low)) / (f(high) - f(low))) * (to - from);
+};
+
+// A tick of a logarithmic axis is short: 1e-7.
+const tickName = (value, log) =>
+  !log ? number(value)
+    : value < 0.001 || value >= 1e6 ? value.toExponential(0).replace("e+", "e").replace("-", MINUS)
+      : value.toLocaleString("en");
+
+parts.lines = (part) => {
+  const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
+  const frame = el("div", {
+    class: "canvas", tabindex: "0", role: "application",
+    "data-key": `lines ${part.title.replace(/[^a-z ]/gi, "")}`,
+    "aria-label": `${part.title}: left and right move`,
+  });
+  const named = part.x.ticks;
+  const points = part.series.flatMap((s) => s.points).filter(([x, y]) => x !== null && y !== null);
+  const xs = extentOf([...points.map((p) => p[0]), ...part.marks.map((m) => m.at)], part.x.log);
+  const ys = extentOf([...points.map((p) => p[1]), ...part.levels.map((m) => m.at)], part.y.log);
+  const places = [...new Set(points.map((p) => p[0]))].sort((a, b) => a - b);
+  let cursor = null, x = null;
+
+  const tell = () => {
+    const near = (one) => one.points.find((p) => p[0] === cursor);
+    const told = part.series.filter(near).map((one) => `${one.name} ${number(near(one)[1])}`);
+    const where = named ? named[cursor] : `${part.x.label} ${number(cursor)}`;
+    readout.textContent = [where, ...told].join(" · ");
+  };
+
+  const paint = (width) => {
+    const { height, left, right, top, foot } = CHART, low = height - foot;
+    x = scaleTo(xs, part.x.log, left, width - right);
+    const y = scaleTo(ys, part.y.log, low, top);
+    const root = svg("svg", { width, height, "aria-hidden": "true" });
+    const stroke = (x1, y1, x2, y2, kind) => root.append(svg("line", { x1, y1, x2, y2, class: kind }));
+    const text = (at, anchor, label, kind = "tick") => {
+      const node = svg("text", { x: at[0], y: at[1], "text-anchor": anchor, class: kind }, label);
+      root.append(node);
+      return node;
+    };
+    for (const tick of ticks(ys, part.y.log, 5)) {
+      stroke(left, y(tick), width - right, y(tick), "grid");
+      text([left - 6, y(tick) + 4], "end", tickName(tick, part.y.log));
+    }
+    const room = Math.max(2, Math.floor((width - left) / 66));
+    const step = named ? Math.ceil(named.length / room) : 0;
+    const at = named ? named.map((_, i) => i).filter((i) => i % step === 0) : ticks(xs, part.x.log, room);
+    for (const tick of at) {
+      text([x(tick), low + 17], "middle", named ? cut(named[tick], 10) : tickName(tick, part.x.log));
+    }
+    text([(left + width) / 2, height - 6], "middle", part.x.label, "axis");
+    text([0, 0], "middle", part.y.label, "axis")
+      .setAttribute("transform", `translate(12 ${(low + top) / 2}) rotate(-90)`);
+    for (const level of part.levels) {
+      stroke(left, y(level.at), width - right, y(level.at), "mark");
+      text([width - right, y(level.at) - 4], "end", level.name);
+    }
+    for (const mark of part.marks) {
+      const isRight = x(mark.at) > width / 2;
+      stroke(x(mark.at), top, x(mark.at), low, "mark");
+      text([x(mark.at) + (isRight ? -5 : 5), top + 4], isRight ? "end" : "start", mark.name);
+    }
+    for (const one of part.series) {
+      const kept = one.points.filter(([a, b]) => a !== null && b !== null && (!part.y.log || b > 0));
+      const path = kept.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
+      const curve = svg("polyline", { points: path, class: `curve ${one.hue}` });
+      if (one.dashed) curve.setAttribute("stroke-dasharray", "5 4");
+      root.append(curve);
+      if (one.dots) for (const [a, b] of kept) {
+        root.append(svg("circle", { cx: x(a), cy: y(b), r: 3, class: `dot ${one.hue}` }));
+      }
+    }
+    if (cursor !== null) stroke(x(cursor), top, x(cursor), low, "hair");
+    frame.replaceChildren(root);
+  };
+
+  const move = (to) => {
+    if (to === undefined || to === cursor) return;
+    cursor = to;
+    tell();
+    paint(frame.clientWidth);
+  };
+  frame.addEventListener("mousemove", (event) => {
+    const left = event.clientX - frame.getBoundingClientRect().left;
+    const away = (place) => Math.abs(x(place) - left);
+    move(places.reduce((best, place) => (away(place) < away(best) ? place : best), places[0]));
+  });
+  frame.addEventListener("keydown", (event) => {
+    const step = ARROWS[event.key]?.[1];
+    if (!step) return;
+    move(places[cursor === null ? 0 : clamp(places.indexOf(cursor) + step, places.length)]);
+    event.preventDefault();
+  });
+  responsive(frame, paint);
+  const legend = part.series.length < 2 ? null : el("p", { class: "legend" },
+    ...part.series.map((s) => el("span", { class: `${s.hue}${s.dashed ? " dashed" : ""}` }, s.name)));
+  return titled(part, legend, frame, readout);
+};

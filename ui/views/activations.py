@@ -1,0 +1,154 @@
+"""Activations: the residual stream by its lengths, and the neurons that write to it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mbexplore.analysis import neurons, similarity
+from mbexplore.analysis.neurons import Change, LayerNeurons, Neuron, layer_neurons, token_neurons
+from mbexplore.analysis.residual import ResidualNorms, residual_norms
+from mbexplore.views.activations import view_layer_neurons, view_stream, view_token_neurons
+
+from ..parts import cell, heat, line, lines, note, side_by_side, table
+from ..protocol import PageView, Part, Shown
+from ..sessions import Desk
+from ..text import label
+from .common import around, depth_heat, held_or_first, signed, state_names, token_names
+
+What = Literal["residual stream", "neurons of the layer", "neurons at the token"]
+MOST_TOKENS = 300
+"""Columns of a map; a longer text shows the tokens around the held one."""
+
+
+def show(
+    desk: Desk,
+    layer: int = 0,
+    token: int = -1,
+    what: What = "residual stream",
+    count: int = neurons.DEFAULT_NEURONS,
+) -> Shown:
+    """The residual stream, the neurons of a layer, or those that write most at a token.
+
+    Args:
+        desk: the text and the model.
+        layer: whose neurons are shown.
+        token: the one whose lengths or neurons are shown; the first mask by default.
+        what: the stream, the layer's neurons, or the token's.
+        count: neurons named.
+    """
+    place = held_or_first(desk, token)
+    if what == "residual stream":
+        return _stream(desk, place)
+    if what == "neurons of the layer":
+        return _layer(desk, layer, place, count)
+    return _token(desk, place, count)
+
+
+def _stream(desk: Desk, place: int) -> Shown:
+    norms = desk.once("residual norms", lambda: residual_norms(desk.recording))
+    alike = desk.once("similarity", lambda: similarity.similarity(desk.recording))
+    part = around(place, len(norms.tokens), MOST_TOKENS)
+    config = desk.explorer.model.config
+    parts = [
+        _curves(desk, norms, place),
+        depth_heat(
+            config, norms.residual[:, part], columns=token_names(norms.tokens[part]),
+            title="Length of the stream at every token", hue="global", log=True, unit="long",
+            hold=("layer", "token"), column_hold=list(range(part.start, part.stop)),
+            mark=(None, place - part.start),
+        ),
+        note(similarity.NOT_SHOWN),
+    ]  # fmt: skip
+    return Shown(parts, view_stream(desk.explorer, desk.encoding, norms, alike))
+
+
+def _curves(desk: Desk, norms: ResidualNorms, place: int) -> Part:
+    """Lengths by depth: at the held token, and what is added to it there."""
+    names = state_names(desk.explorer.model.config)
+    steps = [float(n) for n in range(1, len(names))]
+    token = label(norms.tokens[place])
+    stream = lines(
+        [
+            line(f"at {token}", norms.residual[:, place].tolist(), hue="global", dots=True),
+            line("mean of all tokens", norms.residual.mean(axis=1).tolist(), dashed=True),
+        ],
+        title=f"Length of the stream at {token}, token {place}", y="length", ticks=names,
+    )  # fmt: skip
+    added = lines(
+        [
+            line("attention", norms.attention[:, place].tolist(), steps, hue="global", dots=True),
+            line("MLP", norms.mlp[:, place].tolist(), steps, hue="local", dots=True),
+        ],
+        title="Length of what each layer adds there", y="length", ticks=names,
+    )  # fmt: skip
+    return side_by_side(stream, added)
+
+
+def _layer(desk: Desk, layer: int, place: int, count: int) -> Shown:
+    desk.explorer.check_layer_and_head(layer)
+    found = desk.once(
+        ("layer neurons", layer, count),
+        lambda: layer_neurons(desk.explorer, desk.recording, layer, count),
+    )
+    parts = [_written(found, place), _neuron_table(desk, found.top), note(neurons.NOT_SHOWN)]
+    line = (
+        f"Layer {layer} is {found.kind}; these {len(found.top)} of its {len(found.fires):,} "
+        "neurons write most over the text."
+    )
+    view = view_layer_neurons(desk.explorer, desk.encoding, found, count)
+    return Shown(parts, view, line)
+
+
+def _written(found: LayerNeurons, place: int) -> Part:
+    part = around(place, len(found.tokens), MOST_TOKENS)
+    return heat(
+        found.written[:, part], rows=[str(one.neuron) for one in found.top],
+        columns=token_names(found.tokens[part]), hue="signed", unit="long",
+        title=f"What the strongest neurons of layer {found.layer} write at every token",
+        hold=(None, "token"), column_hold=list(range(part.start, part.stop)),
+        mark=(None, place - part.start),
+    )  # fmt: skip
+
+
+def _token(desk: Desk, place: int, count: int) -> Shown:
+    found = desk.once(
+        ("token neurons", place, count),
+        lambda: token_neurons(desk.explorer, desk.recording, place, None, count),
+    )
+    line = f"The neurons that write most at {label(found.tokens[place])}, token {place}."
+    view = view_token_neurons(desk.explorer, desk.encoding, found, count)
+    return Shown([_neuron_table(desk, found.neurons), note(neurons.NOT_SHOWN)], view, line)
+
+
+def _neuron_table(desk: Desk, found: tuple[Neuron, ...]) -> Part:
+    """A neuron a row, with the tokens it speaks for and against."""
+    most = max((one.length for one in found), default=1.0) or 1.0
+    tokens = desk.encoding.tokens
+    rows: list[list[Part | str]] = [
+        [
+            cell(f"{one.layer}.{one.neuron}", layer=one.layer),
+            cell(label(tokens[one.position]), token=one.position),
+            signed(one.activation),
+            cell(f"{one.length:.2f}", bar=one.length / most, hue="global"),
+            _changes(one.promotes),
+            _changes(one.suppresses),
+        ]
+        for one in found
+    ]
+    return table(
+        ["neuron", "strongest at", "activation", "writes", "promotes", "suppresses"], rows,
+        title="The neurons that write most", left=("strongest at", "promotes", "suppresses"),
+    )  # fmt: skip
+
+
+def _changes(changes: tuple[Change, ...]) -> str:
+    return "  ".join(f"{label(one.token)} {signed(one.change)}" for one in changes)
+
+
+ACTIVATIONS = PageView(
+    name="activations",
+    title="Activations",
+    show=show,
+    about="The residual stream by its lengths, and the neurons that write to it.",
+    labels={"what": "show", "count": "neurons named"},
+)

@@ -1,0 +1,359 @@
+"""Attention: every head at a glance, and the held one as a map, a band or arcs."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mbexplore.analysis.band import band_map
+from mbexplore.analysis.links import arcs, links_of_query, strongest_links
+from mbexplore.analysis.maps import Link, model_maps, nearest_other_kind
+from mbexplore.analysis.mix import Mix, mix
+from mbexplore.analysis.places import find_range
+from mbexplore.analysis.tile import Tile, tile
+from mbexplore.analysis.words import Axis, build_axis
+from mbexplore.views.attention import view_arcs, view_band, view_map, view_model
+from mbexplore.views.mix import view_mix
+from mbexplore.views.view import View
+
+from ..parts import cell, note, side_by_side, stacked, table
+from ..protocol import PageView, Part, Shown
+from ..sessions import Desk
+from ..text import label
+
+PIXELS = 256
+"""The most rows and columns of a map that the browser gets."""
+EXACT = 128
+"""A map of at most so many rows and columns is sent as numbers, a larger one as shades."""
+THUMBNAIL = 32
+MOST_ARC_PLACES = 240
+"""Tokens in a column of arcs; of a longer text, those around the held one."""
+LINKS = 12
+
+Picture = Literal["map", "band", "arcs"]
+Way = Literal["weights", "norm-based", "rollout"]
+FIELD = {"norm-based": "norms", "rollout": "rollout"}
+ABOUT = {
+    "weights": "how much each token looks at each other",
+    "norm-based": "length of what each token adds to the attention output, all heads together",
+    "rollout": "attention rolled out through all layers up to this one",
+}
+
+
+def show(
+    desk: Desk,
+    layer: int = 0,
+    head: int = 0,
+    token: int = -1,
+    picture: Picture = "map",
+    way: Way = "weights",
+    words: bool = False,
+    special: bool = True,
+    mean: bool = False,
+    beside: bool = False,
+    mass: int = 70,
+    rows: str = "",
+    columns: str = "",
+) -> Shown:
+    """The held head of the held layer.
+
+    Args:
+        desk: the text and the model.
+        layer: from 0.
+        head: from 0.
+        token: whose links are told; -1 for the strongest of all.
+        picture: what is drawn: the map, the straightened band of a local layer, or arcs.
+        way: the weights themselves, or what they mix.
+        words: whether the pieces of a word are one.
+        special: whether [CLS] and [SEP] are shown.
+        mean: the mean of all heads in place of the held one.
+        beside: the nearest layer of the other kind beside it.
+        mass: per cent of each row that its arcs carry.
+        rows: tokens "A:B" that the map is cut to, as queries.
+        columns: likewise, as keys.
+    """
+    desk.explorer.check_layer_and_head(layer, head)
+    looked = Look(desk, None if mean else head, token, way, words, special, mass, rows, columns)
+    layers = [layer]
+    other = nearest_other_kind(desk.recording.config, layer)
+    if beside and other is not None:
+        layers.append(other)
+    panes = [stacked(*looked.pane(each, picture)) for each in layers]
+    wishes = {"words": words, "special": special, "mean": mean}
+    explore: Part = {"kind": "explore", "wishes": wishes, "panes": [side_by_side(*panes)]}
+    return Shown([explore], looked.view(layer, picture))
+
+
+def show_model(desk: Desk, words: bool = False, special: bool = True, mean: bool = False) -> Shown:
+    """Every head of every layer as a small map.
+
+    Args:
+        desk: the text and the model.
+        words: whether the pieces of a word are one.
+        special: whether [CLS] and [SEP] are shown.
+        mean: the mean of each layer's heads in their place.
+    """
+    axis = build_axis(desk.encoding, words=words, hide_special=not special)
+    maps = desk.once(
+        ("model view", words, special, mean),
+        lambda: model_maps(desk.recording, None, THUMBNAIL, axis, mean=mean),
+    )
+    layers = [
+        {"kind": each.kind, "maps": [_shades(one, float(one.max())) for one in each.weights]}
+        for each in maps
+    ]
+    part = {"kind": "thumbs", "size": maps[0].weights.shape[-1], "layers": layers}
+    return Shown([part], view_model(desk.explorer, desk.recording, maps))
+
+
+class Look:
+    """What was asked of every layer that is shown."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        head: int | None,
+        token: int,
+        way: Way,
+        words: bool,
+        special: bool,
+        mass: int,
+        rows: str,
+        columns: str,
+    ) -> None:
+        self.desk, self.head, self.token, self.way, self.mass = desk, head, token, way, mass
+        self.zoomed = bool(rows or columns)
+        self.words, self.special = words, special
+        self.queries, self.keys = self._axis(rows), self._axis(columns)
+
+    def _axis(self, bounds: str) -> Axis:
+        encoding = self.desk.encoding
+        chosen = find_range(encoding, bounds) if bounds else None
+        return build_axis(encoding, chosen, words=self.words, hide_special=not self.special)
+
+    @property
+    def hull(self) -> Axis:
+        """What both sides of the part shown lie in: the part that a file holds."""
+        if not self.zoomed:
+            return self.queries
+        start = min(self.queries.starts[0], self.keys.starts[0])
+        stop = max(self.queries.stops[-1], self.keys.stops[-1])
+        return self._axis(f"{start}:{stop}")
+
+    def view(self, layer: int, picture: Picture) -> View:
+        """What is saved."""
+        explorer, recording = self.desk.explorer, self.desk.recording
+        if self.way != "weights":
+            return view_mix(explorer, self.desk.encoding, self._mix(layer))
+        mean = self.head is None
+        local = recording.config.half_window(layer) is not None
+        if picture == "band" and local and not self.words:
+            return view_band(explorer, recording, layer, self.head, axis=self.hull, mean=mean)
+        query = self.token if self._has(self.hull, self.token) else None
+        if picture == "arcs":
+            return view_arcs(
+                explorer, recording, layer, self.head, query=query, axis=self._near(), mean=mean,
+                mass=self.mass / 100,
+            )  # fmt: skip
+        return view_map(
+            explorer, recording, layer, self.head, query=query, axis=self.hull, mean=mean
+        )
+
+    def pane(self, layer: int, picture: Picture) -> list[Part]:
+        """The picture of one layer, and its strongest links."""
+        if self.way != "weights":
+            whole = self._mixed(layer)
+            return [self._map(layer, whole), self._table(_strongest(whole))]
+        if picture == "arcs":
+            return [self._arcs(layer), self._table(self._links(layer))]
+        if picture == "map":
+            return [self._map(layer, self._tile(layer)), self._table(self._links(layer))]
+        if self.desk.recording.config.half_window(layer) is None:
+            return [note(f"Layer {layer} is global: it sees every token and has no band.")]
+        if self.words:
+            return [note("A band counts in tokens; switch words off to see it.")]
+        return [self._band(layer), self._table(self._links(layer))]
+
+    def _tile(self, layer: int) -> Tile:
+        return tile(self.desk.recording, layer, self.head, self.queries, self.keys, PIXELS)
+
+    def _mix(self, layer: int) -> Mix:
+        return self.desk.once(
+            ("mix", layer), lambda: mix(self.desk.explorer, self.desk.recording, layer)
+        )
+
+    def _mixed(self, layer: int) -> Tile:
+        """A matrix of `mix` on the axes shown."""
+        matrix = torch.from_numpy(getattr(self._mix(layer), FIELD[self.way]))[None]
+        queries, keys = self.queries, self.keys
+        merged = keys.add_up(matrix, 2, 0, 0, len(keys))
+        merged = queries.add_up(merged, 1, 0, 0, len(queries))[0].numpy()
+        sizes = (queries.stops - queries.starts)[:, None]
+        reach = self.desk.recording.config.half_window(layer) if self.way != "rollout" else None
+        return Tile(queries, keys, (1, 1), (merged / sizes).astype(np.float32), reach)
+
+    def _title(self, layer: int) -> str:
+        if self.way != "weights":
+            return f"Layer {layer} \N{MIDDLE DOT} {self.way}: {ABOUT[self.way]}"
+        who = "mean of the heads" if self.head is None else f"head {self.head}"
+        window = self.desk.recording.config.half_window(layer)
+        reach = "sees every token" if window is None else f"sees {window} tokens each side"
+        return f"Layer {layer} {who} \N{MIDDLE DOT} {reach}"
+
+    def _map(self, layer: int, found: Tile) -> Part:
+        height, width = found.pool
+        largest = "" if (height, width) == (1, 1) else (
+            f"a pixel is the largest of {height} \N{MULTIPLICATION SIGN} {width}; drag over a part "
+            "to see it closer"
+        )  # fmt: skip
+        return {
+            "kind": "map",
+            "title": self._title(layer),
+            "hue": self.desk.recording.config.layer_kinds[layer],
+            **_numbers(found.weights),
+            "rowPlaces": _places(found.queries, height),
+            "columnPlaces": _places(found.keys, width),
+            "pool": [height, width],
+            "window": found.window(),
+            "zoom": True,
+            "zoomed": self.zoomed,
+            "held": self._row_of_held(found.queries, height),
+            "note": largest,
+        }
+
+    def _band(self, layer: int) -> Part:
+        mean = self.head is None
+        found = band_map(self.desk.recording, layer, self.head, PIXELS, self.queries, mean=mean)
+        [edge] = found.edge.tolist()
+        return {
+            "kind": "map",
+            "title": f"{self._title(layer)} \N{MIDDLE DOT} straightened",
+            "hue": "local",
+            **_numbers(found.weights[0]),
+            "rowPlaces": _places(found.axis, found.pool),
+            "columnPlaces": [[f"{offset:+d}", int(offset)] for offset in found.offsets],
+            "pool": [found.pool, 1],
+            "window": None,
+            "zoom": False,
+            "zoomed": self.zoomed,
+            "held": self._row_of_held(found.axis, found.pool),
+            "note": f"columns are how far the key stands from the query; {edge:.1%} of the weight "
+            "lies at the window's two ends",
+        }  # fmt: skip
+
+    def _near(self) -> Axis:
+        """The axis of arcs: a part of a long text, around the held token."""
+        axis = self.hull
+        if len(axis) <= MOST_ARC_PLACES:
+            return axis
+        middle = axis.place_of(self.token) if self._has(axis, self.token) else 0
+        first = max(0, min(middle - MOST_ARC_PLACES // 2, len(axis) - MOST_ARC_PLACES))
+        last = first + MOST_ARC_PLACES - 1
+        return self._axis(f"{axis.starts[first]}:{axis.stops[last]}")
+
+    def _arcs(self, layer: int) -> Part:
+        axis = self._near()
+        found = arcs(
+            self.desk.recording, layer, self.head, None, axis, mean=self.head is None,
+            mass=self.mass / 100,
+        )  # fmt: skip
+        shown = len(found.links)
+        some = "" if shown == found.total else f", the strongest {shown:,} of {found.total:,}"
+        return {
+            "kind": "arcs",
+            "title": self._title(layer),
+            "hue": found.kind,
+            "places": _places(axis, 1),
+            "links": [[link.query, link.key, round(link.weight, 4)] for link in found.links],
+            "held": axis.place_of(self.token) if self._has(axis, self.token) else None,
+            "note": f"links that carry {self.mass} % of every row{some}; from the left column "
+            "(who looks) to the right (at whom)",
+        }  # fmt: skip
+
+    def _links(self, layer: int) -> Sequence[tuple[str, int, str, int, float]]:
+        axis, recording, mean = self.hull, self.desk.recording, self.head is None
+        if self._has(axis, self.token):
+            place = axis.place_of(self.token)
+            found = links_of_query(recording, layer, place, self.head, LINKS, axis, mean=mean)
+        else:
+            found = strongest_links(recording, layer, self.head, LINKS, axis, mean=mean)
+        return [_told(axis, link) for link in found]
+
+    def _table(self, links: Sequence[tuple[str, int, str, int, float]]) -> Part:
+        rows = [
+            [
+                cell(f"{query} {i}", token=i),
+                cell(f"{key} {j}"),
+                cell(f"{weight:.4f}", bar=min(weight, 1.0)),
+            ]
+            for query, i, key, j, weight in links
+        ]
+        return table(["who looks", "at whom", "weight"], rows, title="Strongest links",
+                     left=("who looks", "at whom"))  # fmt: skip
+
+    def _row_of_held(self, axis: Axis, pool: int) -> int | None:
+        return axis.place_of(self.token) // pool if self._has(axis, self.token) else None
+
+    @staticmethod
+    def _has(axis: Axis, token: int) -> bool:
+        return 0 <= token < axis.seq and int(axis.places_of(np.array([token]))[0]) >= 0
+
+
+def _told(axis: Axis, link: Link) -> tuple[str, int, str, int, float]:
+    query, key = link.query, link.key
+    names = label(axis.labels[query]), label(axis.labels[key])
+    return names[0], axis.spans[query][0], names[1], axis.spans[key][0], link.weight
+
+
+def _strongest(found: Tile) -> list[tuple[str, int, str, int, float]]:
+    order = np.argsort(-found.weights, axis=None, kind="stable")[:LINKS]
+    places = [divmod(int(place), found.weights.shape[1]) for place in order]
+    return [
+        (
+            label(found.queries.labels[i]), found.queries.spans[i][0],
+            label(found.keys.labels[j]), found.keys.spans[j][0], float(found.weights[i, j]),
+        )
+        for i, j in places
+    ]  # fmt: skip
+
+
+def _places(axis: Axis, pool: int) -> list[list[Any]]:
+    """The first place of each pixel: its label, and its token."""
+    return [[label(axis.labels[i]), int(axis.spans[i][0])] for i in range(0, len(axis), pool)]
+
+
+def _numbers(weights: npt.NDArray[np.float32]) -> dict[str, Any]:
+    """A map for the browser: exact where it is small, otherwise in 256 shades of its root."""
+    rows, columns = weights.shape
+    scale = max(float(weights.max()), 1e-9)
+    exact = max(rows, columns) <= EXACT
+    data = b64encode(weights.astype("<f4").tobytes()).decode() if exact else _shades(weights, scale)
+    return {"shape": [rows, columns], "scale": scale, "exact": exact, "data": data}
+
+
+def _shades(weights: npt.NDArray[np.float32], scale: float) -> str:
+    shades = np.rint(np.sqrt(weights / max(scale, 1e-9)) * 255)
+    return b64encode(shades.astype(np.uint8).tobytes()).decode()
+
+
+ATTENTION = PageView(
+    name="attention",
+    title="Attention",
+    show=show,
+    about="Who looks at whom: every head at a glance, and the held one closely.",
+    labels={
+        "picture": "as",
+        "way": "shown",
+        "words": "words",
+        "special": "special tokens",
+        "mean": "mean of heads",
+        "beside": "local | global",
+        "mass": "arcs carry, %",
+    },
+)
+MODEL_VIEW = PageView(name="model_view", title="", show=show_model)

@@ -1,0 +1,109 @@
+"""What several views of the page share: how states, tokens and predictions are told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.config import ModernBertConfig
+from mbexplore.errors import TextError
+from mbexplore.explorer import Prediction
+
+from ..parts import Hue, cell, heat, table
+from ..protocol import Part
+from ..sessions import Desk
+from ..text import label
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def asked_position(desk: Desk, token: int) -> int:
+    """The mask whose prediction a view explains: the held one, or else the first.
+
+    So a look at another token asks for nothing anew.
+
+    Raises:
+        TextError: the text has no mask.
+    """
+    masks = desk.encoding.mask_positions
+    if not masks:
+        raise TextError("The text has no mask to explain; click a word to hide it.")
+    return token if token in masks else masks[0]
+
+
+def held_or_first(desk: Desk, token: int) -> int:
+    """The held token; where none is, the first mask, or else the first token."""
+    if 0 <= token < len(desk.encoding):
+        return token
+    return next(iter(desk.encoding.mask_positions), 0)
+
+
+def around(place: int, count: int, most: int) -> slice:
+    """The tokens that are drawn of a text of `count`: at most so many, about a place."""
+    low = max(0, min(place - most // 2, count - most))
+    return slice(low, min(low + most, count))
+
+
+def token_names(tokens: Sequence[str]) -> list[str]:
+    """Tokens as labels of columns and rows."""
+    return [label(token) for token in tokens]
+
+
+def pair_names(first: Sequence[str], second: Sequence[str]) -> list[str]:
+    """Tokens of two texts as labels, both where they differ."""
+    both = zip(token_names(first), token_names(second), strict=True)
+    return [a if a == b else f"{a} | {b}" for a, b in both]
+
+
+def first_difference(first: Sequence[str], second: Sequence[str]) -> int:
+    """The first place at which two texts differ; 0 where they don't."""
+    return next((i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b), 0)
+
+
+def state_names(config: ModernBertConfig) -> list[str]:
+    """The states of the residual stream, the embeddings first."""
+    return ["embeddings", *(f"layer {i}" for i in range(config.num_hidden_layers))]
+
+
+def depth_heat(config: ModernBertConfig, values: NDArray[Any], **rest: Any) -> Part:
+    """A heat map with a row for each layer, or for each state; a click on a row holds its layer.
+
+    Args:
+        config: of the model.
+        values: (layers or states, column).
+        **rest: as `parts.heat` takes them.
+    """
+    extra = len(values) - config.num_hidden_layers  # 1 for states
+    kinds: list[Hue] = ["plain", *config.layer_kinds]
+    holds = [None, *range(config.num_hidden_layers)][1 - extra :]
+    names = state_names(config)[1 - extra :]
+    return heat(values, rows=names, row_hues=kinds[1 - extra :], row_hold=holds, **rest)
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, as people write it."""
+    return f"{value:+.{digits}f}".replace("-", MINUS)
+
+
+def prediction_table(
+    title: str, predictions: Sequence[Prediction], followed: int | None = None
+) -> Part:
+    """The likeliest tokens with their probabilities as bars.
+
+    Args:
+        title: whose they are.
+        predictions: falling.
+        followed: id of the token that is followed; it stands out.
+    """
+    rows = [
+        [
+            cell(label(p.token) + (" \N{BULLET}" if p.token_id == followed else "")),
+            cell(f"{p.probability:.1%}", bar=p.probability, hue="global"),
+            cell(f"{p.logit:.2f}".replace("-", MINUS)),
+        ]
+        for p in predictions
+    ]
+    return table(["token", "probability", "logit"], rows, title=title, left=("token",))

@@ -1,0 +1,122 @@
+"""Compare: two texts, or two models on one text, side by side."""
+
+from __future__ import annotations
+
+from mbexplore.analysis.compare import NOT_SHOWN, SideBySide, compare
+from mbexplore.explorer import DEFAULT_TOP_K
+from mbexplore.views.compare import view_compare
+
+from ..parts import heat, note, side_by_side
+from ..protocol import PageView, Part, Shown
+from ..sessions import Desk
+from .common import (
+    around,
+    depth_heat,
+    first_difference,
+    held_or_first,
+    pair_names,
+    prediction_table,
+)
+
+MOST_TOKENS = 120
+"""Rows and columns of a map; a longer text shows the tokens around the held one."""
+
+
+def show(
+    desk: Desk,
+    layer: int = 0,
+    head: int = 0,
+    token: int = -1,
+    other: str = "",
+    other_model: str = "",
+    mean: bool = True,
+    top_k: int = DEFAULT_TOP_K,
+) -> Shown:
+    """Predictions of both, where their residuals part, and how one attention map differs.
+
+    Args:
+        desk: one text and model.
+        layer: whose attention is compared.
+        head: one head, without `mean`.
+        token: the mask compared, if both have it; otherwise the first of each.
+        other: the second text; the same one by default.
+        other_model: the second model; the same one by default.
+        mean: whether the maps are the mean of all heads.
+        top_k: tokens named.
+    """
+    if not other.strip() and not other_model:
+        return Shown([note("Write a second text, or choose a second model.")])
+    beside = desk.beside(other if other.strip() else desk.encoding.text, other_model)
+    both = desk, beside
+    place = token if all(token in each.encoding.mask_positions for each in both) else None
+    which = None if mean else head
+    found = desk.once(
+        ("compare", beside.encoding.text, other_model, layer, which, place, top_k),
+        lambda: compare(
+            *((each.explorer, each.recording) for each in both),
+            layer=layer, head=which, position=place, top_k=top_k,
+        ),
+    )  # fmt: skip
+    sides = [(each.explorer, each.encoding.text) for each in both]
+    view = view_compare(sides[0], sides[1], found)
+    parts = [_predictions(found), *_maps(desk, found, token)]
+    parts.append(note(f"{found.lacking} {NOT_SHOWN}".strip()))
+    return Shown(parts, view, _line(found))
+
+
+def _line(found: SideBySide) -> str:
+    if found.kl is None:
+        return "The two models have different vocabularies, so their answers have no distance."
+    return f"KL(first || second) of the two answers is {found.kl:.3f} nats."
+
+
+def _predictions(found: SideBySide) -> Part:
+    names = [f"{side.model.name}, {which} text" for side, which in
+             ((found.first, "this"), (found.second, "the other"))]  # fmt: skip
+    if found.first.tokens == found.second.tokens:
+        names = [side.model.name for side in (found.first, found.second)]
+    sides = zip(names, (found.first, found.second), strict=True)
+    followed = found.first.predictions[0].token_id if found.kl is not None else None
+    return side_by_side(
+        *(prediction_table(name, side.predictions, followed) for name, side in sides)
+    )
+
+
+def _maps(desk: Desk, found: SideBySide, token: int) -> list[Part]:
+    """Where the residuals part, and the second attention map less the first."""
+    if found.attention is None:
+        return []
+    both = found.first.tokens, found.second.tokens
+    differs = first_difference(*both) or held_or_first(desk, token)
+    seen = around(differs, len(both[0]), MOST_TOKENS)
+    names, holds = pair_names(*both)[seen], list(range(seen.start, seen.stop))
+    which = "mean of heads" if found.head is None else f"head {found.head}"
+    maps = [
+        heat(
+            found.attention[seen, seen], rows=names, columns=names, hue="signed",
+            title=f"Attention of layer {found.layer}, {which}: second less first",
+            unit="of the weight", row_hold=holds, column_hold=holds, hold=("token", None),
+        )
+    ]  # fmt: skip
+    if found.parting is not None:
+        config = desk.explorer.model.config
+        maps.insert(0, depth_heat(
+            config, found.parting[:, seen], columns=names, title="Where the residuals part",
+            hue="global", low=0.0, unit="cosine distance", column_hold=holds,
+            hold=("layer", "token"),
+        ))  # fmt: skip
+    return [side_by_side(*maps)]
+
+
+COMPARE = PageView(
+    name="compare",
+    title="Compare",
+    show=show,
+    about="Two texts, or two models on one text: answers, residuals and attention.",
+    labels={
+        "other": "another text",
+        "other_model": "another model",
+        "mean": "mean of heads",
+        "top_k": "tokens named",
+    },
+)

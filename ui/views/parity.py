@@ -1,0 +1,88 @@
+"""Parity: how far our numbers are from Hugging Face's, layer by layer."""
+
+from __future__ import annotations
+
+from mbexplore.verify import Check, Verification, verify
+from mbexplore.views.verify import view_verify
+
+from ..parts import Hue, cell, line, lines, note, table
+from ..protocol import PageView, Part, Shown
+from ..sessions import Desk
+
+EXACT = 1e-10
+"""Where exact agreement stands on a logarithmic axis."""
+
+
+def show(desk: Desk, whole: bool = True) -> Shown:
+    """Every value of one forward pass beside Hugging Face's, with what is allowed to each.
+
+    Args:
+        desk: the text and the model.
+        whole: whether to run the comparison; without it the view only says what it will do.
+    """
+    if not whole:
+        return Shown([note("Opening the same weights in transformers\N{HORIZONTAL ELLIPSIS}")])
+    result = desk.once("parity", lambda: verify(desk.explorer, [desk.encoding.ids]))
+    view = view_verify(desk.explorer, result, desk.encoding.text)
+    return Shown([_curves(result), _outside(result)], view, _verdict(result))
+
+
+def _verdict(result: Verification) -> str:
+    largest = max(check.max_abs for check in result.checks)
+    if result.parting is None:
+        return (
+            f"Every value is within its tolerance of transformers {result.version}; the largest "
+            f"difference is {largest:.1e}."
+        )
+    layer = result.parting.layer
+    where = "outside the layers" if layer is None else f"in layer {layer}"
+    return f"The two part {where}, at its {result.parting.what}."
+
+
+def _curves(result: Verification) -> Part:
+    """Largest difference of each layer's state and map, over what is allowed to them."""
+    series = []
+    values: tuple[tuple[str, Hue], ...] = (("hidden state", "global"), ("attention map", "local"))
+    for what, hue in values:
+        checks = [c for c in result.checks if c.what == what and c.layer is not None]
+        layers = [float(c.layer or 0) for c in checks]
+        found = [max(c.max_abs, EXACT) for c in checks]
+        series.append(line(what, found, layers, hue=hue, dots=True))
+        allowed = [c.tolerance for c in checks]
+        series.append(line(f"{what}, allowed", allowed, layers, hue=hue, dashed=True))
+    return lines(
+        series, title="Largest difference from Hugging Face", x="layer", y="difference", log_y=True
+    )
+
+
+def _outside(result: Verification) -> Part:
+    """The values before and after the layers, and whatever parted."""
+    picked = [check for check in result.checks if check.layer is None or not check.passed]
+    return table(
+        ["value", "largest", "mean", "allowed", ""],
+        [
+            [
+                check.what if check.layer is None else f"{check.what} of layer {check.layer}",
+                f"{check.max_abs:.1e}",
+                f"{check.mean_abs:.1e}",
+                f"{check.tolerance:.1e}",
+                cell(_passed(check)),
+            ]
+            for check in picked
+        ],
+        title="Before and after the layers",
+        left=("value", ""),
+    )
+
+
+def _passed(check: Check) -> str:
+    return "\N{CHECK MARK} within" if check.passed else "\N{MULTIPLICATION X} beyond"
+
+
+PARITY = PageView(
+    name="parity",
+    title="Parity",
+    show=show,
+    about="How far every value of the forward pass is from Hugging Face's on the same weights.",
+    quick={"whole": False},
+)

@@ -1,0 +1,131 @@
+"""Patching: where in the model the difference between two texts becomes the answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mbexplore.analysis.knockout import predictions_without
+from mbexplore.analysis.patch import NOT_SHOWN, Patching, patch
+from mbexplore.explorer import Prediction
+from mbexplore.views.patch import MAPS, view_patch
+
+from ..parts import note, side_by_side
+from ..protocol import PageView, Part, Shown
+from ..sessions import Desk
+from ..text import label
+from .common import (
+    around,
+    asked_position,
+    depth_heat,
+    first_difference,
+    pair_names,
+    prediction_table,
+    signed,
+)
+
+MOST_TOKENS = 120
+"""Columns of a map; a longer text shows the tokens around the first difference."""
+
+
+def show(
+    desk: Desk,
+    layer: int = 0,
+    token: int = -1,
+    other: str = "",
+    answer: str = "",
+    other_answer: str = "",
+    whole: bool = True,
+) -> Shown:
+    """Patches every place of a second text with this text's values: what brings this answer back.
+
+    Args:
+        desk: the text whose answer comes back, and the model.
+        layer: marked on the map of the residual stream.
+        token: likewise; the mask asked about, if it is one.
+        other: a second text of as many tokens that gets another answer.
+        answer: this text's answer; the model's own by default.
+        other_answer: the second text's; likewise.
+        whole: whether to patch every place.
+    """
+    place = asked_position(desk, token)
+    if not other.strip():
+        hint = f"Write a second text of {len(desk.encoding)} tokens that gets another answer."
+        return Shown([note(hint)])
+    wanted = answer.strip() or None, other_answer.strip() or None
+    if not whole:
+        return Shown([_both_predictions(desk, other, place)])
+    found = desk.once(
+        ("patch", other, place, wanted),
+        lambda: patch(
+            desk.explorer, desk.encoding.text, other, place, answer=wanted[0], other=wanted[1],
+            on_step=desk.progress.move,
+        ),
+    )  # fmt: skip
+    view = view_patch(desk.explorer, desk.encoding.text, other, found, *wanted)
+    parts = [
+        _both_predictions(desk, other, place),
+        *_patch_maps(desk, found, layer, token),
+        note(NOT_SHOWN),
+    ]
+    return Shown(parts, view, _difference(found))
+
+
+def _difference(found: Patching) -> str:
+    return (
+        f"The logit of {label(found.target.token)} less that of {label(found.other.token)} is "
+        f"{signed(found.clean_difference)} on this text and {signed(found.corrupted_difference)} "
+        "on the other: 0 is the other text's, 1 is this text's."
+    )
+
+
+def _both_predictions(desk: Desk, other: str, place: int) -> Part:
+    """What the two texts are answered."""
+
+    def predict(text: str) -> tuple[Prediction, ...]:
+        encoding = desk.explorer.encode(text)
+        return predictions_without(desk.explorer, encoding, (), place)
+
+    both = desk.once(("both", other, place), lambda: (predict(desk.encoding.text), predict(other)))
+    return side_by_side(
+        prediction_table("This text", both[0], both[0][0].token_id),
+        prediction_table("The other text", both[1], both[0][0].token_id),
+    )
+
+
+def _patch_maps(desk: Desk, found: Patching, layer: int, token: int) -> list[Part]:
+    """Shares restored: of the stream and of what is added to it by position, and of heads."""
+    config = desk.explorer.model.config
+    both = found.clean_tokens, found.corrupted_tokens
+    seen = around(first_difference(*both), len(both[0]), MOST_TOKENS)
+    names, holds = pair_names(*both)[seen], list(range(seen.start, seen.stop))
+    most = max(1.0, *(float(abs(getattr(found, name)).max()) for name in MAPS))
+    shared: dict[str, Any] = {"hue": "signed", "low": -most, "high": most, "unit": "restored"}
+    by_token = shared | {"columns": names, "column_hold": holds, "hold": ("layer", "token")}
+    column = holds.index(token) if token in holds else None
+    stream = depth_heat(
+        config, found.residual[:, seen], title="Residual stream", **by_token,
+        mark=None if column is None else (layer + 1, column),
+    )  # fmt: skip
+    added = [
+        depth_heat(config, getattr(found, name)[:, seen], title=title, **by_token)
+        for name, title in (("attention", "Attention output"), ("mlp", "MLP output"))
+    ]
+    heads = depth_heat(
+        config, found.heads, columns=[str(n) for n in range(found.heads.shape[1])],
+        title="Heads, at all tokens", axis="head", hold=("layer", "head"), **shared,
+    )  # fmt: skip
+    return [side_by_side(stream, heads), side_by_side(*added)]
+
+
+PATCH = PageView(
+    name="patch",
+    title="Patching",
+    show=show,
+    about="Where in the model the difference between two texts becomes the answer.",
+    labels={
+        "other": "the other text",
+        "answer": "another answer",
+        "other_answer": "the other text's",
+    },
+    quick={"whole": False},
+)
