@@ -7,6 +7,7 @@ x input. The input is the embedding of each token after its norm (hidden state 0
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,6 +27,8 @@ NOT_SHOWN = (
     "that act only together share what they do in no unique way."
 )
 STEPS = 64
+MOST_ERROR = 0.01
+"""The completeness error up to which the shares can be relied on."""
 BATCH_TOKENS = 1024
 """Tokens in one batch, all its points of the path together."""
 
@@ -72,6 +75,7 @@ def attribute(
     contrast: str | None = None,
     baseline: Baseline = "mask",
     steps: int = STEPS,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> Attribution:
     """Shares the answer's logit out among the tokens of the text.
 
@@ -83,6 +87,7 @@ def attribute(
         contrast: why the answer and not this token.
         baseline: what stands in the place of every plain token: the mask's embedding or padding's.
         steps: points on the path, placed as Gauss and Legendre's rule asks.
+        on_step: told after each batch how many points are done, and of how many.
 
     Raises:
         TextError: no position is given and the text has no mask.
@@ -103,7 +108,7 @@ def attribute(
     ids = torch.tensor([encoding.ids, _baseline_ids(explorer, encoding, baseline)])
     with torch.no_grad():
         end, start = model.encoder.embeddings(ids.to(model.device))  # each (seq, hidden)
-    way = _Way(model, ids[:1].to(model.device), target, against)
+    way = _Way(model, ids[:1].to(model.device), target, against, on_step)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     points = torch.from_numpy((nodes + 1) / 2).to(end)
     mean = way.mean_gradient(start, end, points, torch.from_numpy(weights / 2).to(end))
@@ -134,6 +139,7 @@ class _Way:
     ids: Tensor  # (1, seq); any ids of the text's length, the embeddings are replaced
     target: Target
     contrast: Target | None
+    on_step: Callable[[int, int], None]
 
     def mean_gradient(self, start: Tensor, end: Tensor, points: Tensor, weights: Tensor) -> Tensor:
         """Weighted mean of the gradient at `start + point * (end - start)`, (seq, hidden)."""
@@ -146,6 +152,7 @@ class _Way:
             with torch.enable_grad():
                 (gradient,) = torch.autograd.grad(self._logits(x).sum(), x)
             total += (share[:, None, None] * gradient).sum(dim=0)
+            self.on_step(first + len(some), len(points))
         return total
 
     def value(self, x: Tensor) -> float:

@@ -21,6 +21,7 @@ from mbexplore.analysis.target import (
     Standing,
     Target,
     answer_logits,
+    find_position,
     find_target,
     likeliest,
     standings,
@@ -133,6 +134,12 @@ class HeadEffects:
     probability: npt.NDArray[np.float32]
     rank: npt.NDArray[np.int64]
 
+    def strongest(self, count: int) -> list[tuple[int, int]]:
+        """Layer and head of the `count` whose loss changes the logit most, falling."""
+        order = np.argsort(-np.abs(self.logit), axis=None, kind="stable")[:count]
+        layers, heads = np.unravel_index(order, self.logit.shape)
+        return list(zip(layers.tolist(), heads.tolist(), strict=True))
+
 
 def knockout(
     explorer: Explorer,
@@ -232,7 +239,7 @@ def predictions_without(
     explorer: Explorer,
     encoding: Encoding,
     parts: Sequence[Part],
-    position: int,
+    position: int | None = None,
     *,
     fill: Fill = "zero",
     top_k: int = DEFAULT_TOP_K,
@@ -240,14 +247,15 @@ def predictions_without(
     """The likeliest tokens at a position without the parts, all of them silenced together.
 
     Raises:
-        RangeError: a part lies outside the model or the text.
+        RangeError: a part or the position lies outside the model or the text.
+        TextError: no position is given and the text has no mask.
     """
-    model = explorer.masked_lm()
+    model, place = explorer.masked_lm(), find_position(encoding, position)
     for part in parts:
         _check(part, model.config, len(encoding))
     ids = torch.tensor([encoding.ids], device=model.device)
     with hooked(model, silencers(model.config, parts, fill)):
-        return likeliest(explorer, answer_logits(model, ids, position)[0], top_k)
+        return likeliest(explorer, answer_logits(model, ids, place)[0], top_k)
 
 
 def silencers(

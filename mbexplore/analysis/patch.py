@@ -201,11 +201,18 @@ def _patch_all(
 
 def _check_lengths(clean: Encoding, corrupted: Encoding) -> None:
     if len(clean) != len(corrupted):
+        pairs = zip(clean.tokens, corrupted.tokens, strict=False)
+        parts = next((i for i, (a, b) in enumerate(pairs) if a != b), 0)
+        listed = [_listed(encoding, parts) for encoding in (clean, corrupted)]
         raise TextError(
-            f"The texts differ in length, {len(clean)} tokens ({_listed(clean)}) and "
-            f"{len(corrupted)} ({_listed(corrupted)}); choose words that are as many tokens."
+            f"The texts differ in length, {len(clean)} tokens ({listed[0]}) and "
+            f"{len(corrupted)} ({listed[1]}); choose words that are as many tokens."
         )
 
 
-def _listed(encoding: Encoding) -> str:
-    return "|".join(token.strip() for token in encoding.tokens)
+def _listed(encoding: Encoding, place: int, around: int = 6) -> str:
+    """The tokens near a place."""
+    low, high = max(0, place - around), place + around + 1
+    names = [token.strip() for token in encoding.tokens[low:high]]
+    more = "\N{HORIZONTAL ELLIPSIS}"
+    return "|".join([*[more] * (low > 0), *names, *[more] * (high < len(encoding))])

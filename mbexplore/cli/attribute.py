@@ -65,7 +65,7 @@ def attribute(
     )
     seen = view_attribution(explorer, encoding, found, answer, contrast)
     view.give(seen, path, json, lambda: _print(explorer, found), explorer.info)
-    if found.completeness_error > 0.01:
+    if found.completeness_error > analysis.MOST_ERROR:
         notice(f"The completeness error is above 1%; raise --steps above {found.steps}.")
 
 
@@ -74,7 +74,7 @@ def _print(explorer: Explorer, found: Attribution) -> None:
     from rich.text import Text
 
     from mbexplore.analysis.attribute import NOT_SHOWN
-    from mbexplore.cli.predict import bar
+    from mbexplore.text import bar
 
     console = Console(highlight=False)
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))

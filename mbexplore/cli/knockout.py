@@ -129,7 +129,6 @@ def _print_parts(explorer: Explorer, found: Knockout) -> None:
 
 def _print_heads(explorer: Explorer, found: HeadEffects) -> None:
     """The heads whose loss changes the answer's logit most."""
-    import numpy as np
     from rich.console import Console
     from rich.text import Text
 
@@ -145,8 +144,7 @@ def _print_heads(explorer: Explorer, found: HeadEffects) -> None:
     ))  # fmt: skip
     table = view.build_table("head", "kind", "change of logit", "of probability", "rank",
                              left=("kind",))  # fmt: skip
-    order = np.argsort(-np.abs(found.logit), axis=None, kind="stable")[:_STRONGEST]
-    for layer, head in zip(*np.unravel_index(order, found.logit.shape), strict=True):
+    for layer, head in found.strongest(_STRONGEST):
         table.add_row(
             f"{layer}.{head}", explorer.model.config.layer_kinds[layer],
             f"{found.logit[layer, head]:+.3f}", f"{found.probability[layer, head]:+.1%}",
