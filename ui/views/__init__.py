@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..protocol import PageView
 from .activations import ACTIVATIONS
+from .attention import ATTENTION, MODEL_VIEW
 from .attribute import ATTRIBUTE
 from .compare import COMPARE
 from .knockout import KNOCKOUT
@@ -15,6 +16,8 @@ from .rope import ROPE
 
 VIEWS: tuple[PageView, ...] = (
     PREDICT,
+    ATTENTION,
+    MODEL_VIEW,
     ROPE,
     ACTIVATIONS,
     LENS,
