@@ -20,8 +20,8 @@ from mbexplore.recording import Recording, check_index
 MASS = 0.7
 """The share of each row that its arcs carry together."""
 
-MOST_ARCS = 3000
-"""The most arcs that a picture holds."""
+MOST_ARCS = 1000
+"""The most arcs of a head that a picture holds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +38,9 @@ class Arcs:
         is_mean: whether the weights are the mean of `heads`.
         query: the one place that looks, or None for all.
         mass: share of each row that its links reach together.
-        links: falling; where there were too many, the strongest.
-        total: how many there were.
+        links: falling; where a head had more than `most`, its strongest.
+        most: see there.
+        total: how many there were in all heads.
         rows: the whole rows of `query`, (heads or 1, places); None without one.
     """
 
@@ -53,6 +54,7 @@ class Arcs:
     query: int | None
     mass: float
     links: tuple[Link, ...]
+    most: int
     total: int
     rows: NDArray[np.float32] | None
 
@@ -161,7 +163,7 @@ def arcs(
         axis: None for all tokens of the text.
         mean: whether to average over the heads.
         mass: over 0, at most 1.
-        most: how many links are kept.
+        most: how many links of a head are kept.
 
     Raises:
         RangeError: the layer, head or query is outside, or `mass` is no share.
@@ -169,7 +171,8 @@ def arcs(
     if not 0 < mass <= 1:
         raise RangeError(f"The mass is {mass:g}; choose more than 0, and 1 at most.")
     axis, config = axis or build_axis(recording.encoding), recording.config
-    rows, links, total = None, [], 0
+    rows, total = None, 0
+    found: dict[int, list[Link]] = {}
     if query is None:
         blocks = map_rows(recording, layer, head, axis, mean=mean)
     else:
@@ -177,11 +180,12 @@ def arcs(
         rows = of_query[:, 0].cpu().numpy().astype(np.float32)
         blocks = iter([(query, 0, of_query)])
     for row, column, weights in blocks:
-        chosen = _heaviest(weights, mass)
-        total += len(chosen)
-        best = weights.flatten()[chosen].topk(min(most, len(chosen))).indices
-        links += links_at(weights, chosen[best], first_head(head, mean), row, column)
-        links = heapq.nsmallest(most, links, key=strongest_first)
+        for number, part in enumerate(weights.split(1), first_head(head, mean)):
+            chosen = _heaviest(part, mass)
+            total += len(chosen)
+            best = chosen[part.flatten()[chosen].topk(min(most, len(chosen))).indices]
+            links = found.get(number, []) + links_at(part, best, number, row, column)
+            found[number] = heapq.nsmallest(most, links, key=strongest_first)
     heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
     return Arcs(
         layer,
@@ -193,7 +197,8 @@ def arcs(
         mean,
         query,
         mass,
-        tuple(links),
+        tuple(sorted((link for links in found.values() for link in links), key=strongest_first)),
+        most,
         total,
         rows,
     )

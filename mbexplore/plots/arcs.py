@@ -27,6 +27,15 @@ from mbexplore.plots.style import (
 WIDEST = 3.2
 """Points of the line that stands for the largest weight."""
 
+LEAST = 0.1
+"""Where all weights are less than this, none is drawn widest: many faint links stay faint."""
+
+STRIP = 2000
+"""The most columns of a row of weights: no more than it has dots."""
+
+LABELS = 7.5
+"""Token labels to an inch."""
+
 _TURN = np.linspace(0.0, math.pi, 40)
 
 
@@ -39,47 +48,48 @@ def plot_arcs(arcs: Arcs, model: str) -> Figure:
         arcs: of one layer.
         model: name for the title.
     """
-    width = float(np.clip(0.26 * len(arcs.axis) + 2.0, 7.0, 16.0))
-    return (
-        _plot_query(arcs, model, width) if arcs.rows is not None else _plot_all(arcs, model, width)
-    )
+    return _plot_all(arcs, model) if arcs.rows is None else _plot_query(arcs, model)
 
 
-def _plot_query(arcs: Arcs, model: str, width: float) -> Figure:
+def _width(places: int) -> float:
+    """Inches for so many places in a row."""
+    return float(np.clip(0.26 * places + 2.0, 7.0, 16.0))
+
+
+def _plot_query(arcs: Arcs, model: str) -> Figure:
     assert arcs.rows is not None and arcs.query is not None
-    strips = len(arcs.rows)
-    figure = Figure(figsize=(width, 4.4 + 0.24 * strips), facecolor="white", layout="constrained")
+    low, high = arcs.axis.seen_from(arcs.query, arcs.query, arcs.half_window)
+    width, strips = _width(high - low), 0.24 * len(arcs.rows)
+    figure = Figure(figsize=(width, 4.4 + strips), facecolor="white", layout="constrained")
     query = token_label(arcs.axis.labels[arcs.query], 24)
-    name_figure(
-        figure,
-        model,
-        f"what {query} (token {arcs.axis.starts[arcs.query]}) looks at",
-        arcs.title,
-        HUE[arcs.kind],
-    )
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 0.24 * strips))
+    what = f"what {query} (token {arcs.axis.starts[arcs.query]}) looks at"
+    name_figure(figure, model, what, arcs.title, HUE[arcs.kind])
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, strips))
     reach = max([1, *(abs(link.key - link.query) for link in arcs.links)])
     _draw_arcs(upper, arcs.links, _strongest(arcs), two_sided=False)
     upper.set_ylim(0, reach / 2 * 1.06)
     upper.axvline(arcs.query, color=INK, linewidth=0.8)
     _bare(upper)
-    _draw_strip(lower, arcs)
+    _draw_strip(lower, arcs, low, high)
     said = {link.key: link.weight for link in reversed(arcs.links)}
     said[arcs.query] = 2.0  # before all others
-    _label_places(lower, arcs, said, width)
+    _label_places(lower, arcs, said, (low, high), width)
     _foot(figure, arcs)
     return figure
 
 
-def _draw_strip(axes: Axes, arcs: Arcs) -> None:
-    """The whole row of every head, exactly."""
+def _draw_strip(axes: Axes, arcs: Arcs, low: int, high: int) -> None:
+    """The whole row of every head, pooled where there are more places than dots."""
     assert arcs.rows is not None
+    pool = -(-(high - low) // STRIP)
+    pooled = np.maximum.reduceat(arcs.rows[:, low:high], range(0, high - low, pool), axis=1)
     axes.imshow(
-        arcs.rows,
+        pooled,
         cmap=kind_colours(arcs.kind),
-        norm=PowerNorm(0.5, vmin=0.0, vmax=max(float(arcs.rows.max()), 1e-9)),
+        norm=PowerNorm(0.5, vmin=0.0, vmax=max(float(pooled.max()), 1e-9)),
         aspect="auto",
         interpolation="nearest",
+        extent=(low - 0.5, low - 0.5 + pool * pooled.shape[1], len(pooled) - 0.5, -0.5),
     )
     names = ["mean"] if arcs.is_mean else [f"head {head}" for head in arcs.heads]
     axes.set_yticks(range(len(names)), names, fontsize=7.5)
@@ -92,41 +102,44 @@ def _draw_strip(axes: Axes, arcs: Arcs) -> None:
         spine.set_linewidth(0.5)
 
 
-def _plot_all(arcs: Arcs, model: str, width: float) -> Figure:
+def _plot_all(arcs: Arcs, model: str) -> Figure:
     heads = [-1] if arcs.is_mean else list(arcs.heads)
-    columns = 1 if len(heads) <= 4 and len(arcs.axis) > 24 else min(len(heads), 2)
+    size = len(arcs.axis)
+    columns = 1 if len(heads) <= 4 and size > 24 else min(len(heads), 2)
     rows = math.ceil(len(heads) / columns)
-    figure = Figure(
-        figsize=(min(width * columns, 20.0), rows * 2.2 + 2.2), facecolor="white",
-        layout="constrained",
-    )  # fmt: skip
-    what = f"who looks at whom, {len(arcs.axis):,} {arcs.axis.unit}"
+    width = min(_width(size) * columns, 20.0)
+    figure = Figure(figsize=(width, rows * 2.2 + 2.2), facecolor="white", layout="constrained")
+    what = f"who looks at whom, {size:,} {arcs.axis.unit}"
     name_figure(figure, model, what, arcs.title, HUE[arcs.kind])
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    reach = max([1, *(abs(link.key - link.query) for link in arcs.links)])
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for place, axes in enumerate(grid.flat):
         if place >= len(heads):
             axes.set_visible(False)
             continue
-        found = [link for link in arcs.links if link.head == heads[place]]
-        _draw_arcs(axes, found, _strongest(arcs), two_sided=True)
-        axes.set_ylim(-reach / 2 * 1.06, reach / 2 * 1.06)
-        axes.axhline(0, color=FAINT, linewidth=0.5)
-        name = f"mean of {len(arcs.heads)} heads" if arcs.is_mean else f"head {heads[place]}"
-        axes.set_title(name, fontsize=9, color=_hue(heads[place]), weight="bold", pad=3, loc="left")
-        _bare(axes)
+        _draw_head(axes, arcs, heads[place])
         if place + columns >= len(heads):
-            each = min(width * columns, 20.0) / columns
-            step = max(1, math.ceil(len(arcs.axis) / (each * 7)))
-            said = dict.fromkeys(range(0, len(arcs.axis), step), 1.0)
-            _label_places(axes, arcs, said, each)
+            step = max(1, math.ceil(size * columns / (width * LABELS)))
+            said = dict.fromkeys(range(0, size, step), 1.0)
+            _label_places(axes, arcs, said, (0, size), width / columns)
     _foot(figure, arcs)
     return figure
 
 
+def _draw_head(axes: Axes, arcs: Arcs, head: int) -> None:
+    """One head's links, as high as the longest of them."""
+    found = [link for link in arcs.links if link.head == head]
+    reach = max([1, *(abs(link.key - link.query) for link in found)])
+    _draw_arcs(axes, found, _strongest(arcs), two_sided=True)
+    axes.set_ylim(-reach / 2 * 1.06, reach / 2 * 1.06)
+    axes.axhline(0, color=FAINT, linewidth=0.5)
+    name = f"mean of {len(arcs.heads)} heads" if arcs.is_mean else f"head {head}"
+    axes.set_title(name, fontsize=9, color=_hue(head), weight="bold", pad=3, loc="left")
+    _bare(axes)
+
+
 def _strongest(arcs: Arcs) -> float:
     """The weight that is drawn widest."""
-    return max((link.weight for link in arcs.links), default=1.0)
+    return max([LEAST, *(link.weight for link in arcs.links)])
 
 
 def _draw_arcs(axes: Axes, links: Iterable[Link], most: float, *, two_sided: bool) -> None:
@@ -148,10 +161,14 @@ def _arc(link: Link, two_sided: bool) -> npt.NDArray[np.float64]:
     return np.stack((middle - half * np.cos(_TURN), side * abs(half) * np.sin(_TURN)), axis=1)
 
 
-def _label_places(axes: Axes, arcs: Arcs, said: dict[int, float], width: float) -> None:
+def _label_places(
+    axes: Axes, arcs: Arcs, said: dict[int, float], shown: tuple[int, int], width: float
+) -> None:
     """Names tokens along the text, the weightiest first, none over another."""
-    size = len(arcs.axis)
-    apart = max(1.0, size / (width * 7.5))
+    low, high = shown
+    apart = max(1.0, (high - low) / (width * LABELS))
+    if apart == 1:
+        said = dict.fromkeys(range(low, high), 1.0)  # there is room for all
     chosen: list[int] = []
     for place in sorted(said, key=lambda each: -said[each]):
         if all(abs(place - other) >= apart for other in chosen):
@@ -165,7 +182,7 @@ def _label_places(axes: Axes, arcs: Arcs, said: dict[int, float], width: float) 
     ]  # fmt: skip
     axes.set_xticks(chosen, labels, rotation=90, fontsize=7.5, color=INK)
     axes.tick_params(axis="x", length=2 if is_dense else 0, pad=3, color=FAINT)
-    axes.set_xlim(-0.6, size - 0.4)
+    axes.set_xlim(low - 0.6, high - 0.4)
     for place, label in zip(chosen, axes.get_xticklabels(), strict=True):
         label.set_parse_math(False)
         if place == arcs.query:
@@ -175,7 +192,7 @@ def _label_places(axes: Axes, arcs: Arcs, said: dict[int, float], width: float) 
 def _foot(figure: Figure, arcs: Arcs) -> None:
     every = f"{arcs.total:,} links that carry {arcs.mass:.0%} of what a token gives in each head"
     cut = len(arcs.links) < arcs.total
-    kept = f"The strongest {len(arcs.links):,} of the {every}" if cut else f"The {every}"
+    kept = f"The strongest {arcs.most:,} of each head among the {every}" if cut else f"The {every}"
     sides = "" if arcs.rows is not None else " Above the line: to what came before; below: after."
     footer(figure, f"{kept}; wide and dark is much.{sides}")
 

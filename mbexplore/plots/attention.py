@@ -75,18 +75,19 @@ def _draw_layer(part: SubFigure, layer_map: LayerMap, rows: int, columns: int, c
 
 
 def _label(axes: Axes, layer_map: LayerMap, most: int, is_left: bool, is_bottom: bool) -> None:
+    labels, starts = layer_map.axis.labels, layer_map.axis.starts.tolist()
     axes.tick_params(length=0, colors=INK, pad=2)
     for spine in axes.spines.values():
         spine.set_color(FAINT)
         spine.set_linewidth(0.5)
     size = 6.5 if most > 30 else 5.5
     if is_left:
-        label_tokens(axes, layer_map.axis.labels, layer_map.pool, "y", most, size)
+        label_tokens(axes, labels, layer_map.pool, "y", most, size, starts)
         axes.set_ylabel("query", fontsize=8, color=FAINT)
     else:
         axes.set_yticks([])
     if is_bottom:
-        label_tokens(axes, layer_map.axis.labels, layer_map.pool, "x", most, size)
+        label_tokens(axes, labels, layer_map.pool, "x", most, size, starts)
         axes.set_xlabel("key", fontsize=8, color=FAINT)
     else:
         axes.set_xticks([])

@@ -112,7 +112,8 @@ def _draw_queries(
     axes.set_xlabel("offset", fontsize=8, color=FAINT)
     axes.tick_params(length=0, pad=2, colors=INK)
     if is_left:
-        label_tokens(axes, band.axis.labels, band.pool, "y", int(tall * 7), 6.5)
+        starts = band.axis.starts.tolist()
+        label_tokens(axes, band.axis.labels, band.pool, "y", int(tall * 7), 6.5, starts)
         axes.set_ylabel("query", fontsize=8, color=FAINT)
     else:
         axes.set_yticks([])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import PurePath
 from textwrap import wrap
@@ -95,16 +96,26 @@ def token_label(token: str, most: int = 14) -> str:
 
 
 def label_tokens(
-    axes: Axes, tokens: tuple[str, ...], pool: int, axis: str, most: int, size: float
+    axes: Axes,
+    tokens: tuple[str, ...],
+    pool: int,
+    axis: str,
+    most: int,
+    size: float,
+    numbers: Sequence[int] | None = None,
 ) -> None:
-    """Writes token labels on the x or y axis of a map, thinned to at most `most` of them."""
+    """Writes token labels on the x or y axis of a map, thinned to at most `most` of them.
+
+    `numbers` are the tokens' positions, where they are not simply 0, 1, 2.
+    """
+    numbers = range(len(tokens)) if numbers is None else numbers
     pixels = -(-len(tokens) // pool)
     step = max(1, -(-pixels // most))
     ticks = list(range(0, pixels, step))
     if pool * step == 1:
         labels = [token_label(tokens[i]) for i in ticks]
     else:  # a label among hundreds needs its place
-        labels = [f"{token_label(tokens[i * pool], 10)} {i * pool}" for i in ticks]
+        labels = [f"{token_label(tokens[i * pool], 10)} {numbers[i * pool]}" for i in ticks]
     if axis == "x":
         axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
     else:
