@@ -17,6 +17,7 @@ import mbexplore
 from mbexplore.cli.activations import activations
 from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
+from mbexplore.cli.bench import bench
 from mbexplore.cli.compare import compare
 from mbexplore.cli.embed import embed
 from mbexplore.cli.explore import explore
@@ -25,6 +26,7 @@ from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
 from mbexplore.cli.lens import lens
 from mbexplore.cli.mix import mix
+from mbexplore.cli.options import use_threads
 from mbexplore.cli.patch import patch
 from mbexplore.cli.predict import predict
 from mbexplore.cli.rope import rope
@@ -56,6 +58,7 @@ app.command()(patch)
 app.command()(attribute)
 app.command()(compare)
 app.command()(embed)
+app.command()(bench)
 app.command()(explore)
 app.command()(ui)
 
@@ -72,8 +75,18 @@ def root(
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Processor threads to use; $OMP_NUM_THREADS, or all cores, by default.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Parses what stands before a command."""
+    if threads is not None:
+        use_threads(threads)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -37,6 +38,13 @@ Truncate = Annotated[
     bool, typer.Option("--truncate", help="Cut a text that is longer than the model takes.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def use_threads(count: int) -> None:
+    """Limits how many threads torch computes with, in this process and those it starts."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
+    if "torch" in sys.modules:  # it reads the environment but once
+        sys.modules["torch"].set_num_threads(count)
 
 
 def read_lines(text: str | None, file: Path | None) -> list[str]:

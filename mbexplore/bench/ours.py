@@ -1,0 +1,188 @@
+"""Our side of every piece of work. Each function loads what it needs and returns what is timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from mbexplore.bench.inputs import make_batch, make_ids
+from mbexplore.bench.result import PARTS
+from mbexplore.heads import open_model
+from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.packing import run_packed
+from mbexplore.recording import DEFAULT_KEEP, Recording, record
+from mbexplore.tokenizer import Encoding
+
+Run = Callable[[], Tensor]
+
+
+def forward(folder: Path, tokens: int) -> Run:
+    """Logits at the middle of one text."""
+    model, ids = _open(folder), _encoding(folder, tokens).ids
+    rows = torch.tensor([tokens // 2])
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = model(torch.tensor([ids]), rows=rows)[0]
+        return logits
+
+    return run
+
+
+def batch(folder: Path, tokens: int) -> Run:
+    """Logits at the middle of 64 texts of 10 to `tokens` tokens."""
+    model = _open(folder)
+    texts = make_batch(tokens, model.config.vocab_size)
+    rows = [[len(text) // 2] for text in texts]
+    return lambda: torch.cat(list(run_packed(model, texts, rows)))
+
+
+def record_attention(folder: Path, tokens: int) -> Run:
+    """A recording of rotated queries and keys."""
+    model, encoding = _open(folder), _encoding(folder, tokens)
+    return lambda: _logits(record(model, encoding, ("attention",)))
+
+
+def record_everything(folder: Path, tokens: int) -> Run:
+    """A recording of all that `record` keeps by itself."""
+    model, encoding = _open(folder), _encoding(folder, tokens)
+    return lambda: _logits(record(model, encoding, DEFAULT_KEEP))
+
+
+def every_map(folder: Path, tokens: int) -> Run:
+    """A recording of everything, and every attention map made dense once."""
+    model, encoding = _open(folder), _encoding(folder, tokens)
+
+    def run() -> Tensor:
+        recording = record(model, encoding, DEFAULT_KEEP)
+        middles = [
+            recording.attention(layer)[:, tokens // 2].clone()
+            for layer in range(model.config.num_hidden_layers)
+        ]
+        return torch.cat([_logits(recording).flatten(), *(rows.flatten() for rows in middles)])
+
+    return run
+
+
+def tile(folder: Path, tokens: int) -> Run:
+    """256 x 256 weights of all heads of the last global layer, exactly."""
+    recording, layer = _recorded_global(folder, tokens)
+    part = slice(tokens // 2, tokens // 2 + 256)
+    return lambda: recording.attention(layer, queries=part, keys=part)
+
+
+def pooled_picture(folder: Path, tokens: int) -> Run:
+    """The picture of a whole map of one global head, pooled to its pixels."""
+    from mbexplore.analysis.maps import layer_map
+
+    recording, layer = _recorded_global(folder, tokens)
+    return lambda: torch.from_numpy(layer_map(recording, layer, 0).weights)
+
+
+def parts(folder: Path, tokens: int) -> Run:
+    """Where a forward pass spends its time: (part, 2) seconds and floating-point operations."""
+    model, ids = _open(folder), _encoding(folder, tokens).ids
+    assert isinstance(model, ModernBertForMaskedLM)
+    rows = torch.tensor([tokens // 2])
+
+    def run() -> Tensor:
+        watch = Stopwatch((model.head.dense.weight, model.decoder.weight))
+        start = time.perf_counter()
+        with torch.inference_mode(), watch:
+            model(torch.tensor([ids]), rows=rows)
+        rest = time.perf_counter() - start - sum(seconds for seconds, _ in watch.parts.values())
+        return torch.tensor([*watch.parts.values(), (rest, 0.0)], dtype=torch.float64)
+
+    return run
+
+
+def ceiling(folder: Path, tokens: int) -> Run:
+    """One matrix product of 2 * tokens ** 3 operations: what this machine can do at best."""
+    a, b = torch.randn(tokens, tokens), torch.randn(tokens, tokens)
+    return lambda: a @ b
+
+
+class Stopwatch(TorchFunctionMode):
+    """Times the matrix products of what runs inside it, in the order of `result.PARTS`.
+
+    Attributes:
+        parts: seconds and operations by part; "the rest" is what the caller finds beside them.
+    """
+
+    def __init__(self, head: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self._head = head
+        self.parts = dict.fromkeys(PARTS[:-1], (0.0, 0.0))
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Runs the function; adds its time to the part it belongs to, if to any."""
+        kwargs = kwargs or {}
+        start = time.perf_counter()
+        output = func(*args, **kwargs)
+        spent = time.perf_counter() - start
+        if func is functional.linear:
+            is_head = any(args[1] is weight for weight in self._head)
+            operations = 2.0 * args[0].numel() * args[1].shape[0]
+            self._add("head" if is_head else "linear layers", spent, operations)
+        elif func is functional.scaled_dot_product_attention:
+            name = "global attention" if kwargs.get("attn_mask") is None else "local attention"
+            self._add(name, spent, 4.0 * args[0].numel() * args[1].shape[-2])
+        return output
+
+    def _add(self, name: str, seconds: float, operations: float) -> None:
+        before = self.parts[name]
+        self.parts[name] = (before[0] + seconds, before[1] + operations)
+
+
+TASKS: dict[str, Callable[[Path, int], Run]] = {
+    "forward": forward,
+    "batch": batch,
+    "record attention": record_attention,
+    "record everything": record_everything,
+    "every map": every_map,
+    "tile": tile,
+    "pooled picture": pooled_picture,
+    "parts": parts,
+    "ceiling": ceiling,
+}
+
+
+def _open(folder: Path) -> PretrainedModel:
+    return open_model(folder, dtype=torch.float32, device=torch.device("cpu"))
+
+
+def _encoding(folder: Path, tokens: int) -> Encoding:
+    """A text of random tokens, asked about in the middle; its words do not matter here."""
+    from mbexplore.config import ModernBertConfig
+
+    ids = tuple(make_ids(tokens, ModernBertConfig.from_folder(folder).vocab_size))
+    return Encoding(
+        text="x" * tokens,
+        ids=ids,
+        tokens=("x",) * tokens,
+        offsets=tuple((i, i + 1) for i in range(tokens)),
+        words=(0,) * tokens,
+        mask_positions=(tokens // 2,),
+        full_length=tokens,
+    )
+
+
+def _logits(recording: Recording) -> Tensor:
+    assert recording.logits is not None
+    return recording.logits
+
+
+def _recorded_global(folder: Path, tokens: int) -> tuple[Recording, int]:
+    model = _open(folder)
+    recording = record(model, _encoding(folder, tokens), ("attention",))
+    kinds = model.config.layer_kinds
+    return recording, max(i for i, kind in enumerate(kinds) if kind == "global")

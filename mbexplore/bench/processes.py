@@ -1,0 +1,151 @@
+"""Runs workers and whole commands, and measures them from outside. Loads nothing heavy.
+
+What measures must stay small: a process that Linux starts is charged with the memory of the one
+that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from mbexplore.errors import ModelError
+
+PIPELINE = """
+import json, sys
+from transformers import pipeline
+fill = pipeline("fill-mask", model=sys.argv[1])
+print(json.dumps([[p["token"], p["score"]] for p in fill(sys.argv[2])]))
+"""
+"""How a user of transformers answers one sentence."""
+
+
+def environment() -> dict[str, str]:
+    """What every process here runs under: this one's, without a network."""
+    return os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+
+
+class Worker:
+    """One side of one piece of work in a process of its own; a context manager.
+
+    Attributes:
+        loaded: bytes the process had held at most before its first run.
+        peak: the same after the last run.
+        seconds: of the runs that count.
+    """
+
+    def __init__(self, side: str, task: str, folder: Path, tokens: int) -> None:
+        self._what = f"{side}, {task} of {tokens:,} tokens"
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mbexplore.bench.worker", side, task, str(folder), str(tokens)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment(),
+        )
+        self.seconds: list[float] = []
+        self.peak: int | None = None
+        self.loaded: int | None = None
+
+    def wait(self) -> None:
+        """Returns when the model is loaded."""
+        self.loaded = self.peak = self._answer()["loaded"]
+
+    def run(self, *, counts: bool = True) -> None:
+        """Does the work once."""
+        self._ask("")
+        answer = self._answer()
+        self.peak = answer["peak"]
+        if counts:
+            self.seconds.append(answer["seconds"])
+
+    def result(self) -> NDArray[Any]:
+        """Does the work once, uncounted, and returns what it gave."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "answer.npy"
+            self._ask(str(path))
+            self.peak = self._answer()["peak"]
+            self._answer()
+            values: NDArray[Any] = np.load(path)
+        return values
+
+    def _ask(self, line: str) -> None:
+        assert self._process.stdin is not None
+        try:
+            print(line, file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            self._fail()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._fail()
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _fail(self) -> None:
+        self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"exit status {self._process.returncode}"
+        raise ModelError(f"The benchmark of {self._what} ended early ({reason}); try fewer tokens.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout, self._errors):
+            if stream is not None:
+                stream.close()
+        self._process.wait()
+
+
+def run_command(arguments: Sequence[str]) -> tuple[float, int | None, str]:
+    """A whole command from start to end.
+
+    Returns:
+        Seconds, bytes it held at most (None where the system can't tell), and what it printed.
+
+    Raises:
+        ModelError: it failed.
+    """
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as errors:
+        start = time.perf_counter()
+        process = subprocess.Popen(arguments, stdout=printed, stderr=errors, env=environment())
+        peak = None
+        if hasattr(os, "wait4"):
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        seconds = time.perf_counter() - start if process.wait() == 0 else 0.0
+        printed.seek(0)
+        errors.seek(0)
+        if process.returncode != 0:
+            lines = errors.read().decode(errors="replace").strip().splitlines()
+            raise ModelError(
+                f"{' '.join(arguments[:4])} failed ({lines[-1] if lines else process.returncode}); "
+                "run it by itself to see why."
+            )
+        return seconds, peak, printed.read().decode()

@@ -1,0 +1,141 @@
+"""What a benchmark measured: plain data. Loads nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+PARTS = ("linear layers", "local attention", "global attention", "head", "the rest")
+"""Of one forward pass; the rest are norms, activations, rotations and copies."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way of doing a piece of work, done several times in one process.
+
+    Attributes:
+        name: "mbexplore", "transformers", or what part of ours it is.
+        seconds: of each run, in order.
+        peak: bytes of memory the process held at most; None where the system can't tell.
+        loaded: bytes it had held at most before the first run; None for whole processes.
+    """
+
+    name: str
+    seconds: tuple[float, ...]
+    peak: int | None
+    loaded: int | None = None
+
+    @property
+    def median(self) -> float:
+        """Median of the seconds."""
+        return median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """From the fastest run to the slowest, as a share of the median."""
+        return (max(self.seconds) - min(self.seconds)) / self.median
+
+
+@dataclass(frozen=True)
+class Row:
+    """Two sides of the same work, run in turn.
+
+    Attributes:
+        work: what was done.
+        tokens: of the text; None where it has no say.
+        left: the side the benchmark is about.
+        right: what it is compared with; None where nothing is.
+        difference: largest absolute difference of the two answers; None where there is none.
+    """
+
+    work: str
+    tokens: int | None
+    left: Side
+    right: Side | None = None
+    difference: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as long the right side takes; above 1 the left one is faster."""
+        return None if self.right is None else self.right.median / self.left.median
+
+    @property
+    def memory_ratio(self) -> float | None:
+        """The right side's peak memory in peaks of the left one."""
+        if self.right is None or self.right.peak is None or self.left.peak is None:
+            return None
+        return self.right.peak / self.left.peak
+
+
+@dataclass(frozen=True)
+class Part:
+    """Where the time of one forward pass goes.
+
+    Attributes:
+        tokens: of the text.
+        name: one of `PARTS`.
+        seconds: median over the runs.
+        share: of the whole pass.
+        ceiling: its floating-point operations a second, as a share of the machine's own matrix
+            product; None for what is no matrix product.
+    """
+
+    tokens: int
+    name: str
+    seconds: float
+    share: float
+    ceiling: float | None
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the figures depend on."""
+
+    processor: str
+    cores: int
+    threads: int
+    system: str
+    python: str
+    torch: str
+    transformers: str
+    mbexplore: str
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All that one call of the benchmark measured."""
+
+    model: str
+    dtype: str
+    repeats: int
+    machine: Machine
+    rows: tuple[Row, ...]
+    parts: tuple[Part, ...] = ()
+
+
+def find_machine() -> Machine:
+    """This machine, as far as the standard library can tell."""
+    import mbexplore
+
+    cores = os.cpu_count() or 1
+    return Machine(
+        _processor(),
+        cores,
+        int(os.environ.get("OMP_NUM_THREADS", "") or cores),
+        platform.platform(terse=True),
+        platform.python_version(),
+        version("torch"),
+        version("transformers"),
+        mbexplore.__version__,
+    )
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()

@@ -1,0 +1,85 @@
+"""transformers' side of every piece of work, written as its users write it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mbexplore.bench.inputs import make_batch, make_ids
+
+Run = Callable[[], Tensor]
+BATCH = 16
+
+
+def forward(folder: Path, tokens: int) -> Run:
+    """Logits of one text, looked at in the middle."""
+    model = _open(folder)
+    ids = make_ids(tokens, model.config.vocab_size)
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = model(torch.tensor([ids])).logits[0, tokens // 2]
+        return logits[None]
+
+    return run
+
+
+def batch(folder: Path, tokens: int) -> Run:
+    """Logits of 64 texts in padded batches of 16, in the order in which they come."""
+    model = _open(folder)
+    texts = make_batch(tokens, model.config.vocab_size)
+
+    def run() -> Tensor:
+        return torch.cat([_padded(model, texts[i : i + BATCH]) for i in range(0, 64, BATCH)])
+
+    return run
+
+
+def _padded(model: Any, texts: list[list[int]]) -> Tensor:
+    """Logits at the middle of each text of one batch."""
+    longest = max(len(text) for text in texts)
+    ids = torch.tensor([text + [0] * (longest - len(text)) for text in texts])
+    mask = torch.tensor([[1] * len(text) + [0] * (longest - len(text)) for text in texts])
+    middles = torch.tensor([len(text) // 2 for text in texts])
+    with torch.inference_mode():
+        logits: Tensor = model(ids, attention_mask=mask).logits
+    return logits[torch.arange(len(texts)), middles]
+
+
+def every_map(folder: Path, tokens: int) -> Run:
+    """Everything transformers gives: logits, hidden states and attention maps."""
+    model = _open(folder, attention="eager")
+    ids, middle = make_ids(tokens, model.config.vocab_size), tokens // 2
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            output = model(torch.tensor([ids]), output_attentions=True, output_hidden_states=True)
+        middles = [weights[0, :, middle].flatten() for weights in output.attentions]
+        return torch.cat([output.logits[0, middle], *middles])
+
+    return run
+
+
+TASKS: dict[str, Callable[[Path, int], Run]] = {
+    "forward": forward,
+    "batch": batch,
+    "every map": every_map,
+}
+
+
+def _open(folder: Path, attention: str = "sdpa") -> Any:
+    import transformers
+    from transformers import AutoModelForMaskedLM
+
+    logging: Any = transformers.utils.logging
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    auto: Any = AutoModelForMaskedLM
+    model = auto.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation=attention, local_files_only=True
+    )
+    return model.eval()

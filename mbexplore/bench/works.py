@@ -1,0 +1,300 @@
+"""The pieces of work that are measured, and how: which sides, how often, in what order.
+
+Both sides of a row live side by side and run in turn, so that whatever else the machine does
+meets both. Before anything is timed their answers are compared.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mbexplore.bench.processes import PIPELINE, Worker, run_command
+from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
+from mbexplore.errors import MbexploreError, ModelError
+
+WORKS = ("import", "predict", "forward", "record", "batch")
+LENGTHS = {"forward": (16, 512, 2048), "record": (2048,), "batch": (500,)}
+"""Tokens of the texts where nobody asks for others; of a batch, those of its longest."""
+
+TOLERANCE = 1e-4
+"""Largest difference between two answers to the same question, in float32, for values near 1."""
+
+MOST_FOR_MAPS = 2048
+"""Tokens up to which transformers is asked for every attention map: more would take 10s of GiB."""
+
+CEILING = 2048
+"""Rows and columns of the square matrices whose product is the machine's ceiling."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is run: on our side and, for them to be equal work, on theirs."""
+
+    name: str
+    folder: Path
+    mask: str
+    their_folder: Path
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One side of a row: its name, the module of its tasks, and the task."""
+
+    name: str
+    side: str
+    task: str
+
+
+OURS, THEIRS = "mbexplore", "transformers"
+PLAIN = Entry("plain forward", "ours", "forward")
+
+
+def measure(
+    works: Sequence[str],
+    model: Model,
+    *,
+    tokens: Sequence[int] | None = None,
+    repeats: int = 5,
+    progress: Progress = lambda what: None,
+) -> Bench:
+    """Measures pieces of work, one after the other.
+
+    Args:
+        works: names from `WORKS`.
+        model: what to run.
+        tokens: lengths of the texts; None for each work's own.
+        repeats: runs of each side that count; one more before them does not.
+        progress: told what is being measured.
+
+    Raises:
+        ModelError: the two sides gave different answers, or one failed.
+    """
+    rows: list[Row] = []
+    parts: list[Part] = []
+    for work in works:
+        lengths = tokens or LENGTHS.get(work, ())
+        for row in _ROWS[work](model, lengths, repeats, progress):
+            rows.append(row)
+        if work == "forward":
+            parts += measure_parts(model, [n for n in lengths if n >= 512], repeats, progress)
+    return Bench(model.name, "float32", repeats, find_machine(), tuple(rows), tuple(parts))
+
+
+def contest(
+    work: str, tokens: int, left: Entry, right: Entry | None, model: Model, repeats: int
+) -> Row:
+    """One row: both sides loaded, compared once, then run in turn.
+
+    Raises:
+        ModelError: their answers differ.
+    """
+    with ExitStack() as stack:
+        entries = [entry for entry in (left, right) if entry is not None]
+        workers = []
+        for entry in entries:  # one after the other, so that neither loads while the other does
+            folder = model.folder if entry.side == "ours" else model.their_folder
+            worker = stack.enter_context(Worker(entry.side, entry.task, folder, tokens))
+            worker.wait()
+            workers.append(worker)
+        answers = [worker.result() for worker in workers]
+        difference = None
+        if right is not None:
+            difference = check_equal(answers[0], answers[1], f"{work}, {tokens:,} tokens")
+        for number in range(repeats):
+            for worker in workers if number % 2 == 0 else workers[::-1]:
+                worker.run()
+        sides = [
+            Side(entry.name, tuple(worker.seconds), worker.peak, worker.loaded)
+            for entry, worker in zip(entries, workers, strict=True)
+        ]
+    return Row(work, tokens, sides[0], sides[1] if right is not None else None, difference)
+
+
+def check_equal(ours: NDArray[Any], theirs: NDArray[Any], what: str) -> float:
+    """The largest difference of two answers to the same question.
+
+    Raises:
+        ModelError: it is too large, or not a number: the work was not the same.
+    """
+    if ours.shape != theirs.shape:
+        raise ModelError(
+            f"The two sides of {what} gave {ours.shape} and {theirs.shape}, so their times would "
+            "compare unequal work; run `mbexplore verify` on this model."
+        )
+    difference = float(np.abs(ours.astype(np.float64) - theirs).max())
+    allowed = TOLERANCE * max(1.0, float(np.sqrt(np.square(theirs.astype(np.float64)).mean())))
+    if not difference <= allowed:
+        raise ModelError(
+            f"The two sides of {what} differ by {difference:.1e} (at most {allowed:.0e} is "
+            "rounding), so their times would compare unequal work; run `mbexplore verify` on this "
+            "model."
+        )
+    return difference
+
+
+def measure_parts(
+    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
+) -> list[Part]:
+    """Where the time of our forward pass goes, beside the machine's own matrix product."""
+    if not lengths:
+        return []
+    progress("the machine's own matrix product")
+    with Worker("ours", "ceiling", model.folder, CEILING) as worker:
+        worker.wait()
+        for number in range(repeats + 1):
+            worker.run(counts=number > 0)
+        ceiling = 2.0 * CEILING**3 / min(worker.seconds)
+    found = []
+    for tokens in lengths:
+        progress(f"parts of a forward pass, {tokens:,} tokens")
+        with Worker("ours", "parts", model.folder, tokens) as worker:
+            worker.wait()
+            worker.run(counts=False)
+            runs = np.stack([worker.result() for _ in range(repeats)])  # (run, part, 2)
+        total = median(runs[:, :, 0].sum(axis=1))
+        for i, name in enumerate(PARTS):
+            seconds, operations = median(runs[:, i, 0]), runs[0, i, 1]
+            share = operations / seconds / ceiling if operations and seconds else None
+            found.append(Part(tokens, name, float(seconds), float(seconds / total), share))
+    return found
+
+
+def _forward_rows(
+    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
+) -> Iterator[Row]:
+    ours, theirs = Entry(OURS, "ours", "forward"), Entry(THEIRS, "theirs", "forward")
+    for tokens in lengths:
+        progress(f"logits of one token, {tokens:,} tokens")
+        yield contest("logits of one token", tokens, ours, theirs, model, repeats)
+
+
+def _batch_rows(
+    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
+) -> Iterator[Row]:
+    ours, theirs = Entry(OURS, "ours", "batch"), Entry(THEIRS, "theirs", "batch")
+    for tokens in lengths:
+        progress(f"64 texts of 10 to {tokens:,} tokens")
+        yield contest("64 texts of 10 to so many", tokens, ours, theirs, model, repeats)
+
+
+def _record_rows(
+    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
+) -> Iterator[Row]:
+    def row(work: str, tokens: int, task: str, right: Entry | None) -> Row:
+        progress(f"{work}, {tokens:,} tokens")
+        return contest(work, tokens, Entry(OURS, "ours", task), right, model, repeats)
+
+    for tokens in lengths:
+        if tokens <= MOST_FOR_MAPS:
+            theirs = Entry(THEIRS, "theirs", "every map")
+            yield row("everything recorded, every map once", tokens, "every map", theirs)
+        yield row("attention recorded", tokens, "record attention", PLAIN)
+        yield row("everything recorded", tokens, "record everything", PLAIN)
+        yield row("a 256 x 256 tile of every head", tokens, "tile", None)
+        yield row("a picture of one global head", tokens, "pooled picture", None)
+
+
+def _predict_rows(
+    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
+) -> Iterator[Row]:
+    progress("one sentence, whole process")
+    text = f"The capital of France is {model.mask}."
+    own = [*_OWN, "predict", text, "--no-hf", "--json", "-m", str(model.folder)]
+    their = [sys.executable, "-c", PIPELINE, str(model.their_folder), text]
+    [mask] = json.loads(run_command(own)[2])["masks"]
+    ours = {p["id"]: p["probability"] for p in mask["predictions"]}
+    theirs = dict(json.loads(run_command(their)[2]))
+    if ours.keys() != theirs.keys():
+        raise ModelError(
+            f"mbexplore answers with the tokens {list(ours)} and transformers with {list(theirs)}, "
+            "so their times would compare unequal work; run `mbexplore verify` on this model."
+        )
+    pairs = np.array([[ours[token], theirs[token]] for token in ours])
+    difference = check_equal(pairs[:, 0], pairs[:, 1], "one sentence")
+    yield _processes("one sentence, whole process", own, their, repeats, difference)
+
+
+def _import_rows(
+    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
+) -> Iterator[Row]:
+    progress("imports")
+    yield _processes("mbexplore --help", [*_OWN, "--help"], None, repeats)
+    own = [sys.executable, "-c", "import mbexplore; mbexplore.load"]
+    their = [sys.executable, "-c", "import transformers; transformers.ModernBertForMaskedLM"]
+    yield _processes("import, ready to load a model", own, their, repeats)
+
+
+_OWN = [sys.executable, "-m", "mbexplore"]
+_ROWS: dict[str, Callable[[Model, Sequence[int], int, Progress], Iterator[Row]]] = {
+    "import": _import_rows,
+    "predict": _predict_rows,
+    "forward": _forward_rows,
+    "record": _record_rows,
+    "batch": _batch_rows,
+}
+
+
+def _processes(
+    work: str,
+    own: list[str],
+    their: list[str] | None,
+    repeats: int,
+    difference: float | None = None,
+) -> Row:
+    """A row of whole processes, in turn; the first of each warms the disk's cache."""
+    commands = [(OURS, own)] + ([(THEIRS, their)] if their is not None else [])
+    runs: dict[str, list[tuple[float, int | None]]] = {name: [] for name, _ in commands}
+    for number in range(repeats + 1):
+        for name, command in commands if number % 2 == 0 else commands[::-1]:
+            seconds, peak, _ = run_command(command)
+            if number > 0:
+                runs[name].append((seconds, peak))
+    sides = []
+    for name, measured in runs.items():
+        peaks = [peak for _, peak in measured if peak is not None]
+        sides.append(
+            Side(name, tuple(seconds for seconds, _ in measured), max(peaks, default=None))
+        )
+    return Row(work, None, sides[0], sides[1] if len(sides) > 1 else None, difference)
+
+
+@contextmanager
+def prepared(name: str | None, size: str | None) -> Iterator[Model]:
+    """The model to run, as long as the `with` block lasts.
+
+    Args:
+        name: of a model, as everywhere; None for the bundled one.
+        size: "tiny", "base" or "large" for random weights of that size instead.
+
+    Raises:
+        MbexploreError: there is no such model, or it has no masked-language head.
+    """
+    with tempfile.TemporaryDirectory(prefix="mbexplore-bench-") as folder:
+        arguments = [
+            sys.executable,
+            "-m",
+            "mbexplore.bench.prepare",
+            name or "",
+            size or "",
+            folder,
+        ]
+        answer = json.loads(run_command(arguments)[2].splitlines()[-1])
+        if "error" in answer:
+            error = MbexploreError(answer["error"])
+            error.exit_code = answer["exit_code"]
+            raise error
+        found = Path(answer["folder"])
+        yield Model(answer["name"], found, answer["mask"], found)

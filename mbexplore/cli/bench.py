@@ -1,0 +1,155 @@
+"""`mbexplore bench`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mbexplore.cli import options, view
+from mbexplore.cli.output import notice, print_json, shown, write_whole
+from mbexplore.errors import UsageError
+from mbexplore.files import DRAWN
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from mbexplore.bench.result import Bench, Row, Side
+
+
+def bench(
+    works: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[predict|forward|record|batch|import]...",
+            help="What to measure; everything by default.",
+            show_default=False,
+        ),
+    ] = None,
+    tokens: Annotated[
+        str | None,
+        typer.Option(
+            help="Lengths of the texts, such as 16,512,2048,8192; each work's own by default.",
+            show_default=False,
+        ),
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Runs of each side that count.")] = 5,
+    random: Annotated[
+        str | None,
+        typer.Option(
+            help="Random weights of this size instead: tiny, base or large.", show_default=False
+        ),
+    ] = None,
+    plot: view.Plot = False,
+    output: view.Output = None,
+    model: options.Model = None,
+    json: options.Json = False,
+) -> None:
+    """Measure speed and memory beside transformers: the same work in turn, answers compared first.
+
+    Everything runs on the processor, in float32.
+
+    Example: mbexplore bench forward --tokens 16 --repeats 1
+    """
+    path = view.target(output, plot, "bench", (*DRAWN, "csv"))
+    from mbexplore.bench.works import WORKS, measure, prepared
+
+    wanted, lengths = works or list(WORKS), None if tokens is None else _lengths(tokens)
+    for work in wanted:
+        if work not in WORKS:
+            raise UsageError(f"There is no work {work!r}; choose {', '.join(WORKS)}.")
+    if repeats < 1:
+        raise UsageError(f"--repeats is {repeats}; give 1 or more.")
+    if model is not None and random is not None:
+        raise UsageError(f"Both -m {model} and --random {random} were given; give one of them.")
+    with prepared(model, random) as found:
+        result = measure(wanted, found, tokens=lengths, repeats=repeats, progress=notice)
+    from mbexplore.views.bench import view_bench
+
+    command = ["bench", *wanted, "--repeats", str(repeats)]
+    command += [] if lengths is None else ["--tokens", ",".join(map(str, lengths))]
+    command += [] if model is None else ["-m", model]
+    command += [] if random is None else ["--random", random]
+    seen = view_bench(result, command)
+    if path is not None:
+        write_whole(path, seen.content(path.suffix.removeprefix(".").lower()))
+    print_json(seen.payload()) if json else _print(result)
+
+
+def _lengths(tokens: str) -> list[int]:
+    try:
+        lengths = sorted(int(length) for length in tokens.split(","))
+    except ValueError:
+        raise UsageError(f"--tokens {tokens!r} is no list of lengths; write 16,512.") from None
+    if lengths[0] < 2:
+        raise UsageError(f"--tokens has {lengths[0]}; give lengths of 2 or more.")
+    return lengths
+
+
+def _print(result: Bench) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console, machine = Console(highlight=False), result.machine
+    console.print(Text(f"Model: {shown(result.model)}, {result.dtype} on cpu", style="bold"))
+    console.print(
+        Text(
+            f"{machine.processor}, {machine.threads} of {machine.cores} cores, {machine.system}\n"
+            f"mbexplore {machine.mbexplore}, transformers {machine.transformers}, "
+            f"torch {machine.torch}, Python {machine.python}"
+        )
+    )
+    opponents = list(dict.fromkeys(row.right and row.right.name for row in result.rows))
+    for opponent in opponents:
+        rows = [row for row in result.rows if (row.right and row.right.name) == opponent]
+        console.print(_table(rows, opponent))
+    if result.parts:
+        console.print(_parts_table(result))
+    differences = [row.difference for row in result.rows if row.difference is not None]
+    agreed = f" Answers differ by {max(differences):.0e} at most." if differences else ""
+    console.print(
+        Text(
+            f"Seconds are medians of {result.repeats} runs in turn, \N{PLUS-MINUS SIGN} half the way "
+            "from the fastest to the slowest; MiB are the most a process held, weights included."
+            + agreed,
+            style="dim",
+        )
+    )
+
+
+def _table(rows: list[Row], opponent: str | None) -> Table:
+    ours, theirs = "mbexplore", opponent or ""
+    columns = ["work", "tokens", ours, "MiB"] if opponent is None else [
+        "work", "tokens", ours, theirs, "faster", "MiB", "MiB",
+    ]  # fmt: skip
+    table = view.build_table(*columns, left=("work",))
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for row in rows:
+        cells = [row.work, "" if row.tokens is None else f"{row.tokens:,}", _seconds(row.left)]
+        if row.right is not None and row.ratio is not None:
+            cells += [_seconds(row.right), f"{row.ratio:.2f} x", _memory(row.left)]
+            table.add_row(*cells, _memory(row.right))
+        else:
+            table.add_row(*cells, _memory(row.left))
+    return table
+
+
+def _parts_table(result: Bench) -> Table:
+    table = view.build_table("where a forward pass goes", "tokens", "seconds", "share",
+                             "of the ceiling", left=("where a forward pass goes",))  # fmt: skip
+    for part in result.parts:
+        table.add_row(
+            part.name, f"{part.tokens:,}", f"{part.seconds:.3f}", f"{part.share:.0%}",
+            "" if part.ceiling is None else f"{part.ceiling:.0%}",
+        )  # fmt: skip
+    return table
+
+
+def _seconds(side: Side) -> str:
+    spread = f" \N{PLUS-MINUS SIGN}{side.spread / 2:.0%}" if len(side.seconds) > 1 else ""
+    return f"{side.median:.3g} s{spread}"
+
+
+def _memory(side: Side) -> str:
+    return "" if side.peak is None else f"{side.peak / 2**20:,.0f}"

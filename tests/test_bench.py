@@ -1,0 +1,281 @@
+"""The benchmark's equality checks, arithmetic and forms; never how fast something is."""
+
+import json
+import os
+import sys
+from importlib import import_module
+
+import numpy as np
+import pytest
+import torch
+
+from mbexplore.bench import works
+from mbexplore.bench.inputs import make_batch, make_ids
+from mbexplore.bench.prepare import _write_tokenizer, write_random
+from mbexplore.bench.processes import Worker, run_command
+from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
+from mbexplore.bench.works import Entry, Model, check_equal, contest, measure, measure_parts
+from mbexplore.errors import MbexploreError, ModelError, UsageError
+from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.plots.bench import plot_bench
+from mbexplore.tokenizer import Tokenizer
+from mbexplore.views.bench import view_bench
+from tests.cli_runner import run_cli
+
+
+class InProcess:
+    """A `Worker` without a process: the same tasks, here."""
+
+    def __init__(self, side, task, folder, tokens):
+        self._run = import_module(f"mbexplore.bench.{side}").TASKS[task](folder, tokens)
+        self.seconds, self.peak, self.loaded = [], 2, 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def wait(self):
+        pass
+
+    def run(self, *, counts=True):
+        self._run()
+        self.seconds += [1.0] * counts
+
+    def result(self):
+        return self._run().numpy()
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A random model, and another of the same shape."""
+    folder, other = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
+    write_random("tiny", folder)
+    write_random("tiny", other)
+    model = ModernBertForMaskedLM.from_pretrained(other)
+    with torch.no_grad():
+        model.model.layers[3].mlp.Wo.weight = torch.nn.Parameter(
+            model.model.layers[3].mlp.Wo.weight * 1.01
+        )
+    model.save_pretrained(other)
+    return folder, other
+
+
+@pytest.fixture
+def model(folders, monkeypatch):
+    monkeypatch.setattr(works, "Worker", InProcess)
+    return Model("random", folders[0], "[MASK]", folders[0])
+
+
+@pytest.fixture
+def bench():
+    rows = (
+        Row("logits", 16, Side("mbexplore", (1.0, 3.0, 2.0), 100, 50),
+            Side("transformers", (5.0, 4.0, 9.0), 400, 60), 1e-6),
+        Row("help", None, Side("mbexplore", (0.2, 0.2, 0.2), None)),
+    )  # fmt: skip
+    parts = (Part(512, "linear layers", 0.7, 0.7, 0.9), Part(512, "the rest", 0.3, 0.3, None))
+    return Bench("base, random weights", "float32", 3, find_machine(), rows, parts)
+
+
+@pytest.mark.parametrize(
+    ("work", "tokens"), [("forward", 40), ("batch", 30), ("record", 40), ("record", 300)]
+)
+def test_both_sides_of_every_work_give_the_same(work, tokens, model):
+    result = measure([work], model, tokens=[tokens], repeats=2)
+    for row in result.rows:
+        assert len(row.left.seconds) == 2
+        if row.right is not None:
+            assert len(row.right.seconds) == 2
+            assert row.difference < 1e-4
+    names = {row.right and row.right.name for row in result.rows}
+    assert "transformers" in names
+    assert names == {"transformers"} or work == "record"
+
+
+@pytest.mark.parametrize("task", ["forward", "batch", "every map"])
+def test_unequal_work_is_refused(task, folders, monkeypatch):
+    monkeypatch.setattr(works, "Worker", InProcess)
+    model = Model("random", folders[0], "[MASK]", folders[1])
+    sides = Entry("mbexplore", "ours", task), Entry("transformers", "theirs", task)
+    with pytest.raises(ModelError, match="would compare unequal work"):
+        contest("some work", 40, *sides, model, 1)
+
+
+@pytest.mark.parametrize("theirs", [[1.0, 2.1], [1.0, float("nan")], [1.0], [[1.0], [2.0]]])
+def test_different_answers_are_refused(theirs):
+    with pytest.raises(ModelError, match="unequal work"):
+        check_equal(np.array([1.0, 2.0]), np.array(theirs), "some work")
+
+
+def test_rounding_is_no_difference():
+    assert check_equal(np.array([1.0, 2.0]), np.array([1.0, 2.00001]), "") == pytest.approx(1e-5)
+
+
+def test_parts_add_up_and_count_their_operations(model):
+    tokens, parts = 600, measure_parts(model, [600], 1, print)
+    assert tuple(part.name for part in parts) == PARTS
+    assert sum(part.share for part in parts) == pytest.approx(1.0)
+    assert all(part.seconds > 0 for part in parts)
+    ours = import_module("mbexplore.bench.ours")
+    operations = ours.parts(model.folder, tokens)()[:, 1].tolist()
+    opened = ModernBertForMaskedLM.from_pretrained(model.folder)
+    config = opened.config
+    *full, last = opened.model.layers
+    weights = [p.numel() for layer in full for n, p in layer.named_parameters() if "norm" not in n]
+    row_of_last = sum(p.numel() for n, p in last.named_parameters() if "norm" not in n)
+    qkv = last.attn.Wqkv.weight.numel()
+    assert operations[0] == 2 * (tokens * (sum(weights) + qkv) + row_of_last - qkv)
+    scores_of_global = sum(
+        tokens * (1 if i == config.num_hidden_layers - 1 else tokens)
+        for i, kind in enumerate(config.layer_kinds)
+        if kind == "global"
+    )
+    assert operations[2] == 4 * scores_of_global * config.hidden_size
+    assert 0 < operations[1] < operations[2]
+    assert operations[3] == 2 * (config.hidden_size + config.vocab_size) * config.hidden_size
+
+
+def test_a_worker_measures_its_own_process(folders):
+    with Worker("ours", "forward", folders[0], 8) as worker:
+        worker.wait()
+        worker.run(counts=False)
+        worker.run()
+        answer = worker.result()
+    assert len(worker.seconds) == 1
+    assert worker.peak >= worker.loaded > 2**20
+    expected = import_module("mbexplore.bench.ours").forward(folders[0], 8)().numpy()
+    np.testing.assert_allclose(answer, expected, rtol=0, atol=1e-5)
+
+
+def test_a_worker_that_fails_says_why(tmp_path):
+    with (
+        pytest.raises(ModelError, match=r"forward of 8 tokens ended early .*config\.json"),
+        Worker("ours", "forward", tmp_path, 8) as worker,
+    ):
+        worker.wait()
+
+
+def test_a_command_is_measured_from_outside():
+    seconds, peak, printed = run_command([sys.executable, "-c", "print(1 + 1)"])
+    assert printed == "2\n"
+    assert 0 < seconds < 60
+    assert peak is None or peak > 2**20
+    with pytest.raises(ModelError, match="failed .*ZeroDivisionError"):
+        run_command([sys.executable, "-c", "1 / 0"])
+
+
+def test_unequal_answers_of_whole_processes_are_refused(monkeypatch, folders):
+    predictions = [{"id": 7, "probability": 0.5}]
+    own = json.dumps({"masks": [{"predictions": predictions}]})
+
+    def run(arguments):
+        return 1.0, 2, own if "mbexplore" in arguments else their
+
+    monkeypatch.setattr(works, "run_command", run)
+    model = Model("random", folders[0], "[MASK]", folders[0])
+    their = "[[7, 0.5]]"
+    [row] = measure(["predict"], model, repeats=2).rows
+    assert (row.ratio, row.difference) == (1.0, 0.0)
+    for their in ("[[8, 0.5]]", "[[7, 0.4]]"):
+        with pytest.raises(ModelError, match="unequal work"):
+            measure(["predict"], model, repeats=2)
+
+
+def test_medians_spreads_and_ratios(bench):
+    row, alone = bench.rows
+    assert (row.left.median, row.left.spread) == (2.0, 1.0)
+    assert (row.ratio, row.memory_ratio) == (2.5, 4.0)
+    assert (alone.ratio, alone.memory_ratio) == (None, None)
+
+
+def test_every_form_of_the_answer(bench):
+    seen = view_bench(bench, ["bench"])
+    payload = json.loads(seen.content("json"))
+    assert payload["rows"][0]["ratio"] == 2.5
+    assert payload["rows"][1]["right"] is None
+    assert payload["machine"]["torch"] == torch.__version__
+    assert len(seen.content("csv").splitlines()) == 1 + 3
+    assert seen.content("png").startswith(b"\x89PNG")
+    [axes] = plot_bench(bench).axes
+    assert "2.50 x transformers" in {text.get_text() for text in axes.texts}
+
+
+def test_texts_are_the_same_for_both_sides():
+    assert make_ids(9, 100) == make_ids(9, 100)
+    batch = make_batch(500, 100)
+    assert batch == make_batch(500, 100)
+    lengths = [len(text) for text in batch]
+    assert len(batch) == 64
+    assert 10 <= min(lengths) < 60
+    assert 440 < max(lengths) <= 500
+
+
+def test_a_filled_up_tokenizer_still_splits_as_before(folders, tmp_path):
+    before = Tokenizer.from_folder(folders[0])
+    source = folders[0] / "tokenizer.json"
+    _write_tokenizer(source, tmp_path / "tokenizer.json", before.vocab_size + 500)
+    after = Tokenizer.from_folder(tmp_path)
+    assert after.vocab_size == before.vocab_size + 500
+    text = "The capital of France is [MASK]."
+    assert after.encode(text).ids == before.encode(text).ids
+
+
+def test_there_is_no_such_size(tmp_path):
+    with pytest.raises(UsageError, match="'huge'; choose tiny, base, large"):
+        write_random("huge", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["everything"], "no work 'everything'; choose import, predict"),
+        (["--tokens", "16,many"], "'16,many' is no list of lengths"),
+        (["--tokens", "1"], "--tokens has 1; give"),
+        (["--repeats", "0"], "--repeats is 0; give 1 or more"),
+        (["-m", "tiny", "--random", "base"], "give one of them"),
+        (["-o", "bench.npz"], "choose one of"),
+    ],
+)
+def test_a_wrong_wish_is_one_sentence(arguments, sentence):
+    result = run_cli("bench", *arguments)
+    assert result.code in (1, 2)
+    assert sentence in result.err
+    assert not result.out
+
+
+def test_a_model_without_a_head_is_refused(monkeypatch):
+    reply = json.dumps({"error": "x can't predict a masked word; name one.", "exit_code": 2})
+    monkeypatch.setattr(works, "run_command", lambda arguments: (0.0, None, reply))
+    with pytest.raises(MbexploreError, match="masked word"), works.prepared("x", None):
+        pass
+
+
+def test_the_table_names_both_sides(monkeypatch, bench):
+    import contextlib
+
+    @contextlib.contextmanager
+    def prepared(name, size):
+        yield None
+
+    monkeypatch.setattr(works, "prepared", prepared)
+    monkeypatch.setattr(works, "measure", lambda *args, **options: bench)
+    out = run_cli("bench", "forward").out
+    for shown in ("2.50 x", "transformers", "linear layers", "90%", "Answers differ by 1e-06"):
+        assert shown in out
+    payload = json.loads(run_cli("bench", "forward", "--json").out)
+    assert payload["rows"][0]["ratio"] == 2.5
+
+
+def test_threads_are_taken_from_the_command_line(monkeypatch):
+    monkeypatch.setitem(os.environ, "OMP_NUM_THREADS", "1")
+    monkeypatch.setitem(os.environ, "MKL_NUM_THREADS", "1")
+    before = torch.get_num_threads()
+    try:
+        assert run_cli("--threads", 3, "info").code == 0
+        assert torch.get_num_threads() == 3
+        assert os.environ["OMP_NUM_THREADS"] == "3"
+    finally:
+        torch.set_num_threads(before)
+    assert run_cli("--threads", 0, "info").code == 2
