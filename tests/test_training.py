@@ -253,6 +253,22 @@ def test_every_parameter_is_in_one_optimizer(whole_run):
             assert all(parameter.ndim == 2 for parameter in group["params"])
 
 
+def test_without_muon_adamw_trains_the_matrices_too(whole_run, monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)  # as torch before 2.9
+    model = ModernBertForMaskedLM.from_pretrained(whole_run)
+    matrices, others = build_optimizers(model, RECIPE)
+    assert isinstance(matrices, torch.optim.AdamW)
+    held = [
+        p for optimizer in (matrices, others) for g in optimizer.param_groups for p in g["params"]
+    ]
+    assert {id(p) for p in held} == {id(p) for p in model.parameters()}
+    weight = model.model.layers[0].attn.Wqkv.weight
+    before = weight.detach().clone()
+    weight.grad = torch.ones_like(weight)
+    matrices.step()
+    assert not torch.equal(weight, before)
+
+
 def test_a_cut_log_is_read_up_to_the_cut(tmp_path):
     history = History(tmp_path)
     for step in range(1, 4):
