@@ -99,9 +99,10 @@ def _print(result: Bench) -> None:
             f"torch {machine.torch}, Python {machine.python}"
         )
     )
-    opponents = list(dict.fromkeys(row.right and row.right.name for row in result.rows))
-    for opponent in opponents:
-        rows = [row for row in result.rows if (row.right and row.right.name) == opponent]
+    by_opponent: dict[str | None, list[Row]] = {}
+    for row in result.rows:
+        by_opponent.setdefault(row.right.name if row.right else None, []).append(row)
+    for opponent, rows in by_opponent.items():
         console.print(_table(rows, opponent))
     if result.parts:
         console.print(_parts_table(result))
@@ -109,8 +110,8 @@ def _print(result: Bench) -> None:
     agreed = f" Answers differ by {max(differences):.0e} at most." if differences else ""
     console.print(
         Text(
-            f"Seconds are medians of {result.repeats} runs in turn, \N{PLUS-MINUS SIGN} half the way "
-            "from the fastest to the slowest; MiB are the most a process held, weights included."
+            f"Seconds are medians of {result.repeats} runs in turn, \N{PLUS-MINUS SIGN} half the "
+            "way from the fastest to the slowest; MiB are the most a process held, weights included."
             + agreed,
             style="dim",
         )
