@@ -26,6 +26,7 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "float": ("a number of 0 or more", lambda x: type(x) in (int, float) and 0 <= x < math.inf),
     "bool": ("true or false", lambda x: type(x) is bool),
     "str": ("a name", lambda x: type(x) is str),
+    "str | None": ("a name or null", lambda x: x is None or type(x) is str),
 }
 _DEFAULT_THETA: dict[LayerKind, float] = {"global": 160_000.0, "local": 10_000.0}
 
@@ -65,6 +66,7 @@ class ModernBertConfig:
     classifier_activation: str = "gelu"
     classifier_bias: bool = False
     classifier_pooling: str = "cls"
+    problem_type: str | None = None
     attention_dropout: float = 0.0
     embedding_dropout: float = 0.0
     mlp_dropout: float = 0.0

@@ -6,7 +6,7 @@ Defaults, limits and checks live here, once.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -93,6 +93,15 @@ class Comparison:
     max_abs_logit_difference: float
     same_top_k: bool
 
+    @property
+    def summary(self) -> str:
+        """How far ours is from it, in one sentence."""
+        order = "same" if self.same_top_k else "another"
+        return (
+            f"Largest logit difference {self.max_abs_logit_difference:.1e}, {order} top "
+            f"{len(self.masks[0].predictions)} (transformers {self.version})."
+        )
+
 
 class Explorer:
     """A loaded model with its tokenizer. Read-only: one may serve many people.
@@ -116,14 +125,30 @@ class Explorer:
             device=str(model.device),
         )
 
-    def encode(self, text: str, *, truncate: bool = False) -> Encoding:
-        """Tokens of a text, checked against the model's limit.
+    def encode(self, text: str, *, pair: str | None = None, truncate: bool = False) -> Encoding:
+        """Tokens of a text, or of a pair of texts, checked against the model's limit.
 
         Raises:
-            TextError: the text is empty, or too long and not to be truncated.
+            TextError: a text is empty, or they are too long and not to be truncated.
         """
         limit = self.model.config.max_position_embeddings
-        return self.tokenizer.encode(text, limit=limit, truncate=truncate)
+        return self.tokenizer.encode(text, pair=pair, limit=limit, truncate=truncate)
+
+    def pad(self, batch: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Texts of unequal length as one rectangle, padded on the right.
+
+        Args:
+            batch: token ids of each text.
+
+        Returns:
+            Ids and attention mask, each (batch, seq), on the model's device.
+        """
+        longest = max(len(ids) for ids in batch)
+        pad = self.model.config.pad_token_id or 0
+        rows = [[*ids, *[pad] * (longest - len(ids))] for ids in batch]
+        mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in batch]
+        device = self.model.device
+        return torch.tensor(rows, device=device), torch.tensor(mask, device=device)
 
     def encode_masked(self, text: str, *, truncate: bool = False) -> Encoding:
         """Tokens of a text that has a mask to predict; see `encode`.
@@ -201,7 +226,17 @@ class Explorer:
     @cached_property
     def reference(self) -> Reference:
         """The same weights in transformers, loaded when first asked for."""
-        return Reference.load(self.files.folder, self.model.dtype, self.model.device)
+        return self.load_reference()
+
+    def load_reference(self, attention: str = "sdpa") -> Reference:
+        """The same weights in transformers, as the class that has this head.
+
+        Args:
+            attention: transformers' implementation; only "eager" gives maps.
+        """
+        model, kind = self.model, ModernBertForMaskedLM
+        name = (type(model) if isinstance(model, ClassifierModel) else kind).__name__
+        return Reference.load(self.files.folder, model.dtype, model.device, attention, name)
 
     def masked_lm(self) -> ModernBertForMaskedLM:
         """The model, if it can predict.

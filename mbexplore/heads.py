@@ -23,6 +23,10 @@ from mbexplore.model import (
 from mbexplore.weights import Checkpoint
 
 POOLINGS = ("cls", "mean")
+REGRESSION = "regression"
+MULTI_LABEL = "multi_label_classification"
+PROBLEMS = (REGRESSION, "single_label_classification", MULTI_LABEL)
+"""What config.json may call the problem: a number, one label of several, or any of them."""
 
 
 class ClassifierModel(PretrainedModel):
@@ -36,11 +40,9 @@ class ClassifierModel(PretrainedModel):
 
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config)
-        if config.classifier_pooling not in POOLINGS:
-            raise ModelError(
-                f"classifier_pooling is {config.classifier_pooling!r} in config.json; mbexplore "
-                f"knows {' and '.join(POOLINGS)}."
-            )
+        _check_name("classifier_pooling", config.classifier_pooling, POOLINGS)
+        if config.problem_type is not None:
+            _check_name("problem_type", config.problem_type, PROBLEMS)
         self.model = ModernBertModel(config)
         self.head = PredictionHead(config)
         self.drop = nn.Dropout(config.classifier_dropout)
@@ -51,44 +53,44 @@ class ClassifierModel(PretrainedModel):
         """Numbers the classifier gives: one a label."""
         return len(config.labels)
 
-    def classify(self, hidden_states: Tensor) -> Tensor:
-        """Logits (..., label) of hidden states (..., hidden)."""
-        logits: Tensor = self.classifier(self.drop(self.head(hidden_states)))
+    def read(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """What the head reads of hidden states (batch, seq, hidden): every token's."""
+        return hidden_states
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Logits (batch, label), or (batch, seq, label); see `ModernBertModel.forward`."""
+        seen = self.read(self.model(input_ids, attention_mask), attention_mask)
+        logits: Tensor = self.classifier(self.drop(self.head(seen)))
         return logits
 
 
-class ModernBertForSequenceClassification(ClassifierModel):
-    """A label for a whole text."""
+class PooledClassifierModel(ClassifierModel):
+    """A head that reads one vector a text."""
+
+    def read(self, hidden_states: Tensor, attention_mask: Tensor | None) -> Tensor:
+        """The pooled vector (batch, hidden)."""
+        return pool(hidden_states, attention_mask, self.config.classifier_pooling)
+
+
+class ModernBertForSequenceClassification(PooledClassifierModel):
+    """A label for a whole text: logits (batch, label)."""
 
     does = "labels texts"
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits (batch, label); see `ModernBertModel.forward`."""
-        hidden_states = self.model(input_ids, attention_mask)
-        return self.classify(pool(hidden_states, attention_mask, self.config.classifier_pooling))
-
 
 class ModernBertForTokenClassification(ClassifierModel):
-    """A label for every token."""
+    """A label for every token: logits (batch, seq, label)."""
 
     does = "labels tokens"
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits (batch, seq, label); see `ModernBertModel.forward`."""
-        return self.classify(self.model(input_ids, attention_mask))
-
 
 class ModernBertForQuestionAnswering(ClassifierModel):
-    """Where in a text an answer starts and ends."""
+    """Where in a text an answer starts and ends: logits (batch, seq, 2) of its two ends."""
 
     does = "finds answers in texts"
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits (batch, seq, 2) of being an answer's first token and its last."""
-        return self.classify(self.model(input_ids, attention_mask))
 
-
-class ModernBertForMultipleChoice(ClassifierModel):
+class ModernBertForMultipleChoice(PooledClassifierModel):
     """Which of several texts is the right one."""
 
     does = "chooses among texts"
@@ -100,8 +102,7 @@ class ModernBertForMultipleChoice(ClassifierModel):
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Logits (batch, choice) of ids (batch, choice, seq)."""
         mask = None if attention_mask is None else attention_mask.flatten(0, 1)
-        hidden_states = self.model(input_ids.flatten(0, 1), mask)  # (batch * choice, seq, hidden)
-        logits = self.classify(pool(hidden_states, mask, self.config.classifier_pooling))
+        logits = super().forward(input_ids.flatten(0, 1), mask)  # (batch * choice, 1)
         return logits.view(input_ids.shape[:2])  # (batch, choice)
 
 
@@ -119,6 +120,13 @@ def pool(hidden_states: Tensor, attention_mask: Tensor | None, pooling: str) -> 
     if pooling == "cls":
         return hidden_states[torch.arange(len(real), device=real.device), real.argmax(dim=1)]
     return (hidden_states * real[..., None]).sum(dim=1) / real.sum(dim=1, keepdim=True)
+
+
+def _check_name(field: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ModelError(
+            f"{field} is {value!r} in config.json; mbexplore knows {', '.join(known)}."
+        )
 
 
 CLASSIFIERS: dict[str, type[ClassifierModel]] = {

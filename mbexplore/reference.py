@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class Reference:
-    """A masked-language model as transformers runs it.
+    """A model as transformers runs it.
 
     Attributes:
         version: of transformers.
@@ -27,7 +27,12 @@ class Reference:
 
     @classmethod
     def load(
-        cls, folder: Path, dtype: torch.dtype, device: torch.device, attention: str = "sdpa"
+        cls,
+        folder: Path,
+        dtype: torch.dtype,
+        device: torch.device,
+        attention: str = "sdpa",
+        architecture: str = "ModernBertForMaskedLM",
     ) -> Reference:
         """Opens a checkpoint folder; no network, no progress bar.
 
@@ -36,14 +41,14 @@ class Reference:
             dtype: of the parameters.
             device: where they go.
             attention: transformers' implementation; only "eager" gives maps.
+            architecture: its class.
         """
         import transformers
-        from transformers.models.modernbert import ModernBertForMaskedLM
 
         logging: Any = transformers.utils.logging
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        model: Any = ModernBertForMaskedLM.from_pretrained(
+        model: Any = getattr(transformers, architecture).from_pretrained(
             folder, dtype=dtype, attn_implementation=attention, local_files_only=True
         )
         return cls(model.to(device).eval(), transformers.__version__)
@@ -55,11 +60,21 @@ class Reference:
         logits: Tensor = output.logits[0, list(rows)]
         return logits
 
+    def classify(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits of a classifier, in the shape that ours has.
+
+        Args:
+            ids: (batch, seq), or (batch, choice, seq) for multiple choice.
+            mask: likewise, 0 for padding.
+        """
+        with torch.inference_mode():
+            return _logits(self._model(ids, mask))
+
     def trace(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Every value worth comparing in one forward pass over a padded batch.
 
         Args:
-            ids: (batch, seq).
+            ids: (batch, seq), on the model's device.
             mask: (batch, seq), 0 for padding.
 
         Returns:
@@ -90,6 +105,14 @@ class Reference:
                 stack.callback(handle.remove)
             for name, module in modules.items():
                 stack.callback(module.register_forward_hook(keep(name)).remove)
-            device = self._model.device
-            values["logits"] = self._model(ids.to(device), mask.to(device)).logits
+            if type(self._model).__name__.endswith("MultipleChoice"):
+                ids, mask = ids[:, None], mask[:, None]  # each text the one choice there is
+            values["logits"] = _logits(self._model(ids, mask))
         return values
+
+
+def _logits(output: Any) -> Tensor:
+    """Logits of any head; those of an answer's two ends side by side (batch, seq, 2)."""
+    ends = output.get("start_logits"), output.get("end_logits")
+    logits: Tensor = output.logits if ends[0] is None else torch.stack(ends, dim=-1)
+    return logits

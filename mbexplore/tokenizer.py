@@ -23,13 +23,15 @@ class Encoding:
     """A text as the model sees it. All tuples have one entry a token, except `mask_positions`.
 
     Attributes:
-        text: as it was given, with "[MASK]" even where the model's mask has another name.
+        text: as it was given, with "[MASK]" even where the model's mask has another name; of a pair
+            both texts, a line break between them.
         ids: token ids, special tokens included.
         tokens: each token as people read it; a leading space belongs to the token.
         offsets: start and end of each token in `text`, in characters; (0, 0) for special tokens.
         words: number of the word each token belongs to; None for special tokens.
         mask_positions: where the mask tokens are.
         full_length: tokens before truncation, or `len(ids)`.
+        pair_start: where in `text` the second text of a pair starts; None for a single one.
     """
 
     text: str
@@ -39,11 +41,29 @@ class Encoding:
     words: tuple[int | None, ...]
     mask_positions: tuple[int, ...]
     full_length: int
+    pair_start: int | None = None
 
     @property
     def is_cut(self) -> bool:
         """Whether the text was longer than the model takes, and was truncated."""
         return len(self) < self.full_length
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or the two of a pair."""
+        start = self.pair_start
+        return (self.text,) if start is None else (self.text[: start - 1], self.text[start:])
+
+    @property
+    def pair_positions(self) -> tuple[int, ...]:
+        """Which tokens belong to the second text of a pair, its special ones left out."""
+        if self.pair_start is None:
+            return ()
+        places = zip(self.words, self.offsets, strict=True)
+        return tuple(
+            i for i, (word, (start, _)) in enumerate(places)
+            if word is not None and start >= self.pair_start
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -91,38 +111,56 @@ class Tokenizer:
         """Id of a token spelt as the vocabulary spells it, or None."""
         return self._inner.token_to_id(token)
 
-    def encode(self, text: str, *, limit: int | None = None, truncate: bool = False) -> Encoding:
+    def encode(
+        self,
+        text: str,
+        *,
+        pair: str | None = None,
+        limit: int | None = None,
+        truncate: bool = False,
+    ) -> Encoding:
         """Tokens of `text` with the special ones around it.
 
         Args:
             text: any text; "[MASK]" in it is the mask, whatever the model's own is called.
+            pair: a second text after it, as question and context; the tokenizer says what stands
+                between them, usually [SEP].
             limit: the most tokens the model takes.
             truncate: whether to cut a longer text at the limit, keeping the last special token.
 
         Raises:
-            TextError: the text is empty, or longer than the limit.
+            TextError: a text is empty, or they are longer than the limit.
         """
-        if not text.strip():
-            raise TextError("The text is empty; give at least one word.")
+        if not text.strip() or (pair is not None and not pair.strip()):
+            which = "text" if not text.strip() else "second text"
+            raise TextError(f"The {which} is empty; give at least one word.")
         own, place = self._own_mask(text)
-        encoded = self._inner.encode(own)
-        ids, length = list(encoded.ids), len(encoded.ids)
-        picked = list(range(length))
-        if limit is not None and length > limit:
-            if not truncate:
-                raise TextError(
-                    f"The text has {length:,} tokens and the model takes {limit:,}; shorten it, "
-                    "or cut it with --truncate."
-                )
-            picked = [*range(limit - 1), length - 1]
+        other, place_other = (None, place) if pair is None else self._own_mask(pair)
+        encoded = self._inner.encode(own, other)
+        picked = _pick(len(encoded), limit, truncate)
+        # The places and words of a second text go on where those of the first end.
+        start = len(text) + 1
+        seen = zip(encoded.word_ids, encoded.sequence_ids, strict=True)
+        words = 1 + max((word for word, of in seen if of == 0 and word is not None), default=-1)
+
+        def locate(i: int) -> tuple[Span, int | None]:
+            span, word = encoded.offsets[i], encoded.word_ids[i]
+            if encoded.sequence_ids[i] != 1:
+                return place(span), word
+            low, high = place_other(span)
+            return (start + low, start + high), None if word is None else words + word
+
+        located = [locate(i) for i in picked]
+        ids = [encoded.ids[i] for i in picked]
         return Encoding(
-            text=text,
-            ids=tuple(ids[i] for i in picked),
-            tokens=tuple(self.token(ids[i]) for i in picked),
-            offsets=tuple(place(encoded.offsets[i]) for i in picked),
-            words=tuple(encoded.word_ids[i] for i in picked),
-            mask_positions=tuple(p for p, i in enumerate(picked) if ids[i] == self.mask_token_id),
-            full_length=length,
+            text=text if pair is None else f"{text}\n{pair}",
+            ids=tuple(ids),
+            tokens=tuple(map(self.token, ids)),
+            offsets=tuple(span for span, _ in located),
+            words=tuple(word for _, word in located),
+            mask_positions=tuple(i for i, token in enumerate(ids) if token == self.mask_token_id),
+            full_length=len(encoded),
+            pair_start=None if pair is None else start,
         )
 
     def _own_mask(self, text: str) -> tuple[str, Callable[[Span], Span]]:
@@ -169,6 +207,22 @@ class Tokenizer:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             return "".join(f"<0x{byte:02X}>" for byte in raw)
+
+
+def _pick(length: int, limit: int | None, truncate: bool) -> list[int]:
+    """The tokens to keep: all, or the first ones up to the limit with the last special token.
+
+    Raises:
+        TextError: there are too many, and they are not to be cut.
+    """
+    if limit is None or length <= limit:
+        return list(range(length))
+    if not truncate:
+        raise TextError(
+            f"The text has {length:,} tokens and the model takes {limit:,}; shorten it, or cut it "
+            "with --truncate."
+        )
+    return [*range(limit - 1), length - 1]
 
 
 def _find_mask_token(folder: Path, inner: tokenizers.Tokenizer) -> str | None:

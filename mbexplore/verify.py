@@ -17,9 +17,9 @@ from mbexplore.attention import attention_weights
 from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
+from mbexplore.heads import ClassifierModel
 from mbexplore.model import ModernBertForMaskedLM
 from mbexplore.recording import hooked
-from mbexplore.reference import Reference
 
 TOLERANCE = {
     torch.float64: 1e-5,  # transformers turns q and k in float32 whatever the model's dtype
@@ -99,10 +99,10 @@ def verify(explorer: Explorer, batch: Batch) -> Verification:
             "with; verify a padded batch in float32."
         )
     model, config = explorer.model, explorer.model.config
-    ids, mask = pad_batch(batch, config.pad_token_id or 0)
-    reference = Reference.load(explorer.files.folder, model.dtype, model.device, attention="eager")
+    ids, mask = explorer.pad(batch)
+    reference = explorer.load_reference("eager")
     theirs = reference.trace(ids, mask)
-    ours = _trace(explorer, ids.to(model.device), mask.to(model.device))
+    ours = _trace(explorer, ids, mask)
     lengths = [len(one) for one in batch]
     checks = [
         _check(place, config, ours[place], theirs[place], lengths, TOLERANCE[model.dtype])
@@ -125,14 +125,6 @@ def build_batch(
     """
     [text] = long_batch(ids, config) if long else [tuple(ids)]
     return padded_batch(text) if padded else [text]
-
-
-def pad_batch(batch: Batch, pad_token_id: int) -> tuple[Tensor, Tensor]:
-    """Texts as one rectangle: ids and attention mask, each (batch, seq), padded on the right."""
-    longest = max(len(ids) for ids in batch)
-    rows = [[*ids, *[pad_token_id] * (longest - len(ids))] for ids in batch]
-    mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in batch]
-    return torch.tensor(rows), torch.tensor(mask)
 
 
 def long_batch(ids: Sequence[int], config: ModernBertConfig) -> Batch:
@@ -176,6 +168,9 @@ def _trace(explorer: Explorer, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
         if isinstance(model, ModernBertForMaskedLM):
             values["head"] = model.head(values["final_norm"])
             values["logits"] = model.decoder(values["head"])
+        elif isinstance(model, ClassifierModel):
+            values["head"] = model.head(model.read(values["final_norm"], mask))
+            values["logits"] = model.classifier(values["head"])
         for layer in range(config.num_hidden_layers):
             q, k = values.pop(f"layers.{layer}.q_rot"), values.pop(f"layers.{layer}.k_rot")
             values[f"layers.{layer}.attention"] = _maps(q, k, mask, config.half_window(layer))
@@ -228,5 +223,7 @@ def _check(
 
 def _real(value: Tensor, length: int, is_map: bool) -> Tensor:
     """What belongs to real tokens: pad rows and columns have no defined value."""
+    if value.dim() == 1:  # of a whole text
+        return value.double()
     real = value[:, :length, :length] if is_map else value[:length]
     return real.double()

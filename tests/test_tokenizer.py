@@ -64,6 +64,46 @@ def test_a_long_text_is_refused_or_cut(tiny):
     assert cut.ids[-1] == tiny.id_of("[SEP]") and cut.ids[0] == tiny.id_of("[CLS]")
 
 
+PAIRS = [
+    ("Where is the [MASK]?", "In the harbour, by\n the sea."),
+    ("  one", "[MASK]"),
+    ("\N{EGYPTIAN HIEROGLYPH A001}", "caf\N{LATIN SMALL LETTER E WITH ACUTE} [SEP] x"),
+]
+
+
+@pytest.mark.parametrize(("text", "pair"), PAIRS)
+def test_a_pair_is_what_transformers_makes_of_it(tiny, text, pair):
+    from transformers import PreTrainedTokenizerFast
+
+    theirs = PreTrainedTokenizerFast(tokenizer_file=str(locate("tiny").folder / "tokenizer.json"))
+    expected = theirs(text, pair, return_offsets_mapping=True)
+    encoding = tiny.encode(text, pair=pair)
+    assert list(encoding.ids) == expected["input_ids"]
+    assert encoding.texts == (text, pair)
+    of_second = [i for i, of in enumerate(expected.sequence_ids()) if of == 1]
+    spelt = set(encoding.pair_positions)
+    assert spelt <= set(of_second)
+    for i, (start, end) in enumerate(expected["offset_mapping"]):
+        source = pair if i in of_second else text
+        assert encoding.text[slice(*encoding.offsets[i])] == source[start:end]
+
+
+def test_words_of_a_pair_are_numbered_on(tiny):
+    encoding = tiny.encode("one two", pair="three four")
+    words = [word for word in encoding.words if word is not None]
+    assert words == sorted(words) and set(words) == {0, 1, 2, 3}
+    assert tiny.encode("one two").pair_positions == () and tiny.encode("one").texts == ("one",)
+
+
+def test_a_long_pair_is_refused_or_cut_at_its_end(tiny):
+    with pytest.raises(TextError, match="model takes 12"):
+        tiny.encode("water", pair="water " * 20, limit=12)
+    cut = tiny.encode("water", pair="water " * 20, limit=12, truncate=True)
+    assert len(cut) == 12 and cut.is_cut and cut.ids[-1] == tiny.id_of("[SEP]")
+    with pytest.raises(TextError, match="second text is empty"):
+        tiny.encode("water", pair=" ")
+
+
 @pytest.mark.parametrize("text", ["", "   ", "\n\t"])
 def test_an_empty_text_is_refused(tiny, text):
     with pytest.raises(TextError, match="empty"):

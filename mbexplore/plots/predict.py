@@ -48,7 +48,7 @@ def plot_bars(groups: Sequence[Bars], title: str, note: str, *, is_share: bool =
     rows = -(-len(drawn) // columns)
     tallest = max(len(group.names) for group in drawn)
     figure = Figure(
-        figsize=(max(6.0, 4.2 * columns), rows * (0.27 * tallest + 0.95) + 1.0),
+        figsize=(max(7.5, 4.2 * columns), rows * (0.27 * tallest + 0.95) + 1.0),
         facecolor="white", layout="constrained",
     )  # fmt: skip
     cut = f", the first {len(drawn)} of {len(groups)}" if len(drawn) < len(groups) else ""

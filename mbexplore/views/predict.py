@@ -49,7 +49,7 @@ def view_predict(explorer: Explorer, answer: Answer, comparison: Comparison | No
             _bars(answer, ours, other) for ours, other in zip(answer.masks, theirs, strict=True)
         ]
         title = f"{PurePath(explorer.info.name).name}: the likeliest tokens"
-        return plot_bars(bars, title, "" if comparison is None else difference_line(comparison))
+        return plot_bars(bars, title, "" if comparison is None else comparison.summary)
 
     def rows() -> Iterator[list[object]]:
         columns = ["token", "id", "probability", "logit"]
@@ -73,15 +73,6 @@ def view_predict(explorer: Explorer, answer: Answer, comparison: Comparison | No
     return View("predict", command, payload, draw, rows=rows)
 
 
-def difference_line(comparison: Comparison) -> str:
-    """How far ours is from Hugging Face, in one sentence."""
-    order = "same" if comparison.same_top_k else "another"
-    return (
-        f"Largest logit difference {comparison.max_abs_logit_difference:.1e}, {order} top "
-        f"{len(comparison.masks[0].predictions)} (transformers {comparison.version})."
-    )
-
-
 def _mask(ours: MaskPredictions, theirs: MaskPredictions | None) -> dict[str, Any]:
     mask = {"position": ours.position, "predictions": _predictions(ours)}
     return mask if theirs is None else mask | {"hf_predictions": _predictions(theirs)}
@@ -103,8 +94,10 @@ def _bars(answer: Answer, ours: MaskPredictions, theirs: MaskPredictions | None)
         by_id = {p.token_id: p.probability for p in mask.predictions}
         return [by_id.get(token_id) for token_id in named]
 
-    most = 68 if len(answer.masks) == 1 else 40
+    most = 68 if len(answer.masks) == 1 else 38
     question = around(answer.encoding.text, answer.encoding.offsets[ours.position], most)
+    if len(answer.masks) > 1:
+        question = f"token {ours.position}: {question}"
     return Bars(question, list(named.values()), shares(ours), shares(theirs) if theirs else ())
 
 

@@ -1,0 +1,285 @@
+"""Labels, labels by token, answers and choices: against transformers, brute force and by hand."""
+
+import itertools
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+import transformers
+from transformers import PreTrainedTokenizerFast
+
+import mbexplore
+from mbexplore.analysis.classify import (
+    MOST_ANSWER_TOKENS,
+    NO_ANSWER,
+    classify,
+    compare_classes,
+    encode_question,
+)
+from mbexplore.config import ModernBertConfig
+from mbexplore.errors import ModelError, RangeError, TextError
+from mbexplore.heads import CLASSIFIERS
+from mbexplore.hub import locate
+from mbexplore.verify import build_batch, verify
+from mbexplore.views.classify import view_classes
+from tests.cli_runner import run_cli
+from tests.parity import spread_weights
+from tests.test_predict_views import nearly
+
+TEXT, CONTEXT = "Where do the boats lie?", "The sea comes in, and the boats lie in $Harbour 7."
+CHOICES = ["so he pays.", "and the sea comes in over the sands.", "- or not."]
+MULTI = {"problem_type": "multi_label_classification"}
+KINDS = {
+    "labels": ("SequenceClassification", ("bad", "fair", "$good"), {}),
+    "any label": ("SequenceClassification", ("a", "b"), MULTI),
+    "number": ("SequenceClassification", ("score",), {"classifier_pooling": "mean"}),
+    "tokens": ("TokenClassification", ("O", "B-PLACE", "I-PLACE"), {}),
+    "answer": ("QuestionAnswering", ("start", "end"), {}),
+    "choice": ("MultipleChoice", ("LABEL_0",), {"classifier_pooling": "mean"}),
+}
+
+
+@pytest.fixture(scope="module")
+def explorers(tmp_path_factory):
+    """A small model of every kind, with random weights and the bundled tokenizer."""
+    tiny, found = locate("tiny").folder, {}
+    base = ModernBertConfig.from_folder(tiny)
+    for kind, (head, labels, changes) in KINDS.items():
+        folder = tmp_path_factory.mktemp(kind.replace(" ", "-"))
+        config = replace(
+            base, hidden_size=32, intermediate_size=24, num_attention_heads=2, num_hidden_layers=3,
+            layer_kinds=base.layer_kinds[:3], local_attention=8, labels=labels, **changes,
+        )  # fmt: skip
+        model = CLASSIFIERS[f"ModernBertFor{head}"](config)
+        spread_weights(model, 5)
+        model.save_pretrained(folder)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (folder / name).write_bytes((tiny / name).read_bytes())
+        found[kind] = mbexplore.load(str(folder), device="cpu")
+    return found
+
+
+def ask(explorer, kind, **options):
+    """The answer to the question that suits the kind of head."""
+    context = CONTEXT if kind == "answer" else None
+    choices = CHOICES if kind == "choice" else ()
+    encodings = encode_question(explorer, TEXT, context, choices)
+    return classify(explorer, encodings, choices, **options)
+
+
+def arguments(kind):
+    more = {"answer": ["--context", CONTEXT], "choice": [f"--choice={c}" for c in CHOICES]}
+    return ["predict", TEXT, *more.get(kind, [])]
+
+
+@torch.no_grad()
+def run_theirs(explorer, kind):
+    """Logits of transformers from the texts themselves: its own tokenizer, padding and model."""
+    folder = explorer.files.folder
+    theirs = getattr(transformers, f"ModernBertFor{KINDS[kind][0]}").from_pretrained(folder)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"), pad_token="[PAD]"
+    )
+    if kind == "choice":
+        inputs = tokenizer([TEXT] * 3, CHOICES, padding=True, return_tensors="pt")
+        inputs = {k: v[None] for k, v in inputs.items() if k != "token_type_ids"}
+    else:
+        inputs = tokenizer(TEXT, CONTEXT if kind == "answer" else None, return_tensors="pt")
+        inputs.pop("token_type_ids", None)
+    output = theirs.eval()(**inputs)
+    if kind == "answer":
+        return torch.stack((output.start_logits[0], output.end_logits[0]), dim=-1)
+    return output.logits[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_equal_theirs(explorers, kind):
+    explorer = explorers[kind]
+    found = ask(explorer, kind)
+    expected = run_theirs(explorer, kind)
+    assert found.logits.shape == expected.shape
+    torch.testing.assert_close(found.logits, expected, rtol=0, atol=1e-5)
+    comparison = compare_classes(explorer, found)
+    assert comparison.max_abs_logit_difference < 1e-5 and comparison.same_order
+    assert "transformers" in comparison.summary
+
+
+def test_a_difference_of_theirs_is_seen(explorers, monkeypatch):
+    explorer = explorers["labels"]
+    real = explorer.reference.classify
+    monkeypatch.setattr(explorer.reference, "classify", lambda *a: real(*a).roll(1, dims=-1))
+    comparison = compare_classes(explorer, ask(explorer, "labels"))
+    assert comparison.max_abs_logit_difference > 1e-2 and not comparison.same_order
+
+
+def test_labels_have_the_probabilities_of_their_problem(explorers):
+    [ruling] = ask(explorers["labels"], "labels").rulings
+    logits = torch.tensor([c.logit for c in ruling.candidates])
+    assert [c.logit for c in ruling.candidates] == sorted(logits.tolist(), reverse=True)
+    assert [c.probability for c in ruling.candidates] == pytest.approx(logits.softmax(0).tolist())
+    assert {c.answer: c.id for c in ruling.candidates} == {"bad": 0, "fair": 1, "$good": 2}
+    [ruling] = ask(explorers["any label"], "any label").rulings
+    logits = torch.tensor([c.logit for c in ruling.candidates])
+    assert [c.probability for c in ruling.candidates] == pytest.approx(logits.sigmoid().tolist())
+    [ruling] = ask(explorers["number"], "number").rulings
+    [alone] = ruling.candidates
+    assert alone.probability is None and alone.answer == "score"
+
+
+def test_every_token_has_its_labels(explorers):
+    found = ask(explorers["tokens"], "tokens", top_k=2)
+    assert [ruling.position for ruling in found.rulings] == list(range(len(found.encodings[0])))
+    for ruling, row in zip(found.rulings, found.logits, strict=True):
+        assert [c.id for c in ruling.candidates] == row.argsort(descending=True)[:2].tolist()
+
+
+def brute_force_spans(found):
+    """Every span of the context and the empty answer, by falling score."""
+    [encoding] = found.encodings
+    text_from = encoding.text.index("\n") + 1
+    inside = [
+        i for i, (start, end) in enumerate(encoding.offsets) if start >= text_from and end > start
+    ]
+    starts, ends = found.logits.T.tolist()
+    both = [(starts[0] + ends[0], None)]
+    for a, b in itertools.product(inside, inside):
+        if 0 <= b - a < MOST_ANSWER_TOKENS:
+            both.append((starts[a] + ends[b], (a, b)))
+    rows = found.logits[[0, *inside]].softmax(0).tolist()
+    share = dict(zip([0, *inside], rows, strict=True))
+    return [
+        (score, span, share[span[0] if span else 0][0] * share[span[1] if span else 0][1])
+        for score, span in sorted(both, key=lambda pair: -pair[0])
+    ]
+
+
+def test_answers_are_the_best_spans(explorers):
+    explorer = explorers["answer"]
+    found = ask(explorer, "answer", top_k=8)
+    expected = brute_force_spans(found)
+    for candidate, (score, span, share) in zip(found.rulings[0].candidates, expected, strict=False):
+        assert candidate.logit == pytest.approx(score, abs=1e-5)
+        assert candidate.tokens == span
+        assert candidate.probability == pytest.approx(share, rel=1e-4)
+        if span is not None:
+            assert candidate.answer in CONTEXT and candidate.answer == candidate.answer.strip()
+    assert len(found.rulings[0].candidates) == 8
+
+
+def test_no_answer_and_the_longest_answer(explorers):
+    from mbexplore.analysis.classify import _spans
+
+    explorer = explorers["answer"]
+    encoding = explorer.encode(TEXT, pair="water " * 60)
+    logits = torch.zeros(len(encoding), 2)
+    logits[0] = 9.0
+    [nothing, *_] = _spans(encoding, logits, 3)
+    assert (nothing.answer, nothing.tokens, nothing.logit) == (NO_ANSWER, None, 18.0)
+    first = encoding.pair_positions[0]
+    logits = torch.full((len(encoding), 2), -9.0)
+    logits[1, :] = 50.0  # in the question, and never an answer
+    logits[first, 0] = logits[first + MOST_ANSWER_TOKENS, 1] = 9.0
+    logits[first + MOST_ANSWER_TOKENS - 1, 1] = 8.0
+    [best, *_] = _spans(encoding, logits, 3)
+    assert best.tokens == (first, first + MOST_ANSWER_TOKENS - 1)
+    logits[first + 1, 1], logits[first, 0] = 20.0, -9.0
+    logits[first + 5, 0] = 20.0  # starts after its end
+    assert all(c.tokens is None or c.tokens[0] <= c.tokens[1] for c in _spans(encoding, logits, 9))
+
+
+def test_choices_are_chosen(explorers):
+    found = ask(explorers["choice"], "choice")
+    [ruling] = found.rulings
+    assert [c.id for c in ruling.candidates] == found.logits.argsort(descending=True).tolist()
+    assert all(CHOICES[c.id] == c.answer for c in ruling.candidates)
+    assert sum(c.probability for c in ruling.candidates) == pytest.approx(1.0)
+    assert [encoding.texts for encoding in found.encodings] == [(TEXT, one) for one in CHOICES]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_command_prints_both_sides_and_makes_its_view_again(explorers, kind):
+    explorer = explorers[kind]
+    found = ask(explorer, kind)
+    view = view_classes(explorer, found, compare_classes(explorer, found))
+    result = run_cli(view.command[0], "--json", *view.command[1:])
+    assert result.code == 0, result.err
+    answer = json.loads(result.out)
+    assert nearly(json.loads(json.dumps(view.payload())), answer)
+    assert set(answer) == {"model", "task", "text", "context", "choices", "tokens", "answers", "hf"}
+    ours = [a["predictions"] for a in answer["answers"]]
+    assert nearly(ours, [a["hf_predictions"] for a in answer["answers"]])
+    table = run_cli(*arguments(kind), "-m", explorer.info.name)
+    assert table.code == 0 and "Hugging" in table.out and "order (transformers" in table.out
+    alone = run_cli(*arguments(kind), "-m", explorer.info.name, "--no-hf")
+    assert "Hugging" not in alone.out and TEXT in alone.out
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_form(explorers, kind):
+    explorer = explorers[kind]
+    found = ask(explorer, kind)
+    for comparison in (None, compare_classes(explorer, found)):
+        view = view_classes(explorer, found, comparison)
+        assert view.content("png").startswith(b"\x89PNG")
+        lines = view.content("csv").decode().splitlines()
+        assert len(lines) == 1 + sum(len(ruling.candidates) for ruling in found.rulings)
+        assert lines[0].count(",") == (5 if comparison is None else 8)
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_verify_compares_the_head_too(explorers, kind, padded, monkeypatch):
+    explorer = explorers[kind]
+    batch = build_batch(explorer.encode(CONTEXT).ids, explorer.model.config, padded=padded)
+    result = verify(explorer, batch)
+    assert result.passed, result.parting
+    assert [check.what for check in result.checks][-3:] == ["final norm", "head", "logits"]
+    bias = explorer.model.classifier.bias
+    monkeypatch.setattr(bias, "data", bias.data + 1e-3)
+    assert verify(explorer, batch).parting.what == "logits"
+
+
+def test_the_wrong_pooling_is_caught(explorers, monkeypatch):
+    explorer = explorers["number"]
+    monkeypatch.setattr(
+        explorer.model, "config", replace(explorer.model.config, classifier_pooling="cls")
+    )
+    assert verify(explorer, [explorer.encode(CONTEXT).ids]).parting.what == "head"
+
+
+MISTAKES = {
+    "answer without context": ("answer", [], 1, "give the text to search with --context"),
+    "one choice": ("choice", ["--choice", "a"], 1, "two --choice or more"),
+    "choice with context": ("choice", ["--choice=a", "--choice=b", "--context=c"], 1, "takes no"),
+    "labels of choices": ("labels", ["--choice=a", "--choice=b"], 1, "takes no --choice"),
+    "empty context": ("answer", ["--context", " "], 1, "second text is empty"),
+    "top-k": ("labels", ["-k", "0"], 1, "top-k is 0"),
+}
+
+
+@pytest.mark.parametrize(("kind", "more", "code", "sentence"), MISTAKES.values(), ids=MISTAKES)
+def test_mistakes_are_one_sentence(explorers, kind, more, code, sentence):
+    result = run_cli("predict", TEXT, *more, "-m", explorers[kind].info.name)
+    assert (result.code, result.out) == (code, "")
+    assert sentence in result.err and result.err.count("\n") == 1
+
+
+def test_models_of_another_kind_say_so():
+    result = run_cli("predict", "The [MASK].", "--context", "The tide.")
+    assert result.code == 2 and "neither" not in result.err
+    assert "has no head that takes a --context" in result.err and result.err.count("\n") == 1
+    with pytest.raises(ModelError, match="fine-tuned"):
+        encode_question(mbexplore.load("tiny", device="cpu"), TEXT)
+
+
+def test_a_pair_may_be_labelled_and_a_number_needs_no_problem_type(explorers):
+    explorer = explorers["labels"]
+    alone = classify(explorer, encode_question(explorer, TEXT))
+    pair = classify(explorer, encode_question(explorer, TEXT, CONTEXT))
+    assert not torch.allclose(alone.logits, pair.logits)
+    with pytest.raises(RangeError):
+        classify(explorer, pair.encodings, top_k=0)
+    with pytest.raises(TextError, match="model takes"):
+        encode_question(explorer, TEXT, "water " * 3000)
+    assert encode_question(explorer, TEXT, "water " * 3000, truncate=True)[0].is_cut
