@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import math
+import shlex
 
 import numpy as np
 import pytest
@@ -15,13 +16,16 @@ from mbexplore.analysis import heads
 from mbexplore.analysis.heads import (
     MASSES,
     Sink,
+    class_scores,
     classify,
     head_atlas,
     is_punctuation,
     jensen_shannon,
     similar_heads,
+    strongest_heads,
 )
 from mbexplore.errors import TextError
+from mbexplore.views.heads import view_heads, view_similar_heads
 from tests.cli_runner import run_cli
 
 TEXT = "The river runs, from the [MASK] to the sea; and the road follows it down... (far). " * 2
@@ -63,6 +67,7 @@ def by_loops(recording, layer, head):
                 "cls": j == 0, "sep": j == seq - 1, "mask": token.strip() == "[MASK]",
                 "punctuation": token.strip() in {",", ";", ".", "...", "(", ")", ").", ".)"},
                 "edge": reach is not None and abs(i - j) == reach,
+                "far": abs(i - j) > recording.config.local_attention // 2,
             }  # fmt: skip
             for name, hit in hits.items():
                 masses[name] += weight * hit
@@ -124,15 +129,57 @@ def test_a_planted_sink_is_found_with_its_value_norm(recording):
     assert (row.label, row.sink.position, row.sink.is_special) == ("sink", 5, False)
     assert row.sink.weight == pytest.approx(1, abs=1e-6)
     assert row.sink.token == recording.encoding.tokens[5]
+    assert row.sinks == (row.sink,) and row.sink.places == 1
+
+
+def test_every_sink_is_named_once_with_its_places(recording):
+    q, k = torch.zeros_like(recording.q(3)), torch.zeros_like(recording.k(3))
+    q[:, :, 0] = 10.0
+    tokens = recording.encoding.tokens
+    commas = [i for i, token in enumerate(tokens) if token.strip() == ","]
+    k[:, commas, 0], k[:, 0, 0] = 20.0, 20.2
+    one, two = hand_made(recording, 3, q, k), hand_made(recording, 3, q, k)
+    row = head_atlas([one, two], count=2)[13]
+    first, second = row.sinks
+    assert (first.token, first.position, first.places, first.is_special) == ("[CLS]", 0, 2, True)
+    assert (second.position, second.places) == (commas[0], 2 * len(commas)) and len(commas) > 1
+    share = math.exp(0.2 * 10 / 8)
+    weights = np.array([share, 1.0]) / (share + len(commas))
+    assert [first.weight, second.weight] == pytest.approx(weights, rel=1e-5)
+    for sink in row.sinks:
+        value = recording.v(3)[1, sink.position]
+        assert sink.value_norm == pytest.approx(float(value.norm()), rel=1e-5)
+    mean = float(recording.v(3)[1].norm(dim=-1).mean())
+    assert first.mean_value_norm == pytest.approx(mean, rel=1e-5)
+    assert row.scores["separator"] == pytest.approx(weights[0], rel=1e-5)
+    assert (row.label, row.score) == ("punctuation", pytest.approx(1 - weights[0], rel=1e-5))
+
+
+def test_the_strongest_head_of_each_class(rows):
+    for name, row in strongest_heads(rows.values()).items():
+        assert row.scores[name] == max(each.scores[name] for each in rows.values())
+    best = strongest_heads(rows.values())["previous"]
+    assert best.scores["previous"] == best.masses["previous"]
 
 
 def test_classes_of_masses():
-    plain, special = Sink(0, 3, "a", False, 0.1, 1, 1), Sink(0, 0, "[CLS]", True, 0.9, 1, 1)
+    plain = Sink(0, 3, "a", False, 0.1, 1, 1, 1)
+    special = dataclasses.replace(plain, token="[CLS]", is_special=True, weight=0.9)
     nothing = dict.fromkeys(MASSES, 0.0)
-    assert classify(nothing | {"previous": 0.7, "self": 0.5}, 0.3, plain) == ("previous", 0.7)
-    assert classify(nothing | {"cls": 0.3, "sep": 0.3}, 0.3, special) == ("separator", 0.6)
-    assert classify(nothing | {"edge": 0.39}, 0.3, plain) == ("unclear", 0.39)
-    assert classify(nothing | {"next": 0.7}, 0.95, plain) == ("broad", 0.95)
+
+    def named(entropy, most=plain, **masses):
+        return classify(class_scores(nothing | masses, entropy, most))
+
+    assert named(0.3, previous=0.7, self=0.5, far=0.9) == ("previous", 0.7)
+    assert named(0.3, special, cls=0.3, sep=0.3) == ("separator", 0.6)
+    assert named(0.3, dataclasses.replace(plain, weight=0.8)) == ("sink", 0.8)
+    assert named(0.3, punctuation=0.5) == ("punctuation", 0.5)
+    assert named(0.3, edge=0.39) == ("unclear", 0.39)
+    assert named(0.3, edge=0.39, far=0.6) == ("far", 0.6)
+    assert named(0.95, next=0.7) == ("broad", 0.95)
+
+
+def test_punctuation():
     assert [is_punctuation(t) for t in (" ,", "...", "a.", " ", "[MASK]", "$")] == [
         True, True, False, False, False, False,
     ]  # fmt: skip
@@ -160,18 +207,40 @@ def test_a_copied_head_is_the_most_alike(recording):
 
 def test_heads_on_the_command_line(tmp_path):
     (tmp_path / "texts.txt").write_text("The sea is [MASK].\n\nThe river runs to the sea.\n")
-    result = run_cli("heads", "--file", tmp_path / "texts.txt", "-o", tmp_path / "heads.csv")
+    asked = ("heads", "--file", tmp_path / "texts.txt")
+    result = run_cli(*asked, "-o", tmp_path / "heads.csv")
     assert result.code == 0 and "2 texts" in result.out
+    assert all(len(line) <= 80 for line in result.out.splitlines())
     table = list(csv.DictReader(io.StringIO((tmp_path / "heads.csv").read_text())))
-    answer = json.loads(run_cli("heads", "--file", tmp_path / "texts.txt", "--json").out)
+    answer = json.loads(run_cli(*asked, "--json").out)
     assert len(table) == len(answer["heads"]) == 36
     for line, row in zip(table, answer["heads"], strict=True):
         assert float(line["entropy"]) == row["entropy"]
         assert float(line["previous"]) == row["masses"]["previous"]
-    like = run_cli("heads", "The river runs to the sea.", "--like", "3.1")
-    assert like.code == 0 and "Jensen-Shannon" in like.out
-    assert run_cli("heads", "The sea.", "--plot", "-o", tmp_path / "heads.png").code == 0
-    assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
+    for name, best in answer["strongest"].items():
+        assert best["score"] == max(row["scores"][name] for row in answer["heads"])
+        assert f"{name} {best['layer']}.{best['head']} (" in " ".join(result.out.split())
+    like = run_cli("heads", "The river runs to the sea.", "--like", "3.1", "--json")
+    assert like.code == 0 and json.loads(like.out)["like"] == {"layer": 3, "head": 1}
+
+
+def test_a_view_and_its_command_are_one_answer(explorer, tmp_path):
+    text = "The river runs to the sea."
+    encoding = explorer.encode(text)
+    atlas = head_atlas([explorer.record(encoding, keep=KEEP)])
+    likes = similar_heads(explorer.record(encoding, keep=KEEP), 4, 2)
+    alike = view_similar_heads(explorer, [encoding], atlas, likes, (4, 2))
+    for view in (view_heads(explorer, [encoding], atlas), alike):
+        answer = run_cli(*shlex.split(view.command_line)[1:], "--json")
+        assert json.loads(answer.out) == json.loads(view.content("json"))
+        for ending in view.formats:
+            assert len(view.content(ending)) > 200
+    saved = np.load(io.BytesIO(view_heads(explorer, [encoding], atlas).content("npz")))
+    assert saved["far"].shape == (9, 4) and saved["label"][8, 3] == atlas[-1].label
+    many = view_heads(explorer, [encoding] * 2, atlas)
+    assert many.command == ["heads", "-"]
+    named = view_heads(explorer, [encoding] * 2, atlas, tmp_path / "a b.txt")
+    assert shlex.split(named.command_line)[1:] == ["heads", "--file", str(tmp_path / "a b.txt")]
 
 
 @pytest.mark.parametrize("like", ["9.0", "0.4", "three"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -16,17 +16,27 @@ from mbexplore.config import LayerKind
 from mbexplore.errors import TextError
 from mbexplore.recording import Recording, check_index
 
-MASSES = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge")
-"""Where weight goes; "edge" is both ends of a local layer's window. They may overlap."""
+MASSES = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge", "far")
+"""Where weight goes; they may overlap. "edge" is both ends of a local layer's window, "far" what
+no local layer could see: more than half a window away."""
 
-CLASSES = ("self", "previous", "next", "separator", "punctuation", "mask", "edge", "sink")
-"""Classes by mass, beside "broad" (by entropy) and "unclear"."""
+CLASSES = (
+    "self", "previous", "next", "separator", "punctuation", "mask", "edge", "sink", "far", "broad",
+)  # fmt: skip
+"""Classes of heads, beside "unclear"."""
 
 CLASS_MASS = 0.4
-"""A head belongs to the class that takes the most of its weight, from this share on."""
+"""A head belongs to the class that takes the most of its weight, from this share on; it is "far"
+where no other class reaches that and the weight far away does."""
 
 BROAD_ENTROPY = 0.9
 """From this entropy (of at most 1) on a head is broad whatever takes the most of its weight."""
+
+SINK_WEIGHT = 0.1
+"""From this mean weight on a token is a sink, if it is also twice what an even spread gives it."""
+
+MOST_SINKS = 5
+"""Sinks named for a head."""
 
 BLOCK_WEIGHTS = 2**23
 """The most weights of a block, 32 MiB in float32."""
@@ -36,7 +46,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Sink:
-    """The token that takes the most weight of a head.
+    """A token that takes much of a head's weight.
 
     Attributes:
         text: which of the texts, from 0.
@@ -46,6 +56,7 @@ class Sink:
         weight: mean over the queries that can see it.
         value_norm: length of its value vector in this head.
         mean_value_norm: the same, averaged over the tokens of that text.
+        places: at how many places of all texts this token is a sink.
     """
 
     text: int
@@ -55,6 +66,7 @@ class Sink:
     weight: float
     value_norm: float
     mean_value_norm: float
+    places: int
 
 
 @dataclass(frozen=True)
@@ -69,9 +81,11 @@ class HeadRow:
             all alike; over the queries that can see more than one.
         distance: tokens between query and key, weighted.
         masses: share of the weight that goes to each of `MASSES`.
-        sink: the token that takes the most.
-        label: one of `CLASSES`, "broad" or "unclear".
-        score: the mass, or the entropy of a broad head, that the label rests on.
+        sink: the token that takes the most, whether that is much or little.
+        sinks: tokens that take `SINK_WEIGHT` or more, by falling weight, each token once.
+        label: one of `CLASSES`, or "unclear".
+        score: what the label rests on; of an unclear head, the score of its nearest class.
+        scores: of each of `CLASSES`: its share of the weight, the entropy for "broad".
     """
 
     layer: int
@@ -81,8 +95,10 @@ class HeadRow:
     distance: float
     masses: dict[str, float]
     sink: Sink
+    sinks: tuple[Sink, ...]
     label: str
     score: float
+    scores: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -103,14 +119,18 @@ class Likeness:
 
 @dataclass
 class _Sums:
-    """Running sums of one layer over texts: (heads,) each, masses (heads, MASSES)."""
+    """Running sums of one layer over texts: (heads,) each, masses (heads, MASSES).
+
+    The token that takes the most and the sinks by token are kept by head.
+    """
 
     queries: int = 0
     choosing: int = 0
     entropy: Tensor | float = 0.0
     distance: Tensor | float = 0.0
     masses: Tensor | float = 0.0
-    sinks: dict[int, Sink] = field(default_factory=dict)
+    most: dict[int, Sink] = field(default_factory=dict)
+    sinks: dict[int, dict[str, Sink]] = field(default_factory=dict)
 
 
 def head_atlas(
@@ -142,27 +162,53 @@ def head_atlas(
 
 def _rows(total: _Sums, layer: int, kind: LayerKind) -> list[HeadRow]:
     rows = []
-    for head, sink in sorted(total.sinks.items()):
+    for head, most in sorted(total.most.items()):
         assert isinstance(total.masses, Tensor) and isinstance(total.entropy, Tensor)
         assert isinstance(total.distance, Tensor)
         entropy = float(total.entropy[head]) / max(1, total.choosing)
-        masses = (total.masses[head] / total.queries).tolist()
-        named = dict(zip(MASSES, masses, strict=True))
-        label, score = classify(named, entropy, sink)
+        shares = (total.masses[head] / total.queries).tolist()
+        masses = dict(zip(MASSES, shares, strict=True))
         distance = float(total.distance[head]) / total.queries
-        rows.append(HeadRow(layer, head, kind, entropy, distance, named, sink, label, score))
+        sinks = sorted(total.sinks[head].values(), key=lambda sink: -sink.weight)[:MOST_SINKS]
+        scores = class_scores(masses, entropy, most)
+        rows.append(
+            HeadRow(
+                layer, head, kind, entropy, distance, masses, most, tuple(sinks),
+                *classify(scores), scores,
+            )
+        )  # fmt: skip
     return rows
 
 
-def classify(masses: dict[str, float], entropy: float, sink: Sink) -> tuple[str, float]:
-    """The class of a head and the number it rests on; see `CLASS_MASS` and `BROAD_ENTROPY`."""
-    if entropy >= BROAD_ENTROPY:
-        return "broad", entropy
-    scores = {name: mass for name, mass in masses.items() if name in CLASSES}
-    scores["separator"] = masses["cls"] + masses["sep"]
-    scores["sink"] = 0.0 if sink.is_special else sink.weight
-    best = max(scores, key=lambda name: scores[name])
-    return (best if scores[best] >= CLASS_MASS else "unclear"), scores[best]
+def class_scores(masses: dict[str, float], entropy: float, most: Sink) -> dict[str, float]:
+    """How much a head is of each of `CLASSES`, from 0 to 1.
+
+    A special token that takes much makes a separator head, any other a sink head.
+    """
+    made = {
+        "separator": masses["cls"] + masses["sep"],
+        "sink": 0.0 if most.is_special else most.weight,
+        "broad": entropy,
+    }
+    return {name: made[name] if name in made else masses[name] for name in CLASSES}
+
+
+def classify(scores: dict[str, float]) -> tuple[str, float]:
+    """The class of a head and its score; see `CLASS_MASS` and `BROAD_ENTROPY`."""
+    if scores["broad"] >= BROAD_ENTROPY:
+        return "broad", scores["broad"]
+    best = max(CLASSES[:-2], key=lambda name: scores[name])
+    if scores[best] >= CLASS_MASS:
+        return best, scores[best]
+    if scores["far"] >= CLASS_MASS:
+        return "far", scores["far"]
+    return "unclear", scores[best]
+
+
+def strongest_heads(rows: Iterable[HeadRow]) -> dict[str, HeadRow]:
+    """For each of `CLASSES`, the head with the highest score, whatever its own class."""
+    listed = list(rows)
+    return {name: max(listed, key=lambda row: row.scores[name]) for name in CLASSES}
 
 
 def _add_layer(total: _Sums, recording: Recording, layer: int, text: int) -> None:
@@ -181,16 +227,26 @@ def _add_layer(total: _Sums, recording: Recording, layer: int, text: int) -> Non
         choices = allowed[start : start + rows].double()
         entropy = torch.special.entr(weights).sum(dim=-1).double()  # (heads, rows)
         total.entropy = total.entropy + (entropy / choices.log().where(choices > 1, 1.0)).sum(1)
-        far = (queries[:, None] - keys).abs().to(weights.dtype)
-        total.distance = total.distance + torch.einsum("hqk,qk->hq", weights, far).double().sum(1)
+        away = (queries[:, None] - keys).abs().to(weights.dtype)
+        total.distance = total.distance + _weighted(weights, away)
         placed = _offset_masses(weights, queries - low, half_window)  # self, previous, next, edge
         named = (weights @ kinds[low : low + columns].to(weights.dtype)).double().sum(1)
-        masses = torch.cat((placed[:, :3], named, placed[:, 3:]), dim=1)  # in the order of MASSES
+        far = _weighted(weights, (away > config.local_attention // 2).to(weights.dtype))
+        # In the order of MASSES.
+        masses = torch.cat((placed[:, :3], named, placed[:, 3:], far[:, None]), dim=1)
         total.masses = total.masses + masses
         received[:, low : low + columns] += weights.sum(dim=1).double()
     total.queries += seq
     total.choosing += int((allowed > 1).sum())
-    _add_sinks(total, recording, layer, text, received / allowed)
+    evenly = 1 / float(allowed.double().mean())
+    bar = max(SINK_WEIGHT, 2 * evenly)
+    for head, row in enumerate(received / allowed):
+        _add_sinks(total, recording, (layer, head, text), row, bar)
+
+
+def _weighted(weights: Tensor, of: Tensor) -> Tensor:
+    """(heads, query, key) weights times (query, key), summed over both: (heads,) float64."""
+    return torch.einsum("hqk,qk->hq", weights, of).double().sum(dim=1)
 
 
 def _token_kinds(recording: Recording) -> Tensor:
@@ -235,22 +291,40 @@ def _offset_masses(weights: Tensor, places: Tensor, half_window: int | None) -> 
     return torch.stack((at(0), at(-1), at(1), edge), dim=1)
 
 
-def _add_sinks(total: _Sums, recording: Recording, layer: int, text: int, received: Tensor) -> None:
-    norms = recording.v(layer).double().norm(dim=-1)  # (heads, seq)
-    encoding = recording.encoding
-    for head, place in enumerate(received.argmax(dim=1).tolist()):
-        weight = float(received[head, place])
-        if head in total.sinks and total.sinks[head].weight >= weight:
-            continue
-        total.sinks[head] = Sink(
-            text,
-            place,
-            encoding.tokens[place],
-            encoding.words[place] is None,
-            weight,
-            float(norms[head, place]),
-            float(norms[head].mean()),
-        )
+def _add_sinks(
+    total: _Sums, recording: Recording, where: tuple[int, int, int], received: Tensor, bar: float
+) -> None:
+    """Takes in what the tokens of one text receive from one head.
+
+    Args:
+        total: of the layer.
+        recording: of the text.
+        where: layer, head and text.
+        received: mean weight of each token, (seq,).
+        bar: from which a token is a sink.
+    """
+    (layer, head, text), encoding = where, recording.encoding
+    norms = recording.v(layer)[head].double().norm(dim=-1)  # (seq,)
+
+    def sink(place: int, places: int) -> Sink:
+        return Sink(
+            text, place, encoding.tokens[place], encoding.words[place] is None,
+            float(received[place]), float(norms[place]), float(norms.mean()), places,
+        )  # fmt: skip
+
+    high = (received >= bar).nonzero()[:, 0].tolist()
+    named = total.sinks.setdefault(head, {})
+    for place in sorted(high, key=lambda place: -float(received[place])):
+        token = encoding.tokens[place]
+        before = named.get(token)
+        if before is None:
+            named[token] = sink(place, 1)
+        else:
+            larger = max(before, sink(place, 1), key=lambda each: each.weight)
+            named[token] = replace(larger, places=before.places + 1)
+    top = int(received.argmax())
+    if head not in total.most or total.most[head].weight < float(received[top]):
+        total.most[head] = sink(top, int(top in high))
 
 
 def similar_heads(

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import (
-    model_line,
-    notice_bundled,
-    notice_cut,
-    print_json,
-    shown,
-    write_whole,
-)
+from mbexplore.cli.output import model_line, notice_cut
 from mbexplore.errors import RangeError
-from mbexplore.files import PICTURES, check_target
+from mbexplore.files import ARRAYS, TABLES
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from mbexplore.analysis.heads import HeadRow, Likeness
     from mbexplore.explorer import Explorer
     from mbexplore.recording import Recording
     from mbexplore.tokenizer import Encoding
 
-_COLUMNS = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge")
+_SHORT = {"previous": "prev", "punctuation": "punct", "cls": "CLS", "sep": "SEP"}
+_LEAST = 0.1
+"""The least share of the weight that the printed table names."""
 
 
 def heads(
@@ -37,10 +33,7 @@ def heads(
         typer.Option(metavar="LAYER.HEAD", help="Heads most like this one, in the first text."),
     ] = None,
     plot: view.Plot = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("-o", "--output", help="png, svg, pdf, json or csv.", show_default=False),
-    ] = None,
+    output: view.Output = None,
     file: options.File = None,
     model: options.Model = None,
     device: options.Device = "auto",
@@ -54,42 +47,31 @@ def heads(
     without TEXT, a bundled paragraph.
 
     Example: mbexplore heads --file notes.txt -o heads.csv
+
+    Example: mbexplore heads "The river runs to the sea." --like 4.0
     """
-    if plot and output is None:
-        output = Path("heads.png")
-    if output is not None:
-        check_target(output, PICTURES if plot else (*PICTURES, "json", "csv"))
+    name = "heads" if like is None else "heads-like"
+    path = view.target(output, plot, name, ARRAYS if like is None else TABLES)
     texts = _read_texts(text, file)
     from mbexplore.analysis.heads import head_atlas, similar_heads
     from mbexplore.explorer import load
+    from mbexplore.views.heads import view_heads, view_similar_heads
 
     explorer = load(model, device=device, dtype=dtype)
     wanted = None if like is None else _find_head(explorer, like)
     encodings = [explorer.encode(one, truncate=truncate) for one in texts]
     for encoding in encodings:
         notice_cut(encoding)
-    likes: tuple[Likeness, ...] = ()
-    if wanted is not None:
-        likes = similar_heads(explorer.record(encodings[0], keep=("attention",)), *wanted)
     with view.progress("Heads") as advance:
-        rows = head_atlas(_record_all(explorer, encodings), advance, len(encodings))
-    payload: dict[str, Any] = {
-        "model": dataclasses.asdict(explorer.info),
-        "texts": len(encodings),
-        "tokens": sum(map(len, encodings)),
-        "heads": [dataclasses.asdict(row) for row in rows],
-    }
-    if wanted is not None:
-        payload["like"] = {"layer": wanted[0], "head": wanted[1]}
-        payload["similar"] = [dataclasses.asdict(each) for each in likes]
-    _save(output, payload, rows)
-    if json:
-        print_json(payload)
-    elif likes:
-        _print_likes(model_line(explorer.info), payload, likes, rows)
+        atlas = head_atlas(_record_all(explorer, encodings), advance, len(encodings))
+    if wanted is None:
+        seen = view_heads(explorer, encodings, atlas, file)
+        view.give(seen, path, json, lambda: _print(explorer, encodings, atlas), explorer.info)
     else:
-        _print(model_line(explorer.info), payload, rows)
-    notice_bundled(explorer.info)
+        likes = similar_heads(explorer.record(encodings[0], keep=("attention",)), *wanted)
+        seen = view_similar_heads(explorer, encodings, atlas, likes, wanted, file)
+        view.give(seen, path, json, lambda: _print_likes(explorer, wanted, likes, atlas),
+                  explorer.info)  # fmt: skip
 
 
 def _read_texts(text: str | None, file: Path | None) -> list[str]:
@@ -113,81 +95,78 @@ def _record_all(explorer: Explorer, encodings: list[Encoding]) -> Iterator[Recor
         yield explorer.record(encoding, keep=("attention", "values"))
 
 
-def _save(path: Path | None, payload: dict[str, Any], rows: tuple[HeadRow, ...]) -> None:
-    if path is not None and path.suffix.lower() == ".csv":
-        write_whole(path, _csv(rows).encode())
-        return
-
-    def draw() -> Any:
-        from mbexplore.plots.heads import plot_heads
-
-        return plot_heads(rows, payload["model"]["name"], payload["tokens"])
-
-    view.save(path, payload, draw)
-
-
-def _csv(rows: tuple[HeadRow, ...]) -> str:
-    import csv
-    from io import StringIO
-
-    lines = StringIO()
-    writer = csv.writer(lines)
-    plain = ("layer", "head", "kind", "label", "score", "entropy", "distance")
-    sink = [field.name for field in dataclasses.fields(rows[0].sink)]
-    writer.writerow([*plain, *_COLUMNS, *(f"sink_{name}" for name in sink)])
-    for row in rows:
-        own = [getattr(row, name) for name in plain]
-        masses = [row.masses[name] for name in _COLUMNS]
-        writer.writerow([*own, *masses, *(getattr(row.sink, name) for name in sink)])
-    return lines.getvalue()
-
-
-def _print(model: str, payload: dict[str, Any], rows: tuple[HeadRow, ...]) -> None:
+def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, ...]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    console.print(Text(f"Model: {shown(model)}", style="bold"))
-    one = payload["texts"] == 1
-    console.print(f"{payload['texts']:,} text{'' if one else 's'}, {payload['tokens']:,} tokens.")
-    table = view.build_table("head", "class", "", "entropy", "dist", "self", "prev", "next", "CLS",
-                             "SEP", "punct", "mask", "edge", "sink", "", "|v|",
-                             left=("head", "class", "sink"))  # fmt: skip
-    for row in rows:
+    from mbexplore.analysis.heads import strongest_heads
+
+    console, one = Console(highlight=False), len(encodings) == 1
+    console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
+    tokens = sum(map(len, encodings))
+    console.print(f"{len(encodings):,} text{'' if one else 's'}, {tokens:,} tokens.")
+    table = view.build_table("head", "class", "entropy", "dist", "weight on", "sinks",
+                             left=("head", "class", "weight on", "sinks"))  # fmt: skip
+    table.columns[4].min_width = 18  # a narrow terminal cuts the sinks alone
+    for row in atlas:
         style = {"global": "blue", "local": "yellow"}[row.kind]
-        sink = row.sink
+        masses = sorted(row.masses.items(), key=lambda item: -item[1])[:2]
+        on = " ".join(f"{_SHORT.get(name, name)} {_share(mass)}" for name, mass in masses
+                      if mass >= _LEAST)  # fmt: skip
         table.add_row(
-            Text(f"{row.layer}.{row.head}", style=style), row.label, f"{row.score:.2f}",
-            f"{row.entropy:.2f}", f"{row.distance:.1f}",
-            *(f"{row.masses[name]:.2f}"[1 if row.masses[name] < 0.995 else 0 :]
-              for name in _COLUMNS[:-1]),
-            f"{row.masses['edge']:.2f}"[1:] if row.kind == "local" else "",
-            Text(view.word(sink.token)), f"{sink.weight:.2f}",
-            f"{sink.value_norm / max(sink.mean_value_norm, 1e-30):.1f}x",
+            Text(f"{row.layer}.{row.head}", style=style),
+            Text(f"{row.label} {_share(row.score)}", style="dim" * (row.label == "unclear")),
+            f"{row.entropy:.2f}", f"{row.distance:.1f}", on, _in_a_line(_sinks(row)),
         )  # fmt: skip
     console.print(table)
+    best = ", ".join(
+        f"{name} {row.layer}.{row.head} ({_share(row.scores[name])})"
+        for name, row in strongest_heads(atlas).items()
+    )
+    console.print(Text(f"The strongest of each: {best}."))
     console.print(
         Text(
-            "Shares of the weight, over all queries. sink: the token that gets the most, its mean "
-            "weight, and the length of its value against the mean.",
+            f"Shares of the weight over all queries, from {_share(_LEAST)} on; far is beyond the "
+            "half window of a local layer. Sinks: token, mean weight, and the length of its value "
+            "against the mean.",
             style="dim",
         )
     )
 
 
+def _sinks(row: HeadRow) -> str:
+    """The sinks of a head, with their weights and the lengths of their values."""
+    return "  ".join(
+        f"{view.word(sink.token)} {_share(sink.weight)} "
+        f"{sink.value_norm / max(sink.mean_value_norm, 1e-30):.1f}x"
+        for sink in row.sinks
+    )
+
+
+def _in_a_line(text: str) -> Text:
+    """A cell that is cut rather than folded."""
+    from rich.text import Text
+
+    return Text(text, no_wrap=True, overflow="ellipsis")
+
+
+def _share(value: float) -> str:
+    """A share as in ".40"; 1.0 for all of it."""
+    return f"{value:.2f}"[1:] if value < 0.995 else "1.0"
+
+
 def _print_likes(
-    model: str,
-    payload: dict[str, Any],
+    explorer: Explorer,
+    like: tuple[int, int],
     likes: tuple[Likeness, ...],
-    rows: tuple[HeadRow, ...],
+    atlas: tuple[HeadRow, ...],
 ) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    named = {(row.layer, row.head): row for row in rows}
-    own = named[payload["like"]["layer"], payload["like"]["head"]]
-    console = Console(highlight=False)
-    console.print(Text(f"Model: {shown(model)}", style="bold"))
+    named = {(row.layer, row.head): row for row in atlas}
+    own, console = named[like], Console(highlight=False)
+    console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
     console.print(
         f"Head {own.layer}.{own.head} ({own.kind}, {own.label}), and the heads most like it by "
         "Jensen-Shannon distance of their rows (0 the same, 1 nothing shared):"

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePath
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
 
-from mbexplore.analysis.heads import MASSES, HeadRow
-from mbexplore.plots.style import FAINT, HUE, INK, drawable
+from mbexplore.analysis.heads import MASSES, HeadRow, Likeness
+from mbexplore.palette import HUE, head_colour
+from mbexplore.plots.style import FAINT, INK, drawable, name_bar, plain_axes
 
-_COLUMNS = 5
+_COLUMNS = 4
+_LETTERS = {
+    "self": "S", "previous": "P", "next": "N", "separator": "#", "punctuation": ".", "mask": "M",
+    "edge": "E", "sink": "K", "far": "F", "broad": "B", "unclear": "",
+}  # fmt: skip
+"""One letter a class, for the cells of the map of classes."""
+
+_PLACES = {
+    "self": "the query itself", "previous": "the token before", "next": "the token after",
+    "cls": "[CLS]", "sep": "[SEP]", "punctuation": "punctuation", "mask": "[MASK]",
+    "edge": "the window's edge", "far": "what lies beyond a window",
+}  # fmt: skip
 
 
 def plot_heads(rows: tuple[HeadRow, ...], model: str, tokens: int) -> Figure:
@@ -24,48 +41,96 @@ def plot_heads(rows: tuple[HeadRow, ...], model: str, tokens: int) -> Figure:
         tokens: that it was averaged over.
     """
     layers, heads = rows[-1].layer + 1, rows[-1].head + 1
+    shares = PowerNorm(0.5, 0.0, 1.0)
+    farthest = max(row.distance for row in rows) or 1.0
     panels = [
-        ("entropy (1 = all alike)", [row.entropy for row in rows]),
-        ("mean distance in tokens", [row.distance for row in rows]),
-        *((f"weight on {name}", [row.masses[name] for row in rows]) for name in MASSES),
+        ("entropy (1 = all alike)", [row.entropy for row in rows], Normalize(0.0, 1.0)),
+        ("mean distance in tokens", [row.distance for row in rows], Normalize(0.0, farthest)),
+        *(
+            (f"weight on {_PLACES[name]}", [row.masses[name] for row in rows], shares)
+            for name in MASSES
+        ),
     ]
-    lines = -(-len(panels) // _COLUMNS)
-    width, height = 1.1 + 0.24 * heads, 0.9 + 0.2 * layers
-    figure = Figure(
-        figsize=(_COLUMNS * max(width, 2.4), lines * max(height, 2.0) + 0.5),
-        facecolor="white",
-        layout="constrained",
-    )
-    figure.suptitle(
-        drawable(f"{model}: what each head does, over {tokens:,} tokens (blue layers are global)"),
-        color=INK,
-        fontsize=12,
-    ).set_parse_math(False)
+    lines = -(-(len(panels) + 1) // _COLUMNS)
+    width, height = max(1.3 + 0.24 * heads, 3.0), max(1.0 + 0.2 * layers, 2.4)
+    size = (_COLUMNS * width, lines * height + 0.9)
+    figure = Figure(figsize=size, facecolor="white", layout="constrained")
+    _title(figure, model, f"what each head does, over {tokens:,} tokens (blue layers are global)")
     grid = figure.subplots(lines, _COLUMNS, squeeze=False)
-    for axes, (name, values) in zip(grid.flat, panels, strict=True):
-        is_distance = name.startswith("mean")
-        norm = (
-            Normalize(0.0, max(values))
-            if is_distance
-            else Normalize(0.0, 1.0)
-            if name.startswith("entropy")
-            else PowerNorm(0.5, 0.0, 1.0)
-        )
-        image = axes.imshow(
-            np.reshape(values, (layers, heads)), cmap="cividis", norm=norm, aspect="auto"
-        )
+    for axes, (name, values, norm) in zip(grid.flat, panels, strict=False):
+        image = _draw(axes, np.reshape(values, (layers, heads)), norm, rows)
         axes.set_title(name, fontsize=9, color=INK)
-        bar = figure.colorbar(image, ax=axes, pad=0.02)
-        bar.ax.tick_params(labelsize=6, colors=INK)
-        _label(axes, rows, layers, heads)
+        name_bar(figure.colorbar(image, ax=axes, pad=0.02), "")
+    _draw_classes(grid.flat[len(panels)], rows, layers, heads)
+    for axes in grid.flat[len(panels) + 1 :]:
+        axes.set_visible(False)
+    letters = ", ".join(f"{letter} {name}" for name, letter in _LETTERS.items() if letter)
+    figure.supxlabel(f"Classes: {letters}; empty: unclear.", fontsize=8, color=FAINT)
     return figure
 
 
+def plot_similar_heads(
+    similar: Sequence[Likeness], own: HeadRow, rows: tuple[HeadRow, ...], model: str
+) -> Figure:
+    """Layers by heads: how far the rows of each head are from those of one head.
+
+    Args:
+        similar: every other head.
+        own: the head that they are compared with; its cell is outlined.
+        rows: the atlas, every head of every layer in order.
+        model: name for the title.
+    """
+    layers, heads = rows[-1].layer + 1, rows[-1].head + 1
+    distances = np.zeros((layers, heads))
+    for each in similar:
+        distances[each.layer, each.head] = each.distance
+    size = (max(5.5, 0.62 * heads + 2.4), max(3.2, 0.3 * layers + 1.6))
+    figure = Figure(figsize=size, facecolor="white", layout="constrained")
+    _title(figure, model, f"heads like {own.layer}.{own.head} ({own.label})")
+    axes = figure.subplots()
+    image = _draw(axes, distances, Normalize(0.0, 1.0), rows)
+    for (layer, head), distance in np.ndenumerate(distances):
+        text = "itself" if (layer, head) == (own.layer, own.head) else f"{distance:.2f}"
+        axes.text(head, layer, text, ha="center", va="center", fontsize=7,
+                  color="white" if distance < 0.55 else INK)  # fmt: skip
+    bar = figure.colorbar(image, ax=axes, pad=0.02)
+    name_bar(bar, "Jensen-Shannon distance (0 the same, 1 nothing shared)")
+    return figure
+
+
+def _draw(
+    axes: Axes, values: NDArray[np.floating], norm: Normalize, rows: tuple[HeadRow, ...]
+) -> AxesImage:
+    image = axes.imshow(values, cmap="cividis", norm=norm, aspect="auto")
+    _label(axes, rows, *values.shape)
+    return image
+
+
+def _draw_classes(axes: Axes, rows: tuple[HeadRow, ...], layers: int, heads: int) -> None:
+    """A letter a head on a tint of its score."""
+    scores = [0.0 if row.label == "unclear" else row.score for row in rows]
+    axes.imshow(np.reshape(scores, (layers, heads)), cmap="Greys", norm=Normalize(0.0, 2.0),
+                aspect="auto")  # fmt: skip
+    for row in rows:
+        axes.text(row.head, row.layer, _LETTERS[row.label], ha="center", va="center", fontsize=7,
+                  color=INK)  # fmt: skip
+    axes.set_title("class (letters below)", fontsize=9, color=INK)
+    _label(axes, rows, layers, heads)
+
+
+def _title(figure: Figure, model: str, what: str) -> None:
+    title = drawable(f"{PurePath(model).name}: {what}")
+    figure.suptitle(title, color=INK, fontsize=12).set_parse_math(False)
+
+
 def _label(axes: Axes, rows: tuple[HeadRow, ...], layers: int, heads: int) -> None:
-    axes.tick_params(length=0, labelsize=7, colors=INK)
+    plain_axes(axes)
+    axes.tick_params(labelsize=7, colors=INK)
     axes.set_xticks(range(0, heads, max(1, heads // 8)))
     axes.set_yticks(range(layers))
     for layer, label in enumerate(axes.get_yticklabels()):
         label.set_color(HUE[rows[layer * heads].kind])
+    for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
+        label.set_color(head_colour(int(tick)))
     axes.set_xlabel("head", fontsize=7, color=FAINT)
     axes.set_ylabel("layer", fontsize=7, color=FAINT)
