@@ -111,7 +111,7 @@ def _print(result: Bench) -> None:
     console.print(
         Text(
             f"Seconds are medians of {result.repeats} runs in turn, \N{PLUS-MINUS SIGN} half the "
-            "way from the fastest to the slowest; MiB are the most a process held, weights included."
+            "way from the fastest to the slowest; MiB the most a process held, weights included."
             + agreed,
             style="dim",
         )
