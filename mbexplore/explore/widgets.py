@@ -61,6 +61,13 @@ class Stage(Canvas, can_focus=True):
         Binding(key.keys, f"app.{key.action}", key.what, show=False) for key in KEYS
     ]
 
+    class Resized(Message):
+        """There is another room to draw in."""
+
+    def on_resize(self) -> None:
+        """Tells that the picture no longer fits."""
+        self.post_message(self.Resized())
+
 
 _SEEN = {code: chr(0x2400 + code) for code in range(32)}
 _UNSEEN = (*range(0x80, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mbexplore.analysis.neurons import DEFAULT_NEURONS, LayerNeurons, Neuron, layer_neurons
+from mbexplore.analysis.neurons import LayerNeurons, Neuron, layer_neurons
 from mbexplore.analysis.residual import ResidualNorms, residual_norms
 from mbexplore.explore.lines import Line, clip, pad, say
 from mbexplore.explore.look import SHADES
@@ -37,8 +37,7 @@ def load(scene: Scene, stop: Stop) -> ActivationData:
     norms = pieces.get("residual", lambda: residual_norms(scene.recording))
     stop.check()
     found = pieces.get(
-        ("neurons", layer),
-        lambda: layer_neurons(scene.run.explorer, scene.recording, layer, DEFAULT_NEURONS),
+        ("neurons", layer), lambda: layer_neurons(scene.run.explorer, scene.recording, layer)
     )
     return ActivationData(found, norms)
 
@@ -116,7 +115,7 @@ def view(scene: Scene, stop: Stop) -> View:
     from mbexplore.views.activations import view_layer_neurons
 
     found, run = load(scene, stop).neurons, scene.run
-    return view_layer_neurons(run.explorer, run.encoding, found, DEFAULT_NEURONS)
+    return view_layer_neurons(run.explorer, run.encoding, found, len(found.top))
 
 
 PANE = Pane("activations", load, draw, view)

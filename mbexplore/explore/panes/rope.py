@@ -45,7 +45,7 @@ def draw(data: RopeData, scene: Scene) -> Picture:
     pairs = len(spectrum.wavelengths)
     wide = max(1, (scene.width - LABEL - 1) // pairs)
     heads = min(len(data.norms.q), max(1, scene.height - 5))
-    tall = max(2, min(16, scene.height - heads - 2))
+    tall = max(2, min(24, scene.height - heads - 2))
     lines = _chart(spectrum, wide, tall, scene)
     lines.append([say(pad("|q| x |k|", LABEL), look.faint), *_ruler(spectrum, wide, scene)])
     first = min(max(0, scene.state.head - heads // 2), len(data.norms.q) - heads)
