@@ -199,7 +199,7 @@ def test_every_form_of_the_answer(bench):
     assert len(seen.content("csv").splitlines()) == 1 + 3
     assert seen.content("png").startswith(b"\x89PNG")
     [axes] = plot_bench(bench).axes
-    assert "2.50 x transformers" in {text.get_text() for text in axes.texts}
+    assert "2.50 x as fast" in {text.get_text() for text in axes.texts}
 
 
 def test_texts_are_the_same_for_both_sides():

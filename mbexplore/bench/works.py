@@ -187,7 +187,7 @@ def _batch_rows(
     ours, theirs = Entry(OURS, "ours", "batch"), Entry(THEIRS, "theirs", "batch")
     for tokens in lengths:
         progress(f"64 texts of 10 to {tokens:,} tokens")
-        yield contest("64 texts of 10 to so many", tokens, ours, theirs, model, repeats)
+        yield contest("64 texts of mixed lengths", tokens, ours, theirs, model, repeats)
 
 
 def _record_rows(

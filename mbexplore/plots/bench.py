@@ -32,6 +32,7 @@ def plot_bench(bench: Bench) -> Figure:
             _note(row), (1, place), xycoords=("axes fraction", "data"), xytext=(8, 0),
             textcoords="offset points", va="center", fontsize=8, color=INK,
         )  # fmt: skip
+    others = dict.fromkeys(row.right.name for row in bench.rows if row.right is not None)
     axes.set_yticks(range(len(bench.rows)), [_label(row) for row in bench.rows], fontsize=8)
     axes.set_ylim(len(bench.rows) - 0.5, -0.5)
     axes.set_xscale("log")
@@ -42,11 +43,9 @@ def plot_bench(bench: Bench) -> Figure:
     axes.set_axisbelow(True)
     axes.spines[:].set_visible(False)
     axes.plot([], [], "o", color=LEFT, label="mbexplore")
-    axes.plot([], [], "o", color=RIGHT, label="what it is compared with")
-    axes.legend(
-        frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1.0, 1.0),
-        borderaxespad=0.2,
-    )  # fmt: skip
+    if others:
+        axes.plot([], [], "o", color=RIGHT, label=" or ".join(others))
+    figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside lower center")
     machine = bench.machine
     title = f"{bench.model}, {bench.dtype}"
     under = f"{machine.processor}, {machine.threads} threads, torch {machine.torch}"
@@ -60,10 +59,10 @@ def _draw_side(axes: Axes, side: Side, place: int, colour: str) -> None:
 
 
 def _label(row: Row) -> str:
-    return row.work if row.tokens is None else f"{row.work}, {row.tokens:,}"
+    return row.work if row.tokens is None else f"{row.work}, {row.tokens:,} tokens"
 
 
 def _note(row: Row) -> str:
     if row.ratio is None or row.right is None:
         return f"{row.left.median:.3g} s"
-    return f"{row.ratio:.2f} x {row.right.name}"
+    return f"{row.ratio:.2f} x as fast"
