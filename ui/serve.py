@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import gradio as gr
 
@@ -56,17 +56,16 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def serve(
+@contextmanager
+def launched(
     app: gr.Blocks,
     host: str,
     port: int,
     *,
     share: bool = False,
     auth: tuple[str, str] | None = None,
-    tell: Callable[[str], None],
-    until: threading.Event,
-) -> None:
-    """Serves the page until the event is set.
+) -> Iterator[tuple[str, str | None]]:
+    """Serves the page for as long as the `with` block lasts.
 
     Args:
         app: from `build_app`.
@@ -74,8 +73,9 @@ def serve(
         port: free.
         share: whether Gradio opens a public tunnel to it.
         auth: user and password that the page asks for.
-        tell: is called with each address at which the page is.
-        until: ends the serving.
+
+    Yields:
+        Its address, and the public one where it is shared.
     """
     _, local, public = app.launch(
         server_name=host,
@@ -84,8 +84,6 @@ def serve(
         auth=auth,
         prevent_thread_lock=True,
         quiet=True,
-        show_error=False,
-        inbrowser=False,
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
@@ -96,10 +94,7 @@ def serve(
         head=POLICY,
     )
     try:
-        tell(local.rstrip("/"))
-        if public:
-            tell(public)
-        until.wait()
+        yield local.rstrip("/"), public
     finally:
         app.close(verbose=False)
 

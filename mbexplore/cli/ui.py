@@ -49,14 +49,14 @@ def ui(
     """  # fmt: skip
     pair = _parse_auth(auth)
     from mbexplore_ui.app import build_app
-    from mbexplore_ui.serve import HERE, choose_port, serve
+    from mbexplore_ui.serve import HERE, PORT, choose_port, launched
     from mbexplore_ui.sessions import Sessions
 
     from mbexplore.explorer import load
 
     free = choose_port(host, port)
-    if port is None and free != 7860:
-        notice(f"Port 7860 is taken; the page is on {free}.")
+    if port is None and free != PORT:
+        notice(f"Port {PORT} is taken; the page is on {free}.")
     if host not in HERE and pair is None:
         notice(
             f"Everybody who can reach {host} can use this page; --auth USER:PASS asks them for a "
@@ -68,11 +68,10 @@ def ui(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    serve(app, host, free, share=share, auth=pair, tell=_tell, until=stop)
-
-
-def _tell(address: str) -> None:
-    typer.echo(address)
+    with launched(app, host, free, share=share, auth=pair) as addresses:
+        for address in filter(None, addresses):
+            typer.echo(address)
+        stop.wait()
 
 
 def _parse_auth(auth: str | None) -> tuple[str, str] | None:

@@ -228,7 +228,9 @@ parts.map = (part, page) => {
 
   canvas.addEventListener("pointerdown", (event) => {
     const from = at(event);
-    if (from) drag = { from, to: null };
+    if (!from) return;
+    drag = { from, to: null };
+    canvas.setPointerCapture(event.pointerId); // a drag may overshoot the edge
   });
   canvas.addEventListener("pointermove", (event) => {
     const to = at(event);

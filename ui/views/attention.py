@@ -168,16 +168,16 @@ class Look:
         """The picture of one layer, and its strongest links."""
         if self.way != "weights":
             whole = self._mixed(layer)
-            return [self._map(layer, whole), self._table(_strongest(whole))]
+            return [self._map(layer, whole), self._table(layer, _strongest(whole))]
         if picture == "arcs":
-            return [self._arcs(layer), self._table(self._links(layer))]
+            return [self._arcs(layer), self._table(layer, self._links(layer))]
         if picture == "map":
-            return [self._map(layer, self._tile(layer)), self._table(self._links(layer))]
+            return [self._map(layer, self._tile(layer)), self._table(layer, self._links(layer))]
         if self.desk.recording.config.half_window(layer) is None:
             return [note(f"Layer {layer} is global: it sees every token and has no band.")]
         if self.words:
             return [note("A band counts in tokens; switch words off to see it.")]
-        return [self._band(layer), self._table(self._links(layer))]
+        return [self._band(layer), self._table(layer, self._links(layer))]
 
     def _tile(self, layer: int) -> Tile:
         return tile(self.desk.recording, layer, self.head, self.queries, self.keys, PIXELS)
@@ -284,12 +284,13 @@ class Look:
             found = strongest_links(recording, layer, self.head, LINKS, axis, mean=mean)
         return [_told(axis, link) for link in found]
 
-    def _table(self, links: Sequence[tuple[str, int, str, int, float]]) -> Part:
+    def _table(self, layer: int, links: Sequence[tuple[str, int, str, int, float]]) -> Part:
+        kind = self.desk.recording.config.layer_kinds[layer]
         rows = [
             [
                 cell(f"{query} {i}", token=i),
                 cell(f"{key} {j}"),
-                cell(f"{weight:.4f}", bar=min(weight, 1.0)),
+                cell(f"{weight:.4f}", bar=min(weight, 1.0), hue=kind),
             ]
             for query, i, key, j, weight in links
         ]

@@ -1,0 +1,104 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright, on a server of our own."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
+
+from mbexplore_ui.app import build_app
+from mbexplore_ui.serve import choose_port, launched
+from mbexplore_ui.sessions import Sessions
+from playwright.sync_api import Browser, Page, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+MISSING = None if Path(CHROMIUM).exists() else "there is no Chromium; apt-get install chromium"
+PATIENCE = 60_000
+"""Milliseconds that a slow machine may take for one step."""
+DRAWN = ".mbexplore:not(.busy) .foot code, .message:not(:empty)"
+
+
+@contextmanager
+def served(models) -> Iterator[tuple[str, Sessions]]:
+    """The page over open models: its address, and what it holds."""
+    sessions = Sessions(models)
+    host = "127.0.0.1"
+    with launched(build_app(sessions), host, choose_port(host, None)) as (address, _):
+        yield address, sessions
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser without a window."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Visit:
+    """A person's page, and what went wrong or abroad in it."""
+
+    page: Page
+    address: str
+    foreign: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def open(self, **state) -> None:
+        """Opens the page with a state in its address, and waits until it is drawn."""
+        self.page.goto("about:blank")
+        self.page.goto(f"{self.address}/#{urlencode(state)}")
+        self.settle()
+
+    def settle(self) -> None:
+        """Waits until the view is drawn, or a sentence says why it is not."""
+        self.page.wait_for_selector(DRAWN)
+        self.page.wait_for_function("document.querySelector('.mbexplore.busy') === null")
+
+    def tab(self, name: str) -> None:
+        """Opens a view and waits for it."""
+        self.page.click(f'[data-view="{name}"]')
+        self.page.wait_for_function(
+            "name => document.querySelector('#mb-view')?.dataset.key?.includes(name)"
+            " || document.querySelector('.message:not(:empty)')",
+            arg=f'["{name}"',
+        )
+        self.settle()
+
+    def saved(self, ending: str) -> bytes:
+        """What a click on a Save button downloads."""
+        with self.page.expect_download() as waiting:
+            self.page.click(f'[data-key="save-{ending}"]')
+        return Path(waiting.value.path()).read_bytes()
+
+    @property
+    def message(self) -> str:
+        """The sentence that the page says."""
+        return self.page.inner_text(".message")
+
+
+def visit(browser: Browser, address: str, *, width: int = 1280, theme: str = "light") -> Visit:
+    """A new person: a context of its own, in which nothing of another's is known."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
+    )
+    context.set_default_timeout(PATIENCE)
+    visited = Visit(context.new_page(), address)
+    own = urlsplit(address).netloc
+
+    def look(request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc != own:
+            visited.foreign.append(request.url)
+
+    visited.page.on("request", look)
+    visited.page.on("pageerror", lambda error: visited.errors.append(str(error)))
+    return visited

@@ -1,0 +1,169 @@
+"""The tour of the page: what a person does, with a picture of every view.
+
+`python -m tests.tour assets/images` makes the README's pictures; the browser tests take the same
+tour.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import mbexplore
+from tests.browser import Visit, chromium, served, visit
+
+PARIS = "The capital of France is [MASK]."
+TWIN = "The capital of Italy is [MASK]."
+FRANCE = 4
+MASK = 6
+LOCAL, GLOBAL = 4, 3
+
+
+class Tour:
+    """Steps in the order a person takes them; each leaves the page where the next begins."""
+
+    def __init__(self, person: Visit, folder: Path | None = None) -> None:
+        self.person, self.page, self.folder = person, person.page, folder
+
+    def shoot(self, name: str) -> None:
+        """Saves the whole page as a picture, where pictures are wanted."""
+        if self.folder is not None:
+            self.page.wait_for_timeout(150)  # a canvas is painted in the frame after its layout
+            self.page.screenshot(path=self.folder / f"ui-{name}.png", full_page=True)
+
+    def run(self) -> None:
+        """All of it."""
+        self.mask_by_click()
+        self.hold_heads()
+        self.hover_a_token()
+        self.straighten()
+        self.zoom()
+        self.other_views()
+        self.save()
+        self.reload()
+
+    def mask_by_click(self) -> None:
+        """A click on a word hides it, another one shows it again; ours and theirs stand beside."""
+        self.person.open(text="The capital of France is Paris.")
+        assert "no [MASK]" in self.person.message
+        self.page.click(f'[data-token="{MASK}"]')
+        self.page.wait_for_selector(".chip.mask")
+        self.person.settle()
+        assert self.page.input_value("#mb-text") == PARIS
+        captions = self.page.locator("#mb-view figcaption").all_inner_texts()
+        assert [c.split(" \N{MIDDLE DOT} ")[0] for c in captions] == ["mbexplore", "Hugging Face"]
+        assert "Largest logit difference" in self.page.inner_text(".line")
+        self.page.click(f'[data-token="{MASK}"]')
+        self.page.wait_for_selector(".chip.mask", state="detached")
+        assert self.page.input_value("#mb-text") == "The capital of France is Paris."
+        self.page.click(f'[data-token="{MASK}"]')
+        self.page.wait_for_selector(".chip.mask")
+        self.person.settle()
+        self.shoot("predict")
+
+    def hold_heads(self) -> None:
+        """A click on a small map holds that head; arrows move it."""
+        self.person.tab("attention")
+        for layer, kind in ((GLOBAL, "global"), (LOCAL, "local")):
+            self.page.click(f'.thumb[data-layer="{layer}"][data-head="1"]')
+            self.page.wait_for_selector(f'.thumb.held[data-layer="{layer}"]')
+            self.person.settle()
+            assert self.page.inner_text(".holding .kind") == kind
+            assert f"layer={layer}&head=1" in self.page.url
+            self.shoot(f"attention-{kind}")
+        self.page.focus(".thumbs")
+        self.page.keyboard.press("ArrowRight")
+        self.page.wait_for_selector(f'.thumb.held[data-layer="{LOCAL}"][data-head="2"]')
+        self.person.settle()
+        assert self.page.evaluate("document.activeElement.className") == "thumbs"
+
+    def hover_a_token(self) -> None:
+        """In the arcs, a token under the pointer shows its own links and their numbers."""
+        self.page.click("#mb-wish-picture-arcs + span")
+        canvas = self.page.wait_for_selector(".arcs canvas")
+        self.person.settle()
+        canvas.hover(position={"x": 20, "y": 17 * FRANCE + 12})
+        told = self.page.inner_text(".arcs .readout")
+        assert told.startswith("France 4 looks at") and "0." in told
+        self.shoot("attention-arcs")
+
+    def straighten(self) -> None:
+        """A local layer as a band."""
+        self.page.click("#mb-wish-picture-band + span")
+        self.page.wait_for_selector("figcaption:has-text('straightened')")
+        self.person.settle()
+        self.shoot("attention-band")
+
+    def zoom(self) -> None:
+        """Dragging over the map shows that part of it alone."""
+        self.page.click("#mb-wish-picture-map + span")
+        canvas = self.page.wait_for_selector(".map canvas.zooms")
+        self.person.settle()
+        canvas.evaluate("canvas => canvas.scrollIntoView({block: 'start'})")
+        box = canvas.bounding_box()
+        self.page.mouse.move(box["x"] + box["width"] * 0.4, box["y"] + box["height"] * 0.4)
+        self.page.mouse.down()
+        self.page.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.9)
+        self.page.mouse.up()
+        self.page.wait_for_selector("button:has-text('Whole map')")
+        self.person.settle()
+        assert "rows=" in self.page.url and "columns=" in self.page.url
+        self.page.click("button:has-text('Whole map')")
+        self.page.wait_for_selector("button:has-text('Whole map')", state="detached")
+        self.person.settle()
+
+    def other_views(self) -> None:
+        """Every other tab draws something and says what command makes it."""
+        names = self.page.locator(".tabs button").evaluate_all(
+            "all => all.map(b => b.dataset.view)"
+        )
+        for name in names:
+            if name in ("predict", "attention"):
+                continue
+            self.person.tab(name)
+            if name in ("patch", "compare"):  # they take a second text
+                self.page.fill("#mb-wish-other", TWIN)
+                self.page.keyboard.press("Enter")
+                self.page.wait_for_function("document.querySelectorAll('#mb-view canvas').length")
+                self.person.settle()
+            assert self.person.message == "", (name, self.person.message)
+            assert self.page.locator("#mb-view figure").count() > 0, name
+            assert self.page.inner_text(".foot code").startswith("mbexplore "), name
+            self.shoot(name)
+
+    def save(self) -> None:
+        """A picture and the arrays, as files."""
+        self.person.tab("attention")
+        assert self.person.saved("png").startswith(b"\x89PNG")
+        arrays = np.load(io.BytesIO(self.person.saved("npz")))
+        assert len(arrays["tokens"]) == 9
+
+    def reload(self) -> None:
+        """The address brings the same state again."""
+        before = [self.page.input_value(f"#mb-{name}") for name in ("text", "layer", "head")]
+        self.page.reload()
+        self.person.settle()
+        self.page.wait_for_selector(".thumb.held")
+        after = [self.page.input_value(f"#mb-{name}") for name in ("text", "layer", "head")]
+        assert before == after == [PARIS, str(LOCAL), "2"]
+
+
+def main(folder: str) -> None:
+    """Takes the tour in both themes and on a narrow page, and saves the pictures."""
+    into = Path(folder)
+    into.mkdir(parents=True, exist_ok=True)
+    models = {"tiny": mbexplore.load("tiny", device="cpu")}
+    with served(models) as (address, _), chromium() as browser:
+        Tour(visit(browser, address), into).run()
+        for name, width, theme in (("dark", 1280, "dark"), ("narrow", 390, "light")):
+            person = visit(browser, address, width=width, theme=theme)
+            person.open(text=PARIS, view="attention", layer=LOCAL, head=2)
+            person.page.wait_for_selector(".thumb.held")
+            Tour(person, into).shoot(name)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
