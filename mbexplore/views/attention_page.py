@@ -82,7 +82,7 @@ def _layer(shown: LayerMap | BandMap) -> dict[str, Any]:
         "title": shown.title,
         "kind": shown.kind,
         "edges": None if edges is None else edges.tolist(),
-        "data": b64encode(zlib.compress(codes.tobytes(), 9)).decode("ascii"),
+        "data": b64encode(zlib.compress(codes.tobytes(), 6)).decode("ascii"),
     }
 
 

@@ -19,13 +19,13 @@ _PAGE = """<!doctype html>
 <style>
 body {{ margin: 2rem; font: 14px system-ui, sans-serif; color: #1f2933; background: #fff; }}
 h1 {{ font-size: 1.2rem; }}
-code {{ background: #f1f3f5; padding: .3em .5em; }}
+pre {{ background: #f1f3f5; padding: .5em .8em; max-height: 6em; overflow: auto; white-space: pre-wrap; }}
 {css}
 </style>
 <h1>{title}</h1>
 <p>{note}</p>
 <div id="attention"></div>
-<p><code>{command}</code></p>
+<pre><code>{command}</code></pre>
 <script type="application/json" id="data">{data}</script>
 <script>
 {js}

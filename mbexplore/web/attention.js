@@ -5,9 +5,9 @@
 const mountAttention = (() => {
   "use strict";
 
-  const LARGE = 620; // pixels that the large map has at most in each direction
+  const LARGE = 600; // pixels that the large map has at most in each direction
   const LABELS = 96; // pixels for the names of rows and columns
-  const OVERVIEW = 400; // pixels that the thumbnails of one layer have together at most
+  const OVERVIEW = 320; // pixels that the thumbnails of one layer have together at most
   const LINE = 12; // pixels between two labels
 
   async function inflate(text) {
@@ -18,20 +18,19 @@ const mountAttention = (() => {
 
   const channels = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
 
-  // The colours of levels 0 to 255 between the stops [place, "#rrggbb"].
+  // The colours of levels 0 to 255 between the stops [place, "#rrggbb"], as pixels of an image.
   function ramp(stops) {
-    const colours = new Uint8Array(256 * 3);
+    const colours = new Uint8ClampedArray(256 * 4);
     for (let level = 0; level < 256; level++) {
       const at = level / 255;
       const next = Math.max(1, stops.findIndex(([place]) => at <= place));
       const [low, high] = [stops[next - 1], stops[next]];
       const share = (at - low[0]) / (high[0] - low[0]);
       const [from, to] = [channels(low[1]), channels(high[1])];
-      from.forEach((value, i) => {
-        colours[3 * level + i] = Math.round(value + share * (to[i] - value));
-      });
+      const mixed = from.map((value, i) => value + share * (to[i] - value));
+      colours.set([...mixed, 255], 4 * level);
     }
-    return colours;
+    return new Uint32Array(colours.buffer);
   }
 
   // A canvas of one pixel a weight, coloured up to the map's own largest.
@@ -39,11 +38,11 @@ const mountAttention = (() => {
     const canvas = document.createElement("canvas");
     [canvas.width, canvas.height] = [width, height];
     const image = new ImageData(width, height);
+    const pixels = new Uint32Array(image.data.buffer);
     const most = codes.reduce((a, b) => Math.max(a, b), 1);
-    codes.forEach((code, i) => {
-      const level = 3 * Math.round((255 * code) / most);
-      image.data.set([colours[level], colours[level + 1], colours[level + 2], 255], 4 * i);
-    });
+    for (let i = 0; i < codes.length; i++) {
+      pixels[i] = colours[Math.round((255 * codes[i]) / most)];
+    }
     canvas.getContext("2d").putImageData(image, 0, 0);
     return canvas;
   }

@@ -1,0 +1,116 @@
+"""Links, arcs and bands against the dense map, on random q and k."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mbexplore.analysis.band import band_map
+from mbexplore.analysis.links import arcs, links_of_query, rows_of, strongest_links
+from mbexplore.analysis.words import build_axis
+from mbexplore.errors import RangeError
+from tests.test_words import GLOBAL, LOCAL, build_encoding, build_recording, merged
+
+SIZES = [2, 1, 3, 1, 1, 2, 4, 1, 2, 2]
+
+
+@pytest.fixture(scope="module")
+def recording():
+    return build_recording(build_encoding(SIZES))
+
+
+def dense_of(recording, layer, axis, mean=False):
+    dense = recording.attention(layer).numpy()
+    return merged(dense.mean(0, keepdims=True) if mean else dense, axis.spans)
+
+
+@pytest.mark.parametrize("layer", [GLOBAL, LOCAL])
+@pytest.mark.parametrize("words", [True, False])
+@pytest.mark.parametrize("mean", [True, False])
+def test_links_are_the_largest_weights(recording, layer, words, mean):
+    axis = build_axis(recording.encoding, words=words, hide_special=True)
+    dense = dense_of(recording, layer, axis, mean)
+    found = strongest_links(recording, layer, None, 9, axis, mean=mean)
+    expected = np.sort(dense.ravel())[::-1][:9]
+    np.testing.assert_allclose([link.weight for link in found], expected, atol=1e-9)
+    of_query = links_of_query(recording, layer, 3, None, 4, axis, mean=mean)
+    expected = np.sort(dense[:, 3].ravel())[::-1][:4]
+    np.testing.assert_allclose([link.weight for link in of_query], expected, atol=1e-9)
+    for link in (*found, *of_query):
+        assert dense[max(link.head, 0), link.query, link.key] == pytest.approx(link.weight)
+        assert (link.head == -1) == mean
+    row = rows_of(recording, layer, 3, None, axis, mean=mean)
+    np.testing.assert_allclose(row[:, 0], dense[:, 3], atol=1e-9)
+
+
+@given(mass=st.floats(0.05, 1.0), seed=st.integers(0, 30), layer=st.sampled_from([GLOBAL, LOCAL]),
+       words=st.booleans(), query=st.none() | st.integers(0, 9))  # fmt: skip
+def test_arcs_are_the_fewest_links_that_carry_the_mass(mass, seed, layer, words, query):
+    recording = build_recording(build_encoding(SIZES), seed)
+    axis = build_axis(recording.encoding, words=words)
+    dense = dense_of(recording, layer, axis)
+    found = arcs(recording, layer, query=query, axis=axis, mass=mass)
+    assert found.total == len(found.links)
+    for head in range(2):
+        for row in range(len(axis)) if query is None else [query]:
+            weights = [x.weight for x in found.links if (x.head, x.query) == (head, row)]
+            largest = np.sort(dense[head, row])[::-1]
+            np.testing.assert_allclose(weights, largest[: len(weights)], atol=1e-9)
+            assert sum(weights) >= mass - 1e-9
+            assert sum(weights[:-1]) < mass + 1e-9
+    if query is None:
+        assert found.rows is None
+    else:
+        np.testing.assert_allclose(found.rows, dense[:, query], atol=1e-6)
+
+
+def test_too_many_arcs_leave_each_head_its_strongest(recording):
+    all_of_them = arcs(recording, GLOBAL)
+    few = arcs(recording, GLOBAL, most=5)
+    assert few.total == all_of_them.total > len(few.links) == 10
+    for head in range(2):
+        expected = [link for link in all_of_them.links if link.head == head][:5]
+        assert [link for link in few.links if link.head == head] == expected
+
+
+def test_a_mass_is_a_share(recording):
+    with pytest.raises(RangeError, match=r"mass is 1\.5; choose more than 0, and 1 at most"):
+        arcs(recording, GLOBAL, mass=1.5)
+
+
+@pytest.mark.parametrize("hide", [True, False])
+@pytest.mark.parametrize("bounds", [None, (4, 12)])
+@pytest.mark.parametrize("mean", [True, False])
+def test_a_band_is_the_map_straightened(recording, hide, bounds, mean):
+    axis = build_axis(recording.encoding, bounds, hide_special=hide)
+    dense = recording.attention(LOCAL).numpy()
+    dense = dense.mean(0, keepdims=True) if mean else dense
+    shown = axis.starts.tolist()
+    expected = np.zeros((len(dense), len(shown), 9))  # half_window 4
+    for row, query in enumerate(shown):
+        for column, offset in enumerate(range(-4, 5)):
+            if query + offset in shown:
+                expected[:, row, column] = dense[:, query, query + offset]
+    found = band_map(recording, LOCAL, axis=axis, mean=mean)
+    np.testing.assert_allclose(found.weights, expected, atol=1e-6)
+    np.testing.assert_allclose(found.profile, expected.mean(1), atol=1e-6)
+    np.testing.assert_allclose(found.edge, expected[:, :, [0, 8]].sum(2).mean(1), atol=1e-6)
+    pooled = band_map(recording, LOCAL, pixels=3, axis=axis, mean=mean)
+    squares = np.array_split(expected, range(pooled.pool, len(shown), pooled.pool), axis=1)
+    np.testing.assert_allclose(pooled.weights, np.stack([s.max(1) for s in squares], 1), atol=1e-6)
+    np.testing.assert_allclose(pooled.profile, found.profile)
+
+
+def test_a_short_text_has_no_edge():
+    short = build_recording(build_encoding([1]))
+    found = band_map(short, LOCAL)
+    assert found.offsets.tolist() == [-2, -1, 0, 1, 2]
+    assert found.edge.tolist() == [0.0, 0.0]
+    np.testing.assert_allclose(found.profile.sum(1), 1.0, atol=1e-6)
+
+
+def test_no_band_of_words_or_of_a_global_layer(recording):
+    with pytest.raises(RangeError, match="counts in tokens"):
+        band_map(recording, LOCAL, axis=build_axis(recording.encoding, words=True))
+    with pytest.raises(RangeError, match="Layer 0 is global and has no band"):
+        band_map(recording, GLOBAL)

@@ -1,0 +1,57 @@
+"""Hues are told apart, by people who see fewer of them too."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from mbexplore.palette import HEADS, HUE, ON_BLACK, ON_WHITE, head_colour, ramp
+
+# Machado, Oliveira and Fernandes (2009), severity 1, in linear RGB.
+SEEN = {
+    "all colours": np.eye(3),
+    "no red": np.array([[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216],
+                        [-0.003882, -0.048116, 1.051998]]),
+    "no green": np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                          [-0.011820, 0.042940, 0.968881]]),
+}  # fmt: skip
+TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(colour, sight):
+    """CIELAB of "#rrggbb" as it is seen."""
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    xyz = TO_XYZ @ np.clip(SEEN[sight] @ linear, 0, 1) / np.array([0.9505, 1.0, 1.089])
+    f = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def nearest(colours, sight):
+    return min(
+        (float(np.linalg.norm(lab(a, sight) - lab(b, sight))), a, b)
+        for a, b in combinations(colours, 2)
+    )
+
+
+@pytest.mark.parametrize("sight", SEEN)
+def test_heads_are_told_apart(sight):
+    assert nearest(HEADS[:4], sight)[0] > 15
+    assert nearest(HEADS[:8], sight)[0] > 9
+    assert nearest([HUE["global"], HUE["local"]], sight)[0] > 40
+
+
+def test_all_heads_differ_and_are_seen_on_white():
+    assert len(set(HEADS)) == len(HEADS) == 16
+    assert nearest(HEADS, "all colours")[0] > 14
+    for colour in HEADS:
+        assert lab(colour, "all colours")[0] < 78
+    assert head_colour(16) == head_colour(0)
+
+
+@pytest.mark.parametrize("stops", [*ON_WHITE.values(), *ON_BLACK.values()])
+def test_a_ramp_gets_steadily_darker_or_lighter(stops):
+    lightness = [lab(f"#{r:02x}{g:02x}{b:02x}", "all colours")[0] for r, g, b in ramp(stops)]
+    steps = np.diff(lightness)
+    assert (steps <= 0.6).all() or (steps >= -0.6).all()
+    assert abs(lightness[-1] - lightness[0]) > 60
