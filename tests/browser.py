@@ -22,7 +22,7 @@ ARGUMENTS = [
 MISSING = None if Path(CHROMIUM).exists() else "there is no Chromium; apt-get install chromium"
 PATIENCE = 60_000
 """Milliseconds that a slow machine may take for one step."""
-DRAWN = ".mbexplore:not(.busy) .foot code, .message:not(:empty)"
+DRAWN = ".mbexplore[data-drawn]"
 
 
 @contextmanager
@@ -61,16 +61,10 @@ class Visit:
     def settle(self) -> None:
         """Waits until the view is drawn, or a sentence says why it is not."""
         self.page.wait_for_selector(DRAWN)
-        self.page.wait_for_function("document.querySelector('.mbexplore.busy') === null")
 
     def tab(self, name: str) -> None:
         """Opens a view and waits for it."""
         self.page.click(f'[data-view="{name}"]')
-        self.page.wait_for_function(
-            "name => document.querySelector('#mb-view')?.dataset.key?.includes(name)"
-            " || document.querySelector('.message:not(:empty)')",
-            arg=f'["{name}"',
-        )
         self.settle()
 
     def saved(self, ending: str) -> bytes:

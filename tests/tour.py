@@ -127,11 +127,12 @@ class Tour:
             if name in ("patch", "compare"):  # they take a second text
                 self.page.fill("#mb-wish-other", TWIN)
                 self.page.keyboard.press("Enter")
-                self.page.wait_for_function("document.querySelectorAll('#mb-view canvas').length")
+                self.page.wait_for_selector("#mb-view canvas")
                 self.person.settle()
             assert self.person.message == "", (name, self.person.message)
             assert self.page.locator("#mb-view figure").count() > 0, name
-            assert self.page.inner_text(".foot code").startswith("mbexplore "), name
+            commands = self.page.locator(".foot code").all_inner_texts()
+            assert all(command.startswith("mbexplore ") for command in commands), name
             self.shoot(name)
 
     def save(self) -> None:

@@ -142,6 +142,7 @@ const start = (root, about) => {
     const last = Number(chip.dataset.token);
     const first = event.shiftKey && anchor !== null ? anchor : last;
     anchor = last;
+    begin();
     try {
       const changed = await busy(ask("toggle", state.model, state.text, first, last, state.hidden));
       area.value = changed.text;
@@ -149,6 +150,7 @@ const start = (root, about) => {
       await run(changed.hidden);
       tokens.querySelector(`[data-token="${Math.min(last, chips.length - 1)}"]`)?.focus();
     } catch (error) {
+      main.dataset.drawn = "";
       say(error);
     }
   });
@@ -175,7 +177,7 @@ const start = (root, about) => {
 
   // A new text or model: tokens, then the view. `hidden` are the words behind its masks.
   const run = async (hidden) => {
-    const mine = ++turn;
+    const mine = begin();
     if (area.value !== state.text) {
       state.token = -1;
       state.hidden = hidden ?? [];
@@ -317,15 +319,23 @@ const start = (root, about) => {
   const values = (changes = {}) => view().controls.map((one) =>
     one.name in changes ? changes[one.name] : one.kind === "held" ? state[one.name] : wish(one));
 
+  // A new drawing begins; `data-drawn` comes back when it is whole.
+  const begin = () => {
+    delete main.dataset.drawn;
+    return ++turn;
+  };
+  const clear = () => {
+    body.replaceChildren();
+    foot.replaceChildren();
+    line.textContent = "";
+    delete body.dataset.key;
+    main.dataset.drawn = "";
+  };
+
   const show = async () => {
-    const mine = ++turn;
+    const mine = begin();
     drawFrame();
-    if (!chips.length) {
-      body.replaceChildren();
-      foot.replaceChildren();
-      line.textContent = "";
-      return;
-    }
+    if (!chips.length) return clear();
     try {
       const { name, quick } = view();
       if (Object.keys(quick).length && body.dataset.key !== key()) {
@@ -338,12 +348,10 @@ const start = (root, about) => {
       say(null);
       drawAnswer(answer, true);
       body.dataset.key = key();
+      main.dataset.drawn = "";
     } catch (error) {
       if (mine !== turn) return;
-      body.replaceChildren();
-      foot.replaceChildren();
-      line.textContent = "";
-      delete body.dataset.key;
+      clear();
       say(error);
     }
   };
