@@ -107,7 +107,7 @@ def test_a_tour_and_ctrl_z_and_ctrl_c(home):
     there.until(lambda text: "head 3" in text)  # recorded and drawn
     for key, sign in [("2", "looks at"), ("]", "head 1"), ("l", "local"), ("3", "mean"),
                       ("4", "hold"), ("5", "|q| x |k|"), ("6", "would answer"),
-                      ("7", "promotes"), ("8", "entropy")]:  # fmt: skip
+                      ("7", "promotes"), ("8", "mean distance")]:  # fmt: skip
         there.type(key)
         there.until(lambda text, sign=sign: sign in text)
     there.resize(200, 60)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
+from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import SystemCommand
@@ -68,14 +71,20 @@ class ExploreApp(WorkingApp):
         self.query_one(Stage if self._given else "#field").focus()
         self._begin("open", self._open())
         self.set_interval(0.1, self._redraw_title)
-        if not self.is_headless:
+        if not self.is_headless and sys.platform != "win32":
             self._leave_on_signals()
 
     def _leave_on_signals(self) -> None:
-        """A terminal that is closed, or a polite kill, finds the screen given back."""
+        """A polite kill, or a terminal that says goodbye, finds the screen given back."""
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self.exit, 128 + number)
+        loop.add_signal_handler(signal.SIGTERM, self.exit, 128 + signal.SIGTERM)
+
+        def hang_up(number: int, frame: FrameType | None) -> None:
+            if not _has_terminal():
+                os._exit(128 + number)  # whoever writes to a closed terminal may wait for ever
+            loop.call_soon_threadsafe(self.exit, 128 + number)
+
+        signal.signal(signal.SIGHUP, hang_up)
 
     def _go(self, where: State) -> None:
         """Another place: all that is quick is drawn now, the pane as soon as it is made."""
@@ -256,3 +265,12 @@ def _answer(run: Run, position: int) -> str | None:
         if mask.position == position:
             return mask.predictions[0].token.strip()
     return None
+
+
+def _has_terminal() -> bool:
+    """Whether there is still a terminal to give back."""
+    try:
+        os.get_terminal_size(0)
+    except OSError:
+        return False
+    return True

@@ -146,6 +146,8 @@ def terminal_is_dark(wait: float = 0.15) -> bool:
     told = os.environ.get("COLORFGBG", "").rpartition(";")[2]
     if told.isdecimal():
         return int(told) not in (7, 15)
+    if sys.platform == "win32":
+        return True
     answer = _ask(b"\x1b]11;?\x1b\\\x1b[c", wait)
     found = _ANSWER.search(answer)
     if found is None:

@@ -102,6 +102,7 @@ def _picture(found: LayerMap, scene: Scene) -> tuple[list[Line], int]:
     levels, colours = outlined(found, 0, scene)
     size, lines = len(levels), max(1, scene.height - 1)
     times = max(1, min(2 * lines // size, (scene.width - LABEL - 1) // size))
+    times -= times % 2 * (times > 1)  # whole lines to a row
     picture = heat(levels.repeat(times, 0).repeat(times, 1), colours, scene.look, " \N{MIDDLE DOT}")
     axis, token = found.axis, scene.state.token
     chosen = int(axis.places_of(np.array([token]))[0]) // found.pool
