@@ -9,6 +9,10 @@ from pathlib import Path
 
 from mbexplore.errors import OutputError
 
+FILE = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+"""A checkpoint's weights: in one file, or in the shards that the index names."""
+
 PICTURES = ("png", "svg", "pdf")
 DRAWN = (*PICTURES, "html", "json")
 """What every view with a picture can be saved as."""

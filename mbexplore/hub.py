@@ -1,6 +1,7 @@
 """A model's name to a folder on this machine. The only code that may use the network.
 
-It does so only for a hub model that the user named and that the cache lacks.
+It does so only for a hub model that the user named and that the cache lacks. What is fetched, and
+where it is kept, is huggingface_hub's own cache and format.
 """
 
 from __future__ import annotations
@@ -10,18 +11,53 @@ import re
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import cast
 
 from mbexplore.errors import ModelError
-from mbexplore.weights import FILE, INDEX
+from mbexplore.files import FILE, INDEX
 
 BUNDLED = "tiny"
 SHORT_NAMES = {
     "base": "answerdotai/ModernBERT-base",
     "large": "answerdotai/ModernBERT-large",
 }
+KNOWN = {
+    "answerdotai/ModernBERT-base": 149_655_232,
+    "answerdotai/ModernBERT-large": 395_881_664,
+    **{f"jhu-clsp/ettin-encoder-{size}m": size * 10**6 for size in (17, 32, 68, 150, 400)},
+    "jhu-clsp/ettin-encoder-1b": 10**9,
+    "jhu-clsp/mmBERT-small": 140 * 10**6,
+    "jhu-clsp/mmBERT-base": 307 * 10**6,
+    "Alibaba-NLP/gte-modernbert-base": 149 * 10**6,
+    "nomic-ai/modernbert-embed-base": 149 * 10**6,
+    "ibm-granite/granite-embedding-small-english-r2": 47 * 10**6,
+    "ibm-granite/granite-embedding-english-r2": 149 * 10**6,
+    **{f"sbintuitions/modernbert-ja-{size}m": size * 10**6 for size in (30, 70, 130, 310)},
+}
+"""Models of the family on the hub and how many parameters their authors give them; any other that
+config.json calls modernbert opens as well."""
+_PATIENCE = 5.0
+"""Seconds to wait for the hub's first answer."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NEEDED = ("config.json", "tokenizer.json")
 _HELPFUL = ("tokenizer_config.json", "special_tokens_map.json")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A model that can be named.
+
+    Attributes:
+        name: what to write after -m.
+        place: "bundled", "cached", or "hub" for one that would be downloaded.
+        parameters: how many, as its authors round them; None if not known without opening it.
+        size: bytes on this machine; None for one that is not here.
+    """
+
+    name: str
+    place: str
+    parameters: int | None
+    size: int | None
 
 
 @dataclass(frozen=True)
@@ -42,6 +78,8 @@ class ModelFiles:
 def locate(name: str) -> ModelFiles:
     """Finds a model: "tiny", "base", "large", a folder, or a hub id.
 
+    A hub id may end in a revision, "base@main": a branch, a tag or a commit.
+
     Raises:
         ModelError: there is no such model, or it is not cached and can't be downloaded.
     """
@@ -50,21 +88,61 @@ def locate(name: str) -> ModelFiles:
     folder = Path(name).expanduser()
     if name not in SHORT_NAMES and folder.is_dir():
         return ModelFiles(name, str(folder), folder)
-    repo = SHORT_NAMES.get(name, name)
-    if not _HUB_ID.fullmatch(repo):
+    short, _, revision = name.partition("@")
+    repo = SHORT_NAMES.get(short, short)
+    if not _HUB_ID.fullmatch(repo) or name.endswith("@"):
         raise ModelError(
             f"There is no model {name!r}; use tiny, base, large, a folder, or a hub id such as "
             "answerdotai/ModernBERT-base."
         )
-    return ModelFiles(name, repo, _cached(repo) or _download(repo))
+    found = _cached(repo, revision or None) or _download(repo, revision or None)
+    return ModelFiles(name, f"{repo}@{revision}" if revision else repo, found)
 
 
-def _cached(repo: str) -> Path | None:
+def list_models() -> list[Listing]:
+    """Every model that can be named without a folder: bundled, then cached, then on the hub."""
+    tiny = locate(BUNDLED).folder
+    size = sum(path.stat().st_size for path in tiny.iterdir())
+    cached = _scan_cache()
+    short = {repo: name for name, repo in SHORT_NAMES.items()}
+    return [
+        Listing(BUNDLED, "bundled", None, size),
+        *(Listing(short.get(r, r), "cached", KNOWN.get(r), cached[r]) for r in sorted(cached)),
+        *(Listing(short.get(r, r), "hub", KNOWN[r], None) for r in KNOWN if r not in cached),
+    ]
+
+
+def _scan_cache() -> dict[str, int]:
+    """Bytes of every ModernBERT in the cache that is whole, by its hub id."""
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        repos = [repo for repo in scan_cache_dir().repos if repo.repo_type == "model"]
+    except CacheNotFound:
+        return {}
+    found = {}
+    for repo in repos:
+        folder = _cached(repo.repo_id)
+        if folder is not None and _is_modernbert(folder / "config.json"):
+            found[repo.repo_id] = repo.size_on_disk
+    return found
+
+
+def _is_modernbert(path: Path) -> bool:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and values.get("model_type") == "modernbert"
+
+
+def _cached(repo: str, revision: str | None = None) -> Path | None:
     """The snapshot folder in the cache, if it is whole."""
     from huggingface_hub import try_to_load_from_cache
 
     def find(file: str) -> Path | None:
-        path = try_to_load_from_cache(repo, file)
+        path = try_to_load_from_cache(repo, file, revision=revision)
         return Path(path) if isinstance(path, str) else None
 
     found = [find(file) for file in _NEEDED]
@@ -75,50 +153,94 @@ def _cached(repo: str) -> Path | None:
     return found[0].parent if found[0] and all(found) else None
 
 
-def _download(repo: str) -> Path:
-    from huggingface_hub import hf_hub_download
+def _download(repo: str, revision: str | None) -> Path:
+    """Fetches a model's files into the cache, each with a progress bar on stderr.
+
+    A broken connection is taken up again where it broke, by huggingface_hub; files that are whole
+    are not fetched again.
+    """
     from huggingface_hub.errors import (
         EntryNotFoundError,
+        GatedRepoError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
+        RevisionNotFoundError,
     )
 
-    def fetch(file: str) -> Path | None:
-        try:
-            return Path(hf_hub_download(repo, file))
-        except LocalEntryNotFoundError:  # also an EntryNotFoundError: no connection
-            raise
-        except EntryNotFoundError:
-            return None
-
+    # The first base is the error of the HTTP client, whichever huggingface_hub uses.
+    failures = (OSError, *cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__))
     try:
-        needed = [(file, fetch(file)) for file in _NEEDED]
-        for file in _HELPFUL:
-            fetch(file)
-        if not (weights := fetch(FILE)) and (weights := fetch(INDEX)):
-            needed += [(shard, fetch(shard)) for shard in _shards(weights)]
-        needed.append((FILE, weights))
+        return _fetch_all(repo, revision)
+    except GatedRepoError:
+        raise ModelError(
+            f"{repo} is gated; accept its terms on https://huggingface.co/{repo}, then log in with "
+            "`hf auth login`."
+        ) from None
     except RepositoryNotFoundError:
         raise ModelError(
             f"The hub has no model {repo!r}, or it is private; correct the name, or log in with "
             "`hf auth login`."
         ) from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, HfHubHTTPError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+    except RevisionNotFoundError:
         raise ModelError(
-            f"{repo} is not in the cache and can't be downloaded ({reason}); connect to the "
-            "network, or name a folder."
+            f"{repo} has no revision {revision!r}; name a branch, a tag or a commit, or leave out "
+            "what follows the @."
         ) from None
-    for file, path in needed:
+    except OfflineModeIsEnabled:
+        raise ModelError(
+            f"{repo} is not in the cache, and HF_HUB_OFFLINE forbids a download; unset it, or name "
+            "a folder."
+        ) from None
+    except LocalEntryNotFoundError as error:
+        raise _unreachable(repo, error) from None
+    except EntryNotFoundError:
+        raise _missing(repo, _NEEDED[0]) from None
+    except failures as error:
+        raise _unreachable(repo, error) from None
+
+
+def _unreachable(repo: str, error: Exception) -> ModelError:
+    reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+    return ModelError(
+        f"{repo} is not in the cache and can't be downloaded ({reason}); connect to the network, "
+        "or name a folder."
+    )
+
+
+def _fetch_all(repo: str, revision: str | None) -> Path:
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    def fetch(file: str) -> Path | None:
+        try:
+            return Path(hf_hub_download(repo, file, revision=revision))
+        except LocalEntryNotFoundError:  # also an EntryNotFoundError: no connection
+            raise
+        except EntryNotFoundError:
+            return None
+
+    # Without this question hf_hub_download tries for half a minute to reach a hub that is away.
+    get_hf_file_metadata(hf_hub_url(repo, _NEEDED[0], revision=revision), timeout=_PATIENCE)
+    needed = [(file, fetch(file)) for file in _NEEDED]
+    for file in _HELPFUL:
+        fetch(file)
+    if not (weights := fetch(FILE)) and (weights := fetch(INDEX)):
+        needed += [(shard, fetch(shard)) for shard in _shards(weights)]
+    for file, path in (*needed, (FILE, weights)):
         if path is None:
-            raise ModelError(
-                f"{repo} has no {file} on the hub; choose a model that is saved with safetensors "
-                "and tokenizers."
-            )
-    assert needed[0][1] is not None
-    return needed[0][1].parent
+            raise _missing(repo, file)
+    folder = needed[0][1]
+    assert folder is not None
+    return folder.parent
+
+
+def _missing(repo: str, file: str) -> ModelError:
+    return ModelError(
+        f"{repo} has no {file} on the hub; choose a model that is saved with safetensors and "
+        "tokenizers."
+    )
 
 
 def _shards(index: Path) -> list[str]:

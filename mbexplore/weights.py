@@ -19,10 +19,8 @@ from torch import Tensor
 from typing_extensions import Self
 
 from mbexplore.errors import ModelError, OutputError
-from mbexplore.files import write_beside
+from mbexplore.files import FILE, INDEX, write_beside
 
-FILE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _HEADS = ("head.", "decoder.", "classifier.")
 _DTYPES = {

@@ -1,64 +1,50 @@
-"""Names to folders; the network is used only for a hub model that the cache lacks."""
+"""Names to folders, through huggingface_hub itself and a hub on this machine."""
 
 import json
 import os
 import subprocess
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+import time
+from pathlib import Path
 
 import pytest
+from safetensors.torch import save
 
+import mbexplore
 from mbexplore.errors import ModelError
-from mbexplore.hub import locate
+from mbexplore.hub import KNOWN, SHORT_NAMES, list_models, locate
+from tests.hub_server import COMMITS, REPO, Hub, serve
 
 FILES = {
     "config.json": b'{"model_type": "modernbert"}',
     "tokenizer.json": b"{}",
-    "model.safetensors": b"weights",
+    "model.safetensors": bytes(range(256)) * 4000,
     "pytorch_model.bin": b"never fetched",
 }
+NEEDED = ["config.json", "model.safetensors", "tokenizer.json"]
 
 
 @pytest.fixture
 def hub():
-    """A hub on this machine that holds one model, and the list of files it was asked for."""
-    asked = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            name = self.path.rpartition("/")[2]
-            asked.append(name)
-            if not self.path.startswith("/someone/model/resolve/main/") or name not in FILES:
-                missing = "EntryNotFound" if "/someone/model/" in self.path else "RepoNotFound"
-                self.send_response(404)
-                self.send_header("X-Error-Code", missing)
-                self.send_header("X-Repo-Commit", "c0ffee")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            self.send_response(200)
-            self.send_header("X-Repo-Commit", "c0ffee")
-            self.send_header("ETag", f'"{name}"')
-            self.send_header("Content-Length", str(len(FILES[name])))
-            self.end_headers()
-            if self.command == "GET":
-                self.wfile.write(FILES[name])
-
-        do_HEAD = do_GET
-
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", asked
-    server.shutdown()
-    server.server_close()
+    """A hub that holds one model."""
+    with serve(Hub(dict(FILES))) as hub:
+        yield hub
 
 
-def locate_elsewhere(name, endpoint, cache):
-    """`locate` in a process of its own, since the hub's address is read at import."""
+def in_a_process(code, arguments, endpoint, cache, offline=False):
+    """Runs Python where the hub is another one; its address is read at import."""
+    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(cache)}
+    environment["HF_HUB_OFFLINE"] = "1" if offline else "0"
+    environment["HF_HUB_DISABLE_XET"] = "1"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, env=environment, timeout=300
+    )
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return done
+
+
+def locate_elsewhere(name, endpoint, cache, **options):
+    """The folder and its files, or "error" and the sentence."""
     code = (
         "import json, sys\nfrom mbexplore.errors import MbexploreError\n"
         "from mbexplore.hub import locate\n"
@@ -66,37 +52,160 @@ def locate_elsewhere(name, endpoint, cache):
         "except MbexploreError as error: print(json.dumps(['error', str(error)]))\n"
         "else: print(json.dumps([str(folder), sorted(p.name for p in folder.iterdir())]))\n"
     )
-    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(cache)}
-    environment.pop("HF_HUB_OFFLINE", None)
-    done = subprocess.run(
-        [sys.executable, "-c", code, name], capture_output=True, env=environment, timeout=120
+    return json.loads(in_a_process(code, [name], endpoint, cache, **options).stdout)
+
+
+def sentence_of(name, endpoint, cache, **options):
+    kind, sentence = locate_elsewhere(name, endpoint, cache, **options)
+    assert kind == "error" and sentence.count("\n") == 0 and sentence.endswith(".")
+    return sentence
+
+
+def test_a_model_is_fetched_once_and_only_what_is_needed(hub, tmp_path):
+    folder, fetched = locate_elsewhere(REPO, hub.endpoint, tmp_path)
+    assert fetched == NEEDED
+    assert Path(folder, "model.safetensors").read_bytes() == FILES["model.safetensors"]
+    assert "pytorch_model.bin" not in dict(hub.asked)
+    hub.asked.clear()
+    assert locate_elsewhere(REPO, hub.endpoint, tmp_path)[1] == NEEDED
+    assert hub.asked == []
+    # With a cache, neither a hub that is away nor offline mode matters.
+    assert locate_elsewhere(REPO, "http://127.0.0.1:9", tmp_path)[1] == NEEDED
+    assert locate_elsewhere(REPO, hub.endpoint, tmp_path, offline=True)[1] == NEEDED
+    assert hub.asked == []
+
+
+def test_a_broken_connection_is_taken_up_where_it_broke(hub, tmp_path):
+    weights = hub.files["model.safetensors"] = bytes(range(256)) * 100_000
+    hub.breaks = {"model.safetensors": [12_000_000, 22_000_000]}
+    folder, fetched = locate_elsewhere(REPO, hub.endpoint, tmp_path)
+    assert fetched == NEEDED
+    assert Path(folder, "model.safetensors").read_bytes() == weights
+    starts = [start for name, start in hub.asked if name == "model.safetensors"]
+    assert starts == [0, 10 * 2**20, 20 * 2**20]  # huggingface_hub keeps chunks of 10 MiB
+
+
+def test_shards_are_fetched_by_their_index(hub, tmp_path):
+    weights = hub.files.pop("model.safetensors")
+    shards = {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}
+    hub.files["model.safetensors.index.json"] = json.dumps({"weight_map": shards}).encode()
+    hub.files |= dict.fromkeys(shards.values(), weights)
+    _, fetched = locate_elsewhere(REPO, hub.endpoint, tmp_path)
+    assert set(shards.values()) < set(fetched)
+    del hub.files["model-2-of-2.safetensors"]
+    assert "has no model-2-of-2.safetensors on the hub" in sentence_of(
+        REPO, hub.endpoint, tmp_path / "other"
     )
-    assert done.returncode == 0, done.stderr.decode()
-    return json.loads(done.stdout)
 
 
-def test_a_hub_model_is_fetched_once_and_only_what_is_needed(hub, tmp_path):
-    endpoint, asked = hub
-    _, fetched = locate_elsewhere("someone/model", endpoint, tmp_path)
-    assert fetched == ["config.json", "model.safetensors", "tokenizer.json"]
-    assert "pytorch_model.bin" not in asked
-    asked.clear()
-    _, again = locate_elsewhere("someone/model", endpoint, tmp_path)
-    assert again == fetched
-    assert asked == []
+@pytest.mark.parametrize("file", NEEDED)
+def test_a_missing_file_is_named(hub, tmp_path, file):
+    del hub.files[file]
+    assert f"{REPO} has no {file} on the hub" in sentence_of(REPO, hub.endpoint, tmp_path)
 
 
-def test_an_unknown_hub_model_is_one_sentence(hub, tmp_path):
-    _, message = locate_elsewhere("someone/else", hub[0], tmp_path)
-    assert "someone/else" in message and "hub" in message and message.count("\n") == 0
+def test_what_was_missing_is_fetched_later_and_the_rest_is_not(hub, tmp_path):
+    weights = hub.files.pop("model.safetensors")
+    sentence_of(REPO, hub.endpoint, tmp_path)
+    hub.files["model.safetensors"] = weights
+    hub.asked.clear()
+    assert locate_elsewhere(REPO, hub.endpoint, tmp_path)[1] == NEEDED
+    assert [name for name, _ in hub.asked] == ["model.safetensors"]
 
 
-def test_no_network_is_one_sentence(tmp_path):
-    _, message = locate_elsewhere("base", "http://127.0.0.1:9", tmp_path)
-    assert "answerdotai/ModernBERT-base is not in the cache" in message
+def test_a_revision(hub, tmp_path):
+    hub.older = FILES | {"config.json": b'{"model_type": "modernbert", "num_labels": 3}'}
+    newest, _ = locate_elsewhere(REPO, hub.endpoint, tmp_path)
+    for name in (f"{REPO}@older", f"{REPO}@{COMMITS['older']}"):
+        older, fetched = locate_elsewhere(name, hub.endpoint, tmp_path)
+        assert fetched == NEEDED and older != newest and older.endswith(COMMITS["older"])
+        assert b"num_labels" in Path(older, "config.json").read_bytes()
+    message = sentence_of(f"{REPO}@none", hub.endpoint, tmp_path)
+    assert f"{REPO} has no revision 'none'" in message
 
 
-@pytest.mark.parametrize("name", ["nonsense", "a/b/c", "./nowhere", "/no/such/folder"])
+def test_a_gated_or_unknown_repository(hub, tmp_path):
+    unknown = sentence_of("someone/else", hub.endpoint, tmp_path)
+    assert "The hub has no model 'someone/else'" in unknown and "hf auth login" in unknown
+    hub.gated = True
+    gated = sentence_of(REPO, hub.endpoint, tmp_path)
+    assert "is gated; accept its terms" in gated
+
+
+def test_no_network_is_one_sentence_and_soon(tmp_path):
+    before = time.monotonic()
+    message = sentence_of("base", "http://127.0.0.1:9", tmp_path)
+    assert "answerdotai/ModernBERT-base is not in the cache and can't be downloaded" in message
+    # huggingface_hub alone tries for 23 seconds and more.
+    assert time.monotonic() - before < 20
+    message = sentence_of("base", "http://127.0.0.1:9", tmp_path, offline=True)
+    assert "HF_HUB_OFFLINE forbids" in message
+
+
+def test_half_a_cache_without_network_is_one_sentence(hub, tmp_path):
+    del hub.files["model.safetensors"]
+    sentence_of(REPO, hub.endpoint, tmp_path)
+    assert "not in the cache" in sentence_of(REPO, hub.endpoint, tmp_path, offline=True)
+
+
+def tiny_checkpoint():
+    """The files of a small ModernBERT that can be opened, as bytes."""
+    from dataclasses import replace
+
+    from mbexplore.config import ModernBertConfig
+    from mbexplore.model import ModernBertForMaskedLM
+
+    tiny = locate("tiny").folder
+    base = ModernBertConfig.from_folder(tiny)
+    config = replace(
+        base, hidden_size=32, intermediate_size=24, num_attention_heads=2, num_hidden_layers=2,
+        layer_kinds=base.layer_kinds[:2],
+    )  # fmt: skip
+    tensors = ModernBertForMaskedLM(config).state_dict()
+    del tensors["decoder.weight"]
+    return {
+        "config.json": json.dumps(config.to_dict()).encode(),
+        "tokenizer.json": (tiny / "tokenizer.json").read_bytes(),
+        "model.safetensors": save({k: v.contiguous() for k, v in tensors.items()}),
+    }
+
+
+COMMAND = "import sys\nfrom mbexplore.cli import main\nmain(sys.argv[1:])\n"
+
+
+def test_download_fetches_and_checks_and_models_lists_it(tmp_path):
+    """The example of `mbexplore download --help`, with a small model in the place of base."""
+    files = tiny_checkpoint()
+    with serve(Hub(files, repo=SHORT_NAMES["base"])) as hub:
+        done = in_a_process(COMMAND, ["download", "base"], hub.endpoint, tmp_path)
+        assert done.returncode == 0, done.stderr.decode()
+        line, folder = done.stdout.decode().splitlines()
+        assert "every tensor in its place" in line and "answerdotai/ModernBERT-base" in line
+        assert sorted(os.listdir(folder)) == NEEDED
+        hub.asked.clear()
+        listed = in_a_process(COMMAND, ["models", "--json"], hub.endpoint, tmp_path)
+        assert hub.asked == []
+    [base] = [m for m in json.loads(listed.stdout)["models"] if m["name"] == "base"]
+    assert base["place"] == "cached" and base["size"] >= len(files["model.safetensors"])
+
+
+def test_a_download_that_is_no_model_is_one_sentence(hub, tmp_path):
+    done = in_a_process(COMMAND, ["download", REPO], hub.endpoint, tmp_path)
+    assert done.returncode == 1 and done.stdout == b""
+    assert done.stderr.decode().splitlines()[-1].startswith("Error: ")
+
+
+def test_the_list_of_models():
+    found = list_models()
+    assert (found[0].name, found[0].place) == ("tiny", "bundled")
+    names = [listing.name for listing in found]
+    assert {"base", "large", "jhu-clsp/mmBERT-small"} <= set(names)
+    assert len(names) == len(set(names)) and len(names) >= 1 + len(KNOWN)
+    tiny = sum(p.numel() for p in mbexplore.load("tiny", device="cpu").model.parameters())
+    assert found[0].size >= 2 * tiny  # float16
+
+
+@pytest.mark.parametrize("name", ["nonsense", "a/b/c", "./nowhere", "/no/such/folder", "a/b@"])
 def test_an_unknown_name_is_one_sentence(name):
     with pytest.raises(ModelError, match=r"no model .* use tiny, base, large"):
         locate(name)

@@ -19,6 +19,7 @@ from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
 from mbexplore.cli.bench import bench
 from mbexplore.cli.compare import compare
+from mbexplore.cli.download import download
 from mbexplore.cli.embed import embed
 from mbexplore.cli.explore import explore
 from mbexplore.cli.heads import heads
@@ -26,6 +27,7 @@ from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
 from mbexplore.cli.lens import lens
 from mbexplore.cli.mix import mix
+from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
 from mbexplore.cli.patch import patch
 from mbexplore.cli.predict import predict
@@ -58,6 +60,8 @@ app.command()(patch)
 app.command()(attribute)
 app.command()(compare)
 app.command()(embed)
+app.command()(models)
+app.command()(download)
 app.command()(bench)
 app.command()(explore)
 app.command()(ui)

@@ -1,0 +1,45 @@
+"""`mbexplore models`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import typer
+
+from mbexplore.cli import options
+from mbexplore.cli.output import print_json
+
+
+def models(json: options.Json = False) -> None:
+    """List the models that can be named: bundled, in the local cache, on the hub.
+
+    A folder and any other hub id of a ModernBERT will do as well.
+
+    Example: mbexplore models
+    """
+    from mbexplore.hub import list_models
+
+    found = list_models()
+    if json:
+        print_json({"models": [dataclasses.asdict(listing) for listing in found]})
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    from mbexplore.cli.view import build_table
+
+    table = build_table("name", "where", "parameters", "on disk", left=("name", "where"))
+    for listing in found:
+        table.add_row(
+            Text(listing.name, style="" if listing.size is None else "bold"),
+            listing.place,
+            "" if listing.parameters is None else f"{listing.parameters / 10**6:,.0f} M",
+            "" if listing.size is None else size_name(listing.size),
+        )
+    Console(highlight=False).print(table)
+    typer.echo("mbexplore download NAME fetches one; -m NAME opens it.", err=True)
+
+
+def size_name(size: int) -> str:
+    """A number of bytes as people say it."""
+    return f"{size / 10**9:.2f} GB" if size >= 10**9 else f"{size / 10**6:,.1f} MB"

@@ -1,0 +1,106 @@
+"""A hub on this machine: the endpoints huggingface_hub asks for a model's files, and faults."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+REPO = "someone/model"
+COMMITS = {"main": "a" * 40, "older": "b" * 40}
+
+
+@dataclass
+class Hub:
+    """What the hub holds and how it misbehaves.
+
+    Attributes:
+        files: content by name; of `repo` at "main".
+        older: the same at the revision "older".
+        repo: whose files these are.
+        breaks: file whose connection breaks at each of these bytes, in turn.
+        gated: whether the repository wants to be asked first.
+        asked: every GET, as (file, first byte).
+    """
+
+    files: dict[str, bytes]
+    older: dict[str, bytes] = field(default_factory=dict)
+    repo: str = REPO
+    breaks: dict[str, list[int]] = field(default_factory=dict)
+    gated: bool = False
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    endpoint: str = ""
+
+
+@contextmanager
+def serve(hub):
+    """Serves a hub on loopback for as long as the block lasts; gives it its `endpoint`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_HEAD(self):
+            self.answer(body=False)
+
+        def do_GET(self):
+            self.answer(body=True)
+
+        def answer(self, body):
+            repo, _, rest = self.path.strip("/").partition("/resolve/")
+            revision, _, name = rest.partition("/")
+            commit = COMMITS.get(revision, revision)
+            if repo != hub.repo:
+                return self.refuse(404, "RepoNotFound")
+            if hub.gated:
+                return self.refuse(403, "GatedRepo")
+            if commit not in COMMITS.values():
+                return self.refuse(404, "RevisionNotFound")
+            files = hub.older if commit == COMMITS["older"] else hub.files
+            if name not in files:
+                return self.refuse(404, "EntryNotFound", commit)
+            self.send(name, files[name], commit, body)
+
+        def refuse(self, status, code, commit=None):
+            self.send_response(status)
+            self.send_header("X-Error-Code", code)
+            if commit is not None:
+                self.send_header("X-Repo-Commit", commit)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def send(self, name, content, commit, body):
+            start = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
+            self.send_response(206 if start else 200)
+            self.send_header("X-Repo-Commit", commit)
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("Content-Length", str(len(content) - start))
+            if start:
+                self.send_header(
+                    "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
+                )
+            self.end_headers()
+            if not body:
+                return
+            hub.asked.append((name, start))
+            if hub.breaks.get(name):
+                stop = hub.breaks[name].pop(0)
+                self.wfile.write(content[start:stop])
+                self.close_connection = True
+                self.connection.close()
+                return
+            self.wfile.write(content[start:])
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.handle_error = lambda *arguments: None  # a connection that was broken on purpose
+    Thread(target=server.serve_forever, daemon=True).start()
+    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
