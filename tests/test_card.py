@@ -1,6 +1,9 @@
 """Model cards: counted from headers, against the models themselves and known figures."""
 
+import csv
+import io
 import json
+import shlex
 import struct
 from math import prod
 
@@ -13,6 +16,7 @@ from mbexplore.analysis.card import map_memory, read_card
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import RangeError
 from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.views.info import view_info
 from tests.cli_runner import run_cli
 
 
@@ -81,3 +85,22 @@ def test_info_on_the_command_line(tmp_path):
     refused = run_cli("info", "--length", 0)
     assert refused.code == 1 and refused.err.startswith("Error: The length 0 is outside")
     assert run_cli("info", "-m", tmp_path).code == 1
+
+
+def test_a_view_and_its_command_are_one_answer(tmp_path):
+    card = read_card(hub.locate("tiny"), 300)
+    view = view_info(card)
+    answer = run_cli(*shlex.split(view.command_line)[1:], "--json")
+    assert json.loads(answer.out) == json.loads(view.content("json"))
+    assert view.formats == ("png", "svg", "pdf", "html", "json", "csv")
+    assert run_cli("info", "-o", tmp_path / "info.svg").code == 0
+    assert (tmp_path / "info.svg").read_bytes().startswith(b"<?xml")
+    table = list(csv.DictReader(io.StringIO(view.content("csv").decode())))
+    assert [int(row["parameters"]) for row in table] == [each.parameters for each in card.layers]
+    assert [row["half_window"] for row in table[:2]] == ["", "16"]
+
+
+def test_a_model_elsewhere_is_named_in_the_command(tmp_path):
+    card = read_card(write_hollow_checkpoint(tmp_path, ModernBertConfig.base()))
+    assert view_info(card).command == ["info", "-m", "hollow", "--length", "8192"]
+    assert view_info(card).content("png").startswith(b"\x89PNG")

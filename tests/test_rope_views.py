@@ -1,7 +1,10 @@
 """RoPE taken apart: spectra by arithmetic, shares against scores of the unrotated q and k."""
 
+import csv
+import io
 import json
 import math
+import shlex
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import mbexplore
 from mbexplore.analysis.rope import pair_norms, rope_spectra, score_shares
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import RangeError
+from mbexplore.views.rope import view_rope
 from tests.cli_runner import run_cli
 
 TEXT = "The river runs from the mountains to the sea, and the road follows it down. " * 3
@@ -120,19 +124,39 @@ def test_a_key_outside_the_window_is_refused(recording):
 
 
 def test_rope_on_the_command_line(tmp_path):
-    result = run_cli("rope")
+    result = run_cli("rope", "-o", tmp_path / "rope.png")
     assert result.code == 0 and "Theta 160,000, global layers" in result.out
     assert "local layers 1, 2, 4, 5, 7, 8: they look across 32 tokens" in result.out
+    assert (tmp_path / "rope.png").read_bytes().startswith(b"\x89PNG")
     asked = ("rope", "The river runs to the sea.", "-l", 3, "--head", 1)
-    answer = json.loads(run_cli(*asked, "--query", "river", "--key", "sea", "--json").out)
-    score = answer["score"]
-    assert sum(pair["share"] for pair in score["shares"]) == pytest.approx(score["score"])
     assert "add up to the score" in run_cli(*asked, "--query", "river", "--key", "sea").out
-    for arguments in (("rope",), ("rope", "-l", 1)):
-        picture = tmp_path / "rope.png"
-        assert run_cli(*arguments, "-o", picture).code == 0
-        assert picture.read_bytes().startswith(b"\x89PNG")
-        picture.unlink()
+    norms = run_cli(*asked, "-o", tmp_path / "norms.npz")
+    assert norms.code == 0 and "Layer 3 is global" in norms.out
+    assert np.load(tmp_path / "norms.npz")["q"].shape == (4, 32)
+
+
+def test_a_view_and_its_command_are_one_answer(explorer):
+    encoding = explorer.encode("The river runs to the sea.")
+    recording = explorer.record(encoding, keep=("attention",))
+    spectra = rope_spectra(explorer.model.config)
+    norms, shares = pair_norms(recording, 4), score_shares(recording, 4, 2, 2, 6)
+    spectrum = view_rope(explorer, spectra)
+    layer = view_rope(explorer, spectra, norms, None, encoding)
+    score = view_rope(explorer, spectra, norms, shares, encoding)
+    for view in (spectrum, layer, score):
+        answer = run_cli(*shlex.split(view.command_line)[1:], "--json")
+        assert json.loads(answer.out) == json.loads(view.content("json"))
+        for ending in view.formats:
+            assert len(view.content(ending)) > 200
+    saved = np.load(io.BytesIO(spectrum.content("npz")))
+    np.testing.assert_array_equal(saved["theta10000_kernel"], spectra[1].kernel)
+    table = list(csv.DictReader(io.StringIO(score.content("csv").decode())))
+    assert sum(float(row["share"]) for row in table) == pytest.approx(shares.score)
+    saved = np.load(io.BytesIO(score.content("npz")))
+    assert saved["share"].sum() == pytest.approx(score.payload()["score"]["score"])
+    [row] = [each for each in csv.DictReader(io.StringIO(layer.content("csv").decode()))
+             if (each["head"], each["pair"]) == ("3", "31")]  # fmt: skip
+    assert float(row["q"]) == norms.q[3, 31]
 
 
 def test_rope_refuses_what_it_cannot_answer():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbexplore.cli import options
-from mbexplore.cli.output import print_json, shown
+from mbexplore.cli import options, view
+from mbexplore.cli.output import print_json, shown, write_whole
+from mbexplore.files import TABLES
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,6 +22,8 @@ def info(
         int | None,
         typer.Option(help="Tokens to count memory for; the model's limit by default."),
     ] = None,
+    plot: view.Plot = False,
+    output: view.Output = None,
     json: options.Json = False,
 ) -> None:
     """Show what a model is: its parts, its layers, and what its attention maps would take.
@@ -31,23 +34,20 @@ def info(
     """
     import os
 
+    path = view.target(output, plot, "info", TABLES)
     from mbexplore import hub
     from mbexplore.analysis.card import read_card
+    from mbexplore.views.info import view_info
 
     name = model or os.environ.get("MBEXPLORE_MODEL") or hub.BUNDLED
     card = read_card(hub.locate(name), length)
+    seen = view_info(card)
+    if path is not None:
+        write_whole(path, seen.content(path.suffix.removeprefix(".").lower()))
     if json:
-        print_json(_payload(card))
+        print_json(seen.payload())
     else:
         _print_card(card)
-
-
-def _payload(card: ModelCard) -> dict[str, Any]:
-    import dataclasses
-
-    payload = dataclasses.asdict(card)
-    payload["config"] = card.config.to_dict()
-    return payload
 
 
 def _print_card(card: ModelCard) -> None:
@@ -70,13 +70,7 @@ def _print_card(card: ModelCard) -> None:
 
 
 def _table(*columns: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for i, name in enumerate(columns):
-        table.add_column(name, justify="right" if i else "left")
-    return table
+    return view.build_table(*columns, left=columns[:1])
 
 
 def _parts(card: ModelCard) -> Table:

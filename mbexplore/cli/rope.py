@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line, notice_bundled, notice_cut, print_json, shown
+from mbexplore.cli.output import model_line, notice_cut
 from mbexplore.errors import UsageError
+from mbexplore.files import ARRAYS
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares
+    from mbexplore.explorer import Explorer
+
+_SPARKS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
 
 
 def rope(
@@ -50,90 +51,60 @@ def rope(
         raise UsageError("A score needs both --query and --key; give both of them.")
     if layer is None and (query is not None or text is not None or file is not None):
         raise UsageError("A text is looked at one layer at a time; add --layer, such as --layer 0.")
-    path = view.find_output(output, plot, "rope")
+    path = view.target(output, plot, "rope", ARRAYS)
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
     from mbexplore.analysis.places import find_place
     from mbexplore.analysis.rope import pair_norms, rope_spectra, score_shares
     from mbexplore.explorer import load
+    from mbexplore.views.rope import view_rope
 
     explorer = load(model, device=device, dtype=dtype)
     spectra = rope_spectra(explorer.model.config)
-    norms: PairNorms | None = None
-    shares: ScoreShares | None = None
-    if layer is not None:
-        explorer.check_layer_and_head(layer, head)
-        recording = explorer.record(source, keep=("attention",), truncate=truncate)
-        notice_cut(recording.encoding)
-        norms = pair_norms(recording, layer)
-        if query is not None and key is not None:
-            places = [find_place(recording.encoding, name) for name in (query, key)]
-            shares = score_shares(recording, layer, head, *places)
-    payload = {"model": dataclasses.asdict(explorer.info), **_payload(spectra, norms, shares)}
-    view.save(path, payload, lambda: _draw(spectra, norms, explorer.info.name))
-    if json:
-        print_json(payload)
-    else:
-        tokens = recording.encoding.tokens if layer is not None else ()
-        _print(model_line(explorer.info), spectra, norms, shares, tokens)
-    notice_bundled(explorer.info)
+    if layer is None:
+        seen = view_rope(explorer, spectra)
+        view.give(seen, path, json, lambda: _print_spectra(explorer, spectra), explorer.info)
+        return
+    explorer.check_layer_and_head(layer, head)
+    encoding = explorer.encode(source, truncate=truncate)
+    notice_cut(encoding)
+    places = [find_place(encoding, name) for name in (query, key) if name is not None]
+    recording = explorer.record(encoding, keep=("attention",))
+    norms = pair_norms(recording, layer)
+    shares = score_shares(recording, layer, head, *places) if places else None
+    seen = view_rope(explorer, spectra, norms, shares, encoding)
+    view.give(seen, path, json, lambda: _print(explorer, norms, shares, encoding.tokens),
+              explorer.info)  # fmt: skip
 
 
-def _payload(
-    spectra: tuple[RopeSpectrum, ...], norms: PairNorms | None, shares: ScoreShares | None
-) -> dict[str, Any]:
-    payload: dict[str, Any] = {
-        "spectra": [
-            {
-                "theta": each.theta,
-                "kinds": list(each.kinds),
-                "layers": list(each.layers),
-                "width": each.width,
-                "length": each.length,
-                "frequencies": each.frequencies.tolist(),
-                "wavelengths": each.wavelengths.tolist(),
-                "slower_than_width": each.slower_than_width,
-                "slower_than_length": each.slower_than_length,
-            }
-            for each in spectra
-        ]
-    }
-    if norms is not None:
-        payload["norms"] = {"layer": norms.layer, "q": norms.q.tolist(), "k": norms.k.tolist()}
-    if shares is not None:
-        payload["score"] = dataclasses.asdict(shares)
-    return payload
-
-
-def _draw(spectra: tuple[RopeSpectrum, ...], norms: PairNorms | None, name: str) -> Figure:
-    from mbexplore.plots.rope import plot_pair_norms, plot_rope
-
-    return plot_rope(spectra, name) if norms is None else plot_pair_norms(norms, name)
+def _print_spectra(explorer: Explorer, spectra: tuple[RopeSpectrum, ...]) -> None:
+    _print_model(explorer)
+    for spectrum in spectra:
+        _print_spectrum(spectrum)
 
 
 def _print(
-    model: str,
-    spectra: tuple[RopeSpectrum, ...],
-    norms: PairNorms | None,
-    shares: ScoreShares | None,
-    tokens: tuple[str, ...],
+    explorer: Explorer, norms: PairNorms, shares: ScoreShares | None, tokens: tuple[str, ...]
 ) -> None:
+    _print_model(explorer)
+    if shares is None:
+        _print_norms(norms)
+    else:
+        _print_shares(shares, tokens)
+
+
+def _print_model(explorer: Explorer) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False)
-    console.print(Text(f"Model: {shown(model)}", style="bold"))
-    if shares is not None:
-        _print_shares(shares, tokens)
-    elif norms is not None:
-        _print_norms(norms)
-    else:
-        for spectrum in spectra:
-            _print_spectrum(spectrum)
+    Console(highlight=False).print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
 
 
 def _print_spectrum(spectrum: RopeSpectrum) -> None:
     from rich.console import Console
+    from rich.text import Text
+
+    from mbexplore.text import bar
 
     console, pairs = Console(highlight=False), len(spectrum.wavelengths)
     slow, never = len(spectrum.slower_than_width), len(spectrum.slower_than_length)
@@ -145,14 +116,29 @@ def _print_spectrum(spectrum: RopeSpectrum) -> None:
         f"{slow} of {pairs} pairs never turn once in that width, {never} never in the longest "
         f"text ({spectrum.length:,} tokens)."
     )
-    table = view.build_table("pair", "radians a token", "tokens a turn", "turns in the width")
+    table = view.build_table("pair", "radians a token", "tokens a turn", "", "turns in the width",
+                             left=("",))  # fmt: skip
+    longest = math.log(spectrum.wavelengths[-1])
     for m in sorted({*range(0, pairs, max(1, pairs // 8)), pairs - 1}):
-        turns = spectrum.width / spectrum.wavelengths[m]
+        wavelength = spectrum.wavelengths[m]
         table.add_row(
-            str(m), f"{spectrum.frequencies[m]:.2e}", f"{spectrum.wavelengths[m]:,.1f}",
-            f"{turns:,.3f}",
+            str(m), f"{spectrum.frequencies[m]:.2e}", f"{wavelength:,.1f}",
+            Text(bar(math.log(wavelength) / longest, 10), style="cyan"),
+            f"{spectrum.width / wavelength:,.3f}",
         )  # fmt: skip
     console.print(table)
+    console.print(f"Two equal vectors score, at distance 0 to {spectrum.width:,} (least to most):")
+    console.print(Text(_spark(spectrum), style="cyan"))
+
+
+def _spark(spectrum: RopeSpectrum, most: int = 64) -> str:
+    """The kernel over distance as a line of blocks, each the mean of the distances it spans."""
+    import numpy as np
+
+    kernel = spectrum.kernel[: spectrum.width + 1]
+    means = [float(part.mean()) for part in np.array_split(kernel, min(most, len(kernel)))]
+    low, high = min(means), max(means)
+    return "".join(_SPARKS[round((x - low) / max(high - low, 1e-9) * 7)] for x in means)
 
 
 def _print_norms(norms: PairNorms) -> None:
@@ -162,8 +148,9 @@ def _print_norms(norms: PairNorms) -> None:
     console = Console(highlight=False)
     console.print(
         f"Layer {norms.layer} is {norms.kind}, theta {norms.theta:,.0f}: the three pairs of each "
-        "head with the largest |q| x |k|."
+        "head with the largest |q| x |k|; above them all pairs, the fastest to the left."
     )
+    _print_products(norms)
     table = view.build_table("head", "pair", "tokens a turn", "|q|", "|k|")
     for head, products in enumerate(norms.q * norms.k):
         for rank, m in enumerate(products.argsort()[::-1][:3]):
@@ -174,9 +161,28 @@ def _print_norms(norms: PairNorms) -> None:
     console.print(table)
 
 
+def _print_products(norms: PairNorms) -> None:
+    """|q| x |k| as a heat map: a line a head, two cells a pair where there is room."""
+    from rich.console import Console
+    from rich.segment import Segment, Segments
+
+    from mbexplore.blocks import Blocks
+    from mbexplore.palette import ON_BLACK, ramp
+
+    console, products = Console(highlight=False), norms.q * norms.k
+    wide = 2 if 2 * products.shape[1] + 5 <= console.width else 1
+    cells = (products / max(products.max(), 1e-30)).repeat(2, axis=0).repeat(wide, axis=1)
+    colour = console.color_system is not None and not console.no_color
+    lines = Blocks(cells, ramp(ON_BLACK[norms.kind])).lines(colour=colour)
+    for head, line in enumerate(lines):
+        console.print(Segments([Segment(f"{head:>4} "), *line, Segment.line()]), end="")
+
+
 def _print_shares(shares: ScoreShares, tokens: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.text import Text
+
+    from mbexplore.text import bar
 
     console = Console(highlight=False)
     names = [f"{view.word(tokens[i])} {i}" for i in (shares.query, shares.key)]
@@ -186,11 +192,16 @@ def _print_shares(shares: ScoreShares, tokens: tuple[str, ...]) -> None:
             f"score {shares.score:.3f}, weight {shares.weight:.3f}. The largest shares:"
         )
     )
-    table = view.build_table("pair", "tokens a turn", "|q|", "|k|", "phase", "share")
-    for pair in sorted(shares.shares, key=lambda pair: -abs(pair.share))[:10]:
+    table = view.build_table("pair", "tokens a turn", "|q|", "|k|", "phase", "share", "",
+                             left=("",))  # fmt: skip
+    largest = sorted(shares.shares, key=lambda pair: -abs(pair.share))[:10]
+    most = max(abs(largest[0].share), 1e-30)
+    for pair in largest:
+        colour = "blue" if pair.share >= 0 else "yellow"
         table.add_row(
             str(pair.pair), f"{math.tau / pair.frequency:,.1f}", f"{pair.q_norm:.2f}",
             f"{pair.k_norm:.2f}", f"{pair.phase:+.2f}", f"{pair.share:+.3f}",
+            Text(bar(abs(pair.share) / most, 10), style=colour),
         )  # fmt: skip
     console.print(table)
     console.print(f"All {len(shares.shares)} shares add up to the score.")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure, SubFigure
 
-from mbexplore.analysis.rope import PairNorms, RopeSpectrum
-from mbexplore.plots.style import FAINT, HUE, INK, drawable, kind_colours
+from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares
+from mbexplore.config import LayerKind
+from mbexplore.palette import HUE, head_colour
+from mbexplore.plots.style import FAINT, INK, drawable, kind_colours, token_label
 
 _THETA = "\N{GREEK SMALL LETTER THETA}"
 _DOT = "\N{MIDDLE DOT}"
@@ -24,7 +28,7 @@ def plot_rope(spectra: tuple[RopeSpectrum, ...], model: str) -> Figure:
     """
     figure = Figure(figsize=(15, 3.9 * len(spectra) + 0.5), facecolor="white", layout="constrained")
     figure.suptitle(
-        drawable(f"{model}: how RoPE turns its pairs"), color=INK, fontsize=12
+        drawable(f"{PurePath(model).name}: how RoPE turns its pairs"), color=INK, fontsize=12
     ).set_parse_math(False)
     parts = figure.subfigures(len(spectra), 1, squeeze=False)[:, 0]
     for part, spectrum in zip(parts, spectra, strict=True):
@@ -44,8 +48,8 @@ def plot_pair_norms(norms: PairNorms, model: str) -> Figure:
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     figure.suptitle(
         drawable(
-            f"{model}: norm in each pair {_DOT} layer {norms.layer} {_DOT} {norms.kind} {_DOT} "
-            f"{_THETA} = {norms.theta:,.0f}"
+            f"{PurePath(model).name}: norm in each pair {_DOT} layer {norms.layer} {_DOT} "
+            f"{norms.kind} {_DOT} {_THETA} = {norms.theta:,.0f}"
         ),
         color=HUE[norms.kind],
         fontsize=12,
@@ -59,10 +63,50 @@ def plot_pair_norms(norms: PairNorms, model: str) -> Figure:
         _name(axes, f"{name} (mean over the text)", "pair, with its wavelength in tokens", "head")
         ticks = list(range(0, values.shape[1], max(1, values.shape[1] // 8)))
         axes.set_xticks(ticks, [f"{m}\n{norms.wavelengths[m]:,.0f}" for m in ticks])
-        axes.set_yticks(range(0, heads))
+        axes.set_yticks(range(heads))
+        for head, label in enumerate(axes.get_yticklabels()):
+            label.set_color(head_colour(head))
     bar = figure.colorbar(image, ax=grid, pad=0.02)
     bar.set_label("norm (square-root scale)", fontsize=8, color=INK)
     bar.ax.tick_params(labelsize=7, colors=INK)
+    return figure
+
+
+def plot_score_shares(
+    shares: ScoreShares, kind: LayerKind, tokens: tuple[str, ...], model: str
+) -> Figure:
+    """What each pair adds to a score, and the sum so far from the fastest pair to the slowest.
+
+    Args:
+        shares: of one score.
+        kind: of its layer.
+        tokens: of the text.
+        model: name for the title.
+    """
+    figure = Figure(figsize=(11, 4.2), facecolor="white", layout="constrained")
+    names = [f"{token_label(tokens[i])} {i}" for i in (shares.query, shares.key)]
+    figure.suptitle(
+        drawable(
+            f"{PurePath(model).name}: {names[0]} looks at {names[1]} {_DOT} head "
+            f"{shares.layer}.{shares.head} ({kind}) {_DOT} score {shares.score:.2f} {_DOT} weight "
+            f"{shares.weight:.3f}"
+        ),
+        color=HUE[kind],
+        fontsize=11,
+    ).set_parse_math(False)
+    axes = figure.subplots()
+    parts = np.array([pair.share for pair in shares.shares])
+    pairs = np.arange(len(parts))
+    axes.bar(pairs, parts, color=[HUE["global" if x >= 0 else "local"] for x in parts])
+    axes.step(pairs, parts.cumsum(), where="mid", color=INK, linewidth=1.1, label="sum so far")
+    axes.axhline(0, color=FAINT, linewidth=0.6)
+    axes.annotate(f"{shares.score:.2f}", (pairs[-1], shares.score), (6, 0), fontsize=8, color=INK,
+                  textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
+    ticks = list(range(0, len(parts), max(1, len(parts) // 16)))
+    axes.set_xticks(ticks, [f"{m}\n{2 * np.pi / shares.shares[m].frequency:,.0f}" for m in ticks])
+    _name(axes, "share of each pair (blue raises the score, orange lowers it)",
+          "pair, with its wavelength in tokens", "adds to the score")  # fmt: skip
+    axes.legend(fontsize=8, frameon=False, labelcolor=INK)
     return figure
 
 
