@@ -172,12 +172,12 @@ def _place(tokens: tuple[str, ...], position: int) -> Text:
 
 
 def _sides(one: Neuron) -> tuple[Text, Text]:
-    """The tokens a neuron raises and those it lowers, with the largest change of each."""
+    """The tokens a neuron raises and those it lowers, and the largest change where it fits."""
     from rich.text import Text
 
     def named(changes: tuple[Change, ...]) -> Text:
         words = "  ".join(view.word(each.token) for each in changes[:3])
-        line = f"{changes[0].change:+.2f}  {words}" if changes else ""
+        line = f"{words}  {changes[0].change:+.2f}" if changes else ""
         return Text(line, no_wrap=True, overflow="ellipsis")
 
     return named(one.promotes), named(one.suppresses)

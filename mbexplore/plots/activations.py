@@ -142,6 +142,7 @@ def plot_layer_neurons(found: LayerNeurons, model: str) -> Figure:
     over.set_title("what the strongest write (blue along their direction, orange against it)",
                    fontsize=9, color=INK)  # fmt: skip
     over.set_yticks(range(count), [_speaks_for(one) for one in found.top], fontsize=7.5)
+    over.set_ylabel("neuron, and what it raises at its peak", fontsize=8, color=FAINT)
     for label in over.get_yticklabels():
         label.set_parse_math(False)
     label_tokens(over, found.tokens, pool, "x", 60, 7)
