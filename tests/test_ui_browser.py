@@ -14,7 +14,6 @@ from tests.tour import LOCAL, PARIS, Tour
 
 pytestmark = [
     pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
-    pytest.mark.xdist_group("browser"),
     pytest.mark.filterwarnings("default"),  # what servers and browsers leave open is theirs
 ]
 PICTURES = os.environ.get("MBEXPLORE_TOUR")
