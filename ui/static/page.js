@@ -245,12 +245,13 @@ const start = (root, about) => {
     const kind = model().kinds[state.layer];
     const focused = document.activeElement?.id;
     held.replaceChildren(
-      ...(used.has("layer") ? [stepper("layer", model().kinds.length - 1, state.layer),
-        el("span", { class: `kind ${kind}` }, kind)] : []),
+      ...(used.has("layer") ? [el("span", { class: "pair" },
+        stepper("layer", model().kinds.length - 1, state.layer),
+        el("span", { class: `kind ${kind}` }, kind))] : []),
       ...(used.has("head") ? [stepper("head", model().heads - 1, state.head)] : []),
       ...(used.has("token") && chips.length
-        ? [stepper("token", chips.length - 1, place()),
-          el("span", { class: "word", dir: "auto" }, chips[place()].text)]
+        ? [el("span", { class: "pair" }, stepper("token", chips.length - 1, place()),
+          el("span", { class: "word", dir: "auto" }, chips[place()].text))]
         : []));
     held.hidden = !held.childElementCount;
     if (held.querySelector(`#${focused || "none"}`)) document.getElementById(focused).focus();
