@@ -192,10 +192,10 @@ class Look:
         matrix = torch.from_numpy(getattr(self._mix(layer), FIELD[self.way]))[None]
         queries, keys = self.queries, self.keys
         merged = keys.add_up(matrix, 2, 0, 0, len(keys))
-        merged = queries.add_up(merged, 1, 0, 0, len(queries))[0].numpy()
+        shown = queries.add_up(merged, 1, 0, 0, len(queries))[0].numpy()
         sizes = (queries.stops - queries.starts)[:, None]
         reach = self.desk.recording.config.half_window(layer) if self.way != "rollout" else None
-        return Tile(queries, keys, (1, 1), (merged / sizes).astype(np.float32), reach)
+        return Tile(queries, keys, (1, 1), (shown / sizes).astype(np.float32), reach)
 
     def _title(self, layer: int) -> str:
         if self.way != "weights":
