@@ -22,6 +22,7 @@ from typing_extensions import Self
 from mbexplore.attention import attend, block_mask, in_blocks, packed_lengths
 from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.errors import ModelError
+from mbexplore.linear import Linear
 from mbexplore.rope import apply_rope, rope_into, rope_tables
 from mbexplore.weights import Checkpoint, write_checkpoint
 
@@ -98,8 +99,8 @@ class Attention(nn.Module):
         self.num_heads = config.num_attention_heads
         self.dropout = config.attention_dropout
         hidden, bias = config.hidden_size, config.attention_bias
-        self.Wqkv = nn.Linear(hidden, 3 * hidden, bias=bias)  # (3, heads, head_dim), q k v
-        self.Wo = nn.Linear(hidden, hidden, bias=bias)
+        self.Wqkv = Linear(hidden, 3 * hidden, bias=bias)  # (3, heads, head_dim), q k v
+        self.Wo = Linear(hidden, hidden, bias=bias)
         self.out_drop = nn.Dropout(config.attention_dropout)
         self.q_rot, self.k_rot, self.v = Tap(), Tap(), Tap()
         self.context = Tap()  # each head's mix of values, before Wo joins the heads
@@ -155,8 +156,8 @@ class MLP(nn.Module):
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__()
         hidden, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
-        self.Wi = nn.Linear(hidden, 2 * inner, bias=bias)
-        self.Wo = nn.Linear(inner, hidden, bias=bias)
+        self.Wi = Linear(hidden, 2 * inner, bias=bias)
+        self.Wo = Linear(inner, hidden, bias=bias)
         self.act = build_activation(config.hidden_activation)
         self.drop = nn.Dropout(config.mlp_dropout)
         self.neurons = Tap()
@@ -388,7 +389,7 @@ class PredictionHead(nn.Module):
 
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=config.classifier_bias)
+        self.dense = Linear(config.hidden_size, config.hidden_size, bias=config.classifier_bias)
         self.act = build_activation(config.classifier_activation)
         self.norm = build_norm(config)
 
@@ -403,7 +404,7 @@ class ModernBertForMaskedLM(PretrainedModel):
         super().__init__(config)
         self.model = ModernBertModel(config)
         self.head = PredictionHead(config)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size, bias=config.decoder_bias)
+        self.decoder = Linear(config.hidden_size, config.vocab_size, bias=config.decoder_bias)
         self.tie_weights()
         self.init_weights()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     "errors",
-    "files text attention rope config",
+    "files text attention rope linear config",
     "palette weights",
     "model",
     "heads",

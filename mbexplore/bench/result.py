@@ -107,11 +107,12 @@ class Machine:
 
 @dataclass(frozen=True)
 class Bench:
-    """All that one call of the benchmark measured."""
+    """All that one call of the benchmark measured; `fast` where our side took oneDNN's products."""
 
     model: str
     dtype: str
     repeats: int
+    fast: bool
     machine: Machine
     rows: tuple[Row, ...]
     parts: tuple[Part, ...] = ()

@@ -87,8 +87,16 @@ def root(
             show_default=False,
         ),
     ] = None,
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="Faster products on processors that are not Intel's, rounded coarser."
+        ),
+    ] = False,
 ) -> None:
     """Parses what stands before a command."""
+    if fast:
+        os.environ["MBEXPLORE_FAST"] = "1"
     if threads is not None:
         use_threads(threads)
 

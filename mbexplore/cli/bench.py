@@ -91,7 +91,8 @@ def _print(result: Bench) -> None:
     from rich.text import Text
 
     console, machine = Console(highlight=False), result.machine
-    console.print(Text(f"Model: {shown(result.model)}, {result.dtype} on cpu", style="bold"))
+    fast = ", ours with --fast" if result.fast else ""
+    console.print(Text(f"Model: {shown(result.model)}, {result.dtype} on cpu{fast}", style="bold"))
     console.print(
         Text(
             f"{machine.processor}, {machine.threads} of {machine.cores} cores, {machine.system}\n"
