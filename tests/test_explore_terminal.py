@@ -30,8 +30,9 @@ class Terminal:
         drawn = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "COLORFGBG": "15;0"}
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            os.environ.update({**drawn, "XDG_DATA_HOME": str(home), **environ})
-            os.execv(sys.executable, [sys.executable, "-m", "mbexplore", *arguments])
+            own = {**os.environ, **drawn, "XDG_DATA_HOME": str(home), **environ}
+            command = [sys.executable, "-m", "mbexplore", *arguments]
+            os.execve(sys.executable, command, own)
         self.resize(columns, lines)
         self.before = termios.tcgetattr(self.master)
 

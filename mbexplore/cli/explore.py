@@ -36,8 +36,11 @@ def explore(
         raise UsageError(f"There is no look {look!r}; choose {', '.join(LOOKS)}.")
     _check_terminal()
     given = None if text is None and file is None else options.read_text(text, file)
-    # A bar of the hub would be drawn over the screen.
+    # A bar of the hub would be drawn over the screen, and an exported size would be believed for
+    # ever, whatever becomes of the window.
     os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
     from mbexplore.explore.app import ExploreApp
     from mbexplore.explore.desk import Desk
     from mbexplore.explore.history import History, history_path

@@ -19,7 +19,7 @@ TOP = 8
 
 NAME = 12
 CELL = 14
-NUMBERS = 24
+RANK, ENTROPY = 15, 8
 
 
 def load(scene: Scene, stop: Stop) -> Lens:
@@ -33,13 +33,13 @@ def load(scene: Scene, stop: Stop) -> Lens:
 def draw(data: Lens, scene: Scene) -> Picture:
     """Layers downwards, the likeliest tokens to the right, the final answer's rank beside them."""
     look = scene.look
-    count = max(1, min(TOP, (scene.width - NAME - NUMBERS) // CELL))
-    answer = clip(word(data.target.token), 10)
+    count = max(1, min(TOP, (scene.width - NAME - RANK - ENTROPY) // CELL))
+    answer = clip(word(data.target.token), RANK - 8)
     head: Line = [
         say(pad(" after", NAME), look.faint),
         say(pad("would answer", count * CELL), look.faint),
-        say(pad(f"rank of {answer}", 17, right=True), look.faint),
-        say("  entropy", look.faint),
+        say(pad(f"rank of {answer}", RANK, right=True), look.faint),
+        say(pad("entropy", ENTROPY, right=True), look.faint),
     ]
     room = max(1, scene.height - 1)
     held = scene.state.layer + 1
@@ -69,7 +69,11 @@ def _row(row: LensRow, data: Lens, scene: Scene, count: int) -> Line:
         line.append(say(f" {token}{share:>4}", cell + look.strong if is_answer else cell))
         line.append(say(" "))
     bold = look.strong if row.rank == 1 else look.plain
-    return [*line, say(f"{row.rank:>17,}", bold), say(f"{row.entropy:9.2f}", look.faint)]
+    return [
+        *line,
+        say(f"{row.rank:>{RANK},}", bold),
+        say(f"{row.entropy:{ENTROPY}.2f}", look.faint),
+    ]
 
 
 def view(scene: Scene, stop: Stop) -> View:

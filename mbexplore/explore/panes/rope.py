@@ -53,8 +53,10 @@ def draw(data: RopeData, scene: Scene) -> Picture:
     for head in range(first, first + heads):
         lines.append(_strip(products[head], head, data, wide, scene))
     slow, never = len(spectrum.slower_than_width), len(spectrum.slower_than_length)
-    return Picture(lines, f"{slow} of {pairs} pairs never turn once in {spectrum.width:,} tokens, "
-                   f"{never} never in {spectrum.length:,}")  # fmt: skip
+    remark = f"{slow} of {pairs} pairs never turn in {spectrum.width:,} tokens"
+    if scene.width > 110:
+        remark += f", {never} never in {spectrum.length:,}"
+    return Picture(lines, remark)
 
 
 def _chart(spectrum: RopeSpectrum, wide: int, tall: int, scene: Scene) -> list[Line]:
