@@ -170,11 +170,17 @@ def test_sessions_are_dropped_when_closed_idle_or_too_many(explorer):
     now[0] = 61.0
     sessions.desk("b", "tiny", PARIS)
     assert len(sessions) == 1
+    now[0] = 200.0
+    sessions.sweep()
+    assert len(sessions) == 0
     small = Sessions({"tiny": explorer}, budget=2 * size)
     for name in "abcd":
         assert small.desk(name, "tiny", PARIS).recording
     small.sweep()
     assert small.nbytes <= 2 * size
+    large = Sessions({"tiny": explorer}, budget=1)
+    desk = large.desk("a", "tiny", PARIS)
+    assert desk.recording and large.desk("a", "tiny", PARIS) is desk  # not run again
 
 
 def test_only_models_opened_at_the_start_are_used(explorer, tmp_path):

@@ -25,8 +25,9 @@ IDLE = 1800.0
 """Seconds after which a session that asks nothing is dropped."""
 DESKS = 2
 """Texts a session holds: the one shown, and one to compare it with."""
-BUDGET = 4 * 2**30
-"""Bytes of recordings held for all sessions together; the longest unused go first."""
+BUDGET = 6 * 2**30
+"""Bytes of recordings held for all sessions together; the longest unused go first. One of 8,192
+tokens takes 4.7 GiB on base."""
 
 
 @dataclass
@@ -179,11 +180,12 @@ class Sessions:
         """
         explorer = self.model(model)
         session = session or uuid4().hex
-        self.sweep()
         with self._lock:
             held = self._sessions.setdefault(session, _Session())
             held.used = self._clock()
             self._sessions.move_to_end(session)
+        self.sweep()
+        with self._lock:
             if (desk := held.desks.get((model, text))) is not None:
                 held.desks.move_to_end((model, text))
                 return desk
@@ -212,11 +214,16 @@ class Sessions:
             self._sessions.pop(session or "", None)
 
     def sweep(self) -> None:
-        """Forgets sessions that were idle too long, and the longest unused beyond the budget."""
+        """Forgets sessions that were idle too long, and the longest unused beyond the budget.
+
+        The one used last stays, however large, until it is idle.
+        """
         with self._lock:
             held = sum(d.nbytes for s in self._sessions.values() for d in s.desks.values())
+            newest = next(reversed(self._sessions), None)
             for name, session in list(self._sessions.items()):
-                if session.used >= self._clock() - self._idle and held <= self._budget:
+                is_idle = session.used < self._clock() - self._idle
+                if not is_idle and (held <= self._budget or name == newest):
                     break
                 held -= sum(desk.nbytes for desk in session.desks.values())
                 del self._sessions[name]

@@ -12,6 +12,9 @@ from mbexplore.cli import options
 from mbexplore.cli.output import notice
 from mbexplore.errors import UsageError
 
+SWEEP = 60.0
+"""Seconds between looks for people who have gone."""
+
 
 def ui(
     models: Annotated[
@@ -64,14 +67,15 @@ def ui(
         )
     names: list[str | None] = list(dict.fromkeys(models)) if models else [None]
     opened = [load(name, device=device, dtype=dtype) for name in names]
-    app = build_app(Sessions({explorer.info.name: explorer for explorer in opened}))
+    sessions = Sessions({explorer.info.name: explorer for explorer in opened})
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with launched(app, host, free, share=share, auth=pair) as addresses:
+    with launched(build_app(sessions), host, free, share=share, auth=pair) as addresses:
         for address in filter(None, addresses):
             typer.echo(address)
-        stop.wait()
+        while not stop.wait(SWEEP):
+            sessions.sweep()
 
 
 def _parse_auth(auth: str | None) -> tuple[str, str] | None:
