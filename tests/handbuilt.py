@@ -90,7 +90,7 @@ def build_explorer(model: ModernBertForMaskedLM | None = None) -> Explorer:
     return Explorer(
         build_copier() if model is None else model,
         build_tokenizer(),
-        ModelFiles(Path("handbuilt"), "handbuilt", "handbuilt"),
+        ModelFiles("handbuilt", "handbuilt", Path("handbuilt")),
     )
 
 

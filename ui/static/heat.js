@@ -96,8 +96,9 @@ parts.heat = (part, page) => {
     if (value === null) return;
     const colour = shade(hue(r), share(value));
     const x = c * cellWidth, y = r * cellHeight;
+    const left = Math.floor(x), top = Math.floor(y); // whole pixels: no seams between cells
     context.fillStyle = css(colour);
-    context.fillRect(x, y, cellWidth + 0.5, cellHeight + 0.5);
+    context.fillRect(left, top, Math.ceil(x + cellWidth) - left, Math.ceil(y + cellHeight) - top);
     const word = part.texts?.[r][c];
     if (!word || cellHeight < 13) return;
     context.fillStyle = inkOn(colour);

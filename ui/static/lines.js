@@ -1,6 +1,6 @@
 // Curves over one axis, with a cursor that tells every curve's value.
 
-const CHART = { height: 250, left: 74, right: 14, top: 12, foot: 44 }; // px
+const CHART = { tall: 206, left: 74, right: 14, top: 12, foot: 44, bareFoot: 26 }; // px
 
 const extentOf = (values, log) => {
   const used = log ? values.filter((v) => v > 0) : values;
@@ -42,7 +42,8 @@ parts.lines = (part) => {
   };
 
   const paint = (width) => {
-    const { height, left, right, top, foot } = CHART, low = height - foot;
+    const { left, right, top } = CHART, foot = part.x.label ? CHART.foot : CHART.bareFoot;
+    const low = CHART.tall, height = low + foot;
     x = scaleTo(xs, part.x.log, left, width - right);
     const y = scaleTo(ys, part.y.log, low, top);
     const root = svg("svg", { width, height, "aria-hidden": "true" });
@@ -67,12 +68,12 @@ parts.lines = (part) => {
       .setAttribute("transform", `translate(12 ${(low + top) / 2}) rotate(-90)`);
     for (const level of part.levels) {
       stroke(left, y(level.at), width - right, y(level.at), "mark");
-      text([width - right, y(level.at) - 4], "end", level.name);
+      text([left + 5, y(level.at) - 5], "start", level.name, "named");
     }
     for (const mark of part.marks) {
       const isRight = x(mark.at) > width / 2;
       stroke(x(mark.at), top, x(mark.at), low, "mark");
-      text([x(mark.at) + (isRight ? -5 : 5), top + 4], isRight ? "end" : "start", mark.name);
+      text([x(mark.at) + (isRight ? -5 : 5), top + 4], isRight ? "end" : "start", mark.name, "named");
     }
     for (const one of part.series) {
       const kept = one.points.filter(([a, b]) => a !== null && b !== null && (!part.y.log || b > 0));
@@ -85,6 +86,7 @@ parts.lines = (part) => {
       }
     }
     if (cursor !== null) stroke(x(cursor), top, x(cursor), low, "hair");
+    root.append(...root.querySelectorAll(".named")); // over the curves
     frame.replaceChildren(root);
   };
 

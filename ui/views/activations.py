@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mbexplore.analysis import neurons, similarity
 from mbexplore.analysis.neurons import Change, LayerNeurons, Neuron, layer_neurons, token_neurons
 from mbexplore.analysis.residual import ResidualNorms, residual_norms
@@ -53,33 +56,46 @@ def _stream(desk: Desk, place: int) -> Shown:
         _curves(desk, norms, place),
         depth_heat(
             config, norms.residual[:, part], columns=token_names(norms.tokens[part]),
-            title="Length of the stream at every token", hue="global", log=True, unit="long",
+            title="Length of the stream at every token", hue="global", log=True,
             hold=("layer", "token"), column_hold=list(range(part.start, part.stop)),
             mark=(None, place - part.start),
+        ),
+        side_by_side(
+            _alike(desk, alike.cosine, "Cosine of every two states, mean of all tokens"),
+            _alike(desk, alike.cka, "Linear CKA of every two states"),
         ),
         note(similarity.NOT_SHOWN),
     ]  # fmt: skip
     return Shown(parts, view_stream(desk.explorer, desk.encoding, norms, alike))
 
 
+def _alike(desk: Desk, values: NDArray[np.float64], title: str) -> Part:
+    """Every state of the stream against every other."""
+    config = desk.explorer.model.config
+    names = state_names(config)
+    return depth_heat(
+        config, values, columns=names, title=title, hue="global", hold=("layer", "layer"),
+        high=1.0, column_hold=[None, *range(config.num_hidden_layers)],
+    )  # fmt: skip
+
+
 def _curves(desk: Desk, norms: ResidualNorms, place: int) -> Part:
     """Lengths by depth: at the held token, and what is added to it there."""
     names = state_names(desk.explorer.model.config)
-    steps = [float(n) for n in range(1, len(names))]
     token = label(norms.tokens[place])
     stream = lines(
         [
-            line(f"at {token}", norms.residual[:, place].tolist(), hue="global", dots=True),
+            line(f"at {token}", norms.residual[:, place].tolist(), dots=True),
             line("mean of all tokens", norms.residual.mean(axis=1).tolist(), dashed=True),
         ],
         title=f"Length of the stream at {token}, token {place}", y="length", ticks=names,
     )  # fmt: skip
     added = lines(
         [
-            line("attention", norms.attention[:, place].tolist(), steps, hue="global", dots=True),
-            line("MLP", norms.mlp[:, place].tolist(), steps, hue="local", dots=True),
+            line("attention", norms.attention[:, place].tolist(), dots=True),
+            line("MLP", norms.mlp[:, place].tolist(), dashed=True, dots=True),
         ],
-        title="Length of what each layer adds there", y="length", ticks=names,
+        title="Length of what each layer adds there", y="length", ticks=names[1:],
     )  # fmt: skip
     return side_by_side(stream, added)
 
@@ -102,8 +118,8 @@ def _layer(desk: Desk, layer: int, place: int, count: int) -> Shown:
 def _written(found: LayerNeurons, place: int) -> Part:
     part = around(place, len(found.tokens), MOST_TOKENS)
     return heat(
-        found.written[:, part], rows=[str(one.neuron) for one in found.top],
-        columns=token_names(found.tokens[part]), hue="signed", unit="long",
+        found.written[:, part], rows=[f"{one.layer}.{one.neuron}" for one in found.top],
+        columns=token_names(found.tokens[part]), hue="signed",
         title=f"What the strongest neurons of layer {found.layer} write at every token",
         hold=(None, "token"), column_hold=list(range(part.start, part.stop)),
         mark=(None, place - part.start),
@@ -142,7 +158,7 @@ def _neuron_table(desk: Desk, found: tuple[Neuron, ...]) -> Part:
 
 
 def _changes(changes: tuple[Change, ...]) -> str:
-    return "  ".join(f"{label(one.token)} {signed(one.change)}" for one in changes)
+    return " \N{MIDDLE DOT} ".join(label(one.token) for one in changes)
 
 
 ACTIVATIONS = PageView(

@@ -111,7 +111,7 @@ ATTRIBUTE = PageView(
     show=show,
     about="How much each token adds to the logit of the answer.",
     labels={
-        "answer": "another answer",
+        "answer": "answer",
         "contrast": "and not",
         "baseline": "against",
         "steps": "steps",

@@ -88,6 +88,14 @@ def signed(value: float, digits: int = 2) -> str:
     return f"{value:+.{digits}f}".replace("-", MINUS)
 
 
+def scientific(value: float) -> str:
+    """A very small number, "4.8e\N{MINUS SIGN}7"."""
+    if value == 0:
+        return "0"
+    digits, _, power = f"{value:.1e}".partition("e")
+    return f"{digits}e{int(power)}".replace("-", MINUS)
+
+
 def prediction_table(
     title: str, predictions: Sequence[Prediction], followed: int | None = None
 ) -> Part:

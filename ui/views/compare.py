@@ -72,7 +72,7 @@ def _line(found: SideBySide) -> str:
 
 def _predictions(found: SideBySide) -> Part:
     names = [f"{side.model.name}, {which} text" for side, which in
-             ((found.first, "this"), (found.second, "the other"))]  # fmt: skip
+             ((found.first, "this"), (found.second, "the second"))]  # fmt: skip
     if found.first.tokens == found.second.tokens:
         names = [side.model.name for side in (found.first, found.second)]
     sides = zip(names, (found.first, found.second), strict=True)
@@ -114,8 +114,8 @@ COMPARE = PageView(
     show=show,
     about="Two texts, or two models on one text: answers, residuals and attention.",
     labels={
-        "other": "another text",
-        "other_model": "another model",
+        "other": "second text",
+        "other_model": "second model",
         "mean": "mean of heads",
         "top_k": "tokens named",
     },

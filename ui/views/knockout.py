@@ -136,6 +136,6 @@ KNOCKOUT = PageView(
     title="Knock-out",
     show=show,
     about="What becomes of the prediction when a head is silenced; click a head.",
-    labels={"answer": "another answer", "fill": "a silent head gives"},
+    labels={"answer": "answer", "fill": "a silent head gives"},
     quick={"whole": False},
 )

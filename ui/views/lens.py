@@ -86,7 +86,7 @@ def _trails(desk: Desk, found: Lens) -> Part:
     answer = label(found.target.token)
     settled = {} if found.settled is None else {"first from here": float(found.settled)}
     rank = lines(
-        [line(answer, [float(row.rank) for row in found.rows], hue="global", dots=True)],
+        [line(answer, [float(row.rank) for row in found.rows], dots=True)],
         title=f"Rank of {answer} at token {found.target.position}",
         y="rank",
         log_y=True,
@@ -95,8 +95,8 @@ def _trails(desk: Desk, found: Lens) -> Part:
     )
     nats = lines(
         [
-            line("KL to the end", [row.kl for row in found.rows], hue="global"),
-            line("entropy", [row.entropy for row in found.rows], hue="local", dashed=True),
+            line("KL to the end", [row.kl for row in found.rows]),
+            line("entropy", [row.entropy for row in found.rows], dashed=True),
         ],
         title="How far from the end, and how unsure",
         y="nats",
@@ -125,5 +125,5 @@ LENS = PageView(
     title="Lens",
     show=show,
     about="What the model would answer if it stopped after each layer.",
-    labels={"scope": "show", "colour": "colour", "answer": "follow another answer"},
+    labels={"scope": "show", "colour": "colour", "answer": "follow the answer"},
 )

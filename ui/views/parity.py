@@ -5,9 +5,10 @@ from __future__ import annotations
 from mbexplore.verify import Check, Verification, verify
 from mbexplore.views.verify import view_verify
 
-from ..parts import Hue, cell, line, lines, note, table
+from ..parts import cell, line, lines, note, side_by_side, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
+from .common import scientific, state_names
 
 EXACT = 1e-10
 """Where exact agreement stands on a logarithmic axis."""
@@ -24,7 +25,7 @@ def show(desk: Desk, whole: bool = True) -> Shown:
         return Shown([note("Opening the same weights in transformers\N{HORIZONTAL ELLIPSIS}")])
     result = desk.once("parity", lambda: verify(desk.explorer, [desk.encoding.ids]))
     view = view_verify(desk.explorer, result, desk.encoding.text)
-    return Shown([_curves(result), _outside(result)], view, _verdict(result))
+    return Shown([_curves(desk, result), _outside(result)], view, _verdict(result))
 
 
 def _verdict(result: Verification) -> str:
@@ -32,27 +33,28 @@ def _verdict(result: Verification) -> str:
     if result.parting is None:
         return (
             f"Every value is within its tolerance of transformers {result.version}; the largest "
-            f"difference is {largest:.1e}."
+            f"difference is {scientific(largest)}."
         )
     layer = result.parting.layer
     where = "outside the layers" if layer is None else f"in layer {layer}"
     return f"The two part {where}, at its {result.parting.what}."
 
 
-def _curves(result: Verification) -> Part:
-    """Largest difference of each layer's state and map, over what is allowed to them."""
-    series = []
-    values: tuple[tuple[str, Hue], ...] = (("hidden state", "global"), ("attention map", "local"))
-    for what, hue in values:
+def _curves(desk: Desk, result: Verification) -> Part:
+    """Largest difference of each layer's state and map, under what is allowed to them."""
+    names = state_names(desk.explorer.model.config)[1:]
+    charts = []
+    for what, title in (("hidden state", "Hidden states"), ("attention map", "Attention maps")):
         checks = [c for c in result.checks if c.what == what and c.layer is not None]
-        layers = [float(c.layer or 0) for c in checks]
-        found = [max(c.max_abs, EXACT) for c in checks]
-        series.append(line(what, found, layers, hue=hue, dots=True))
-        allowed = [c.tolerance for c in checks]
-        series.append(line(f"{what}, allowed", allowed, layers, hue=hue, dashed=True))
-    return lines(
-        series, title="Largest difference from Hugging Face", x="layer", y="difference", log_y=True
-    )
+        found = line("largest difference", [max(c.max_abs, EXACT) for c in checks], dots=True)
+        allowed = line("allowed", [c.tolerance for c in checks], dashed=True)
+        charts.append(
+            lines(
+                [found, allowed], title=f"{title}: largest difference from Hugging Face",
+                y="difference", log_y=True, ticks=names,
+            )
+        )  # fmt: skip
+    return side_by_side(*charts)
 
 
 def _outside(result: Verification) -> Part:
@@ -62,10 +64,10 @@ def _outside(result: Verification) -> Part:
         ["value", "largest", "mean", "allowed", ""],
         [
             [
-                check.what if check.layer is None else f"{check.what} of layer {check.layer}",
-                f"{check.max_abs:.1e}",
-                f"{check.mean_abs:.1e}",
-                f"{check.tolerance:.1e}",
+                _name(check),
+                scientific(check.max_abs),
+                scientific(check.mean_abs),
+                scientific(check.tolerance),
                 cell(_passed(check)),
             ]
             for check in picked
@@ -73,6 +75,12 @@ def _outside(result: Verification) -> Part:
         title="Before and after the layers",
         left=("value", ""),
     )
+
+
+def _name(check: Check) -> str:
+    if check.layer is not None:
+        return f"{check.what} of layer {check.layer}"
+    return "embeddings" if check.what == "hidden state" else check.what
 
 
 def _passed(check: Check) -> str:

@@ -74,7 +74,7 @@ def _difference(found: Patching) -> str:
     return (
         f"The logit of {label(found.target.token)} less that of {label(found.other.token)} is "
         f"{signed(found.clean_difference)} on this text and {signed(found.corrupted_difference)} "
-        "on the other: 0 is the other text's, 1 is this text's."
+        "on the second; 0 is the second text's and 1 this text's."
     )
 
 
@@ -88,7 +88,7 @@ def _both_predictions(desk: Desk, other: str, place: int) -> Part:
     both = desk.once(("both", other, place), lambda: (predict(desk.encoding.text), predict(other)))
     return side_by_side(
         prediction_table("This text", both[0], both[0][0].token_id),
-        prediction_table("The other text", both[1], both[0][0].token_id),
+        prediction_table("The second text", both[1], both[0][0].token_id),
     )
 
 
@@ -123,9 +123,9 @@ PATCH = PageView(
     show=show,
     about="Where in the model the difference between two texts becomes the answer.",
     labels={
-        "other": "the other text",
-        "answer": "another answer",
-        "other_answer": "the other text's",
+        "other": "second text",
+        "answer": "answer",
+        "other_answer": "second text's answer",
     },
     quick={"whole": False},
 )

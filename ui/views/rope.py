@@ -8,8 +8,15 @@ import numpy as np
 
 from mbexplore.analysis.links import links_of_query
 from mbexplore.analysis.maps import Link
-from mbexplore.analysis.rope import RopeSpectrum, ScoreShares, rope_spectra, score_shares
+from mbexplore.analysis.rope import (
+    RopeSpectrum,
+    ScoreShares,
+    pair_norms,
+    rope_spectra,
+    score_shares,
+)
 from mbexplore.config import LayerKind
+from mbexplore.views.rope import view_rope
 
 from ..parts import cell, heat, line, lines, side_by_side, table
 from ..protocol import PageView, Part, Shown
@@ -20,7 +27,7 @@ from .common import held_or_first, signed
 STRONGEST = 10
 """Rows of a table of pairs, and of keys."""
 SAMPLES = 65
-"""Positions at which the angle tables are drawn."""
+"""The most positions at which the angle tables are drawn."""
 POINTS = 300
 """Distances at which a kernel is drawn."""
 
@@ -42,14 +49,16 @@ def show(desk: Desk, layer: int = 0, head: int = 0, token: int = -1, key: int = 
     found = score_shares(desk.recording, layer, head, query, looked_at)
     config = desk.explorer.model.config
     kind = config.layer_kinds[layer]
-    spectra = desk.once("spectra", lambda: rope_spectra(config, SAMPLES))
+    spectra = desk.once("spectra", lambda: rope_spectra(config))
+    norms = desk.once(("pair norms", layer), lambda: pair_norms(desk.recording, layer))
     parts = [
         _share_map(found),
         side_by_side(_pair_table(found, kind), _key_table(desk, links, kind)),
         side_by_side(_wavelengths(spectra), _kernels(spectra)),
         *_tables(spectra),
     ]
-    return Shown(parts, None, _line(desk, found))
+    view = view_rope(desk.explorer, spectra, norms, found, desk.encoding)
+    return Shown(parts, view, _line(desk, found))
 
 
 def _sight(desk: Desk, layer: int, query: int) -> range:
@@ -143,13 +152,14 @@ def _kernels(spectra: tuple[RopeSpectrum, ...]) -> Part:
 
 def _tables(spectra: tuple[RopeSpectrum, ...]) -> list[Part]:
     """Cosine and sine of every pair across the width."""
+    steps = [-(-len(each.positions) // SAMPLES) for each in spectra]
     return [
         side_by_side(
             *(
                 heat(
-                    values.T,
+                    values[::step].T,
                     rows=[f"pair {m}" for m in range(values.shape[1])],
-                    columns=[f"{position:,}" for position in each.positions.tolist()],
+                    columns=[f"{position:,}" for position in each.positions[::step].tolist()],
                     title=f"{name}, {' and '.join(each.kinds)} layers",
                     axis="position",
                     hue="signed",
@@ -159,7 +169,7 @@ def _tables(spectra: tuple[RopeSpectrum, ...]) -> list[Part]:
                 for values, name in ((each.cos, "Cosine"), (each.sin, "Sine"))
             )
         )
-        for each in spectra
+        for each, step in zip(spectra, steps, strict=True)
     ]
 
 
