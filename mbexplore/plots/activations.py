@@ -61,9 +61,9 @@ def plot_stream(norms: ResidualNorms, alike: Similarity, kinds: Kinds, model: st
         strict=True,
     ):
         bounds = Normalize(min(0.0, float(values.min())), 1.0)
-        image = axes.imshow(values, cmap="cividis", norm=bounds, origin="lower")
+        image = axes.imshow(values, cmap="cividis", norm=bounds, origin="lower", aspect="auto")
         _frame(axes, name, "state (0: embeddings)", "state")
-        name_bar(right.colorbar(image, ax=axes, shrink=0.8, pad=0.02), "")
+        name_bar(right.colorbar(image, ax=axes, pad=0.02), "")
     footer(figure, similarity.NOT_SHOWN)
     return figure
 
@@ -91,16 +91,23 @@ def _draw_lengths(part: SubFigure, norms: ResidualNorms, kinds: Kinds, pool: int
             axes.set_xticks([])
         bar = part.colorbar(
             image, ax=axes, pad=0.01, aspect=18, ticks=LogLocator(subs=(1, 2, 5)),
-            format=StrMethodFormatter("{x:g}"),
+            format=StrMethodFormatter("{x:,g}"),
+            extend="max" if float(values.max()) > (scale.vmax or 0.0) else "neither",
         )  # fmt: skip
         bar.minorticks_off()
         name_bar(bar, "length")
 
 
 def _length_scale(*values: Numbers) -> LogNorm:
-    """A logarithmic scale of at least one decade and at most three, up to the largest length."""
-    top = max(float(each.max()) for each in values) or 1.0
-    low = min(float(each.min()) for each in values)
+    """A logarithmic scale of at least one decade and at most three.
+
+    One length in a thousand may lie above it, and one below: a few tokens are far longer than all
+    others (Sun et al. 2024, "Massive Activations in Large Language Models", arXiv:2402.17762), and
+    would hide what those are like.
+    """
+    lengths = np.concatenate([each.ravel() for each in values])
+    low, top = np.quantile(lengths, (0.001, 0.999)).tolist()
+    top = top or float(lengths.max()) or 1.0
     return LogNorm(min(top / 10, max(low, top / 1000)), top, clip=True)
 
 
