@@ -17,7 +17,7 @@ from tests.browser import served
 from tests.test_ui import ask_view
 
 PEOPLE = 32
-WORDS = "the tide rises over the long grey [MASK] and falls again before the evening comes ".split()
+WORDS = ["the", "tide", "rises", "over", "the", "long", "[MASK]", "shore", "and", "falls", "again"]
 
 
 def resident() -> float:

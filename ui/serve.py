@@ -92,6 +92,7 @@ def launched(
         theme=plain_theme(),
         css=style(),
         head=POLICY,
+        _frontend=False,  # or Gradio gives up where its own first page takes over 3 seconds
     )
     try:
         yield local.rstrip("/"), public
