@@ -29,12 +29,12 @@ def build_encoding(sizes):
 
 
 def build_recording(encoding, seed=0):
-    """Random q and k for two layers, global and local; some keys are much liked."""
+    """Random q and k for every layer of the model made by hand: 0 global, 1 and 2 local."""
     config, made = handbuilt_config(), torch.Generator().manual_seed(seed)
     shape = (config.num_attention_heads, len(encoding), 16)
     values = {
         f"layers.{layer}.{name}": 1.5 * torch.randn(shape, generator=made, dtype=torch.float64)
-        for layer in (GLOBAL, LOCAL)
+        for layer in range(config.num_hidden_layers)
         for name in ("q_rot", "k_rot")
     }
     return Recording(encoding, config, values, None)

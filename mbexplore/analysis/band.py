@@ -7,11 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mbexplore.analysis.maps import PIXELS, head_names, layer_title, pooled_note
+from mbexplore.analysis.maps import head_names, layer_title, pooled_note
 from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.config import LayerKind
 from mbexplore.errors import RangeError
 from mbexplore.recording import Recording
+
+PIXELS = 400
+"""The most rows of a picture of a band, less than its dots."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -180,7 +180,8 @@ def arcs(
         rows = of_query[:, 0].cpu().numpy().astype(np.float32)
         blocks = iter([(query, 0, of_query)])
     for row, column, weights in blocks:
-        for number, part in enumerate(weights.split(1), first_head(head, mean)):
+        for i in range(len(weights)):
+            part, number = weights[i : i + 1], i + first_head(head, mean)
             chosen = _heaviest(part, mass)
             total += len(chosen)
             best = chosen[part.flatten()[chosen].topk(min(most, len(chosen))).indices]

@@ -57,8 +57,10 @@ def print_band(
     info: ModelInfo, recording: Recording, layer: int, head: int | None, axis: Axis, mean: bool
 ) -> None:
     """A local layer: its bands in a terminal, and what each head does with distance."""
-    found = band_map(recording, layer, head, 2 * heatmap.TALLEST, axis, mean=mean)
     console = Console(highlight=False)
+    count = recording.config.num_attention_heads if head is None and not mean else 1
+    pixels = heatmap.band_pixels(console, count)
+    found = band_map(recording, layer, head, pixels, axis, mean=mean)
     console.print(Text(f"Model: {shown(model_line(info))}", style="bold"))
     console.print(
         f"Layer {layer} is local: it sees {found.half_window} tokens each side, theta "

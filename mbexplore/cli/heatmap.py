@@ -42,6 +42,11 @@ def map_pixels(console: Console, maps: int) -> int:
     return min(columns, 2 * lines)
 
 
+def band_pixels(console: Console, bands: int) -> int:
+    """The most rows for which so many bands fit a terminal."""
+    return 2 * _layout(console, bands, NARROWEST)[2]
+
+
 def print_maps(console: Console, maps: LayerMap) -> None:
     """Every head of a layer, as many side by side as the terminal holds."""
     values = np.sqrt(maps.weights / maps.scale)
@@ -54,11 +59,16 @@ def print_maps(console: Console, maps: LayerMap) -> None:
 def print_band(console: Console, band: BandMap) -> None:
     """Every head of a local layer by offset."""
     values = np.sqrt(band.weights / max(float(band.weights.max()), 1e-9))
+    count, _, width = values.shape
+    room = _layout(console, count, width)[1]
+    held = -(-width // room)
+    values = np.maximum.reduceat(values, range(0, width, held), axis=2)
     names = _row_names(band.axis, band.pool)
     _print_panels(console, values, band.names, names, ramp(ON_BLACK["local"]))
     low, high = int(band.offsets[0]), int(band.offsets[-1])
     pooled = f"; {band.pooled}" if band.pooled else ""
-    console.print(f"Columns are offsets {low:+d} to {high:+d}{pooled}.", style="dim")
+    each = f", {held} to a cell" if held > 1 else ""
+    console.print(f"Columns are offsets {low:+d} to {high:+d}{each}{pooled}.", style="dim")
 
 
 def print_model(console: Console, maps: Sequence[LayerMap]) -> None:
@@ -74,7 +84,7 @@ def print_model(console: Console, maps: Sequence[LayerMap]) -> None:
             for each in layer_map.weights
         ]  # fmt: skip
         name = f"{layer_map.layer} {layer_map.kind}".ljust(beside)
-        style = Style(color={"global": "blue", "local": "yellow"}[layer_map.kind])
+        style = Style(color=ON_BLACK[layer_map.kind][2][1])
         labels = [[Segment(name, style)]] + [[Segment(" " * beside)]] * (len(panels[0]) - 1)
         _print_lines(console, _side_by_side([labels, *panels], gap=1, first_gap=0))
 

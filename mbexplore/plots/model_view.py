@@ -15,7 +15,7 @@ from mbexplore.analysis.maps import LayerMap
 from mbexplore.palette import TINT
 from mbexplore.plots.style import FAINT, HUE, INK, footer, kind_colours, name_figure
 
-CELL = 0.88
+CELL = 1.0
 """Inches of a thumbnail: at 150 dots an inch more than the 128 pixels that it has at most."""
 
 GAP = 0.06
