@@ -1,0 +1,115 @@
+"""The page's maps and curves under a mouse, a keyboard, and on a narrow page in the dark."""
+
+import pytest
+
+import mbexplore
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from tests.browser import MISSING, chromium, served, visit
+from tests.test_ui_browser import CONTRAST
+
+pytestmark = [
+    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.filterwarnings("default"),  # what servers and browsers leave open is theirs
+]
+PARIS = "The capital of France is [MASK]."
+TWIN = '"The capital of Italy is [MASK]."'
+VIEWS = ("rope", "activations", "lens", "knockout", "patch", "attribute", "compare")
+
+
+@pytest.fixture(scope="module")
+def world():
+    models = {"tiny": mbexplore.load("tiny", device="cpu")}
+    with served(models) as (address, _), chromium() as browser:
+        yield browser, address
+
+
+@pytest.fixture
+def person(world):
+    browser, address = world
+    visited = visit(browser, address)
+    yield visited
+    visited.page.context.close()
+    assert visited.foreign == [] and visited.errors == []
+
+
+def cells(person, title):
+    """The canvas of a map, found by the first words of its title."""
+    return person.page.locator(f'canvas[data-key^="heat {title}"]')
+
+
+def click_cell(person, title, row, column, columns, height=24):
+    """A click in the middle of a cell."""
+    canvas = cells(person, title)
+    width = (canvas.bounding_box()["width"] - 2) / columns
+    canvas.click(position={"x": (column + 0.5) * width, "y": (row + 0.5) * height})
+
+
+def test_a_click_on_the_knockout_map_holds_the_head_and_arrows_move_it(person):
+    person.open(text=PARIS, view="knockout")
+    click_cell(person, "Change of the logit", 7, 2, columns=4)
+    person.page.wait_for_selector("figcaption:has-text('Without head 7.2')")
+    person.settle()
+    assert "layer=7&head=2" in person.page.url
+    told = person.page.inner_text(".heat .readout")
+    assert told.startswith("layer 7 \N{MIDDLE DOT} head 2 \N{MIDDLE DOT} ")
+    cells(person, "Change of the logit").focus()
+    person.page.keyboard.press("ArrowUp")
+    person.page.keyboard.press("Enter")
+    person.page.wait_for_selector("figcaption:has-text('Without head 6.2')")
+    person.settle()
+    assert person.page.evaluate("document.activeElement.dataset.key").startswith("heat Change")
+
+
+def test_a_click_on_the_lens_holds_the_token_for_every_view(person):
+    person.open(text=PARIS, view="lens")
+    click_cell(person, "What each layer", 6, 4, columns=9)
+    person.page.wait_for_selector("figcaption:has-text('at token 4')")
+    person.settle()
+    assert "layer=5" in person.page.url and "token=4" in person.page.url
+    person.tab("rope")
+    assert "France (4) looks at" in person.page.inner_text(".line")
+    person.page.click("#mb-view button.link:has-text('capital')")
+    person.page.wait_for_function(
+        "document.querySelector('.line').textContent.includes('looks at capital (2)')"
+    )
+    assert "key=2" in person.page.url
+
+
+def test_a_curve_tells_its_values(person):
+    person.open(text=PARIS, view="lens")
+    chart = person.page.locator('[data-key^="lines Rank"]')
+    chart.focus()
+    for _ in range(3):
+        person.page.keyboard.press("ArrowRight")
+    told = chart.locator("xpath=following-sibling::p").inner_text()
+    assert told.startswith("layer 1 \N{MIDDLE DOT} ")
+
+
+def test_a_long_text_scrolls_in_its_map_and_not_in_the_page(world):
+    browser, address = world
+    person = visit(browser, address, width=390)
+    person.open(
+        text="The [MASK] rose. " + "The sea fell again and the moon rose. " * 8, view="lens"
+    )
+    assert person.page.evaluate("document.documentElement.scrollWidth") <= 390
+    scroller = "document.querySelector('.scroller')"
+    assert person.page.evaluate(f"{scroller}.scrollWidth > {scroller}.clientWidth")
+    person.page.context.close()
+    assert person.errors == []
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_fits_a_telephone_in_the_dark(world, view):
+    browser, address = world
+    person = visit(browser, address, width=390, theme="dark")
+    state = {"other": TWIN} if view in ("patch", "compare") else {}
+    person.open(text=PARIS, view=view, **state)
+    assert person.message == ""
+    assert person.page.locator("#mb-view figure").count() > 0
+    assert person.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert person.page.evaluate(CONTRAST) >= 4.5
+    person.page.context.close()
+    assert person.errors == []
