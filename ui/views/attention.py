@@ -26,7 +26,7 @@ from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
 
-PIXELS = 256
+PIXELS = 384
 """The most rows and columns of a map that the browser gets."""
 EXACT = 128
 """A map of at most so many rows and columns is sent as numbers, a larger one as shades."""
