@@ -170,7 +170,8 @@ def _download(repo: str, revision: str | None) -> Path:
     )
 
     # The first base is the error of the HTTP client, whichever huggingface_hub uses.
-    failures = (OSError, *cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__))
+    clients = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
+    failures: tuple[type[Exception], ...] = (OSError, *clients)
     try:
         return _fetch_all(repo, revision)
     except GatedRepoError:
