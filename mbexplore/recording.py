@@ -115,7 +115,8 @@ class Recording:
     Attributes:
         encoding: the text and its tokens.
         config: of the model that ran.
-        values: the kept values by tap name, without the batch axis.
+        values: the kept values by tap name, without the batch axis; those of one tap share their
+            memory.
         logits: of the mask positions, (mask, vocab); None for a model without an MLM head.
     """
 
@@ -308,10 +309,18 @@ def record(
     if "hidden" in taps:
         names.insert(0, "embeddings")
     values: dict[str, Tensor] = {}
+    stores: dict[str, Tensor] = {}
 
     def keeper(name: str) -> Action:
+        _, layer, tap = name.split(".") if "." in name else ("", "0", name)
+
         def keep_value(value: Tensor) -> None:
-            values[name] = _compact(value[0])
+            # All layers of a tap lie in one piece of memory, apart from where the forward pass
+            # works: kept values between its own would scatter both.
+            if tap not in stores:
+                layers = 1 if tap == name else model.config.num_hidden_layers
+                stores[tap] = value.new_empty(layers, *value.shape[1:])
+            values[name] = stores[tap][int(layer)].copy_(value[0])
 
         return keep_value
 
@@ -326,9 +335,3 @@ def record(
         if isinstance(model, ModernBertForMaskedLM):
             logits = model.logits(hidden_states)  # (mask, vocab)
     return Recording(encoding, model.config, values, logits)
-
-
-def _compact(value: Tensor) -> Tensor:
-    """The value without what else its storage holds."""
-    whole = value.untyped_storage().nbytes() == value.nbytes
-    return value if whole else value.clone(memory_format=torch.contiguous_format)

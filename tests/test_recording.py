@@ -84,9 +84,22 @@ def test_what_is_not_asked_for_is_not_kept(explorer):
         record(explorer.model, explorer.encode(TEXT), keep=("logits",))
 
 
-def test_no_value_holds_more_memory_than_its_own(recording):
-    for name, value in recording.values.items():
-        assert value.untyped_storage().nbytes() == value.nbytes, name
+def test_a_recording_holds_no_more_memory_than_its_values(recording):
+    held = {
+        value.untyped_storage().data_ptr(): value.untyped_storage().nbytes()
+        for value in recording.values.values()
+    }
+    assert sum(held.values()) == sum(value.nbytes for value in recording.values.values())
+
+
+@pytest.mark.parametrize("text", [TEXT, "No token is hidden here."])
+def test_attention_alone_gives_the_same_as_everything(explorer, text):
+    some, whole = (explorer.record(text, keep=keep) for keep in (("attention",), tuple(KEEP)))
+    for layer in range(some.config.num_hidden_layers):
+        torch.testing.assert_close(some.q(layer), whole.q(layer))
+        torch.testing.assert_close(some.k(layer), whole.k(layer))
+    torch.testing.assert_close(some.logits, whole.logits, rtol=0, atol=1e-4)
+    assert some.logits.shape == (len(some.encoding.mask_positions), some.config.vocab_size)
 
 
 def test_hidden_states_add_up(recording):
