@@ -1,8 +1,10 @@
 """ModernBERT's sizes and relatives, each in its own configuration, against transformers.
 
 Widths, heads, activations, thetas and windows are the relatives' own; depth and vocabulary are
-reduced where the memory would be silly. The weights are random. Of base, large and the granite
-97m the parameter count is published too, and checked.
+reduced where the memory would be silly. The weights are random. Sources: base, large and the
+depth, width and heads of Ettin are published, and mmBERT's config.json; the MLP widths of Ettin,
+granite and modernbert-ja and their thetas are as remembered. The parameter counts, which their
+authors give, are checked against all of them but the smallest modernbert-ja.
 """
 
 import copy
@@ -153,6 +155,24 @@ def test_bare_encoders_have_the_published_number_of_parameters(name, count):
     with torch.device("meta"):
         model = ModernBertModel(ModernBertConfig.from_dict(config))
     assert sum(parameter.numel() for parameter in model.parameters()) == count
+
+
+PUBLISHED_MILLIONS = {
+    "ettin-17m": 17, "ettin-32m": 32, "ettin-68m": 68, "ettin-150m": 150, "ettin-400m": 400,
+    "ettin-1b": 1000, "mmbert-small": 140, "mmbert-base": 307, "gte-modernbert-base": 149,
+    "modernbert-embed-base": 149, "granite-embedding-small-english-r2": 47,
+    "granite-embedding-97m-multilingual-r2": 97, "modernbert-ja-70m": 70,
+    "modernbert-ja-130m": 130, "modernbert-ja-310m": 310,
+}  # fmt: skip
+"""What their authors give as their size, rounded as they round it."""
+
+
+@pytest.mark.parametrize(("name", "millions"), PUBLISHED_MILLIONS.items())
+def test_a_relative_is_as_large_as_its_authors_say(name, millions):
+    with torch.device("meta"):
+        model = ModernBertModel(ModernBertConfig.from_dict(RELATIVES[name] | {"pad_token_id": 0}))
+    found = sum(parameter.numel() for parameter in model.parameters())
+    assert found == pytest.approx(millions * 1e6, rel=0.03)
 
 
 def test_a_whole_vocabulary_of_102_400(tmp_path):
