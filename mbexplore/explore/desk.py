@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
@@ -118,9 +119,7 @@ class Desk:
         explorer = load(self._name, device=self._device, dtype=self._dtype)
         stop.check()
         progress("getting the views ready", 2, 3)
-        from mbexplore.explore.panes import PANES_BY_NAME
-
-        assert PANES_BY_NAME
+        import_module("mbexplore.explore.panes")
         return explorer
 
     def predict(self, explorer: Explorer, text: str, stop: Stop, progress: Progress) -> Run:

@@ -15,7 +15,7 @@ from textual.theme import Theme
 
 from mbexplore.blocks import Ramp
 from mbexplore.config import LayerKind
-from mbexplore.palette import HUE, ON_BLACK, ON_WHITE, Stops, head_colour, ramp
+from mbexplore.palette import HUE, ON_BLACK, ON_WHITE, Stops, ramp
 
 SHADES = 32
 """Colours of a heat map: enough for the eye, few enough that their pairs are drawn from a cache."""
@@ -112,10 +112,6 @@ class Look:
         """Blue for global layers, orange for local ones."""
         bright = {"global": "#6aaed6", "local": "#f5a15a"}[kind]
         return self._of(bright if self.dark else HUE[kind], Style())
-
-    def head(self, head: int) -> Style:
-        """The hue of a head, the same in every view."""
-        return self._of(head_colour(head), Style())
 
     def colours(self, kind: LayerKind) -> Ramp:
         """From nothing to all of a weight."""
