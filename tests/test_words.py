@@ -129,6 +129,8 @@ def test_an_axis_knows_its_places():
     axis = build_axis(build_encoding([2, 3, 1]), words=True, hide_special=True)
     assert axis.spans == ((1, 3), (3, 6), (6, 7))
     assert axis.labels == ("xx", "xxx", "x")
+    assert axis.size == "3 words"
+    assert build_axis(build_encoding([2, 3, 1]), (1, 5)).size == "4 tokens (tokens 1:5)"
     assert [axis.place_of(token) for token in range(1, 7)] == [0, 0, 1, 1, 1, 2]
     with pytest.raises(RangeError, match="Token 0 is not among those shown"):
         axis.place_of(0)

@@ -58,6 +58,12 @@ class Axis:
         """What a place is called, in the plural."""
         return "words" if self.words else "tokens"
 
+    @property
+    def size(self) -> str:
+        """How many places there are, and of which part of the text, in words."""
+        part = "" if self.bounds is None else f" (tokens {self.bounds[0]}:{self.bounds[1]})"
+        return f"{len(self):,} {self.unit}{part}"
+
     def places_of(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
         """The place that holds each token, -1 for a token that is not shown."""
         places = np.searchsorted(self.starts, tokens, side="right") - 1

@@ -109,7 +109,7 @@ def _plot_all(arcs: Arcs, model: str) -> Figure:
     rows = math.ceil(len(heads) / columns)
     width = min(_width(size) * columns, 20.0)
     figure = Figure(figsize=(width, rows * 2.2 + 2.2), facecolor="white", layout="constrained")
-    what = f"who looks at whom, {size:,} {arcs.axis.unit}"
+    what = f"who looks at whom, {arcs.axis.size}"
     name_figure(figure, model, what, arcs.title, HUE[arcs.kind])
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True)
     for place, axes in enumerate(grid.flat):

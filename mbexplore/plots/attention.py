@@ -37,7 +37,7 @@ def plot_layer_maps(maps: list[LayerMap], model: str) -> Figure:
     cell = 5.0 if heads == 1 else CELL
     width = len(maps) * (columns * cell + 1.4)
     figure = Figure(figsize=(width, rows * cell + 1.3), facecolor="white", layout="constrained")
-    size = f"{len(first.axis):,} {first.axis.unit}"
+    size = first.axis.size
     size += f", {first.pooled}" if first.pooled else ""
     name_figure(figure, model, f"who looks at whom, {size}")
     for part, layer_map in zip(

@@ -34,7 +34,7 @@ def plot_model_view(maps: Sequence[LayerMap], model: str) -> Figure:
     columns, first = len(maps[0].weights), maps[0]
     width, height = max(columns * CELL + 2.3, 6.0), len(maps) * CELL + 1.5
     figure = Figure(figsize=(width, height), facecolor="white", layout="constrained")
-    size = f"{len(first.axis):,} {first.axis.unit}"
+    size = first.axis.size
     size += f", {first.pooled}" if first.pooled else ""
     name_figure(figure, model, "every head of every layer", size)
     axes = figure.add_subplot()

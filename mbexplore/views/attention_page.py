@@ -60,14 +60,13 @@ def attention_page(
 ) -> str:
     """A page in one file with `maps`, one of which (`selected`) is shown large at first."""
     first = maps[0]
-    unit = f"{len(first.axis):,} {first.axis.unit}"
     what = "by the offset of their keys" if isinstance(first, BandMap) else "who looks at whom"
     layers = f"{len(maps)} layers" if len(maps) > 1 else f"layer {first.layer}"
     note = (
         "Rows are queries, columns keys; each map is coloured up to its own largest weight, on a "
         "square-root scale. Point at it to read a weight, rounded to 1/255 of its square root."
     )
-    title = f"{PurePath(model).name}: {layers}, {unit}, {what}"
+    title = f"{PurePath(model).name}: {layers}, {first.axis.size}, {what}"
     return build_page(
         title, note, shlex.join(("mbexplore", *command)), attention_data(maps, (selected, 0))
     )

@@ -19,7 +19,9 @@ _PAGE = """<!doctype html>
 <style>
 body {{ margin: 2rem; font: 14px system-ui, sans-serif; color: #1f2933; background: #fff; }}
 h1 {{ font-size: 1.2rem; }}
-pre {{ background: #f1f3f5; padding: .5em .8em; max-height: 6em; overflow: auto; white-space: pre-wrap; }}
+pre {{
+  background: #f1f3f5; padding: .5em .8em; max-height: 6em; overflow: auto; white-space: pre-wrap;
+}}
 {css}
 </style>
 <h1>{title}</h1>
