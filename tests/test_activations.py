@@ -9,6 +9,7 @@ import shlex
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch.nn import functional as F
 
 import mbexplore
@@ -16,6 +17,7 @@ from mbexplore.analysis import residual, similarity
 from mbexplore.analysis.neurons import describe_neurons, layer_neurons, token_neurons
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.similarity import linear_cka
+from mbexplore.cli.strips import print_strips
 from mbexplore.errors import RangeError, TextError
 from mbexplore.recording import hooked
 from mbexplore.views.activations import view_layer_neurons, view_stream, view_token_neurons
@@ -283,3 +285,16 @@ def test_activations_on_the_command_line(tmp_path):
     ):
         wrong = run_cli("activations", PARIS, *arguments)
         assert (wrong.code, wrong.err.count("\n")) == (code, 1) and sentence in wrong.err
+
+
+def test_a_narrow_terminal_shows_the_longest_of_every_cell():
+    out = io.StringIO()
+    values = np.zeros((2, 100))
+    values[1, 57] = 1.0  # one spike among a hundred
+    console = Console(file=out, width=25, color_system=None)
+    assert print_strips(console, values, ["a", "bc"], ["global", "local"]) == 5
+    first, second = out.getvalue().splitlines()
+    assert (first, second) == ("a" + " " * 22, "bc " + " " * 11 + "\N{FULL BLOCK}" + " " * 8)
+    wide = io.StringIO()
+    print_strips(Console(file=wide, width=80, color_system=None), np.eye(2), "ab", ["local"] * 2)
+    assert wide.getvalue().splitlines()[1] == "b   \N{FULL BLOCK}\N{FULL BLOCK}"

@@ -11,11 +11,15 @@ from mbexplore.cli.output import model_line, notice_cut
 from mbexplore.files import ARRAYS, TABLES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
     from rich.text import Text
 
     from mbexplore.analysis.neurons import Change, LayerNeurons, Neuron, TokenNeurons
     from mbexplore.analysis.residual import ResidualNorms
     from mbexplore.analysis.similarity import Similarity
+    from mbexplore.config import LayerKind
     from mbexplore.explorer import Explorer
 
 
@@ -93,6 +97,7 @@ def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -
     console, kinds = Console(highlight=False), explorer.model.config.layer_kinds
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
     console.print(f"The residual stream over {len(norms.tokens):,} tokens, in lengths.")
+    _print_lengths(console, norms, kinds)
     table = view.build_table("after", "stream", "", "+ attn", "+ MLP", "cosine", "CKA",
                              "longest at", left=("after", "", "longest at"))  # fmt: skip
     means = norms.residual.mean(axis=1)
@@ -117,6 +122,21 @@ def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -
             "dim",
         )
     )
+
+
+def _print_lengths(console: Console, norms: ResidualNorms, kinds: Sequence[LayerKind]) -> None:
+    """The length of the stream as a line a state, from the shortest to the longest, as logs."""
+    import numpy as np
+
+    from mbexplore.cli.strips import print_strips
+
+    logs = np.log(np.maximum(norms.residual, 1e-30))
+    low, high = np.quantile(logs, (0.001, 0.999)).tolist()
+    shades = np.clip((logs - low) / max(high - low, 1e-9), 0, 1)
+    names = [view.state_name(state) for state in range(len(logs))]
+    pool = print_strips(console, shades, names, (kinds[0], *kinds), most=6)
+    pooled = f", {pool} tokens to a cell, the longest shows" if pool > 1 else ""
+    console.print(f"Across: every token of the text{pooled}.", style="dim")
 
 
 def _print_layer(explorer: Explorer, found: LayerNeurons) -> None:

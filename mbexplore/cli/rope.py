@@ -162,20 +162,14 @@ def _print_norms(norms: PairNorms) -> None:
 
 
 def _print_products(norms: PairNorms) -> None:
-    """|q| x |k| as a heat map: a line a head, two cells a pair where there is room."""
+    """|q| x |k| as a line a head."""
     from rich.console import Console
-    from rich.segment import Segment, Segments
 
-    from mbexplore.blocks import Blocks
-    from mbexplore.palette import ON_BLACK, ramp
+    from mbexplore.cli.strips import print_strips
 
-    console, products = Console(highlight=False), norms.q * norms.k
-    wide = 2 if 2 * products.shape[1] + 5 <= console.width else 1
-    cells = (products / max(products.max(), 1e-30)).repeat(2, axis=0).repeat(wide, axis=1)
-    colour = console.color_system is not None and not console.no_color
-    lines = Blocks(cells, ramp(ON_BLACK[norms.kind])).lines(colour=colour)
-    for head, line in enumerate(lines):
-        console.print(Segments([Segment(f"{head:>4} "), *line, Segment.line()]), end="")
+    products, heads = norms.q * norms.k, len(norms.q)
+    names, scale = [f"head {head}" for head in range(heads)], max(products.max(), 1e-30)
+    print_strips(Console(highlight=False), products / scale, names, [norms.kind] * heads)
 
 
 def _print_shares(shares: ScoreShares, tokens: tuple[str, ...]) -> None:
