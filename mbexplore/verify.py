@@ -7,7 +7,7 @@ skin.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,12 +83,17 @@ class Verification:
         return next((check for check in self.checks if not check.passed), None)
 
 
-def verify(explorer: Explorer, batch: Batch) -> Verification:
+def verify(
+    explorer: Explorer,
+    batch: Batch,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> Verification:
     """Compares every value of one forward pass over a batch.
 
     Args:
         explorer: the model, in the dtype to be verified.
         batch: token ids of each text; texts of unequal length are padded on the right.
+        on_step: told after each of three steps: theirs is open, theirs ran, ours ran.
 
     Raises:
         UsageError: a padded batch in float64, where transformers' eager attention gives NaN.
@@ -101,8 +106,11 @@ def verify(explorer: Explorer, batch: Batch) -> Verification:
     model, config = explorer.model, explorer.model.config
     ids, mask = explorer.pad(batch)
     reference = explorer.load_reference("eager")
+    on_step(1, 3)
     theirs = reference.trace(ids, mask)
+    on_step(2, 3)
     ours = _trace(explorer, ids, mask)
+    on_step(3, 3)
     lengths = [len(one) for one in batch]
     checks = [
         _check(place, config, ours[place], theirs[place], lengths, TOLERANCE[model.dtype])

@@ -261,12 +261,15 @@ def test_every_view_names_its_command_and_its_wishes(desk, name):
     assert view.about.endswith(".") and view.show.__doc__
 
 
-def test_parity_draws_every_layer_under_what_is_allowed(tmp_path):
+def test_parity_draws_every_layer_under_what_is_allowed(tmp_path, monkeypatch):
     build_random().save_pretrained(tmp_path)
     build_tokenizer()._inner.save(str(tmp_path / "tokenizer.json"))
     desk = Sessions({"one": load(str(tmp_path), device="cpu")}).desk("me", "one", TEXT)
     assert find(show(desk, "parity", **BY_NAME["parity"].quick).parts, "lines") is None
+    moves = []
+    monkeypatch.setattr(desk.progress, "move", lambda *move: moves.append(move))
     shown = show(desk, "parity")
+    assert moves == [(1, 3), (2, 3), (3, 3)]
     assert shown.head_line.startswith("Every value is within its tolerance of transformers")
     for title in ("Hidden states", "Attention maps"):
         found, allowed = find(shown.parts, "lines", title)["series"]

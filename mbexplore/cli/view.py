@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli.output import notice_bundled, print_json, shown, write_whole
-from mbexplore.files import PICTURES, check_target
+from mbexplore.files import check_target
 from mbexplore.text import state_name as state_name
 from mbexplore.text import word as word
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from rich.table import Table
     from rich.text import Text
 
@@ -37,34 +35,13 @@ AnswerToken = Annotated[
 Plot = Annotated[bool, typer.Option("--plot", help="Save a picture.")]
 Output = Annotated[
     Path | None,
-    typer.Option("-o", "--output", help="png, svg, pdf or json.", show_default=False),
+    typer.Option(
+        "-o",
+        "--output",
+        help="A file to save: png, svg, pdf, html, json, and for most csv or npz.",
+        show_default=False,
+    ),
 ]
-
-
-def find_output(output: Path | None, plot: bool, name: str) -> Path | None:
-    """The file to write, if any: --plot alone names `NAME.png`. Checked before any work is done.
-
-    Raises:
-        OutputError: it can't be written, or can't hold what is asked for.
-    """
-    if output is None:
-        output = Path(f"{name}.png") if plot else None
-    return output and check_target(output, PICTURES if plot else (*PICTURES, "json"))
-
-
-def save(path: Path | None, payload: dict[str, Any], draw: Callable[[], Figure]) -> None:
-    """Writes the answer to a file in the format its ending names; nothing without a path."""
-    if path is None:
-        return
-    ending = path.suffix.removeprefix(".").lower()
-    if ending == "json":
-        import json
-
-        write_whole(path, (json.dumps(payload, ensure_ascii=False) + "\n").encode())
-        return
-    buffer = BytesIO()
-    draw().savefig(buffer, format=ending, dpi=150)
-    write_whole(path, buffer.getvalue())
 
 
 def target(output: Path | None, plot: bool, name: str, formats: Collection[str]) -> Path | None:

@@ -23,7 +23,9 @@ def show(desk: Desk, whole: bool = True) -> Shown:
     """
     if not whole:
         return Shown([note("Opening the same weights in transformers\N{HORIZONTAL ELLIPSIS}")])
-    result = desk.once("parity", lambda: verify(desk.explorer, [desk.encoding.ids]))
+    result = desk.once(
+        "parity", lambda: verify(desk.explorer, [desk.encoding.ids], desk.progress.move)
+    )
     view = view_verify(desk.explorer, result, desk.encoding.text)
     return Shown([_curves(desk, result), _outside(result)], view, _verdict(result))
 
