@@ -1,13 +1,14 @@
 """What others published of answerdotai/ModernBERT-base, as checks on the weights at hand.
 
-Sources: the integration test of transformers (sdpa, float32), its fill-mask sentence, and a
-layer-by-layer verification of 2026-01-20. They agree with the real weights alone: any other
-checkpoint fails.
+Sources: the integration test of transformers (sdpa, float32), its fill-mask sentence, a
+layer-by-layer verification of 2026-01-20, and a fill-mask run in bfloat16. They agree with the
+real weights alone: any other checkpoint fails.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import torch
@@ -40,6 +41,8 @@ class PublishedValues:
         (1.0614, -0.7268, -0.0871),
     )
     lower_ids: tuple[int, ...] = (50281, 25521, 1533, 50282)  # hello world
+    embedding: tuple[float, ...] = (-0.2283677, -0.0040569, -0.0056500, -0.0353281, -0.1283520)
+    """Of [CLS], before its norm."""
     after: tuple[tuple[str, tuple[float, ...]], ...] = (
         ("embeddings", (-0.8092258, 0.0622259, 0.0406816, -0.1011231, -0.5578984)),
         ("layers.0.hidden", (-0.8291517, 0.3017216, 0.4057053, -0.7426412, -1.3551667)),
@@ -52,6 +55,11 @@ class PublishedValues:
     """The five likeliest words in "the man worked as a [MASK].", in order."""
     capital_ids: tuple[int, ...] = (50281, 510, 5347, 273, 6181, 310, 50284, 15, 50282)
     capital: tuple[str, ...] = (" Paris",)
+    walked_ids: tuple[int, ...] = (50281, 1328, 7428, 281, 253, 50284, 15, 50282)
+    walked: tuple[tuple[int, float], ...] = (
+        (3369, 0.1167), (3906, 0.0378), (6335, 0.0277), (7394, 0.0216), (3497, 0.0203),
+    )  # fmt: skip
+    """Door, office, library, gate and window in "He walked to the [MASK].", in bfloat16."""
 
 
 def add_published(explorer: Explorer, result: Verification) -> Verification:
@@ -103,7 +111,22 @@ def check_published(
             best = model(_batch(ids, model), rows=row)[0, 0].topk(len(words)).indices.tolist()
             wrong = sum(token(i) != word for i, word in zip(best, words, strict=True))
             checks.append(Check(name, None, None, None, None, wrong, wrong / len(words), 0.0))
+        embedding = model.encoder.embeddings.tok_embeddings.weight[published.lower_ids[0]]
+        checks.append(_values("published embedding", embedding[None], (published.embedding,)))
+        checks.append(_half_precision(model, published))
     return tuple(checks)
+
+
+def _half_precision(model: ModernBertForMaskedLM, published: PublishedValues) -> Check:
+    """The probabilities of the run in bfloat16, which are good to two digits."""
+    narrow = deepcopy(model).to(torch.bfloat16)
+    ids = published.walked_ids
+    row = torch.tensor([ids.index(50284)], device=model.device)
+    shares = narrow(_batch(ids, narrow), rows=row)[0, 0].double().softmax(dim=-1)
+    found = tuple(float(shares[token_id]) for token_id, _ in published.walked)
+    expected = tuple(probability for _, probability in published.walked)
+    check = _values("published bfloat16", torch.tensor([found]), (expected,))
+    return replace(check, tolerance=5e-3)
 
 
 def _batch(ids: tuple[int, ...], model: PretrainedModel) -> Tensor:

@@ -1,5 +1,6 @@
 """`verify` passes on the real thing, and names the layer of every planted fault."""
 
+import copy
 import dataclasses
 import json
 
@@ -159,8 +160,6 @@ def test_the_curve_is_drawn(explorer):
 @pytest.fixture(scope="module")
 def small_base():
     """ModernBERT-base's vocabulary on a few narrow layers, and the same model in transformers."""
-    import copy
-
     from transformers import ModernBertConfig as TheirConfig
     from transformers import ModernBertForMaskedLM as Theirs
 
@@ -180,7 +179,7 @@ def small_base():
 
 def test_the_published_values_fail_on_other_weights(small_base):
     checks = check_published(small_base[0], str)
-    assert len(checks) == 8
+    assert len(checks) == 10
     assert not any(check.passed for check in checks)
 
 
@@ -202,7 +201,14 @@ def test_the_published_values_pass_on_the_weights_they_were_taken_from(small_bas
     run(known.lower_ids)
     third.remove()
     after = [*(lower[i][0, 0, :5].tolist() for i in range(3)), stream[0][0, 0, :5].tolist()]
+    half = copy.deepcopy(theirs).to(torch.bfloat16)
+    logits = half(torch.tensor([known.walked_ids])).logits[0, known.walked_ids.index(50284)]
+    shares = logits.double().softmax(0)
     taken = PublishedValues(
+        embedding=tuple(
+            theirs.model.embeddings.tok_embeddings.weight[known.lower_ids[0], :5].tolist()
+        ),
+        walked=tuple((i, float(shares[i])) for i, _ in known.walked),
         logits=tuple(map(tuple, hello.logits[0, :3, :3].tolist())),
         last_hidden_state=tuple(map(tuple, hello.hidden_states[-1][0, :3, :3].tolist())),
         after=tuple((name, tuple(row)) for (name, _), row in zip(known.after, after, strict=True)),
@@ -210,5 +216,9 @@ def test_the_published_values_pass_on_the_weights_they_were_taken_from(small_bas
         capital=best(known.capital_ids, 1),
     )
     assert all(check.passed for check in check_published(ours, str, taken))
-    wrong = dataclasses.replace(taken, worked=taken.worked[::-1])
-    assert [check.passed for check in check_published(ours, str, wrong)].count(False) == 1
+    for wrong in (
+        dataclasses.replace(taken, worked=taken.worked[::-1]),
+        dataclasses.replace(taken, embedding=taken.embedding[::-1]),
+        dataclasses.replace(taken, walked=((7, 0.5), *taken.walked)),
+    ):
+        assert [check.passed for check in check_published(ours, str, wrong)].count(False) == 1
