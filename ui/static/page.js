@@ -156,6 +156,7 @@ const start = (root, about) => {
   });
 
   const keepBeginning = async () => {
+    begin();
     area.value = await busy(ask("beginning", state.model, area.value));
     fit();
     run();
