@@ -44,7 +44,8 @@ mountAttention(
 def component() -> tuple[str, str]:
     """Its JavaScript, which defines `mountAttention(element, data)`, and its CSS."""
     here = files("mbexplore.web")
-    return tuple((here / f"attention.{kind}").read_text("utf-8") for kind in ("js", "css"))  # type: ignore[return-value]
+    js, css = (here.joinpath(f"attention.{kind}").read_text("utf-8") for kind in ("js", "css"))
+    return js, css
 
 
 def build_page(title: str, note: str, command: str, data: dict[str, Any]) -> str:
