@@ -1,6 +1,6 @@
 // Curves over one axis, with a cursor that tells every curve's value.
 
-const CHART = { tall: 206, left: 74, right: 14, top: 12, foot: 44, bareFoot: 26 }; // px
+const CHART = { tall: 206, left: 74, right: 26, top: 12, foot: 44, bareFoot: 26 }; // px
 
 const extentOf = (values, log) => {
   const used = log ? values.filter((v) => v > 0) : values;

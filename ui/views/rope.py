@@ -70,10 +70,11 @@ def _sight(desk: Desk, layer: int, query: int) -> range:
 
 def _line(desk: Desk, found: ScoreShares) -> str:
     query, key = (label(desk.encoding.tokens[i]) for i in (found.query, found.key))
+    away = abs(found.query - found.key)
     return (
         f"Head {found.layer}.{found.head}: {query} ({found.query}) looks at {key} ({found.key}), "
-        f"{abs(found.query - found.key)} tokens away, with score {signed(found.score)} and weight "
-        f"{found.weight:.1%}."
+        f"{away} {'token' if away == 1 else 'tokens'} away, with score {signed(found.score)} and "
+        f"weight {found.weight:.1%}."
     )
 
 
