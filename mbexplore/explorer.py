@@ -6,7 +6,7 @@ Defaults, limits and checks live here, once.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from mbexplore import hub
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
 from mbexplore.heads import ClassifierModel, open_model
 from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.packing import run_packed
 from mbexplore.recording import DEFAULT_KEEP, Recording, check_index, record
 from mbexplore.reference import Reference
 from mbexplore.tokenizer import Encoding, Tokenizer
@@ -179,14 +180,28 @@ class Explorer:
             TextError: there is no mask.
             ModelError: the model has no MLM head.
         """
+        [answer] = self.predict_many([text], top_k=top_k)
+        return answer
+
+    def predict_many(
+        self, texts: Sequence[str | Encoding], *, top_k: int = DEFAULT_TOP_K
+    ) -> Iterator[Answer]:
+        """`predict` for many texts, packed side by side and never padded; answers in their order.
+
+        Each text gets the logits it would get alone, to rounding.
+
+        Raises:
+            TextError: a text has no mask; no text is run then.
+            ModelError: the model has no MLM head.
+        """
         self.check_top_k(top_k)
         model = self.masked_lm()
-        encoding = self.encode_masked(text) if isinstance(text, str) else text
-        with torch.inference_mode():
-            ids = torch.tensor([encoding.ids], device=model.device)
-            rows = torch.tensor(encoding.mask_positions, device=model.device)
-            logits = model(ids, rows=rows)[0]  # (mask, vocab)
-        return Answer(self.info, encoding, self._top(encoding, logits, top_k), logits)
+        encodings = [self.encode_masked(text) if isinstance(text, str) else text for text in texts]
+        packed = run_packed(
+            model, [one.ids for one in encodings], [one.mask_positions for one in encodings]
+        )
+        for encoding, logits in zip(encodings, packed, strict=True):  # (mask, vocab)
+            yield Answer(self.info, encoding, self._top(encoding, logits, top_k), logits)
 
     def compare(self, answer: Answer) -> Comparison:
         """The same text through transformers on the same weights."""

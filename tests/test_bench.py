@@ -261,7 +261,7 @@ def test_the_table_names_both_sides(monkeypatch, bench):
 
     monkeypatch.setattr(works, "prepared", prepared)
     monkeypatch.setattr(works, "measure", lambda *args, **options: bench)
-    out = run_cli("bench", "forward").out
+    out = " ".join(run_cli("bench", "forward").out.split())
     for shown in ("2.50 x", "transformers", "linear layers", "90%", "1e-06 at most"):
         assert shown in out
     payload = json.loads(run_cli("bench", "forward", "--json").out)
