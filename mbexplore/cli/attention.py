@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -13,6 +13,12 @@ from mbexplore.cli.output import notice_cut
 from mbexplore.errors import UsageError
 from mbexplore.files import DRAWN, PICTURES
 from mbexplore.views.names import attention_name
+
+if TYPE_CHECKING:
+    from mbexplore.analysis.words import Axis
+    from mbexplore.explorer import Explorer
+    from mbexplore.recording import Recording
+    from mbexplore.views.view import View
 
 FORMS = ("map", "band", "arcs")
 
@@ -81,12 +87,10 @@ def attention(
     path = view.target(output, plot, attention_name(form, which, head), formats)
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
-    from mbexplore.analysis.maps import layer_map, model_maps
     from mbexplore.analysis.places import find_place, find_range
     from mbexplore.analysis.words import build_axis
-    from mbexplore.cli.attention_print import print_arcs, print_band, print_map, print_model
     from mbexplore.explorer import load
-    from mbexplore.views import attention as views
+    from mbexplore.views.attention import check_dense
 
     explorer = load(model, device=device, dtype=dtype)
     explorer.check_layer_and_head(which or 0, head)
@@ -96,29 +100,50 @@ def attention(
     axis = build_axis(encoding, bounds, words=words, hide_special=hide_special)
     at = None if query is None else find_place(encoding, query)
     if path is not None and path.suffix.lower() == ".npz" and form == "map" and which is not None:
-        views.check_dense(explorer.model.config, which, head, axis, mean)
+        check_dense(explorer.model.config, which, head, axis, mean)
     recording = explorer.record(encoding, keep=("attention",))
-    show: Callable[[], None]
-    if which is None:
+    part = _Part(recording, which, head, axis, mean)
+    seen, show = _see(explorer, part, form, query=at, links=links, mass=mass)
+    view.give(seen, path, json, show, explorer.info)
+
+
+class _Part(NamedTuple):
+    """What of a recording's attention is looked at; no layer is all of them."""
+
+    recording: Recording
+    layer: int | None
+    head: int | None
+    axis: Axis
+    mean: bool
+
+
+def _see(
+    explorer: Explorer, part: _Part, form: str, *, query: int | None, links: int, mass: float
+) -> tuple[View, Callable[[], None]]:
+    """The view asked for, and what prints it."""
+    from mbexplore.analysis.maps import layer_map, model_maps
+    from mbexplore.cli.attention_print import print_arcs, print_band, print_map, print_model
+    from mbexplore.views import attention as views
+
+    recording, layer, head, axis, mean = part
+    info = explorer.info
+    if layer is None:
         with view.progress("Layers") as progress:
             maps = model_maps(recording, head, axis=axis, mean=mean, progress=progress)
-        seen = views.view_model(explorer, recording, maps)
-        show = partial(print_model, explorer.info, maps)
-    elif form == "band":
-        seen = views.view_band(explorer, recording, which, head, axis=axis, mean=mean)
-        show = partial(print_band, explorer.info, recording, which, head, axis, mean)
-    elif form == "arcs":
+        return views.view_model(explorer, recording, maps), partial(print_model, info, maps)
+    if form == "band":
+        seen = views.view_band(explorer, recording, layer, head, axis=axis, mean=mean)
+        return seen, partial(print_band, info, recording, layer, head, axis, mean)
+    if form == "arcs":
         seen = views.view_arcs(
-            explorer, recording, which, head, query=at, axis=axis, mean=mean, mass=mass
+            explorer, recording, layer, head, query=query, axis=axis, mean=mean, mass=mass
         )
-        show = partial(print_arcs, explorer.info, seen.payload(), links)
-    else:
-        seen = views.view_map(
-            explorer, recording, which, head, axis=axis, mean=mean, links=links, query=at
-        )
-        pictured = partial(layer_map, recording, which, head, axis=axis, mean=mean)
-        show = partial(print_map, explorer.info, seen.payload(), pictured)
-    view.give(seen, path, json, show, explorer.info)
+        return seen, partial(print_arcs, info, seen.payload(), links)
+    seen = views.view_map(
+        explorer, recording, layer, head, axis=axis, mean=mean, links=links, query=query
+    )
+    pictured = partial(layer_map, recording, layer, head, axis=axis, mean=mean)
+    return seen, partial(print_map, info, seen.payload(), pictured)
 
 
 def _check(
