@@ -161,6 +161,22 @@ def test_two_processes_give_the_losses_of_one(corpus, whole_run, tmp_path):
     assert losses(out)[:2] == pytest.approx(losses(whole_run)[:2], rel=1e-5)
 
 
+def test_a_run_goes_on_from_another_models_weights(corpus, whole_run, tmp_path):
+    before = ModernBertForMaskedLM.from_pretrained(whole_run).state_dict()
+    before = {name: value.clone() for name, value in before.items()}
+    train(options(corpus, tmp_path, steps=2, start=whole_run, vocab_size=None))
+    assert losses(tmp_path)[0] < losses(whole_run)[0] - 0.5
+    kept, own = ((f / "tokenizer.json").read_text() for f in (tmp_path, whole_run))
+    assert kept == own
+    after = ModernBertForMaskedLM.from_pretrained(whole_run).state_dict()
+    assert all(torch.equal(before[name], value) for name, value in after.items())
+
+
+def test_from_brings_its_own_tokenizer(corpus, whole_run, tmp_path):
+    with pytest.raises(UsageError, match="brings its own tokenizer"):
+        train(options(corpus, tmp_path, steps=1, start=whole_run, tokenizer=whole_run))
+
+
 def test_resuming_a_finished_run_changes_nothing(corpus, whole_run):
     before = losses(whole_run)
     train(options(corpus, whole_run, steps=12, resume=True))

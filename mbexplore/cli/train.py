@@ -37,6 +37,10 @@ def train(
     checkpoint_minutes: Annotated[
         float, typer.Option(min=0, help="Minutes between checkpoints.")
     ] = 3.0,
+    start: Annotated[
+        Path | None,
+        typer.Option("--from", help="Begin with the weights and tokenizer of this model folder."),
+    ] = None,
     words: Annotated[
         Path | None, typer.Option(help="Names that must be one token each, one a line.")
     ] = None,
@@ -78,6 +82,7 @@ def train(
         resume=resume,
         save_every=save_every,
         checkpoint_minutes=checkpoint_minutes,
+        start=start,
         words=words,
         tokenizer=tokenizer,
         vocab_size=vocab_size,

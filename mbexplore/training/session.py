@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 from tokenizers import Tokenizer
 
+from mbexplore.config import ModernBertConfig
 from mbexplore.errors import DeviceError, ModelError, OutputError, UsageError
 from mbexplore.training.checkpoint import STATE_FILE, write_beside
 from mbexplore.training.corpus import (
@@ -44,6 +45,7 @@ class TrainOptions:
     resume: bool = False
     save_every: int | None = None
     checkpoint_minutes: float = 3.0
+    start: Path | None = None
     words: Path | None = None
     tokenizer: Path | None = None
     vocab_size: int | None = None
@@ -78,7 +80,7 @@ def train(options: TrainOptions, on_step: Callable[[Report], None] = lambda repo
         if options.rate is not None:
             recipe = replace(recipe, matrix_rate=options.rate, other_rate=options.rate)
         trainer = Trainer(
-            build_config(options.preset, special_ids(tokenizer), tokenizer.get_vocab_size()),
+            _config(options, tokenizer),
             tokenizer,
             texts,
             recipe,
@@ -87,6 +89,7 @@ def train(options: TrainOptions, on_step: Callable[[Report], None] = lambda repo
             bf16=use_bf16(options.precision, device),
             compiled=options.compiled,
             resume=options.resume,
+            start=options.start,
         )
         trainer.run(
             budget,
@@ -145,6 +148,11 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 def _check(options: TrainOptions) -> Budget:
     if (options.steps is None) == (options.minutes is None):
         raise UsageError("Give either --steps or --minutes, to say how long to train.")
+    if options.start is not None and (options.tokenizer or options.words or options.vocab_size):
+        raise UsageError(
+            f"--from {options.start} brings its own tokenizer; leave out --tokenizer, --words and "
+            "--vocab-size."
+        )
     if options.preset not in PRESETS:
         raise UsageError(
             f"There is no preset {options.preset!r}; choose one of {', '.join(PRESETS)}."
@@ -178,12 +186,19 @@ def _processes() -> Iterator[int]:
         dist.destroy_process_group()
 
 
+def _config(options: TrainOptions, tokenizer: Tokenizer) -> ModernBertConfig:
+    if options.start is not None:
+        return ModernBertConfig.from_folder(options.start)
+    return build_config(options.preset, special_ids(tokenizer), tokenizer.get_vocab_size())
+
+
 def _tokenizer(
     options: TrainOptions, corpora: list[tuple[list[Document], float]], rank: int
 ) -> Tokenizer:
     kept = options.out / "tokenizer.json"
-    if options.tokenizer is not None:
-        return read_tokenizer(options.tokenizer)
+    given = options.tokenizer or options.start
+    if given is not None:
+        return read_tokenizer(given)
     if rank == 0 and not (options.resume and kept.exists()):
         texts = [text for documents, _ in corpora for text in iterate_paragraphs(documents)]
         words = read_words(options.words) if options.words else []

@@ -159,8 +159,11 @@ class Trainer:
         bf16: bool = True,
         compiled: bool = False,
         resume: bool = False,
+        start: Path | None = None,
     ) -> None:
         """Builds model and optimisers; with `resume`, takes up the state in `out`.
+
+        `start` is a model folder whose weights a new run begins with, in place of random ones.
 
         Raises:
             ModelError: the state in `out` is of another model or recipe, or unreadable.
@@ -173,6 +176,8 @@ class Trainer:
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         torch.manual_seed(recipe.seed)
         self.model = ModernBertForMaskedLM(config).to(self.device)
+        if start is not None:
+            self.model.load_state_dict(ModernBertForMaskedLM.from_pretrained(start).state_dict())
         self.optimizers = build_optimizers(self.model, recipe)
         self.clock = Clock()
         self._stop = False
