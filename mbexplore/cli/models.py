@@ -28,7 +28,7 @@ def models(json: options.Json = False) -> None:
 
     from mbexplore.cli.view import build_table
 
-    table = build_table("name", "where", "parameters", "on disk", left=("name", "where"))
+    table = build_table("name", "where", "params", "on disk", left=("name", "where"))
     for listing in found:
         table.add_row(
             Text(listing.name, style="" if listing.size is None else "bold"),
