@@ -1,18 +1,26 @@
 """The tour of the page: what a person does, with a picture of every view.
 
-`python -m tests.tour assets/images` makes the README's pictures; the browser tests take the same
-tour.
+`python -m tests.tour FOLDER` saves them all; the README's are made by
+`python -m tests.tour assets/images attention-local knockout explore`. The browser tests take the
+same tour.
 """
 
 from __future__ import annotations
 
+import asyncio
 import io
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
+from playwright.sync_api import Browser
 
 import mbexplore
+from mbexplore.explore.app import ExploreApp
+from mbexplore.explore.desk import Desk
+from mbexplore.explore.history import History
+from mbexplore.explore.look import Look
 from tests.browser import Visit, chromium, served, visit
 
 PARIS = "The capital of France is [MASK]."
@@ -20,17 +28,23 @@ TWIN = "The capital of Italy is [MASK]."
 FRANCE = 4
 MASK = 6
 LOCAL, GLOBAL = 4, 3
+TIDE = (
+    "Twice a day the water of the sea rises and falls, since the Moon pulls at it: the tide comes "
+    "in, stays for a while, and goes out again, and the boats wait for the [MASK] to come back."
+)
 
 
 class Tour:
     """Steps in the order a person takes them; each leaves the page where the next begins."""
 
-    def __init__(self, person: Visit, folder: Path | None = None) -> None:
-        self.person, self.page, self.folder = person, person.page, folder
+    def __init__(
+        self, person: Visit, folder: Path | None = None, names: Collection[str] = ()
+    ) -> None:
+        self.person, self.page, self.folder, self.names = person, person.page, folder, names
 
     def shoot(self, name: str) -> None:
-        """Saves the whole page as a picture, where pictures are wanted."""
-        if self.folder is not None:
+        """Saves the whole page as a picture, where pictures are wanted: all, or those named."""
+        if self.folder is not None and (not self.names or name in self.names):
             self.page.wait_for_timeout(150)  # a canvas is painted in the frame after its layout
             self.page.screenshot(path=self.folder / f"ui-{name}.png", full_page=True)
 
@@ -152,18 +166,41 @@ class Tour:
         assert before == after == [PARIS, str(LOCAL), "2"]
 
 
-def main(folder: str) -> None:
+def main(folder: str, *names: str) -> None:
     """Takes the tour in both themes and on a narrow page, and saves the pictures."""
     into = Path(folder)
     into.mkdir(parents=True, exist_ok=True)
+    screen = asyncio.run(drawn_screen())  # Playwright has a loop of its own, from here on
     models = {"tiny": mbexplore.load("tiny", device="cpu")}
     with served(models) as (address, _), chromium() as browser:
-        Tour(visit(browser, address), into).run()
+        Tour(visit(browser, address), into, names).run()
         for name, width, theme in (("dark", 1280, "dark"), ("narrow", 390, "light")):
             person = visit(browser, address, width=width, theme=theme)
             person.open(text=PARIS, view="attention", layer=LOCAL, head=2)
             person.page.wait_for_selector(".thumb.held")
-            Tour(person, into).shoot(name)
+            Tour(person, into, names).shoot(name)
+        if not names or "explore" in names:
+            (into / "explore.png").write_bytes(terminal_picture(browser, screen))
+
+
+def terminal_picture(browser: Browser, screen: str) -> bytes:
+    """The screen of the terminal explorer, drawn as SVG, as a picture."""
+    page = browser.new_page(device_scale_factor=1.5)
+    page.route("**/*", lambda route: route.abort())  # the drawing names fonts elsewhere
+    page.set_content(f"<body style='margin:0'>{screen}</body>")
+    return page.locator("svg").screenshot()
+
+
+async def drawn_screen() -> str:
+    """The terminal explorer with the maps of every head, as SVG."""
+    app = ExploreApp(Desk("tiny"), TIDE, History(None), Look())
+    async with app.run_test(size=(110, 32)) as pilot:
+        while app._work:
+            await pilot.pause(0.1)
+        await pilot.press(*"lll")
+        while app._work:
+            await pilot.pause(0.1)
+        return app.export_screenshot()
 
 
 if __name__ == "__main__":
