@@ -6,7 +6,9 @@ import shlex
 import pytest
 import typer
 
+import mbexplore
 from mbexplore.cli import app
+from tests.browser import served
 from tests.cli_runner import run_cli
 from tests.readme import README, commands, real_output
 
@@ -30,10 +32,23 @@ def test_the_two_lines_stand_at_the_top():
     assert 'pip install -q -e ".[test]" && pytest' in (ROOT / ".ci" / "run").read_text()
 
 
+def python_examples():
+    """The README's Python, that of the page's endpoints first."""
+    return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+
+
 def test_the_python_example_runs(capsys):
-    [code] = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    _, code = python_examples()
     exec(compile(code, "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 4
+
+
+@pytest.mark.filterwarnings("default")  # Gradio leaves event loops open
+def test_the_endpoint_example_runs(capsys):
+    code, _ = python_examples()
+    with served({"tiny": mbexplore.load("tiny", device="cpu")}) as (address, _):
+        exec(compile(code.replace("http://127.0.0.1:7860", address), "README.md", "exec"), {})
+    assert "Largest logit difference" in capsys.readouterr().out
 
 
 def examples():
@@ -68,6 +83,4 @@ def test_files_of_the_tree_exist():
 
 
 def test_the_version_is_in_the_changelog():
-    import mbexplore
-
     assert f"## {mbexplore.__version__}" in (ROOT / "CHANGELOG.md").read_text()

@@ -37,7 +37,7 @@ def notice_bundled(info: ModelInfo) -> None:
 
 def notice_cut(encoding: Encoding) -> None:
     """Says that a text was truncated."""
-    if len(encoding) < encoding.full_length:
+    if encoding.is_cut:
         notice(f"The text was cut from {encoding.full_length:,} to {len(encoding):,} tokens.")
 
 
