@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +34,9 @@ def served(models) -> Iterator[tuple[str, Sessions]]:
     host = "127.0.0.1"
     with launched(build_app(sessions), host, choose_port(host, None)) as (address, _):
         yield address, sessions
+    with warnings.catch_warnings():  # Gradio leaves loops and sockets to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @contextmanager

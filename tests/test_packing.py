@@ -40,7 +40,8 @@ def test_packed_texts_get_what_they_get_alone(model, texts, most):
     for text, logits in zip(texts, packed, strict=True):
         with torch.inference_mode():
             alone = model(torch.tensor([text]))[0]
-        torch.testing.assert_close(logits, alone, rtol=0, atol=2e-5)
+        most_apart = 3e-6 * float(alone.abs().max())  # float32 sums in another order
+        torch.testing.assert_close(logits, alone, rtol=0, atol=most_apart)
 
 
 @pytest.mark.parametrize("most", [110, 4096])

@@ -194,7 +194,7 @@ def terminal_picture(browser: Browser, screen: str) -> bytes:
 async def drawn_screen() -> str:
     """The terminal explorer with the maps of every head, as SVG."""
     app = ExploreApp(Desk("tiny"), TIDE, History(None), Look())
-    async with app.run_test(size=(110, 32)) as pilot:
+    async with app.run_test(size=(110, 25)) as pilot:
         while app._work:
             await pilot.pause(0.1)
         await pilot.press(*"lll")

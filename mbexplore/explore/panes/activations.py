@@ -73,11 +73,11 @@ def _stream(norms: ResidualNorms, scene: Scene) -> Line:
     look, layer, token = scene.look, scene.state.layer, scene.state.token
     parts = [
         ("stream", f"{norms.residual[layer, token]:.1f}"),
-        ("attention adds", f"{norms.attention[layer, token]:.1f}"),
-        ("MLP adds", f"{norms.mlp[layer, token]:.1f}"),
-        ("stream after", f"{norms.residual[layer + 1, token]:.1f}"),
+        ("+ attention", f"{norms.attention[layer, token]:.1f}"),
+        ("+ MLP", f"{norms.mlp[layer, token]:.1f}"),
+        ("after", f"{norms.residual[layer + 1, token]:.1f}"),
     ]
-    line: Line = [say(" lengths at the token: ", look.faint)]
+    line: Line = [say(" lengths at the token  ", look.faint)]
     for name, value in parts:
         line += [say(f"{name} ", look.faint), say(f"{value}  ")]
     return line
