@@ -224,7 +224,7 @@ class Explorer:
         keep: Collection[str] = DEFAULT_KEEP,
         truncate: bool = False,
     ) -> Recording:
-        """One forward pass over a text with what it computed kept; see `recording.KEEP`."""
+        """One forward pass over a text with what it computed kept; see `recording.kept_taps`."""
         encoding = self.encode(text, truncate=truncate) if isinstance(text, str) else text
         return record(self.model, encoding, keep)
 

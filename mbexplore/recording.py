@@ -56,6 +56,8 @@ DENSE_LIMIT = 2 * 2**30
 
 Positions = int | slice | Sequence[int] | Tensor | None
 Action = Callable[[Tensor], Tensor | None]
+Progress = Callable[[int, int], None]
+"""Told how much is done, and how much there is."""
 
 
 def tap_names(config: ModernBertConfig) -> list[str]:
@@ -98,6 +100,23 @@ def hooked(model: PretrainedModel, actions: Mapping[str, Action]) -> Iterator[No
         for name, tap in taps.items():
             handle = tap.register_forward_hook(_as_hook(actions[name]))
             stack.callback(handle.remove)
+        yield
+
+
+@contextmanager
+def watched(model: PretrainedModel, progress: Progress) -> Iterator[None]:
+    """Tells after each layer how many are done, for as long as the `with` block lasts.
+
+    Args:
+        model: that runs in the block.
+        progress: called with the layers done and all there are; what it raises ends the pass.
+    """
+    layers = model.config.num_hidden_layers
+
+    def tell(done: int) -> Action:
+        return lambda _: progress(done, layers)
+
+    with hooked(model, {f"layers.{i}.hidden": tell(i + 1) for i in range(layers)}):
         yield
 
 
@@ -288,50 +307,76 @@ def check_index(what: str, index: int, count: int) -> int:
     return index
 
 
+def kept_taps(config: ModernBertConfig, keep: Collection[str]) -> list[str]:
+    """The taps that a request is about, in the order of the forward pass.
+
+    Args:
+        config: of the model.
+        keep: names from `KEEP`, for every layer; or single taps, such as "layers.3.neurons".
+
+    Raises:
+        RangeError: a name is neither.
+    """
+    known = tap_names(config)
+    unknown = sorted(set(keep) - KEEP.keys() - set(known))
+    if unknown:
+        raise RangeError(
+            f"A recording can't keep {unknown[0]!r}; choose from {', '.join(KEEP)}, or one tap of "
+            "a layer, such as 'layers.0.neurons'."
+        )
+    everywhere = {tap for group in keep for tap in KEEP.get(group, ())}
+    if "hidden" in everywhere:
+        everywhere.add("embeddings")
+    return [name for name in known if name in keep or name.rpartition(".")[2] in everywhere]
+
+
 def record(
     model: PretrainedModel, encoding: Encoding, keep: Collection[str] = DEFAULT_KEEP
 ) -> Recording:
-    """Runs the model once over a text and keeps what is asked for.
+    """Runs the model once over a text and keeps what is asked for, and nothing else.
 
     Args:
         model: an encoder, with or without a head.
         encoding: the text.
-        keep: names from `KEEP`.
+        keep: what, see `kept_taps`.
 
     Raises:
         RangeError: a name in `keep` is unknown.
     """
-    unknown = sorted(set(keep) - KEEP.keys())
-    if unknown:
-        raise RangeError(f"A recording can't keep {unknown[0]!r}; choose from {', '.join(KEEP)}.")
-    taps = [tap for group in keep for tap in KEEP[group]]
-    names = [f"layers.{i}.{tap}" for i in range(model.config.num_hidden_layers) for tap in taps]
-    if "hidden" in taps:
-        names.insert(0, "embeddings")
+    names = kept_taps(model.config, keep)
     values: dict[str, Tensor] = {}
-    stores: dict[str, Tensor] = {}
-
-    def keeper(name: str) -> Action:
-        _, layer, tap = name.split(".") if "." in name else ("", "0", name)
-
-        def keep_value(value: Tensor) -> None:
-            # All layers of a tap lie in one piece of memory, apart from where the forward pass
-            # works: kept values between its own would scatter both.
-            if tap not in stores:
-                layers = 1 if tap == name else model.config.num_hidden_layers
-                stores[tap] = value.new_empty(layers, *value.shape[1:])
-            values[name] = stores[tap][int(layer)].copy_(value[0])
-
-        return keep_value
-
     ids = torch.tensor([encoding.ids], device=model.device)
     masks = torch.tensor(encoding.mask_positions, dtype=torch.long, device=model.device)
-    with torch.inference_mode(), hooked(model, {name: keeper(name) for name in names}):
-        if set(taps) <= BEFORE_ATTENTION:  # then the last layer need not go on but at the masks
-            hidden_states = model.encoder(ids, rows=masks)[0]
+    with torch.inference_mode(), hooked(model, _keepers(names, values)):
+        last = f"layers.{model.config.num_hidden_layers - 1}."
+        if {name.removeprefix(last) for name in names if name.startswith(last)} <= BEFORE_ATTENTION:
+            hidden_states = model.encoder(ids, rows=masks)[0]  # it need not go on elsewhere
         else:
             hidden_states = model.encoder(ids)[0, masks]
         logits = None
         if isinstance(model, ModernBertForMaskedLM):
             logits = model.logits(hidden_states)  # (mask, vocab)
     return Recording(encoding, model.config, values, logits)
+
+
+def _keepers(names: Sequence[str], values: dict[str, Tensor]) -> dict[str, Action]:
+    """For each of these taps what copies its value, without the batch axis, to `values`.
+
+    All layers of a tap lie in one piece of memory, apart from where the forward pass works: kept
+    values between its own would scatter both.
+    """
+    taps = [name.rpartition(".")[2] for name in names]
+    stores: dict[str, Tensor] = {}
+
+    def keeper(name: str, tap: str, place: int) -> Action:
+        def keep_value(value: Tensor) -> None:
+            if tap not in stores:
+                stores[tap] = value.new_empty(taps.count(tap), *value.shape[1:])
+            values[name] = stores[tap][place].copy_(value[0])
+
+        return keep_value
+
+    return {
+        name: keeper(name, tap, taps[:i].count(tap))
+        for i, (name, tap) in enumerate(zip(names, taps, strict=True))
+    }

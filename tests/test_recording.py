@@ -8,7 +8,7 @@ import torch
 import mbexplore
 from mbexplore.errors import RangeError
 from mbexplore.model import Tap
-from mbexplore.recording import KEEP, hooked, record, tap_names
+from mbexplore.recording import KEEP, hooked, kept_taps, record, tap_names, watched
 
 TEXT = "The river runs from the mountains to the sea, and the [MASK] follows it. " * 4
 
@@ -82,6 +82,51 @@ def test_what_is_not_asked_for_is_not_kept(explorer):
         recording.hidden_states(0)
     with pytest.raises(RangeError, match="can't keep 'logits'"):
         record(explorer.model, explorer.encode(TEXT), keep=("logits",))
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        ("layers.4.neurons",),
+        ("layers.8.neurons", "layers.8.hidden"),
+        ("layers.2.v", "layers.8.q_rot", "layers.5.v", "embeddings"),
+        ("layers.1.hidden", "values"),
+    ],
+)
+def test_a_request_may_name_single_layers(explorer, recording, keep):
+    part = explorer.record(TEXT, keep=keep)
+    assert list(part.values) == kept_taps(part.config, keep)
+    named = {name for name in part.values if name in keep}
+    assert named == set(keep) - KEEP.keys()
+    if "values" in keep:
+        assert len(part.values) == 1 + part.config.num_hidden_layers
+    for name, value in part.values.items():
+        torch.testing.assert_close(value, recording.tap(name))
+    torch.testing.assert_close(part.logits, recording.logits, rtol=0, atol=1e-4)
+    held = {v.untyped_storage().data_ptr(): v.untyped_storage().nbytes()
+            for v in part.values.values()}  # fmt: skip
+    assert sum(held.values()) == sum(value.nbytes for value in part.values.values())
+
+
+@pytest.mark.parametrize("name", ["layers.9.neurons", "layers.0", "neuron", "hidden"])
+def test_a_request_for_what_is_not_there_is_refused(explorer, name):
+    with pytest.raises(RangeError, match=f"can't keep '{name}'; choose from attention"):
+        explorer.record(TEXT, keep=(name,))
+
+
+def test_a_pass_that_is_watched_tells_every_layer_and_may_be_stopped(explorer):
+    told = []
+    with watched(explorer.model, lambda *done: told.append(done)):
+        explorer.record(TEXT, keep=("attention",))
+    assert told == [(i + 1, 9) for i in range(9)]
+
+    def stop(done, layers):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), watched(explorer.model, stop):
+        explorer.record(TEXT)
+    assert hook_count(explorer.model) == 0
 
 
 def test_a_recording_holds_no_more_memory_than_its_values(recording):

@@ -6,7 +6,7 @@ No more than a block of rows of one layer is in memory at a time, so any length 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mbexplore.config import LayerKind
 from mbexplore.errors import TextError
-from mbexplore.recording import Recording, check_index
+from mbexplore.recording import Progress, Recording, check_index
 
 MASSES = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge", "far")
 """Where weight goes; they may overlap. "edge" is both ends of a local layer's window, "far" what
@@ -40,8 +40,6 @@ MOST_SINKS = 5
 
 BLOCK_WEIGHTS = 2**23
 """The most weights of a block, 32 MiB in float32."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ A map is read as a stream of blocks of rows, so that of a long text it is never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.config import LayerKind, ModernBertConfig
-from mbexplore.recording import Recording
+from mbexplore.recording import Progress, Recording
 
 PIXELS = 512
 """The most rows and columns a picture of a map has; a longer text is pooled to them."""
@@ -25,8 +25,6 @@ THUMBNAIL = 128
 
 ROWS = 256
 """About how many rows of a map are in memory at a time."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

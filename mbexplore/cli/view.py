@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from mbexplore.config import ModernBertConfig
-    from mbexplore.explorer import ModelInfo
+    from mbexplore.explorer import Explorer, ModelInfo
+    from mbexplore.recording import Recording
+    from mbexplore.tokenizer import Encoding
     from mbexplore.views.view import View
 
 At = Annotated[
@@ -43,6 +45,9 @@ Output = Annotated[
     ),
 ]
 
+PATIENCE = 0.5
+"""Seconds that work may take before a bar shows how far it is."""
+
 
 def target(output: Path | None, plot: bool, name: str, formats: Collection[str]) -> Path | None:
     """The file to write, if any: --plot alone names `NAME.png`. Checked before any work is done.
@@ -59,7 +64,9 @@ def give(
 ) -> None:
     """What every command does with its answer: saves it where asked, prints it one way or other."""
     if path is not None:
-        write_whole(path, view.content(path.suffix.removeprefix(".").lower()))
+        with progress("Saving"):
+            content = view.content(path.suffix.removeprefix(".").lower())
+        write_whole(path, content)
     print_json(view.payload()) if json else show()
     notice_bundled(info)
 
@@ -98,15 +105,37 @@ def kind_of(config: ModernBertConfig, layer: int) -> str:
 
 @contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar on stderr, gone when done; gives the function that moves it."""
+    """A progress bar on stderr for work of more than `PATIENCE`, gone when it is done.
+
+    Gives the function that moves it; until that is called the bar only shows that it lives.
+    """
+    from threading import Timer
+
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeLeft())
     console = Console(stderr=True)
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(what, total=None)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task(what, total=None)
+    patience = Timer(PATIENCE, bar.start)
+    patience.start()
+    try:
         yield lambda done, total: bar.update(task, completed=done, total=total)
+    finally:
+        patience.cancel()
+        patience.join()
+        if bar.live.is_started:
+            bar.stop()
+
+
+def recorded(explorer: Explorer, encoding: Encoding, keep: Collection[str]) -> Recording:
+    """One forward pass, with a bar of its layers; see `Explorer.record`."""
+    from mbexplore.recording import watched
+
+    with progress("Layers") as tell, watched(explorer.model, tell):
+        return explorer.record(encoding, keep=keep)

@@ -160,19 +160,13 @@ class Desk:
 
         Hooks are the model's, not the thread's: that is why only one pass runs at a time.
         """
-        from mbexplore.recording import hooked
+        from mbexplore.recording import watched
 
-        layers = explorer.model.config.num_hidden_layers
-        done = 0
-
-        def after_layer(_: object) -> None:
-            nonlocal done
+        def after_layer(done: int, layers: int) -> None:
             stop.check()
-            done += 1
             progress(what, done, layers)
 
-        names = [f"layers.{i}.hidden" for i in range(layers)]
         with self._forward:
             stop.check()
-            with hooked(explorer.model, dict.fromkeys(names, after_layer)):
+            with watched(explorer.model, after_layer):
                 yield
