@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from mbexplore.errors import ModelError
+from mbexplore.fetch import fetch_file
 from mbexplore.files import FILE, INDEX
 
 BUNDLED = "tiny"
@@ -36,8 +37,6 @@ KNOWN = {
 }
 """Models of the family on the hub and how many parameters their authors give them; any other that
 config.json calls modernbert opens as well."""
-_PATIENCE = 5.0
-"""Seconds to wait for the hub's first answer."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NEEDED = ("config.json", "tokenizer.json")
 _HELPFUL = ("tokenizer_config.json", "special_tokens_map.json")
@@ -156,7 +155,7 @@ def _cached(repo: str, revision: str | None = None) -> Path | None:
 def _download(repo: str, revision: str | None) -> Path:
     """Fetches a model's files into the cache, each with a progress bar on stderr.
 
-    A broken connection is taken up again where it broke, by huggingface_hub; files that are whole
+    A file is taken up where a broken connection or a stopped process left it; files that are whole
     are not fetched again.
     """
     from huggingface_hub.errors import (
@@ -211,19 +210,16 @@ def _unreachable(repo: str, error: Exception) -> ModelError:
 
 
 def _fetch_all(repo: str, revision: str | None) -> Path:
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     def fetch(file: str) -> Path | None:
         try:
-            return Path(hf_hub_download(repo, file, revision=revision))
+            return fetch_file(repo, file, revision)
         except LocalEntryNotFoundError:  # also an EntryNotFoundError: no connection
             raise
         except EntryNotFoundError:
             return None
 
-    # Without this question hf_hub_download tries for half a minute to reach a hub that is away.
-    get_hf_file_metadata(hf_hub_url(repo, _NEEDED[0], revision=revision), timeout=_PATIENCE)
     needed = [(file, fetch(file)) for file in _NEEDED]
     for file in _HELPFUL:
         fetch(file)

@@ -1,4 +1,8 @@
-"""A hub on this machine: the endpoints huggingface_hub asks for a model's files, and faults."""
+"""A hub on this machine: the endpoints huggingface_hub asks for a model's files, and faults.
+
+As the real one does, it names a small file by git's hash and sends it itself; a large one it names
+by its SHA-256, and redirects to another host.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,10 @@ import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from threading import Event, Thread
 
 REPO = "someone/model"
+LARGE = (".safetensors", ".bin")
 COMMITS = {"main": "a" * 40, "older": "b" * 40}
 
 
@@ -21,6 +26,8 @@ class Hub:
         older: the same at the revision "older".
         repo: whose files these are.
         breaks: file whose connection breaks at each of these bytes, in turn.
+        stalls: file that is sent up to this byte, once, and then no further.
+        stalled: set when a file is sent no further.
         gated: whether the repository wants to be asked first.
         asked: every GET, as (file, first byte).
     """
@@ -29,6 +36,8 @@ class Hub:
     older: dict[str, bytes] = field(default_factory=dict)
     repo: str = REPO
     breaks: dict[str, list[int]] = field(default_factory=dict)
+    stalls: dict[str, int] = field(default_factory=dict)
+    stalled: Event = field(default_factory=Event)
     gated: bool = False
     asked: list[tuple[str, int]] = field(default_factory=list)
     endpoint: str = ""
@@ -71,10 +80,22 @@ def serve(hub):
             self.end_headers()
 
         def send(self, name, content, commit, body):
+            is_hub = self.headers["Host"].startswith("127.0.0.1")
+            if name.endswith(LARGE) and is_hub:
+                self.send_response(302)
+                self.send_header("X-Repo-Commit", commit)
+                self.send_header("X-Linked-ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+                self.send_header("X-Linked-Size", str(len(content)))
+                self.send_header("Location", f"http://localhost:{server.server_port}{self.path}")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
+            assert is_hub or "Authorization" not in self.headers
             start = int((self.headers.get("Range") or "bytes=0-")[6:].split("-")[0])
+            blob = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
             self.send_response(206 if start else 200)
             self.send_header("X-Repo-Commit", commit)
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_header("ETag", f'"{blob}"')
             self.send_header("Content-Length", str(len(content) - start))
             if start:
                 self.send_header(
@@ -84,13 +105,19 @@ def serve(hub):
             if not body:
                 return
             hub.asked.append((name, start))
-            if hub.breaks.get(name):
+            if name in hub.stalls:
+                self.wfile.write(content[start : hub.stalls.pop(name)])
+                self.wfile.flush()
+                hub.stalled.set()
+                self.rfile.read(1)  # until the client is gone
+                self.close_connection = True
+            elif hub.breaks.get(name):
                 stop = hub.breaks[name].pop(0)
                 self.wfile.write(content[start:stop])
                 self.close_connection = True
                 self.connection.close()
-                return
-            self.wfile.write(content[start:])
+            else:
+                self.wfile.write(content[start:])
 
         def log_message(self, *arguments):
             pass

@@ -1,5 +1,6 @@
 """Names to folders, through huggingface_hub itself and a hub on this machine."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -31,13 +32,24 @@ def hub():
         yield hub
 
 
+def environment_of(endpoint, cache, offline=False):
+    """Where the hub is another one: its address is read from here at import."""
+    return os.environ | {
+        "HF_ENDPOINT": endpoint,
+        "HF_HOME": str(cache),
+        "HF_HUB_OFFLINE": "1" if offline else "0",
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_TOKEN": "for the hub alone",
+    }
+
+
 def in_a_process(code, arguments, endpoint, cache, offline=False):
-    """Runs Python where the hub is another one; its address is read at import."""
-    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(cache)}
-    environment["HF_HUB_OFFLINE"] = "1" if offline else "0"
-    environment["HF_HUB_DISABLE_XET"] = "1"
+    """Runs Python where the hub is another one."""
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, env=environment, timeout=300
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        env=environment_of(endpoint, cache, offline),
+        timeout=300,
     )
     assert b"Traceback" not in done.stderr, done.stderr.decode()
     return done
@@ -83,6 +95,61 @@ def test_a_broken_connection_is_taken_up_where_it_broke(hub, tmp_path):
     assert Path(folder, "model.safetensors").read_bytes() == weights
     starts = [start for name, start in hub.asked if name == "model.safetensors"]
     assert starts == [0, 10 * 2**20, 20 * 2**20]  # huggingface_hub keeps chunks of 10 MiB
+
+
+def test_a_killed_download_is_taken_up_where_it_was_killed(hub, tmp_path):
+    weights = hub.files["model.safetensors"] = bytes(range(256)) * 100_000
+    hub.stalls = {"model.safetensors": 22_000_000}
+    code = f"from mbexplore.hub import locate; locate({REPO!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=environment_of(hub.endpoint, tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as child:
+        assert hub.stalled.wait(120)
+        deadline = time.monotonic() + 60
+        while not (kept := incomplete(tmp_path)) or kept[0].stat().st_size < 20 * 2**20:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        child.kill()
+    [partial] = incomplete(tmp_path)
+    there = partial.stat().st_size
+    hub.asked.clear()
+    folder, fetched = locate_elsewhere(REPO, hub.endpoint, tmp_path)
+    assert fetched == NEEDED and incomplete(tmp_path) == []
+    assert Path(folder, "model.safetensors").read_bytes() == weights
+    # Neither the bytes that were there nor the files that were whole are asked for again.
+    assert hub.asked == [("model.safetensors", there)]
+
+
+def incomplete(cache):
+    return list(cache.glob("hub/*/blobs/*.incomplete"))
+
+
+def test_bytes_that_are_not_the_hubs_are_thrown_away(hub, tmp_path):
+    weights = hub.files["model.safetensors"]
+    blobs = tmp_path / "hub" / f"models--{REPO.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True)
+    name = hashlib.sha256(weights).hexdigest()
+    (blobs / f"{name}.mbexplore.incomplete").write_bytes(b"x" * 1000)
+    message = sentence_of(REPO, hub.endpoint, tmp_path)
+    assert "model.safetensors" in message and "came damaged" in message
+    assert ("model.safetensors", 1000) in hub.asked and not (blobs / name).exists()
+    hub.asked.clear()
+    folder, _ = locate_elsewhere(REPO, hub.endpoint, tmp_path)
+    assert Path(folder, "model.safetensors").read_bytes() == weights
+    assert hub.asked == [("model.safetensors", 0)]
+
+
+def test_a_partial_file_longer_than_the_whole_is_fetched_anew(hub, tmp_path):
+    weights = hub.files["model.safetensors"]
+    blobs = tmp_path / "hub" / f"models--{REPO.replace('/', '--')}" / "blobs"
+    blobs.mkdir(parents=True)
+    name = hashlib.sha256(weights).hexdigest()
+    (blobs / f"{name}.mbexplore.incomplete").write_bytes(weights + b"x")
+    folder, _ = locate_elsewhere(REPO, hub.endpoint, tmp_path)
+    assert Path(folder, "model.safetensors").read_bytes() == weights
 
 
 def test_shards_are_fetched_by_their_index(hub, tmp_path):

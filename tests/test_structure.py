@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     "errors",
     "files text attention rope linear config",
-    "palette weights",
+    "palette weights fetch",
     "model",
     "heads",
     "recording packing hub tokenizer reference",

@@ -21,7 +21,8 @@ def download(
 ) -> None:
     """Fetch a model into the local cache, and open it once to check that it is whole.
 
-    A broken connection is taken up where it broke; what is cached already is checked alone.
+    What was stopped, by a broken connection or in any other way, is taken up where it stopped;
+    what is cached already is checked alone.
 
     Example: mbexplore download base
     """
