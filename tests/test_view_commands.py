@@ -96,7 +96,7 @@ def knockout_views(one, encoding):
 
 
 def other_views(one, encoding):
-    yield view_mix(one, encoding, mix(one, encoding, 1))
+    yield view_mix(one, encoding, 1, lambda: mix(one, encoding, 1))
     found = attribute(one, encoding, steps=8)
     yield view_attribution(one, encoding, found, None, None)
     found = attribute(one, encoding, 4, answer="e", contrast="f", baseline="pad", steps=3)
@@ -126,14 +126,17 @@ def test_a_cut_text_and_another_dtype_are_named_in_the_command(folders):
     wide = load(str(folders[0]), device="cpu", dtype="float64")
     encoding = wide.encode("[MASK] " + "a b c d " * 20, truncate=True)
     assert encoding.is_cut
-    for view in (view_mix(wide, encoding, mix(wide, encoding, 0)), *lens_views(wide, encoding)):
+    for view in (
+        view_mix(wide, encoding, 0, lambda: mix(wide, encoding, 0)),
+        *lens_views(wide, encoding),
+    ):
         assert {"--truncate", "--dtype"} < set(view.command)
         assert run_again(view) == plain(view)
 
 
 def test_no_text_and_no_token_is_taken_for_an_option(one):
     encoding = dataclasses.replace(one.encode(TEXT), text="--at 3")
-    view = view_mix(one, encoding, mix(one, encoding, 0))
+    view = view_mix(one, encoding, 0, lambda: mix(one, encoding, 0))
     assert view.command[-2:] == ["--", "--at 3"]
     command = build_command("lens", one.info, ["-a"], answer="-b", at=-1, token=[3, 4], all=True)
     assert command == [
@@ -163,7 +166,7 @@ def test_files_of_a_lens_hold_its_numbers(one):
 def test_files_of_mixing_hold_its_matrices(one):
     encoding = one.encode(TEXT)
     found = mix(one, encoding, 2)
-    view = view_mix(one, encoding, found)
+    view = view_mix(one, encoding, found.layer, lambda: found)
     saved, (header, rows) = arrays(view), table(view)
     for way in WAYS:
         np.testing.assert_array_equal(saved[way], getattr(found, way))

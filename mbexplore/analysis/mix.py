@@ -10,6 +10,7 @@ All matrices are (query, key): row i tells what token i takes from each token j.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,8 @@ NOT_SHOWN = (
 KEEP = ("attention", "values", "hidden_states", "updates")
 MOST_TOKENS = 512
 """The cost grows with the square of the text: all pairs of tokens pass through the layer's MLP."""
-WAYS = ("attention", "norms", "rollout", "value_zeroing")
-
+Way = Literal["attention", "norms", "rollout", "value_zeroing"]
+WAYS: tuple[Way, ...] = ("attention", "norms", "rollout", "value_zeroing")
 Matrix = npt.NDArray[np.float32]
 
 
@@ -69,6 +70,34 @@ def mix(explorer: Explorer, source: Source, layer: int) -> Mix:
         RangeError: there is no such layer, or the text is too long.
     """
     check_index("layer", layer, explorer.model.config.num_hidden_layers)
+    recording = _recorded(explorer, source)
+    return Mix(
+        recording.encoding.tokens,
+        layer,
+        recording.config.half_window(layer),
+        *(mixed(explorer, recording, layer, way) for way in WAYS),
+    )
+
+
+def mixed(explorer: Explorer, source: Source, layer: int, way: Way) -> Matrix:
+    """One matrix of `mix` alone; all but "value_zeroing" cost little.
+
+    Raises:
+        RangeError: as `mix`.
+    """
+    recording = _recorded(explorer, source)
+    module = explorer.model.encoder.layers[layer]
+    assert isinstance(module, EncoderLayer)
+    if way == "attention":
+        return _plain(recording.attention(layer).mean(dim=0))
+    if way == "norms":
+        return _shares(norms(recording, module, layer))
+    if way == "rollout":
+        return _plain(rollout(recording, layer)[layer])
+    return _shares(value_zeroing(recording, module, layer))
+
+
+def _recorded(explorer: Explorer, source: Source) -> Recording:
     if isinstance(source, str):
         source = explorer.encode(source)
     if len(source) > MOST_TOKENS:
@@ -76,18 +105,7 @@ def mix(explorer: Explorer, source: Source, layer: int) -> Mix:
             f"The text has {len(source):,} tokens and mixing compares every pair; give at most "
             f"{MOST_TOKENS}."
         )
-    recording = recorded(explorer, source, KEEP)
-    module = explorer.model.encoder.layers[layer]
-    assert isinstance(module, EncoderLayer)
-    return Mix(
-        recording.encoding.tokens,
-        layer,
-        recording.config.half_window(layer),
-        _plain(recording.attention(layer).mean(dim=0)),
-        _shares(norms(recording, module, layer)),
-        _plain(rollout(recording)[layer]),
-        _shares(value_zeroing(recording, module, layer)),
-    )
+    return recorded(explorer, source, KEEP)
 
 
 def terms(recording: Recording, module: EncoderLayer, layer: int, query: int) -> Tensor:
@@ -113,12 +131,21 @@ def terms(recording: Recording, module: EncoderLayer, layer: int, query: int) ->
 
 @torch.inference_mode()
 def norms(recording: Recording, module: EncoderLayer, layer: int) -> Tensor:
-    """Length of each term of every query, (query, key); see `terms`."""
-    rows = [terms(recording, module, layer, i).norm(dim=-1) for i in range(len(recording))]
-    return torch.stack(rows)
+    """Length of each term of every query, (query, key); see `terms`.
+
+    The squared length of sum_h a_h t_h is a' G a, where G are the products of the heads' own terms
+    t_h with each other: so nothing of (query, key, hidden) is ever made.
+    """
+    weights, values = recording.attention(layer).double(), recording.v(layer)  # (heads, key, _)
+    heads, _, size = values.shape
+    out = module.attn.Wo.weight.view(-1, heads, size)  # (hidden, heads, head_dim)
+    each = torch.einsum("hjd,ohd->jho", values, out).double()  # (key, heads, hidden)
+    products = each @ each.mT  # (key, heads, heads)
+    squares = torch.einsum("hij,jhg->gij", weights, products) * weights  # (heads, query, key)
+    return squares.sum(dim=0).clamp(min=0).sqrt()
 
 
-def rollout(recording: Recording) -> list[Tensor]:
+def rollout(recording: Recording, last: int | None = None) -> list[Tensor]:
     """Attention rolled out through the layers: entry n is the mix after layer n, (query, key).
 
     Each layer is half its residual stream and half the mean of its heads. A token that no chain of
@@ -126,9 +153,11 @@ def rollout(recording: Recording) -> list[Tensor]:
 
     Args:
         recording: with "attention" kept.
+        last: the layer to stop after; None for the model's last.
     """
     rolled: list[Tensor] = []
-    for layer in range(recording.config.num_hidden_layers):
+    layers = range(recording.config.num_hidden_layers)
+    for layer in layers[: None if last is None else last + 1]:
         weights = recording.attention(layer).mean(dim=0)
         step = (weights + torch.eye(len(weights)).to(weights)) / 2
         rolled.append(step @ rolled[-1] if rolled else step)

@@ -52,7 +52,7 @@ def mix(
     if layer is None:
         layer = explorer.model.config.num_hidden_layers - 1
     found = analysis.mix(explorer, encoding, layer)
-    seen = view_mix(explorer, encoding, found)
+    seen = view_mix(explorer, encoding, layer, lambda: found)
     view.give(seen, path, json, lambda: _print(explorer, found, place), explorer.info)
 
 

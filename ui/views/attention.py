@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mbexplore.analysis import mix
 from mbexplore.analysis.band import band_map
 from mbexplore.analysis.links import arcs, links_of_query, strongest_links
 from mbexplore.analysis.maps import Link, model_maps, nearest_other_kind
-from mbexplore.analysis.mix import Mix, mix
 from mbexplore.analysis.places import find_range
 from mbexplore.analysis.tile import Tile, tile
 from mbexplore.analysis.words import Axis, build_axis
@@ -37,7 +37,7 @@ LINKS = 12
 
 Picture = Literal["map", "band", "arcs"]
 Way = Literal["weights", "norm-based", "rollout"]
-FIELD = {"norm-based": "norms", "rollout": "rollout"}
+MIXED: dict[Way, mix.Way] = {"norm-based": "norms", "rollout": "rollout"}
 ABOUT = {
     "weights": "how much each token looks at each other",
     "norm-based": "length of what each token adds to the attention output, all heads together",
@@ -149,7 +149,7 @@ class Look:
         """What is saved."""
         explorer, recording = self.desk.explorer, self.desk.recording
         if self.way != "weights":
-            return view_mix(explorer, self.desk.encoding, self._mix(layer))
+            return view_mix(explorer, self.desk.encoding, layer, lambda: self._mix(layer))
         mean = self.head is None
         local = recording.config.half_window(layer) is not None
         if picture == "band" and local and not self.words:
@@ -182,14 +182,18 @@ class Look:
     def _tile(self, layer: int) -> Tile:
         return tile(self.desk.recording, layer, self.head, self.queries, self.keys, PIXELS)
 
-    def _mix(self, layer: int) -> Mix:
-        return self.desk.once(
-            ("mix", layer), lambda: mix(self.desk.explorer, self.desk.recording, layer)
-        )
+    def _mix(self, layer: int) -> mix.Mix:
+        """All four ways: only a file holds them."""
+        explorer, recording = self.desk.explorer, self.desk.recording
+        return self.desk.once(("mix", layer), lambda: mix.mix(explorer, recording, layer))
 
     def _mixed(self, layer: int) -> Tile:
-        """A matrix of `mix` on the axes shown."""
-        matrix = torch.from_numpy(getattr(self._mix(layer), FIELD[self.way]))[None]
+        """The way asked for on the axes shown."""
+        explorer, recording, way = self.desk.explorer, self.desk.recording, MIXED[self.way]
+        whole = self.desk.once(
+            ("mixed", layer, way), lambda: mix.mixed(explorer, recording, layer, way)
+        )
+        matrix = torch.from_numpy(whole)[None]
         queries, keys = self.queries, self.keys
         merged = keys.add_up(matrix, 2, 0, 0, len(keys))
         shown = queries.add_up(merged, 1, 0, 0, len(queries))[0].numpy()
