@@ -258,18 +258,8 @@ class Recording:
         Raises:
             RangeError: the layer is global, or outside.
         """
-        half_window = self.config.half_window(self._layer(layer))
-        if half_window is None:
-            raise RangeError(
-                f"Layer {layer} is global and has no band; ask for its map, or for a local layer "
-                f"({self._local_layers()})."
-            )
-        heads = self._heads(head)
+        half_window, heads = check_local(self.config, layer), self._heads(head)
         return attention_band(self.q(layer)[heads], self.k(layer)[heads], half_window)
-
-    def _local_layers(self) -> str:
-        kinds = enumerate(self.config.layer_kinds)
-        return ", ".join(str(i) for i, kind in kinds if kind == "local") or "it has none"
 
     def _layer(self, layer: int) -> int:
         return check_index("layer", layer, self.config.num_hidden_layers)
@@ -307,6 +297,23 @@ def check_index(what: str, index: int, count: int) -> int:
     return index
 
 
+def check_local(config: ModernBertConfig, layer: int) -> int:
+    """Tokens that a local layer sees on each side.
+
+    Raises:
+        RangeError: the layer is global, or outside the model.
+    """
+    half_window = config.half_window(check_index("layer", layer, config.num_hidden_layers))
+    if half_window is None:
+        kinds = enumerate(config.layer_kinds)
+        local = ", ".join(str(i) for i, kind in kinds if kind == "local") or "it has none"
+        raise RangeError(
+            f"Layer {layer} is global and has no band; ask for its map, or for a local layer "
+            f"({local})."
+        )
+    return half_window
+
+
 def kept_taps(config: ModernBertConfig, keep: Collection[str]) -> list[str]:
     """The taps that a request is about, in the order of the forward pass.
 
@@ -328,6 +335,11 @@ def kept_taps(config: ModernBertConfig, keep: Collection[str]) -> list[str]:
     if "hidden" in everywhere:
         everywhere.add("embeddings")
     return [name for name in known if name in keep or name.rpartition(".")[2] in everywhere]
+
+
+def of_layers(group: str, *layers: int) -> tuple[str, ...]:
+    """What to ask `record` for where a group of `KEEP` is wanted of some layers alone."""
+    return tuple(f"layers.{layer}.{tap}" for layer in layers for tap in KEEP[group])
 
 
 def record(

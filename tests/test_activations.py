@@ -14,11 +14,12 @@ from torch.nn import functional as F
 
 import mbexplore
 from mbexplore.analysis import residual, similarity
-from mbexplore.analysis.neurons import describe_neurons, layer_neurons, token_neurons
+from mbexplore.analysis.neurons import describe_neurons, layer_neurons, taps, token_neurons
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.similarity import linear_cka
 from mbexplore.cli.strips import print_strips
 from mbexplore.errors import RangeError, TextError
+from mbexplore.explorer import Explorer
 from mbexplore.recording import hooked
 from mbexplore.views.activations import view_layer_neurons, view_stream, view_token_neurons
 from tests.cli_runner import run_cli
@@ -225,6 +226,30 @@ def test_mistakes(explorer, recording):
         residual_norms(explorer.record(TEXT, keep=("hidden_states",)))
 
 
+def test_no_more_is_recorded_than_is_read(explorer, recording):
+    config, seq = explorer.model.config, len(recording)
+    part = explorer.record(TEXT, keep=taps(config, 1))
+    size = sum(value.nbytes for value in part.values.values())
+    assert size == 4 * seq * (config.intermediate_size + config.hidden_size)
+    of_all = explorer.record(TEXT, keep=taps(config))
+    for ours, whole in (
+        (layer_neurons(explorer, part, 1), layer_neurons(explorer, recording, 1)),
+        (token_neurons(explorer, part, 3, 1), token_neurons(explorer, recording, 3, 1)),
+        (token_neurons(explorer, of_all, 3), token_neurons(explorer, recording, 3)),
+    ):
+        for name, value in vars(whole).items():
+            np.testing.assert_equal(getattr(ours, name), value)
+    with pytest.raises(RangeError, match=r"did not keep 'layers\.0\.neurons'"):
+        layer_neurons(explorer, part, 0)
+
+
+def test_comparing_tells_how_far_it_is(recording, monkeypatch):
+    monkeypatch.setattr(similarity, "BLOCK", 3)
+    told = []
+    similarity.similarity(recording, lambda *done: told.append(done))
+    assert told == [(i + 1, 6) for i in range(6)]  # 7 tokens, twice
+
+
 def test_a_single_token_can_not_be_compared(explorer):
     from dataclasses import replace
 
@@ -269,7 +294,7 @@ def test_arrays_and_tables_hold_the_numbers(tiny):
     assert [float(row["fires"]) for row in table] == layer.payload()["fires"]
 
 
-def test_activations_on_the_command_line(tmp_path):
+def test_activations_on_the_command_line(tmp_path, monkeypatch):
     stream = run_cli("activations", PARIS, "-o", tmp_path / "stream.svg")
     assert stream.code == 0 and "embeddings" in stream.out and "layer 8" in stream.out
     of_layer = run_cli("activations", "--layer", 4, "--top", 3, "-o", tmp_path / "layer.npz")
@@ -283,6 +308,7 @@ def test_activations_on_the_command_line(tmp_path):
         (("--at", 1, "--top", 0), 1, "0 neurons"),
         (("--at", 1, "-o", "x.npz"), 1, "ends in '.npz'"),
     ):
+        monkeypatch.setattr(Explorer, "record", None)  # told before the model runs
         wrong = run_cli("activations", PARIS, *arguments)
         assert (wrong.code, wrong.err.count("\n")) == (code, 1) and sentence in wrong.err
 

@@ -19,7 +19,7 @@ from mbexplore.analysis.places import find_place
 from mbexplore.analysis.words import build_axis
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import OutputError, RangeError
-from mbexplore.explorer import load
+from mbexplore.explorer import Explorer, load
 from mbexplore.plots.attention import picture_pixels, plot_layer_maps
 from mbexplore.plots.model_view import plot_model_view
 from mbexplore.views.attention import check_dense, view_arcs, view_band, view_map, view_model
@@ -148,11 +148,34 @@ BAD = {
 
 
 @pytest.mark.parametrize(("arguments", "code", "sentence"), BAD.values(), ids=BAD)
-def test_mistakes(explorer, arguments, code, sentence):
+def test_mistakes_are_told_before_the_model_runs(explorer, arguments, code, sentence, monkeypatch):
+    monkeypatch.setattr(Explorer, "record", None)
     result = run(explorer, *arguments)
     assert sentence in result.err
     assert (result.code, result.out) == (code, "")
     assert len(result.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "layers"),
+    [
+        (["--layer", "2"], {0, 2}),  # and the nearest of the other kind, for contrast
+        (["--layer", "2", "--view", "arcs"], {2}),
+        (["--layer", "1", "--view", "band"], {1}),
+        (["--layer", "all"], {0, 1, 2}),
+    ],
+)
+def test_no_more_layers_are_recorded_than_are_shown(explorer, arguments, layers, monkeypatch):
+    kept, record = [], Explorer.record
+
+    def spy(self, *rest, **wishes):
+        kept.append(record(self, *rest, **wishes))
+        return kept[-1]
+
+    monkeypatch.setattr(Explorer, "record", spy)
+    assert run(explorer, *arguments).code == 0
+    [recording] = kept
+    assert {int(name.split(".")[1]) for name in recording.values} == layers
 
 
 def base_config():

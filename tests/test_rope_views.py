@@ -14,6 +14,7 @@ import mbexplore
 from mbexplore.analysis.rope import pair_norms, rope_spectra, score_shares
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import RangeError
+from mbexplore.explorer import Explorer
 from mbexplore.views.rope import view_rope
 from tests.cli_runner import run_cli
 
@@ -165,3 +166,10 @@ def test_rope_refuses_what_it_cannot_answer():
         assert run_cli("rope", *arguments).code == 2
     refused = run_cli("rope", "-l", 0, "--query", "mooon", "--key", 3)
     assert refused.code == 1 and "the nearest is 'moon'" in refused.err
+
+
+def test_a_score_that_is_not_there_is_refused_before_the_model_runs(monkeypatch):
+    monkeypatch.setattr(Explorer, "record", None)
+    for layer, places, sentence in ((4, (3, 40), "can't see token 40"), (0, (3, 999), "token 999")):
+        refused = run_cli("rope", "-l", layer, "--query", places[0], "--key", places[1])
+        assert refused.code == 1 and sentence in refused.err

@@ -11,7 +11,7 @@ from mbexplore.analysis.maps import head_names, layer_title, pooled_note
 from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.config import LayerKind
 from mbexplore.errors import RangeError
-from mbexplore.recording import Recording
+from mbexplore.recording import Recording, check_local
 
 PIXELS = 400
 """The most rows of a picture of a band, less than its dots."""
@@ -91,9 +91,7 @@ def band_map(
     axis = axis or build_axis(recording.encoding)
     if axis.words:
         raise RangeError("A band counts in tokens; leave out --words, or ask for --view map.")
-    band = recording.attention_band(layer, head)
-    half_window = config.half_window(layer)
-    assert half_window is not None  # a global layer was refused just now
+    half_window, band = check_local(config, layer), recording.attention_band(layer, head)
     reach = min(half_window, len(recording) - 1)
     whole = band[:, :, half_window - reach : half_window + reach + 1].cpu().numpy()
     whole = whole.mean(0, keepdims=True) if mean else whole

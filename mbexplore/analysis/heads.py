@@ -326,7 +326,12 @@ def _add_sinks(
 
 
 def similar_heads(
-    recording: Recording, layer: int, head: int, queries: int = 64
+    recording: Recording,
+    layer: int,
+    head: int,
+    queries: int = 64,
+    *,
+    progress: Progress | None = None,
 ) -> tuple[Likeness, ...]:
     """All other heads by how alike their rows are to this one's, the most alike first.
 
@@ -335,6 +340,7 @@ def similar_heads(
         layer: from 0.
         head: from 0.
         queries: at most so many rows are compared, evenly spaced over the text.
+        progress: called with the layers done and all there are.
 
     Raises:
         RangeError: the layer or head is outside the model.
@@ -351,6 +357,8 @@ def similar_heads(
                 theirs = recording.attention(other, place, rows)
                 distance = float(jensen_shannon(own[0], theirs[0]).mean())
                 found.append(Likeness(other, place, distance))
+        if progress is not None:
+            progress(other + 1, config.num_hidden_layers)
     return tuple(sorted(found, key=lambda each: (each.distance, each.layer, each.head)))
 
 

@@ -15,7 +15,7 @@ from mbexplore.analysis.maps import first_head, layer_title, links_at, map_rows,
 from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.config import LayerKind
 from mbexplore.errors import RangeError
-from mbexplore.recording import Recording, check_index
+from mbexplore.recording import Progress, Recording, check_index
 
 MASS = 0.7
 """The share of each row that its arcs carry together."""
@@ -72,6 +72,7 @@ def strongest_links(
     axis: Axis | None = None,
     *,
     mean: bool = False,
+    progress: Progress | None = None,
 ) -> tuple[Link, ...]:
     """The `count` largest weights of a layer's maps, falling; ties go to the earlier place.
 
@@ -82,12 +83,14 @@ def strongest_links(
         count: how many, 0 for none.
         axis: None for all tokens of the text.
         mean: whether to average over the heads.
+        progress: called with the rows read and all there are.
 
     Raises:
         RangeError: the layer or head is outside the model.
     """
     found: list[Link] = []
-    for row, column, weights in map_rows(recording, layer, head, axis, mean=mean):
+    blocks = map_rows(recording, layer, head, axis, mean=mean, progress=progress)
+    for row, column, weights in blocks:
         best = weights.flatten().topk(min(count, weights.numel())).indices
         found += links_at(weights, best, first_head(head, mean), row, column)
         found = heapq.nsmallest(count, found, key=strongest_first)
@@ -152,6 +155,7 @@ def arcs(
     mean: bool = False,
     mass: float = MASS,
     most: int = MOST_ARCS,
+    progress: Progress | None = None,
 ) -> Arcs:
     """The fewest links that carry `mass` of what every place gives, or of what one gives.
 
@@ -164,17 +168,17 @@ def arcs(
         mean: whether to average over the heads.
         mass: over 0, at most 1.
         most: how many links of a head are kept.
+        progress: called with the rows read and all there are.
 
     Raises:
         RangeError: the layer, head or query is outside, or `mass` is no share.
     """
-    if not 0 < mass <= 1:
-        raise RangeError(f"The mass is {mass:g}; choose more than 0, and 1 at most.")
+    check_mass(mass)
     axis, config = axis or build_axis(recording.encoding), recording.config
     rows, total = None, 0
     found: dict[int, list[Link]] = {}
     if query is None:
-        blocks = map_rows(recording, layer, head, axis, mean=mean)
+        blocks = map_rows(recording, layer, head, axis, mean=mean, progress=progress)
     else:
         of_query = rows_of(recording, layer, query, head, axis, mean=mean)
         rows = of_query[:, 0].cpu().numpy().astype(np.float32)
@@ -203,6 +207,16 @@ def arcs(
         total,
         rows,
     )
+
+
+def check_mass(mass: float) -> None:
+    """Refuses a mass that is no share of a row.
+
+    Raises:
+        RangeError: it is not over 0, or over 1.
+    """
+    if not 0 < mass <= 1:
+        raise RangeError(f"The mass is {mass:g}; choose more than 0, and 1 at most.")
 
 
 def _heaviest(weights: Tensor, mass: float) -> Tensor:

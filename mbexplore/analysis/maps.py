@@ -134,6 +134,7 @@ def map_rows(
     *,
     mean: bool = False,
     multiple: int = 1,
+    progress: Progress | None = None,
 ) -> Iterator[tuple[int, int, Tensor]]:
     """A layer's whole map along an axis, in blocks of rows.
 
@@ -144,6 +145,7 @@ def map_rows(
         axis: None for all tokens.
         mean: whether to average over the heads.
         multiple: every block but the last has a multiple of so many rows.
+        progress: called with the rows read and all there are, when a block has been used.
 
     Yields:
         `(first_row, first_column, weights)`, weights (heads or 1, rows, columns) over all columns
@@ -153,11 +155,21 @@ def map_rows(
     Raises:
         RangeError: the layer or head is outside the model.
     """
-    block = multiple * max(1, ROWS // multiple)
-    if axis is None or axis.is_plain:
-        for first, low, weights in recording.attention_rows(layer, head, block):
-            yield first, low, weights.mean(0, keepdim=True) if mean else weights
-        return
+    block, axis = multiple * max(1, ROWS // multiple), axis or build_axis(recording.encoding)
+    if axis.is_plain:
+        blocks = recording.attention_rows(layer, head, block)
+    else:
+        blocks = _merged_rows(recording, layer, head, axis, block)
+    for first, low, weights in blocks:
+        yield first, low, weights.mean(0, keepdim=True) if mean else weights
+        if progress is not None:
+            progress(first + weights.shape[1], len(axis))
+
+
+def _merged_rows(
+    recording: Recording, layer: int, head: int | None, axis: Axis, block: int
+) -> Iterator[tuple[int, int, Tensor]]:
+    """`Recording.attention_rows` along an axis that merges tokens or leaves some out."""
     half_window = recording.config.half_window(layer)
     for first in range(0, len(axis), block):
         last = min(first + block, len(axis)) - 1
@@ -165,7 +177,6 @@ def map_rows(
         rows = slice(int(axis.starts[first]), int(axis.stops[last]))
         columns = slice(int(axis.starts[low]), int(axis.stops[high - 1]))
         weights = recording.attention(layer, head, rows, columns)
-        weights = weights.mean(0, keepdim=True) if mean else weights
         merged = axis.add_up(weights, 2, columns.start, low, high)
         merged = axis.add_up(merged, 1, rows.start, first, last + 1)
         sizes = torch.from_numpy(axis.stops[first : last + 1] - axis.starts[first : last + 1])
@@ -180,6 +191,7 @@ def layer_map(
     axis: Axis | None = None,
     *,
     mean: bool = False,
+    progress: Progress | None = None,
 ) -> LayerMap:
     """The maps of a layer (or of one head), max-pooled so that no spike is lost.
 
@@ -190,6 +202,7 @@ def layer_map(
         pixels: the most rows and columns of the result.
         axis: None for all tokens of the text.
         mean: whether to average over the heads, before pooling.
+        progress: called with the rows read and all there are.
 
     Raises:
         RangeError: the layer or head is outside the model.
@@ -201,7 +214,8 @@ def layer_map(
     heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
     weights = np.zeros((1 if mean else len(heads), size, size), dtype=np.float32)
     best: dict[int, Link] = {}
-    for first, low, rows in map_rows(recording, layer, head, axis, mean=mean, multiple=pool):
+    blocks = map_rows(recording, layer, head, axis, mean=mean, multiple=pool, progress=progress)
+    for first, low, rows in blocks:
         pooled = _max_pool(rows, pool, low % pool).cpu().numpy()  # (heads, pixels, pixels)
         top, left = first // pool, low // pool
         weights[:, top : top + pooled.shape[1], left : left + pooled.shape[2]] = pooled

@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.target import widened
-from mbexplore.config import LayerKind
+from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.model import ModernBertForMaskedLM
-from mbexplore.recording import Recording, check_index
+from mbexplore.recording import Recording, check_index, of_layers
 
-KEEP = ("neurons", "hidden_states")
 DEFAULT_NEURONS = 12
 NAMED = 4
 """Tokens named on each side of a neuron."""
@@ -113,6 +112,19 @@ class TokenNeurons:
     neurons: tuple[Neuron, ...]
 
 
+def taps(config: ModernBertConfig, layer: int | None = None) -> tuple[str, ...]:
+    """What a recording must keep for the neurons of a layer, or of all: no more than is read.
+
+    Those of one layer take a layer's share of all; that matters for long texts.
+
+    Args:
+        config: of the model.
+        layer: from 0; None for all.
+    """
+    last = f"layers.{config.num_hidden_layers - 1}.hidden"
+    return (*(("neurons",) if layer is None else of_layers("neurons", layer)), last)
+
+
 def layer_neurons(
     explorer: Explorer, recording: Recording, layer: int, count: int = DEFAULT_NEURONS
 ) -> LayerNeurons:
@@ -120,7 +132,7 @@ def layer_neurons(
 
     Args:
         explorer: whose model made the recording.
-        recording: with `KEEP` kept.
+        recording: that kept what `taps` says.
         layer: from 0.
         count: how many neurons are named.
 
@@ -128,7 +140,7 @@ def layer_neurons(
         RangeError: the layer or the count is outside.
     """
     activations = widened(recording.neurons(layer))  # (seq, neurons)
-    count = _check_count(count, activations.shape[1])
+    count = check_count(count, activations.shape[1])
     columns = _direction_norms(explorer, layer)
     lengths = activations.abs() * columns
     threshold = activations.double().square().mean().sqrt()
@@ -162,7 +174,7 @@ def token_neurons(
 
     Args:
         explorer: whose model made the recording.
-        recording: with `KEEP` kept.
+        recording: that kept what `taps` says.
         position: which token.
         layer: from 0; None for all.
         count: how many.
@@ -177,7 +189,7 @@ def token_neurons(
         for i in layers
     ]
     lengths = torch.stack(rows)  # (layers, neurons)
-    best = lengths.flatten().topk(_check_count(count, lengths.numel())).indices.tolist()
+    best = lengths.flatten().topk(check_count(count, lengths.numel())).indices.tolist()
     pairs = [divmod(place, lengths.shape[1]) for place in best]
     places = [(layers[row], neuron, position) for row, neuron in pairs]
     found = describe_neurons(explorer, recording, places)
@@ -191,7 +203,7 @@ def describe_neurons(
 
     Args:
         explorer: whose model made the recording.
-        recording: with `KEEP` kept.
+        recording: that kept what `taps` says.
         places: (layer, neuron, position) each.
     """
     found = []
@@ -223,7 +235,7 @@ def logit_changes(
 
     Args:
         explorer: whose model made the recording.
-        recording: with "hidden_states" kept.
+        recording: that kept the last state.
         position: which token.
         part: what to take out, (hidden,).
 
@@ -259,7 +271,12 @@ def _direction_norms(explorer: Explorer, layer: int) -> Tensor:
     return norms
 
 
-def _check_count(count: int, most: int) -> int:
+def check_count(count: int, most: int) -> int:
+    """How many neurons are named: `count`, or all there are.
+
+    Raises:
+        RangeError: it is less than 1.
+    """
     if count < 1:
         raise RangeError(f"{count} neurons can't be named; choose at least 1.")
     return min(count, most)

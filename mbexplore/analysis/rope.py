@@ -215,12 +215,7 @@ def score_shares(recording: Recording, layer: int, head: int, query: int, key: i
     check_index("head", head, config.num_attention_heads)
     check_index("token", query, len(recording))
     check_index("token", key, len(recording))
-    half_window = config.half_window(layer)
-    if half_window is not None and abs(query - key) > half_window:
-        raise RangeError(
-            f"Token {query} can't see token {key} in layer {layer}, which sees {half_window} "
-            "tokens each side; choose a nearer key or a global layer."
-        )
+    check_sight(config, layer, query, key)
     q, k = _as_pairs(q_all[head, query]), _as_pairs(k_all[head, key])  # (pairs,) each
     frequencies = inverse_frequencies(config.theta(layer), config.head_dim).to(q.device)
     turned = (query - key) * frequencies.double()
@@ -238,6 +233,20 @@ def score_shares(recording: Recording, layer: int, head: int, query: int, key: i
         weight,
         tuple(PairShare(m, *row) for m, row in enumerate(rows)),
     )
+
+
+def check_sight(config: ModernBertConfig, layer: int, query: int, key: int) -> None:
+    """Refuses a key that lies outside the window of a query.
+
+    Raises:
+        RangeError: it does; the sentence gives the window.
+    """
+    half_window = config.half_window(layer)
+    if half_window is not None and abs(query - key) > half_window:
+        raise RangeError(
+            f"Token {query} can't see token {key} in layer {layer}, which sees {half_window} "
+            "tokens each side; choose a nearer key or a global layer."
+        )
 
 
 def _as_pairs(x: Tensor) -> Tensor:

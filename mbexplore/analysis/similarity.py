@@ -7,7 +7,8 @@ lies between them; the cosine compares the vectors themselves.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from mbexplore.analysis.target import widened
 from mbexplore.errors import TextError
-from mbexplore.recording import Recording
+from mbexplore.recording import Progress, Recording
 
 KEEP = ("hidden_states",)
 MOST_TOKENS = 2048
@@ -50,11 +51,12 @@ class Similarity:
     cka_tokens: int
 
 
-def similarity(recording: Recording) -> Similarity:
+def similarity(recording: Recording, progress: Progress | None = None) -> Similarity:
     """Compares every two states of the stream.
 
     Args:
         recording: with `KEEP` kept.
+        progress: called with the blocks of tokens compared and all there are.
 
     Raises:
         TextError: the text is a single token, and there is nothing to arrange.
@@ -65,12 +67,20 @@ def similarity(recording: Recording) -> Similarity:
     states = [recording.hidden_states(n) for n in range(recording.config.num_hidden_layers + 1)]
     count = min(seq, MOST_TOKENS)
     picked = [i * (seq - 1) // (count - 1) for i in range(count)]
-    steps, cosine = _cosines(states)
-    return Similarity(steps, cosine, linear_cka([state[picked] for state in states]), count)
+    blocks = -(-seq // BLOCK) + -(-count // BLOCK)
+    numbers = itertools.count(1)
+
+    def tell() -> None:
+        if progress is not None:
+            progress(next(numbers), blocks)
+
+    steps, cosine = _cosines(states, tell)
+    cka = linear_cka([state[picked] for state in states], tell)
+    return Similarity(steps, cosine, cka, count)
 
 
 def _cosines(
-    states: Sequence[Tensor],
+    states: Sequence[Tensor], tell: Callable[[], None]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """Cosines of following states (layers, seq), and the mean of any two (states, states)."""
     seq, device = len(states[0]), states[0].device
@@ -81,16 +91,20 @@ def _cosines(
         block = torch.nn.functional.normalize(block, dim=-1)  # (states, block, hidden)
         total += torch.einsum("ith,jth->tij", block, block).double().sum(dim=0)
         steps.append((block[1:] * block[:-1]).sum(dim=-1))
+        tell()
     return torch.cat(steps, dim=1).float().cpu().numpy(), (total / seq).cpu().numpy()
 
 
-def linear_cka(states: Sequence[Tensor]) -> npt.NDArray[np.float64]:
+def linear_cka(
+    states: Sequence[Tensor], tell: Callable[[], None] = lambda: None
+) -> npt.NDArray[np.float64]:
     """Linear CKA of every two of them: `<K, L> / (|K| |L|)`, K and L their centred Gram matrices.
 
     The rows of the Gram matrices come in blocks, so that none is ever whole.
 
     Args:
         states: (tokens, features) each, of the same tokens.
+        tell: called after each block of tokens.
 
     Returns:
         (states, states), from 0 to 1.
@@ -103,6 +117,7 @@ def linear_cka(states: Sequence[Tensor]) -> npt.NDArray[np.float64]:
         rows = [(x[start : start + BLOCK] @ x.T).flatten().double() for x in centred]
         grams = torch.stack(rows)
         products += grams @ grams.T
+        tell()
     lengths = products.diagonal().sqrt()
     scale = torch.outer(lengths, lengths)
     return torch.where(scale > 0, products / scale.clamp(min=1e-300), 0.0).cpu().numpy()

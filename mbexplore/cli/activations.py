@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,7 +12,7 @@ from mbexplore.cli.output import model_line, notice_cut
 from mbexplore.files import ARRAYS, TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rich.console import Console
     from rich.text import Text
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mbexplore.analysis.similarity import Similarity
     from mbexplore.config import LayerKind
     from mbexplore.explorer import Explorer
+    from mbexplore.tokenizer import Encoding
+    from mbexplore.views.view import View
 
 
 def activations(
@@ -59,32 +62,54 @@ def activations(
     path = view.target(output, plot, "activations", TABLES if at is not None else ARRAYS)
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
-    from mbexplore.analysis import neurons, residual, similarity
+    from mbexplore.analysis.neurons import check_count
     from mbexplore.analysis.places import find_place
     from mbexplore.explorer import load
-    from mbexplore.views import activations as views
 
     explorer = load(model, device=device, dtype=dtype)
     if layer is not None:
         explorer.check_layer_and_head(layer)
+    check_count(top, explorer.model.config.intermediate_size)
     encoding = explorer.encode(source, truncate=truncate)
+    place = None if at is None else find_place(encoding, at)
     notice_cut(encoding)
-    if at is not None:
-        place = find_place(encoding, at)
-        recording = explorer.record(encoding, keep=neurons.KEEP)
-        of_token = neurons.token_neurons(explorer, recording, place, layer, top)
-        seen = views.view_token_neurons(explorer, encoding, of_token, top)
-        view.give(seen, path, json, lambda: _print_token(explorer, of_token), explorer.info)
-    elif layer is not None:
-        recording = explorer.record(encoding, keep=neurons.KEEP)
-        of_layer = neurons.layer_neurons(explorer, recording, layer, top)
-        seen = views.view_layer_neurons(explorer, encoding, of_layer, top)
-        view.give(seen, path, json, lambda: _print_layer(explorer, of_layer), explorer.info)
+    if place is None and layer is None:
+        seen, show = _see_stream(explorer, encoding)
     else:
-        recording = explorer.record(encoding, keep=residual.KEEP)
-        norms, alike = residual.residual_norms(recording), similarity.similarity(recording)
-        seen = views.view_stream(explorer, encoding, norms, alike)
-        view.give(seen, path, json, lambda: _print_stream(explorer, norms, alike), explorer.info)
+        seen, show = _see_neurons(explorer, encoding, place, layer, top)
+    view.give(seen, path, json, show, explorer.info)
+
+
+def _see_stream(explorer: Explorer, encoding: Encoding) -> tuple[View, Callable[[], None]]:
+    """The residual stream, and what prints it."""
+    from mbexplore.analysis.residual import KEEP, residual_norms
+    from mbexplore.analysis.similarity import similarity
+    from mbexplore.views.activations import view_stream
+
+    recording = view.recorded(explorer, encoding, KEEP)
+    norms = residual_norms(recording)
+    with view.progress("Comparing") as progress:
+        alike = similarity(recording, progress)
+    seen = view_stream(explorer, encoding, norms, alike)
+    return seen, partial(_print_stream, explorer, norms, alike)
+
+
+def _see_neurons(
+    explorer: Explorer, encoding: Encoding, place: int | None, layer: int | None, top: int
+) -> tuple[View, Callable[[], None]]:
+    """The neurons of a token (of one layer or all), or of a layer; and what prints them."""
+    from mbexplore.analysis.neurons import layer_neurons, taps, token_neurons
+    from mbexplore.views import activations as views
+
+    recording = view.recorded(explorer, encoding, taps(explorer.model.config, layer))
+    if place is None:
+        assert layer is not None
+        of_layer = layer_neurons(explorer, recording, layer, top)
+        seen = views.view_layer_neurons(explorer, encoding, of_layer, top)
+        return seen, partial(_print_layer, explorer, of_layer)
+    of_token = token_neurons(explorer, recording, place, layer, top)
+    seen = views.view_token_neurons(explorer, encoding, of_token, top)
+    return seen, partial(_print_token, explorer, of_token)
 
 
 def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -> None:

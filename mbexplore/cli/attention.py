@@ -90,7 +90,7 @@ def attention(
     from mbexplore.analysis.places import find_place, find_range
     from mbexplore.analysis.words import build_axis
     from mbexplore.explorer import load
-    from mbexplore.views.attention import check_dense
+    from mbexplore.views.attention import check_dense, check_form, taps
 
     explorer = load(model, device=device, dtype=dtype)
     explorer.check_layer_and_head(which or 0, head)
@@ -99,9 +99,12 @@ def attention(
     bounds = None if tokens is None else find_range(encoding, tokens)
     axis = build_axis(encoding, bounds, words=words, hide_special=hide_special)
     at = None if query is None else find_place(encoding, query)
-    if path is not None and path.suffix.lower() == ".npz" and form == "map" and which is not None:
-        check_dense(explorer.model.config, which, head, axis, mean)
-    recording = explorer.record(encoding, keep=("attention",))
+    if which is not None:
+        config, is_npz = explorer.model.config, path is not None and path.suffix.lower() == ".npz"
+        check_form(config, form, which, axis, at, mass)
+        if form == "map" and is_npz:
+            check_dense(config, which, head, axis, mean)
+    recording = view.recorded(explorer, encoding, taps(explorer.model.config, form, which))
     part = _Part(recording, which, head, axis, mean)
     seen, show = _see(explorer, part, form, query=at, links=links, mass=mass)
     view.give(seen, path, json, show, explorer.info)
@@ -118,32 +121,33 @@ class _Part(NamedTuple):
 
 
 def _see(
-    explorer: Explorer, part: _Part, form: str, *, query: int | None, links: int, mass: float
+    explorer: Explorer, wished: _Part, form: str, *, query: int | None, links: int, mass: float
 ) -> tuple[View, Callable[[], None]]:
     """The view asked for, and what prints it."""
     from mbexplore.analysis.maps import layer_map, model_maps
     from mbexplore.cli.attention_print import print_arcs, print_band, print_map, print_model
     from mbexplore.views import attention as views
 
-    recording, layer, head, axis, mean = part
+    recording, layer, head, axis, mean = wished
     info = explorer.info
-    if layer is None:
-        with view.progress("Layers") as progress:
+    with view.progress("Maps") as progress:
+        if layer is None:
             maps = model_maps(recording, head, axis=axis, mean=mean, progress=progress)
-        return views.view_model(explorer, recording, maps), partial(print_model, info, maps)
-    if form == "band":
-        seen = views.view_band(explorer, recording, layer, head, axis=axis, mean=mean)
-        return seen, partial(print_band, info, recording, layer, head, axis, mean)
-    if form == "arcs":
-        seen = views.view_arcs(
-            explorer, recording, layer, head, query=query, axis=axis, mean=mean, mass=mass
+            return views.view_model(explorer, recording, maps), partial(print_model, info, maps)
+        part = explorer, recording, layer, head
+        if form == "band":
+            seen = views.view_band(*part, axis=axis, mean=mean)
+            return seen, partial(print_band, info, recording, layer, head, axis, mean)
+        if form == "arcs":
+            seen = views.view_arcs(
+                *part, query=query, axis=axis, mean=mean, mass=mass, progress=progress
+            )
+            return seen, partial(print_arcs, info, seen.payload(), links)
+        seen = views.view_map(
+            *part, axis=axis, mean=mean, links=links, query=query, progress=progress
         )
-        return seen, partial(print_arcs, info, seen.payload(), links)
-    seen = views.view_map(
-        explorer, recording, layer, head, axis=axis, mean=mean, links=links, query=query
-    )
-    pictured = partial(layer_map, recording, layer, head, axis=axis, mean=mean)
-    return seen, partial(print_map, info, seen.payload(), pictured)
+        pictured = partial(layer_map, recording, layer, head, axis=axis, mean=mean)
+        return seen, partial(print_map, info, seen.payload(), pictured)
 
 
 def _check(

@@ -32,7 +32,10 @@ def print_map(info: ModelInfo, payload: Payload, pictured: Callable[..., LayerMa
     console = _open(info, payload)
     if console.is_terminal:
         count = 1 if payload["mean"] else len(payload["heads"])
-        heatmap.print_maps(console, pictured(pixels=heatmap.map_pixels(console, count)))
+        pixels = heatmap.map_pixels(console, count)
+        with view.progress("Maps") as progress:
+            maps = pictured(pixels=pixels, progress=progress)
+        heatmap.print_maps(console, maps)
     console.print(_link_table(payload, payload["links"]))
 
 

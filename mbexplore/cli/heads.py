@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from mbexplore.analysis.heads import HeadRow, Likeness
     from mbexplore.explorer import Explorer
-    from mbexplore.recording import Recording
+    from mbexplore.recording import Progress, Recording
     from mbexplore.tokenizer import Encoding
 
 _SHORT = {"previous": "prev", "punctuation": "punct", "cls": "CLS", "sep": "SEP"}
@@ -62,13 +63,16 @@ def heads(
     encodings = [explorer.encode(one, truncate=truncate) for one in texts]
     for encoding in encodings:
         notice_cut(encoding)
-    with view.progress("Heads") as advance:
-        atlas = head_atlas(_record_all(explorer, encodings), advance, len(encodings))
+    with view.progress("Layers") as advance:
+        step = _stepper(explorer, len(encodings), advance)
+        atlas = head_atlas(_record_all(explorer, encodings, step), step)
     if wanted is None:
         seen = view_heads(explorer, encodings, atlas, file)
         view.give(seen, path, json, lambda: _print(explorer, encodings, atlas), explorer.info)
     else:
-        likes = similar_heads(explorer.record(encodings[0], keep=("attention",)), *wanted)
+        recording = view.recorded(explorer, encodings[0], ("attention",))
+        with view.progress("Heads") as advance:
+            likes = similar_heads(recording, *wanted, progress=advance)
         seen = view_similar_heads(explorer, encodings, atlas, likes, wanted, file)
         view.give(seen, path, json, lambda: _print_likes(explorer, wanted, likes, atlas),
                   explorer.info)  # fmt: skip
@@ -90,9 +94,22 @@ def _find_head(explorer: Explorer, name: str) -> tuple[int, int]:
     return int(layer), int(head)
 
 
-def _record_all(explorer: Explorer, encodings: list[Encoding]) -> Iterator[Recording]:
+def _stepper(explorer: Explorer, texts: int, advance: Progress) -> Progress:
+    """Counts every layer of every text twice: when it is run, and when its maps are read."""
+    layers = 2 * texts * explorer.model.config.num_hidden_layers
+    numbers = itertools.count(1)
+    return lambda done, total: advance(next(numbers), layers)
+
+
+def _record_all(
+    explorer: Explorer, encodings: list[Encoding], step: Progress
+) -> Iterator[Recording]:
+    from mbexplore.recording import watched
+
     for encoding in encodings:
-        yield explorer.record(encoding, keep=("attention", "values"))
+        with watched(explorer.model, step):
+            recording = explorer.record(encoding, keep=("attention", "values"))
+        yield recording
 
 
 def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, ...]) -> None:

@@ -55,8 +55,9 @@ def rope(
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
     from mbexplore.analysis.places import find_place
-    from mbexplore.analysis.rope import pair_norms, rope_spectra, score_shares
+    from mbexplore.analysis.rope import check_sight, pair_norms, rope_spectra, score_shares
     from mbexplore.explorer import load
+    from mbexplore.recording import of_layers
     from mbexplore.views.rope import view_rope
 
     explorer = load(model, device=device, dtype=dtype)
@@ -69,7 +70,9 @@ def rope(
     encoding = explorer.encode(source, truncate=truncate)
     notice_cut(encoding)
     places = [find_place(encoding, name) for name in (query, key) if name is not None]
-    recording = explorer.record(encoding, keep=("attention",))
+    if places:
+        check_sight(explorer.model.config, layer, *places)
+    recording = view.recorded(explorer, encoding, of_layers("attention", layer))
     norms = pair_norms(recording, layer)
     shares = score_shares(recording, layer, head, *places) if places else None
     seen = view_rope(explorer, spectra, norms, shares, encoding)

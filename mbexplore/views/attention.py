@@ -17,7 +17,7 @@ from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer
-from mbexplore.recording import DENSE_LIMIT, Recording
+from mbexplore.recording import DENSE_LIMIT, Progress, Recording, check_local, of_layers
 from mbexplore.views.attention_page import attention_page
 from mbexplore.views.names import attention_name
 from mbexplore.views.view import View, build_command
@@ -39,6 +39,7 @@ def view_map(
     mean: bool = False,
     links: int = 20,
     query: int | None = None,
+    progress: Progress | None = None,
 ) -> View:
     """The maps of one layer, and its strongest links.
 
@@ -51,6 +52,7 @@ def view_map(
         mean: whether to average over the heads.
         links: how many of the strongest.
         query: a token, whose links alone are told.
+        progress: called with the rows read and all there are.
 
     Raises:
         RangeError: the layer, head or query is outside.
@@ -58,7 +60,7 @@ def view_map(
     explorer.check_layer_and_head(layer, head)
     config, axis = recording.config, axis or build_axis(recording.encoding)
     if query is None:
-        found = strongest_links(recording, layer, head, links, axis, mean=mean)
+        found = strongest_links(recording, layer, head, links, axis, mean=mean, progress=progress)
     else:
         place = axis.place_of(query)
         found = links_of_query(recording, layer, place, head, links, axis, mean=mean)
@@ -221,6 +223,7 @@ def view_arcs(
     axis: Axis | None = None,
     mean: bool = False,
     mass: float = MASS,
+    progress: Progress | None = None,
 ) -> View:
     """The links that carry most of the weight of every row, or of one token's; see `view_map`.
 
@@ -233,6 +236,7 @@ def view_arcs(
         axis: tokens or words, all or a part; None for all tokens.
         mean: whether to average over the heads.
         mass: the share of each row that its links reach together.
+        progress: called with the rows read and all there are.
 
     Raises:
         RangeError: the layer, head or query is outside, or `mass` is no share.
@@ -240,7 +244,9 @@ def view_arcs(
     explorer.check_layer_and_head(layer, head)
     axis = axis or build_axis(recording.encoding)
     place = None if query is None else axis.place_of(query)
-    found = analysis.arcs(recording, layer, head, place, axis, mean=mean, mass=mass)
+    found = analysis.arcs(
+        recording, layer, head, place, axis, mean=mean, mass=mass, progress=progress
+    )
 
     def draw() -> Figure:
         from mbexplore.plots.arcs import plot_arcs
@@ -310,6 +316,44 @@ def _link_rows(layer: int, axis: Axis, found: tuple[Link, ...]) -> Iterator[tupl
         (query, _), (key, _) = axis.spans[link.query], axis.spans[link.key]
         names = axis.labels[link.query], axis.labels[link.key]
         yield layer, link.head, query, names[0], key, names[1], link.weight
+
+
+def taps(config: ModernBertConfig, form: str, layer: int | None) -> tuple[str, ...]:
+    """What a recording must keep for a view: no more layers than are looked at.
+
+    Args:
+        config: of the model.
+        form: "map", "band" or "arcs".
+        layer: from 0, None for all.
+    """
+    if layer is None:
+        return ("attention",)
+    other = nearest_other_kind(config, layer) if form == "map" else None  # drawn for contrast
+    return of_layers("attention", layer, *(() if other is None else (other,)))
+
+
+def check_form(
+    config: ModernBertConfig, form: str, layer: int, axis: Axis, query: int | None, mass: float
+) -> None:
+    """Refuses what a view of one layer can't show, before the model runs.
+
+    Args:
+        config: of the model.
+        form: "map", "band" or "arcs".
+        layer: from 0.
+        axis: what is shown of the text.
+        query: the token that looks, None for all.
+        mass: see `view_arcs`.
+
+    Raises:
+        RangeError: a band of a global layer, a query that is hidden, or a mass that is no share.
+    """
+    if form == "band":
+        check_local(config, layer)
+    if form == "arcs":
+        analysis.check_mass(mass)
+    if query is not None:
+        axis.place_of(query)
 
 
 def check_dense(
