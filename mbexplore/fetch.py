@@ -51,7 +51,10 @@ def _fetch_blob(repo: str, file: str, about: HfFileMetadata) -> None:
     """Completes a large file in the cache's folder of blobs, where each is named by its ETag."""
     from huggingface_hub import constants, hf_hub_url
     from huggingface_hub.file_download import http_get, repo_folder_name
-    from huggingface_hub.utils import WeakFileLock, build_hf_headers
+    from huggingface_hub.utils import (  # type: ignore[attr-defined,unused-ignore]
+        WeakFileLock,
+        build_hf_headers,
+    )
 
     assert about.etag is not None
     cache = Path(constants.HF_HUB_CACHE)

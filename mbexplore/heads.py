@@ -57,11 +57,24 @@ class ClassifierModel(PretrainedModel):
         """What the head reads of hidden states (batch, seq, hidden): every token's."""
         return hidden_states
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """Logits (batch, label), or (batch, seq, label); see `ModernBertModel.forward`."""
-        seen = self.read(self.model(input_ids, attention_mask), attention_mask)
+    @property
+    def problem(self) -> str | None:
+        """`problem_type`; where config.json has none, one label alone makes it a plain number.
+
+        So does transformers' own forward pass.
+        """
+        alone = REGRESSION if len(self.config.labels) == 1 else None
+        return self.config.problem_type or alone
+
+    def answer(self, hidden_states: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Logits (batch, label), or (batch, seq, label), of hidden states (batch, seq, hidden)."""
+        seen = self.read(hidden_states, attention_mask)
         logits: Tensor = self.classifier(self.drop(self.head(seen)))
         return logits
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Logits (batch, label), or (batch, seq, label); see `ModernBertModel.forward`."""
+        return self.answer(self.model(input_ids, attention_mask), attention_mask)
 
 
 class PooledClassifierModel(ClassifierModel):

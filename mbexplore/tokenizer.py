@@ -55,6 +55,11 @@ class Encoding:
         return (self.text,) if start is None else (self.text[: start - 1], self.text[start:])
 
     @property
+    def context(self) -> str | None:
+        """The second text of a pair; None for a single one."""
+        return None if self.pair_start is None else self.texts[1]
+
+    @property
     def pair_positions(self) -> tuple[int, ...]:
         """Which tokens belong to the second text of a pair, its special ones left out."""
         if self.pair_start is None:

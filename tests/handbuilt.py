@@ -115,3 +115,9 @@ def build_random(seed: int = 0) -> ModernBertForMaskedLM:
 
 def hook_count(model: torch.nn.Module) -> int:
     return sum(len(module._forward_hooks) for module in model.modules())
+
+
+def answer_logits(model, input_ids, position):
+    """Logits (batch, vocab) of an MLM model at one position, whatever hooks are on it."""
+    with torch.inference_mode():
+        return model.logits(model.encoder(input_ids)[:, position])

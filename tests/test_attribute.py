@@ -8,10 +8,9 @@ import torch
 
 import mbexplore
 from mbexplore.analysis.attribute import attribute
-from mbexplore.analysis.target import answer_logits
 from mbexplore.errors import ModelError, RangeError
 from tests.cli_runner import run_cli
-from tests.handbuilt import VOCAB, build_explorer, build_random, hook_count
+from tests.handbuilt import VOCAB, answer_logits, build_explorer, build_random, hook_count
 
 TEXT = "a b c [MASK] d"
 PARIS = "The capital of France is [MASK]."

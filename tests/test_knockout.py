@@ -17,13 +17,13 @@ from mbexplore.analysis.knockout import (
     predictions_without,
     silencers,
 )
-from mbexplore.analysis.target import answer_logits
 from mbexplore.errors import RangeError
 from mbexplore.recording import hooked
 from tests.cli_runner import run_cli
 from tests.handbuilt import (
     COPY_HEAD,
     COPY_LAYER,
+    answer_logits,
     build_explorer,
     build_random,
     hook_count,

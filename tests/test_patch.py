@@ -8,10 +8,17 @@ import pytest
 import torch
 
 from mbexplore.analysis.patch import KEEP, patch, patched_logits
-from mbexplore.analysis.target import answer_logits
+from mbexplore.analysis.question import ask
 from mbexplore.errors import RangeError, TextError
 from tests.cli_runner import run_cli
-from tests.handbuilt import COPY_HEAD, COPY_LAYER, build_explorer, build_random, hook_count
+from tests.handbuilt import (
+    COPY_HEAD,
+    COPY_LAYER,
+    answer_logits,
+    build_explorer,
+    build_random,
+    hook_count,
+)
 
 CLEAN, CORRUPTED = "a b c [MASK] d", "a b e [MASK] d"
 
@@ -39,12 +46,12 @@ def test_the_copied_token_is_followed_to_the_mask():
 def test_all_positions_of_the_input_layer_restore_the_clean_logits_exactly(explorer):
     clean, corrupted = explorer.encode(CLEAN), explorer.encode(CORRUPTED)
     recording = explorer.record(clean, keep=KEEP)
-    everywhere = [range(len(clean))]
+    everywhere, question = [range(len(clean))], ask(explorer, clean, 4)
     expected = answer_logits(explorer.model, torch.tensor([clean.ids]), 4)
     for tap in ("embeddings", "layers.0.hidden", "layers.2.hidden"):
-        restored = patched_logits(explorer, recording, corrupted, tap, everywhere, 4)
+        restored = patched_logits(question, recording, corrupted, tap, everywhere)
         assert torch.equal(restored, expected), tap
-    nothing = patched_logits(explorer, recording, corrupted, "embeddings", [[]], 4)
+    nothing = patched_logits(question, recording, corrupted, "embeddings", [[]])
     assert torch.equal(nothing, answer_logits(explorer.model, torch.tensor([corrupted.ids]), 4))
 
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import Target, find_target, find_token
+from mbexplore.analysis.question import Question, ask
+from mbexplore.analysis.target import Target
 from mbexplore.errors import ModelError, RangeError
 from mbexplore.explorer import Explorer
-from mbexplore.model import ModernBertForMaskedLM
 from mbexplore.recording import hooked
 from mbexplore.tokenizer import Encoding
 
@@ -42,7 +42,7 @@ class Attribution:
     Attributes:
         tokens: of the text.
         target: the answer.
-        contrast: the token it is set against, or None.
+        contrast: the answer it is set against, or None.
         baseline: "mask" or "pad".
         steps: points on the path from the baseline to the text.
         integrated: of each token, in logits; special tokens and masks stand in the baseline too,
@@ -80,11 +80,11 @@ def attribute(
     """Shares the answer's logit out among the tokens of the text.
 
     Args:
-        explorer: with an MLM head.
+        explorer: with any head; see `question.ask`.
         text: the text.
-        position: which token is asked about; None for the first mask.
-        answer: the token explained; None for the model's own answer.
-        contrast: why the answer and not this token.
+        position: which token is asked about; see `question.ask`.
+        answer: the answer explained; None for the model's own.
+        contrast: why the answer and not this one.
         baseline: what stands in the place of every plain token: the mask's embedding or padding's.
         steps: points on the path, placed as Gauss and Legendre's rule asks.
         on_step: told after each batch how many points are done, and of how many.
@@ -94,21 +94,20 @@ def attribute(
         RangeError: the contrast is the answer itself, or there are no steps.
         ModelError: the model has no such baseline token.
     """
-    model = explorer.masked_lm()
+    model = explorer.model
     if steps < 1:
         raise RangeError(f"The path has {steps} steps; give 1 or more.")
     encoding = explorer.encode(text) if isinstance(text, str) else text
-    target = find_target(explorer, encoding, position, answer)
-    against = None
-    if contrast is not None:
-        token_id = find_token(explorer.tokenizer, contrast)
-        against = Target(target.position, explorer.tokenizer.token(token_id), token_id)
-        if token_id == target.token_id:
-            raise RangeError(f"{against.token!r} is the answer itself; name another contrast.")
+    question = ask(explorer, encoding, position, answer, number=True)
     ids = torch.tensor([encoding.ids, _baseline_ids(explorer, encoding, baseline)])
+    ids = ids.to(model.device)
+    target = question.target(question.logits(ids[:1])[0])
+    against = None if contrast is None else question.option(question.find(contrast))
+    if against == target:
+        raise RangeError(f"{target.token!r} is the answer itself; name another contrast.")
     with torch.no_grad():
-        end, start = model.encoder.embeddings(ids.to(model.device))  # each (seq, hidden)
-    way = _Way(model, ids[:1].to(model.device), target, against, on_step)
+        end, start = model.encoder.embeddings(ids)  # each (seq, hidden)
+    way = _Way(question, ids[:1], target, against, on_step)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     points = torch.from_numpy((nodes + 1) / 2).to(end)
     mean = way.mean_gradient(start, end, points, torch.from_numpy(weights / 2).to(end))
@@ -135,7 +134,7 @@ def attribute(
 class _Way:
     """The function whose path is walked: hidden state 0 to the logit that is explained."""
 
-    model: ModernBertForMaskedLM
+    question: Question
     ids: Tensor  # (1, seq); any ids of the text's length, the embeddings are replaced
     target: Target
     contrast: Target | None
@@ -162,9 +161,8 @@ class _Way:
 
     def _logits(self, x: Tensor) -> Tensor:
         ids = self.ids.expand(len(x), -1)
-        with hooked(self.model, {"embeddings": lambda value: x}):
-            hidden_states = self.model.encoder(ids)
-        logits = self.model.logits(hidden_states[:, self.target.position])
+        with hooked(self.question.model, {"embeddings": lambda value: x}):
+            logits = self.question.read(self.question.model.encoder(ids))
         own = logits[:, self.target.token_id]
         return own if self.contrast is None else own - logits[:, self.contrast.token_id]
 

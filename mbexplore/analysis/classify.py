@@ -232,19 +232,10 @@ def _rule(
         return (Ruling(None, tuple(_spans(encoding, logits, top_k or DEFAULT_SPANS))),)
     if isinstance(model, ModernBertForMultipleChoice):
         return (Ruling(None, _labels(choices, logits, None, top_k)),)
-    names, problem = model.config.labels, find_problem(model)
+    names, problem = model.config.labels, model.problem
     if isinstance(model, ModernBertForTokenClassification):
         return tuple(Ruling(i, _labels(names, row, None, top_k)) for i, row in enumerate(logits))
     return (Ruling(None, _labels(names, logits, problem, top_k)),)
-
-
-def find_problem(model: ClassifierModel) -> str | None:
-    """`problem_type`; where config.json has none, one label alone makes it a plain number.
-
-    So does transformers' own forward pass.
-    """
-    alone = REGRESSION if len(model.config.labels) == 1 else None
-    return model.config.problem_type or alone
 
 
 def _labels(

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mbexplore.analysis.target import Source, find_position, likeliest, recorded, widened
+from mbexplore.analysis.question import Question, ask
+from mbexplore.analysis.target import Source, recorded
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
 from mbexplore.recording import Recording
 
@@ -28,11 +29,11 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two runs: what ran, and its likeliest tokens at its position."""
+    """One of the two runs: what ran, and its likeliest answers at its position, if it has one."""
 
     model: ModelInfo
     tokens: tuple[str, ...]
-    position: int
+    position: int | None
     predictions: tuple[Prediction, ...]
 
 
@@ -43,7 +44,7 @@ class SideBySide:
     Attributes:
         first: one run.
         second: the other.
-        kl: KL(first || second) of the two answers in nats; None for different vocabularies.
+        kl: KL(first || second) of the two answers in nats; None where the choices differ.
         layer: whose map is compared.
         head: which head; None for the mean of all.
         attention: weights of the second less the first, (query, key), or None.
@@ -77,7 +78,7 @@ def compare(
         second: likewise; the same model or the same text.
         layer: whose attention is compared, in both.
         head: one head; None for the mean of all.
-        position: which token is answered, in both; None for the first mask of each.
+        position: which token is answered, in both; see `question.ask`.
         top_k: tokens named.
 
     Raises:
@@ -85,21 +86,30 @@ def compare(
         TextError: no position is given and a text has no mask.
     """
     for explorer, _ in (first, second):
-        explorer.masked_lm()
         explorer.check_layer_and_head(layer, head)
         explorer.check_top_k(top_k)
     recordings = [recorded(explorer, source, KEEP) for explorer, source in (first, second)]
-    sides, logits = [], []
-    for (explorer, _), recording in zip((first, second), recordings, strict=True):
-        place = find_position(recording.encoding, position)
-        row = _logits(explorer, recording, place)
-        top = likeliest(explorer, row, top_k)
-        sides.append(Side(explorer.info, recording.encoding.tokens, place, top))
-        logits.append(row)
+    asked = [
+        ask(explorer, recording.encoding, position)
+        for (explorer, _), recording in zip((first, second), recordings, strict=True)
+    ]
+    logits = [_logits(*pair) for pair in zip(asked, recordings, strict=True)]
+    count = min(top_k, *map(len, logits))
+    sides = [
+        Side(
+            explorer.info,
+            recording.encoding.tokens,
+            question.target(row).position,
+            question.likeliest(row, count),
+        )
+        for (explorer, _), recording, question, row in zip(
+            (first, second), recordings, asked, logits, strict=True
+        )
+    ]
     kl = None
-    if len(logits[0]) == len(logits[1]):
-        log_p, log_q = (row.log_softmax(dim=-1) for row in logits)
-        kl = float((log_p.exp() * (log_p - log_q)).sum())
+    if len(logits[0]) == len(logits[1]) and asked[0].is_exclusive == asked[1].is_exclusive:
+        log_p, log_q = (each.outcomes(row) for each, row in zip(asked, logits, strict=True))
+        kl = float((log_p.exp() * (log_p - log_q.to(log_p.device))).sum())
     lacking = _lacking(*recordings)
     attention = parting = None
     if len(recordings[0]) == len(recordings[1]):
@@ -109,12 +119,11 @@ def compare(
     return SideBySide(sides[0], sides[1], kl, layer, head, attention, parting, lacking)
 
 
-def _logits(explorer: Explorer, recording: Recording, position: int) -> torch.Tensor:
-    """Of the model at one position, (vocab,)."""
-    model, last = explorer.masked_lm(), recording.config.num_hidden_layers
+def _logits(question: Question, recording: Recording) -> torch.Tensor:
+    """What a model answers, (option,)."""
+    last = recording.hidden_states(recording.config.num_hidden_layers)
     with torch.inference_mode():
-        normed = model.encoder.final_norm(recording.hidden_states(last))
-        return widened(model.logits(normed[position]))
+        return question.read(question.model.encoder.final_norm(last)[None])[0]
 
 
 def _lacking(first: Recording, second: Recording) -> str:

@@ -17,15 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from mbexplore.analysis.target import (
-    Standing,
-    Target,
-    answer_logits,
-    find_position,
-    find_target,
-    likeliest,
-    standings,
-)
+from mbexplore.analysis.question import ask
+from mbexplore.analysis.target import Standing, Target
 from mbexplore.attention import attend, visible
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import RangeError
@@ -96,7 +89,7 @@ class Effect:
     Attributes:
         parts: what was silenced, in words.
         standing: of the answer, without them.
-        now: the token that is first now.
+        now: the answer that is first now.
     """
 
     parts: tuple[str, ...]
@@ -153,31 +146,32 @@ def knockout(
     """The answer without the parts: without all of them, then without each alone.
 
     Args:
-        explorer: with an MLM head.
+        explorer: with a head that chooses; see `question.ask`.
         text: the text.
         parts: what to silence; nothing leaves the answer as it is, bit for bit.
-        position: which token is asked about; None for the first mask.
-        answer: the token followed; None for the model's own answer.
+        position: which token is asked about; see `question.ask`.
+        answer: the answer followed; None for the model's own.
         fill: what takes the place of a head or block: zero, or its mean over the text's tokens.
 
     Raises:
         RangeError: a part lies outside the model or the text.
         TextError: no position is given and the text has no mask.
     """
-    model = explorer.masked_lm()
+    model = explorer.model
     encoding = explorer.encode(text) if isinstance(text, str) else text
-    target = find_target(explorer, encoding, position, answer)
+    question = ask(explorer, encoding, position, answer)
     for part in parts:
         _check(part, model.config, len(encoding))
     ids = torch.tensor([encoding.ids], device=model.device)
     groups = [tuple(parts), *((part,) for part in parts if len(parts) > 1)]
-    rows = [answer_logits(model, ids, target.position)]
+    rows = [question.logits(ids)]
     for group in groups:
         with hooked(model, silencers(model.config, group, fill)):
-            rows.append(answer_logits(model, ids, target.position))
-    clean, *others = standings(torch.cat(rows), target.token_id)
+            rows.append(question.logits(ids))
+    target = question.target(rows[0][0])
+    clean, *others = question.standings(torch.cat(rows), target.token_id)
     effects = tuple(
-        Effect(tuple(map(str, group)), standing, explorer.tokenizer.token(int(logits.argmax())))
+        Effect(tuple(map(str, group)), standing, question.name(int(logits.argmax())))
         for group, standing, logits in zip(groups, others, rows[1:], strict=True)
     )
     return Knockout(encoding.tokens, target, clean, effects)
@@ -195,31 +189,33 @@ def knockout_heads(
     """The answer without each head of the model, one at a time.
 
     Args:
-        explorer: with an MLM head.
+        explorer: with a head that chooses; see `question.ask`.
         text: the text.
-        position: which token is asked about; None for the first mask.
-        answer: the token followed; None for the model's own answer.
+        position: which token is asked about; see `question.ask`.
+        answer: the answer followed; None for the model's own.
         fill: see `knockout`.
         on_step: told after each batch how many heads are done, and of how many.
 
     Raises:
         TextError: no position is given and the text has no mask.
     """
-    model = explorer.masked_lm()
+    model = explorer.model
     encoding = explorer.encode(text) if isinstance(text, str) else text
-    target = find_target(explorer, encoding, position, answer)
+    question = ask(explorer, encoding, position, answer)
     layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
     ids = torch.tensor([encoding.ids], device=model.device)
     size = max(1, min(heads, BATCH_TOKENS // len(encoding)))
-    clean = standings(answer_logits(model, ids, target.position), target.token_id)[0]
+    plain = question.logits(ids)
+    target = question.target(plain[0])
+    [clean] = question.standings(plain, target.token_id)
     found: list[Standing] = []
     for layer in range(layers):
         for first in range(0, heads, size):
             batch = range(first, min(first + size, heads))
             action = _one_head_a_row(batch, fill)
             with hooked(model, {f"layers.{layer}.context": action}):
-                logits = answer_logits(model, ids, target.position)
-            found += standings(logits, target.token_id)
+                logits = question.logits(ids)
+            found += question.standings(logits, target.token_id)
             on_step(len(found), layers * heads)
     shape = (layers, heads)
     logit = np.array([each.logit - clean.logit for each in found], dtype=np.float32)
@@ -244,18 +240,18 @@ def predictions_without(
     fill: Fill = "zero",
     top_k: int = DEFAULT_TOP_K,
 ) -> tuple[Prediction, ...]:
-    """The likeliest tokens at a position without the parts, all of them silenced together.
+    """The likeliest answers at a position without the parts, all of them silenced together.
 
     Raises:
         RangeError: a part or the position lies outside the model or the text.
         TextError: no position is given and the text has no mask.
     """
-    model, place = explorer.masked_lm(), find_position(encoding, position)
+    model, question = explorer.model, ask(explorer, encoding, position)
     for part in parts:
         _check(part, model.config, len(encoding))
     ids = torch.tensor([encoding.ids], device=model.device)
     with hooked(model, silencers(model.config, parts, fill)):
-        return likeliest(explorer, answer_logits(model, ids, place)[0], top_k)
+        return question.likeliest(question.logits(ids)[0], top_k)
 
 
 def silencers(

@@ -15,15 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import (
-    Source,
-    Target,
-    find_position,
-    find_target,
-    likeliest,
-    recorded,
-    widened,
-)
+from mbexplore.analysis.question import Question, ask, token_reader
+from mbexplore.analysis.target import Source, Target, recorded
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
 from mbexplore.recording import Recording
 
@@ -104,9 +97,9 @@ def lens(
     """What every layer would answer at one position.
 
     Args:
-        explorer: with an MLM head.
+        explorer: with a head that chooses; see `question.ask`.
         source: the text, or a recording of it with `KEEP` kept.
-        position: which token; None for the first mask.
+        position: which token; see `question.ask`.
         answer: whose rank to follow; None for the model's own answer.
         top_k: tokens named after each layer.
 
@@ -115,20 +108,17 @@ def lens(
         RangeError: the position or `top_k` is outside, or the answer is no single token.
     """
     explorer.check_top_k(top_k)
-    model = explorer.masked_lm()
+    if isinstance(source, str):
+        source = explorer.encode(source)
+    encoding = source.encoding if isinstance(source, Recording) else source
+    question = ask(explorer, encoding, position, answer)
     recording = recorded(explorer, source, KEEP)
-    encoding = recording.encoding
-    place = find_position(encoding, position)
-    logits = torch.cat(
-        [state_logits(explorer, recording, n, [place]) for n in _states(recording)]
-    )  # (states, vocab)
-    if answer is None:
-        token_id = int(logits[-1].argmax())
-        target = Target(place, explorer.tokenizer.token(token_id), token_id)
-    else:
-        target = find_target(explorer, encoding, place, answer)
-    rows = _rows(explorer, logits, target.token_id, top_k)
-    assert len(rows) == model.config.num_hidden_layers + 1
+    with torch.inference_mode():
+        logits = torch.cat(
+            [question.read(_normed(explorer, recording, n)[None]) for n in _states(recording)]
+        )  # (states, option)
+    target = question.target(logits[-1])
+    rows = _rows(question, logits, target.token_id, top_k)
     return Lens(encoding.tokens, target, rows, _settled([row.rank for row in rows]))
 
 
@@ -136,9 +126,9 @@ def lens_map(explorer: Explorer, source: Source) -> LensMap:
     """What every layer would answer at every position; `source` as in `lens`.
 
     Raises:
-        ModelError: the model has no MLM head.
+        ModelError: the model has no head that answers at every token.
     """
-    explorer.masked_lm()
+    _, name, _ = token_reader(explorer)
     recording = recorded(explorer, source, KEEP)
     seq, states = len(recording), _states(recording)
     top = np.zeros((len(states), seq), dtype=np.int64)
@@ -151,8 +141,9 @@ def lens_map(explorer: Explorer, source: Source) -> LensMap:
             cells = (n, slice(start, start + len(places)))
             top[cells] = logits.argmax(dim=-1).cpu()
             rank[cells] = _ranks(logits, final.argmax(dim=-1)).cpu()
-            entropy[cells], kl[cells] = _entropy(logits).cpu(), _divergence(final, logits).cpu()
-    names = tuple(tuple(explorer.tokenizer.token(int(i)) for i in row) for row in top)
+            log_p, log_final = (x.log_softmax(dim=-1)[:, None] for x in (logits, final))
+            entropy[cells], kl[cells] = _entropy(log_p).cpu(), _divergence(log_final, log_p).cpu()
+    names = tuple(tuple(name(int(i)) for i in row) for row in top)
     return LensMap(recording.encoding.tokens, names, rank, entropy, kl)
 
 
@@ -165,7 +156,7 @@ def settled_states(lens: LensMap) -> list[int]:
 def state_logits(
     explorer: Explorer, recording: Recording, state: int, positions: Sequence[int]
 ) -> Tensor:
-    """One state of the residual stream through the final norm, head and decoder.
+    """One state of the residual stream through the final norm and a head that reads tokens.
 
     For the last state, this is the computation of the model itself, value for value.
 
@@ -176,31 +167,37 @@ def state_logits(
         positions: which tokens.
 
     Returns:
-        Logits (positions, vocab), float32 or wider.
+        Logits (positions, option), float32 or wider.
     """
-    model = explorer.masked_lm()
+    read, _, _ = token_reader(explorer)
     with torch.inference_mode():
-        normed = model.encoder.final_norm(recording.hidden_states(state))  # (seq, hidden)
-        return widened(model.logits(normed[list(positions)]))
+        return read(_normed(explorer, recording, state)[list(positions)])
+
+
+def _normed(explorer: Explorer, recording: Recording, state: int) -> Tensor:
+    """What the head reads if the model stops here, (seq, hidden)."""
+    normed: Tensor = explorer.model.encoder.final_norm(recording.hidden_states(state))
+    return normed
 
 
 def _states(recording: Recording) -> range:
     return range(recording.config.num_hidden_layers + 1)
 
 
-def _rows(explorer: Explorer, logits: Tensor, token_id: int, top_k: int) -> tuple[LensRow, ...]:
-    own = torch.full((len(logits),), token_id, device=logits.device)
-    probabilities = logits.softmax(dim=-1)
-    columns = zip(
-        _ranks(logits, own).tolist(),
-        probabilities[:, token_id].tolist(),
-        _divergence(logits[-1:], logits).tolist(),
-        _entropy(logits).tolist(),
-        strict=True,
-    )
+def _rows(question: Question, logits: Tensor, option: int, top_k: int) -> tuple[LensRow, ...]:
+    standings, outcomes = question.standings(logits, option), question.outcomes(logits)
+    kl, entropy = _divergence(outcomes[-1:], outcomes), _entropy(outcomes)
+    columns = zip(logits, standings, kl.tolist(), entropy.tolist(), strict=True)
     return tuple(
-        LensRow(state, likeliest(explorer, logits[state], top_k), *column)
-        for state, column in enumerate(columns)
+        LensRow(
+            state,
+            question.likeliest(row, top_k),
+            standing.rank,
+            standing.probability,
+            divergence,
+            spread,
+        )
+        for state, (row, standing, divergence, spread) in enumerate(columns)
     )
 
 
@@ -209,15 +206,14 @@ def _ranks(logits: Tensor, tokens: Tensor) -> Tensor:
     return 1 + (logits > logits.gather(1, tokens[:, None])).sum(dim=-1)
 
 
-def _entropy(logits: Tensor) -> Tensor:
-    log_p = logits.log_softmax(dim=-1)
-    return -(log_p.exp() * log_p).sum(dim=-1)
+def _entropy(log_p: Tensor) -> Tensor:
+    """Of log-probabilities (rows, choice, outcome), all choices of a row together, in nats."""
+    return -(log_p.exp() * log_p).sum(dim=(-2, -1))
 
 
-def _divergence(final: Tensor, logits: Tensor) -> Tensor:
+def _divergence(log_final: Tensor, log_p: Tensor) -> Tensor:
     """KL(final || each row) in nats; exactly zero where both are the same."""
-    log_final, log_p = final.log_softmax(dim=-1), logits.log_softmax(dim=-1)
-    return (log_final.exp() * (log_final - log_p)).sum(dim=-1)
+    return (log_final.exp() * (log_final - log_p)).sum(dim=(-2, -1))
 
 
 def _settled(ranks: list[int]) -> int | None:

@@ -16,12 +16,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import (
-    Target,
-    answer_logits,
-    find_position,
-    find_token,
-)
+from mbexplore.analysis.question import Question, ask
+from mbexplore.analysis.target import Target
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import Action, Recording, hooked
@@ -67,8 +63,8 @@ class Patching:
 
 def patch(
     explorer: Explorer,
-    clean: str,
-    corrupted: str,
+    clean: str | Encoding,
+    corrupted: str | Encoding,
     position: int | None = None,
     *,
     answer: str | None = None,
@@ -78,30 +74,26 @@ def patch(
     """Patches every place of the corrupted run with the clean run's value, one at a time.
 
     Args:
-        explorer: with an MLM head.
+        explorer: with a head that chooses; see `question.ask`.
         clean: the text whose answer is to return.
         corrupted: a text of the same number of tokens that gets another answer.
-        position: which token is asked about; None for the clean text's first mask.
+        position: which token is asked about; see `question.ask`.
         answer: the clean answer; None for the model's own.
         other: the corrupted text's answer; None for the model's own.
         on_step: told how many runs are done, and of how many.
 
     Raises:
         TextError: the texts differ in length, or there is no mask.
-        RangeError: both answers are the same token.
+        RangeError: both answers are the same.
     """
-    model = explorer.masked_lm()
-    encodings = explorer.encode(clean), explorer.encode(corrupted)
+    encodings = [explorer.encode(x) if isinstance(x, str) else x for x in (clean, corrupted)]
     _check_lengths(*encodings)
-    place = find_position(encodings[0], position)
-    ids = torch.tensor([encoding.ids for encoding in encodings], device=model.device)
-    logits = torch.cat([answer_logits(model, row[None], place) for row in ids])  # (2, vocab)
-    names = [answer, other]
-    tokens = [
-        int(row.argmax()) if name is None else find_token(explorer.tokenizer, name)
-        for row, name in zip(logits, names, strict=True)
-    ]
-    targets = [Target(place, explorer.tokenizer.token(token), token) for token in tokens]
+    question = ask(explorer, encodings[0], position, answer)
+    ids = torch.tensor([encoding.ids for encoding in encodings], device=explorer.model.device)
+    logits = torch.cat([question.logits(row[None]) for row in ids])  # (2, option)
+    target = question.target(logits[0])
+    tokens = target.token_id, int(logits[1].argmax()) if other is None else question.find(other)
+    targets = target, question.option(tokens[1])
     if tokens[0] == tokens[1]:
         raise RangeError(
             f"Both texts are answered {targets[0].token!r}, so there is no difference to restore; "
@@ -109,7 +101,7 @@ def patch(
         )
     ends = (logits[:, tokens[0]] - logits[:, tokens[1]]).tolist()
     recording = explorer.record(encodings[0], keep=KEEP)
-    maps = _patch_all(explorer, recording, encodings[1], targets, on_step)
+    maps = _patch_all(recording, encodings[1], question, targets, on_step)
     span = ends[0] - ends[1]
     if span == 0:
         raise RangeError(
@@ -122,30 +114,27 @@ def patch(
 
 
 def patched_logits(
-    explorer: Explorer,
+    question: Question,
     recording: Recording,
     corrupted: Encoding,
     tap: str,
     places: Sequence[Sequence[int]],
-    position: int,
 ) -> Tensor:
     """Runs the corrupted text once for each of `places`, with the clean values there.
 
     Args:
-        explorer: with an MLM head.
+        question: whose logits are returned.
         recording: of the clean text, with the tap kept.
         corrupted: the text that runs.
         tap: name of the tap; the places are heads for a context, and positions for all else.
         places: what is patched in each run.
-        position: whose logits are returned.
 
     Returns:
-        Logits (runs, vocab).
+        Logits (runs, option).
     """
-    model = explorer.masked_lm()
-    ids = torch.tensor([corrupted.ids], device=model.device)
-    with hooked(model, {tap: _replace(recording.tap(tap), places)}):
-        return answer_logits(model, ids, position)
+    ids = torch.tensor([corrupted.ids], device=question.model.device)
+    with hooked(question.model, {tap: _replace(recording.tap(tap), places)}):
+        return question.logits(ids)
 
 
 def _replace(clean: Tensor, places: Sequence[Sequence[int]]) -> Action:
@@ -165,10 +154,10 @@ def _replace(clean: Tensor, places: Sequence[Sequence[int]]) -> Action:
 
 
 def _patch_all(
-    explorer: Explorer,
     recording: Recording,
     corrupted: Encoding,
-    targets: list[Target],
+    question: Question,
+    targets: tuple[Target, Target],
     on_step: Callable[[int, int], None],
 ) -> list[npt.NDArray[np.float32]]:
     """Logit differences for residual, attention output, MLP output and heads."""
@@ -188,9 +177,7 @@ def _patch_all(
         for row, tap in enumerate(taps):
             for first in range(0, count, size):
                 places = [[i] for i in range(first, min(first + size, count))]
-                logits = patched_logits(
-                    explorer, recording, corrupted, tap, places, targets[0].position
-                )
+                logits = patched_logits(question, recording, corrupted, tap, places)
                 difference = logits[:, targets[0].token_id] - logits[:, targets[1].token_id]
                 rows[row, first : first + len(places)] = difference.cpu().numpy()
                 done += len(places)

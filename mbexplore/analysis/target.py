@@ -1,6 +1,6 @@
-"""What the views that explain an answer ask about: one token at one position.
+"""The answer that a view explains, and how a person names it: a position and a token.
 
-Knows no view: `lens`, `knockout`, `patch` and `attribute` share it.
+Knows no view and no head: `question` has those.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from mbexplore.errors import RangeError, TextError
-from mbexplore.explorer import Explorer, Prediction
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.explorer import Explorer
 from mbexplore.recording import Recording, check_index
 from mbexplore.tokenizer import Encoding, Tokenizer
 
@@ -23,16 +22,27 @@ Source = str | Encoding | Recording
 
 @dataclass(frozen=True)
 class Target:
-    """The answer that is asked about: token `token_id` at `position` of the text."""
+    """The answer that is asked about.
 
-    position: int
+    Attributes:
+        position: of the token that it is about; None where it is the whole text.
+        token: its name: a token of the vocabulary, or a label.
+        token_id: its number among the logits.
+    """
+
+    position: int | None
     token: str
     token_id: int
+
+    @property
+    def place(self) -> str:
+        """What it is about, in words."""
+        return "of the whole text" if self.position is None else f"at token {self.position}"
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How a token stands among all of the vocabulary: rank 1 is the likeliest."""
+    """How an answer stands among all that there are: rank 1 is the likeliest."""
 
     logit: float
     probability: float
@@ -81,59 +91,6 @@ def find_token(tokenizer: Tokenizer, name: str) -> int:
     )
 
 
-def find_target(
-    explorer: Explorer, encoding: Encoding, position: int | None = None, answer: str | None = None
-) -> Target:
-    """The token asked about, by default the model's own answer at the first mask.
-
-    Raises:
-        TextError: there is neither a position nor a mask.
-        RangeError: the position is outside, or the answer is no single token.
-        ModelError: the model has no MLM head.
-    """
-    model, place = explorer.masked_lm(), find_position(encoding, position)
-    if answer is not None:
-        token_id = find_token(explorer.tokenizer, answer)
-    else:
-        ids = torch.tensor([encoding.ids], device=model.device)
-        token_id = int(answer_logits(model, ids, place)[0].argmax())
-    return Target(place, explorer.tokenizer.token(token_id), token_id)
-
-
-def answer_logits(model: ModernBertForMaskedLM, input_ids: Tensor, position: int) -> Tensor:
-    """Logits at one position of each text of a batch, whatever hooks are on the model.
-
-    Args:
-        model: with an MLM head.
-        input_ids: (batch, seq).
-        position: the same in every text.
-
-    Returns:
-        (batch, vocab), float32 or wider.
-    """
-    with torch.inference_mode():
-        hidden_states = model.encoder(input_ids)  # all rows, so that taps have their full shapes
-        return widened(model.logits(hidden_states[:, position]))
-
-
-def likeliest(explorer: Explorer, logits: Tensor, top_k: int) -> tuple[Prediction, ...]:
-    """The `top_k` likeliest tokens of logits (vocab,), falling."""
-    probabilities, name = logits.softmax(dim=-1), explorer.tokenizer.token
-    return tuple(
-        Prediction(name(i), i, float(probabilities[i]), float(logits[i]))
-        for i in logits.topk(top_k).indices.tolist()
-    )
-
-
 def widened(values: Tensor) -> Tensor:
     """Values in float32 or wider, for sums over a vocabulary."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
-
-
-def standings(logits: Tensor, token_id: int) -> list[Standing]:
-    """How a token stands in each row of logits (batch, vocab)."""
-    own = logits[:, token_id]
-    probabilities = logits.softmax(dim=-1)[:, token_id]
-    ranks = 1 + (logits > own[:, None]).sum(dim=-1)
-    rows = zip(own.tolist(), probabilities.tolist(), ranks.tolist(), strict=True)
-    return [Standing(*row) for row in rows]

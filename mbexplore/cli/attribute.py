@@ -33,6 +33,7 @@ def attribute(
     plot: view.Plot = False,
     output: view.Output = None,
     file: options.File = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -52,7 +53,7 @@ def attribute(
     from mbexplore.views.attribute import view_attribution
 
     explorer = load(model, device=device, dtype=dtype)
-    encoding = explorer.encode(source, truncate=truncate)
+    encoding = explorer.encode(source, pair=context, truncate=truncate)
     notice_cut(encoding)
     found = analysis.attribute(
         explorer,

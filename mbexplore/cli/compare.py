@@ -33,6 +33,7 @@ def compare(
     top_k: Annotated[int, typer.Option("--top-k", "-k", help="Tokens named.")] = 5,
     plot: view.Plot = False,
     output: view.Output = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -54,8 +55,9 @@ def compare(
     explorer = load(model, device=device, dtype=dtype)
     beside = load(other_model, device=device, dtype=dtype) if other_model else explorer
     sides = (explorer, first), (beside, second)
-    found = analysis.compare(*sides, layer=layer, head=head, position=at, top_k=top_k)
-    seen = view_compare(*sides, found)
+    encoded = [(who, who.encode(what, pair=context)) for who, what in sides]
+    found = analysis.compare(*encoded, layer=layer, head=head, position=at, top_k=top_k)
+    seen = view_compare(*sides, found, context)
     view.give(seen, path, json, lambda: _print(found), explorer.info)
 
 

@@ -49,6 +49,7 @@ def knockout(
     plot: view.Plot = False,
     output: view.Output = None,
     file: options.File = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -75,7 +76,7 @@ def knockout(
     from mbexplore.views.knockout import view_head_effects, view_knockout
 
     explorer = load(model, device=device, dtype=dtype)
-    encoding = explorer.encode(source, truncate=truncate)
+    encoding = explorer.encode(source, pair=context, truncate=truncate)
     notice_cut(encoding)
     fill: Fill = "mean" if mean else "zero"
     if all_heads:

@@ -30,6 +30,7 @@ def lens(
     plot: view.Plot = False,
     output: view.Output = None,
     file: options.File = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -49,7 +50,7 @@ def lens(
     if colour not in COLOURS:
         raise UsageError(f"There is no colour {colour!r}; choose {', '.join(COLOURS)}.")
     explorer = load(model, device=device, dtype=dtype)
-    encoding = explorer.encode(source, truncate=truncate)
+    encoding = explorer.encode(source, pair=context, truncate=truncate)
     notice_cut(encoding)
     if all_tokens:
         whole = analysis.lens_map(explorer, encoding)

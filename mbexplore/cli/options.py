@@ -22,6 +22,15 @@ File = Annotated[
     Path | None,
     typer.Option("--file", "-f", help="Read the text from a file.", show_default=False),
 ]
+Context = Annotated[
+    str | None,
+    typer.Option(
+        "--context",
+        "--pair",
+        help="A second text for a model that takes two, such as the one to find the answer in.",
+        show_default=False,
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(

@@ -31,6 +31,7 @@ def patch(
     ] = None,
     plot: view.Plot = False,
     output: view.Output = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -47,11 +48,13 @@ def patch(
     from mbexplore.views.patch import view_patch
 
     explorer = load(model, device=device, dtype=dtype)
+    clean_tokens, corrupted_tokens = (explorer.encode(x, pair=context) for x in (source, changed))
     with view.progress("patching") as on_step:
         found = analysis.patch(
-            explorer, source, changed, at, answer=answer, other=other, on_step=on_step
-        )
-    seen = view_patch(explorer, source, changed, found, answer, other)
+            explorer, clean_tokens, corrupted_tokens, at, answer=answer, other=other,
+            on_step=on_step,
+        )  # fmt: skip
+    seen = view_patch(explorer, source, changed, found, answer, other, context)
     view.give(seen, path, json, lambda: _print(explorer, found), explorer.info)
 
 

@@ -25,15 +25,7 @@ if TYPE_CHECKING:
 def predict(
     text: options.Text = None,
     file: options.File = None,
-    context: Annotated[
-        str | None,
-        typer.Option(
-            "--context",
-            "--pair",
-            help="A second text for a model that takes two, such as the one to find the answer in.",
-            show_default=False,
-        ),
-    ] = None,
+    context: options.Context = None,
     choice: Annotated[
         list[str] | None,
         typer.Option(help="A text to choose from; give several.", show_default=False),

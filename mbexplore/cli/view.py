@@ -26,12 +26,17 @@ if TYPE_CHECKING:
 
 At = Annotated[
     int | None,
-    typer.Option(help="Which token, from 0; the first [MASK] by default.", show_default=False),
+    typer.Option(
+        help="Which token, from 0; by default the first [MASK], or what the model's head reads.",
+        show_default=False,
+    ),
 ]
 AnswerToken = Annotated[
     str | None,
     typer.Option(
-        "--answer", help="The token to follow; the model's answer by default.", show_default=False
+        "--answer",
+        help="The token or label to follow, or start or end; the model's answer by default.",
+        show_default=False,
     ),
 ]
 Plot = Annotated[bool, typer.Option("--plot", help="Save a picture.")]
@@ -71,18 +76,19 @@ def give(
     notice_bundled(info)
 
 
-def marked(tokens: tuple[str, ...], position: int, around: int = 12) -> Text:
-    """The text as tokens, the one asked about standing out, cut to what is near it."""
+def marked(tokens: tuple[str, ...], position: int | None, around: int = 12) -> Text:
+    """The text as tokens, the one asked about, if any, standing out, cut to what is near it."""
     from rich.text import Text
 
-    low, high = max(0, position - around), min(len(tokens), position + around + 1)
+    middle = around if position is None else position
+    low, high = max(0, middle - around), min(len(tokens), middle + around + 1)
     line = Text("\N{HORIZONTAL ELLIPSIS}" if low else "")
     for i in range(low, high):
         if i > low and tokens[i].startswith("["):
             line.append(" ")  # special tokens take the space before them into themselves
         line.append(shown(tokens[i]), style="bold reverse" if i == position else "")
     line.append("\N{HORIZONTAL ELLIPSIS}" if high < len(tokens) else "")
-    line.append(f"  token {position}", style="dim")
+    line.append("" if position is None else f"  token {position}", style="dim")
     return line
 
 

@@ -24,7 +24,7 @@ def plot_attribution(attribution: Attribution, model: str) -> Figure:
     why = f"why {answer}"
     if attribution.contrast is not None:
         why += f" and not {token_label(attribution.contrast.token)}"
-    title = f"{PurePath(model).name}: {why} at token {attribution.target.position}"
+    title = f"{PurePath(model).name}: {why} {attribution.target.place}"
     figure.suptitle(drawable(title), color=INK, fontsize=12).set_parse_math(False)
     axes = figure.subplots()
     rows = range(len(picked))

@@ -37,7 +37,7 @@ def plot_head_effects(effects: HeadEffects, kinds: tuple[LayerKind, ...], model:
         figsize=(0.55 * heads + 4.2, 0.32 * layers + 2.2), facecolor="white", layout="constrained"
     )
     answer = token_label(effects.target.token)
-    title = f"{PurePath(model).name}: {answer} at token {effects.target.position}, without one head"
+    title = f"{PurePath(model).name}: {answer} {effects.target.place}, without one head"
     figure.suptitle(drawable(title), color=INK, fontsize=11).set_parse_math(False)
     axes = figure.subplots()
     most = max(float(np.abs(effects.logit).max()), 1e-6)
@@ -74,7 +74,7 @@ def plot_knockout(knockout: Knockout, model: str) -> Figure:
     figure = Figure(figsize=(8.0, 0.42 * len(names) + 1.9), facecolor="white", layout="constrained")
     answer = token_label(knockout.target.token)
     title = (
-        f"{PurePath(model).name}: {answer} at token {knockout.target.position}, rank "
+        f"{PurePath(model).name}: {answer} {knockout.target.place}, rank "
         f"{knockout.clean.rank:,} with everything in place"
     )
     figure.suptitle(drawable(title), color=INK, fontsize=11).set_parse_math(False)

@@ -42,7 +42,7 @@ def plot_lens(lens: Lens, kinds: tuple[LayerKind, ...], model: str) -> Figure:
     rows, top_k = len(lens.rows), len(lens.rows[0].predictions)
     width = 1.15 * top_k + 6.6
     figure = Figure(figsize=(width, 0.3 * rows + 1.9), facecolor="white", layout="constrained")
-    title = f"{PurePath(model).name}: what each layer would answer at token {lens.target.position}"
+    title = f"{PurePath(model).name}: what each layer would answer {lens.target.place}"
     figure.suptitle(drawable(title), color=INK, fontsize=12).set_parse_math(False)
     words, trail, nats = figure.subplots(1, 3, width_ratios=[1.15 * top_k, 2.2, 2.2], sharey=True)
     _draw_words(words, lens, top_k)

@@ -43,8 +43,8 @@ def plot_patching(patching: Patching, kinds: tuple[LayerKind, ...], model: str) 
     )  # fmt: skip
     answer, other = token_label(patching.target.token), token_label(patching.other.token)
     title = (
-        f"{PurePath(model).name}: what brings back {answer} in place of {other} at token "
-        f"{patching.target.position}"
+        f"{PurePath(model).name}: what brings back {answer} in place of {other} "
+        f"{patching.target.place}"
     )
     figure.suptitle(drawable(title), color=INK, fontsize=12).set_parse_math(False)
     grid = figure.subplots(1, 4, width_ratios=[part, part, part, last])

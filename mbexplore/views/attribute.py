@@ -47,7 +47,15 @@ def view_attribution(
         yield from ([i, *column] for i, column in enumerate(columns))
 
     command = build_command(
-        "attribute", explorer.info, [encoding.text], at=found.target.position, answer=answer,
-        contrast=contrast, baseline=found.baseline, steps=found.steps, truncate=encoding.is_cut,
-    )  # fmt: skip
+        "attribute",
+        explorer.info,
+        [encoding.texts[0]],
+        context=encoding.context,
+        at=found.target.position,
+        answer=answer,
+        contrast=contrast,
+        baseline=found.baseline,
+        steps=found.steps,
+        truncate=encoding.is_cut,
+    )
     return View("attribute", command, payload, draw, rows=rows)

@@ -18,7 +18,10 @@ _MAPS = ("attention", "parting")
 
 
 def view_compare(
-    first: tuple[Explorer, str], second: tuple[Explorer, str], found: SideBySide
+    first: tuple[Explorer, str],
+    second: tuple[Explorer, str],
+    found: SideBySide,
+    context: str | None = None,
 ) -> View:
     """Predictions of both, and the difference maps that their shapes allow.
 
@@ -26,6 +29,7 @@ def view_compare(
         first: a model and its text.
         second: likewise.
         found: what to show.
+        context: a second text that both were followed by.
     """
     (explorer, text), (beside, other) = first, second
     maps = {name: values for name in _MAPS if (values := getattr(found, name)) is not None}
@@ -53,9 +57,14 @@ def view_compare(
 
     same = found.first.position == found.second.position
     command = build_command(
-        "compare", explorer.info, [text] if other == text and beside is not explorer else
-        [text, other], **{"with": None if beside is explorer else beside.info.name},
-        layer=found.layer, head=found.head, at=found.first.position if same else None,
+        "compare",
+        explorer.info,
+        [text] if other == text and beside is not explorer else [text, other],
+        context=context,
+        **{"with": None if beside is explorer else beside.info.name},
+        layer=found.layer,
+        head=found.head,
+        at=found.first.position if same else None,
         top_k=len(found.first.predictions),
-    )  # fmt: skip
+    )
     return View("compare", command, payload, draw, arrays, rows)

@@ -65,9 +65,16 @@ def view_knockout(
             yield ["; ".join(effect.parts), after.logit, after.probability, after.rank, effect.now]
 
     command = build_command(
-        "knockout", explorer.info, [encoding.text], **_as_options(parts), mean=fill == "mean",
-        at=found.target.position, answer=answer, truncate=encoding.is_cut,
-    )  # fmt: skip
+        "knockout",
+        explorer.info,
+        [encoding.texts[0]],
+        context=encoding.context,
+        **_as_options(parts),
+        mean=fill == "mean",
+        at=found.target.position,
+        answer=answer,
+        truncate=encoding.is_cut,
+    )
     return View("knockout", command, payload, draw, rows=rows)
 
 
@@ -108,9 +115,16 @@ def view_head_effects(
                 yield [layer, kind, head, *values]
 
     command = build_command(
-        "knockout", explorer.info, [encoding.text], all_heads=True, mean=fill == "mean",
-        at=found.target.position, answer=answer, truncate=encoding.is_cut,
-    )  # fmt: skip
+        "knockout",
+        explorer.info,
+        [encoding.texts[0]],
+        context=encoding.context,
+        all_heads=True,
+        mean=fill == "mean",
+        at=found.target.position,
+        answer=answer,
+        truncate=encoding.is_cut,
+    )
     return View("knockout", command, payload, draw, arrays, rows)
 
 

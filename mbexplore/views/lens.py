@@ -45,9 +45,15 @@ def view_lens(explorer: Explorer, encoding: Encoding, found: Lens, answer: str |
                        row.entropy]  # fmt: skip
 
     command = build_command(
-        "lens", explorer.info, [encoding.text], at=found.target.position, answer=answer,
-        top_k=len(found.rows[0].predictions), truncate=encoding.is_cut,
-    )  # fmt: skip
+        "lens",
+        explorer.info,
+        [encoding.texts[0]],
+        context=encoding.context,
+        at=found.target.position,
+        answer=answer,
+        top_k=len(found.rows[0].predictions),
+        truncate=encoding.is_cut,
+    )
     return View("lens", command, payload, draw, rows=rows)
 
 
@@ -84,6 +90,12 @@ def view_lens_map(
                 yield [state, i, found.tokens[i], top, *values]
 
     command = build_command(
-        "lens", explorer.info, [encoding.text], all=True, colour=colour, truncate=encoding.is_cut
+        "lens",
+        explorer.info,
+        [encoding.texts[0]],
+        context=encoding.context,
+        all=True,
+        colour=colour,
+        truncate=encoding.is_cut,
     )
     return View("lens", command, payload, draw, arrays, rows)

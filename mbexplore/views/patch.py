@@ -24,6 +24,7 @@ def view_patch(
     found: Patching,
     answer: str | None,
     other: str | None,
+    context: str | None = None,
 ) -> View:
     """Share of the difference that each place restores.
 
@@ -34,6 +35,7 @@ def view_patch(
         found: what to show.
         answer: the clean answer that was asked for; None for the model's own.
         other: the corrupted text's, likewise.
+        context: a second text that both were followed by.
     """
 
     def payload() -> dict[str, Any]:
@@ -71,9 +73,14 @@ def view_patch(
                 yield [name, row, column, token, share]
 
     command = build_command(
-        "patch", explorer.info, [clean, corrupted], at=found.target.position, answer=answer,
+        "patch",
+        explorer.info,
+        [clean, corrupted],
+        context=context,
+        at=found.target.position,
+        answer=answer,
         other=other,
-    )  # fmt: skip
+    )
     return View("patch", command, payload, draw, arrays, rows)
 
 

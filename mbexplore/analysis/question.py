@@ -1,0 +1,249 @@
+"""What a model is asked: to choose among options, each with a logit. The one notion of an answer.
+
+The MLM head chooses a token of the vocabulary at a position, the others a label of a text or of a
+token, or where in a second text the answer starts or ends. `lens`, `knockout`, `patch`,
+`attribute` and `compare` ask through this and know no head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mbexplore.analysis.target import Standing, Target, find_position, find_token, widened
+from mbexplore.errors import ModelError, RangeError, TextError
+from mbexplore.explorer import Explorer, Prediction
+from mbexplore.heads import (
+    MULTI_LABEL,
+    REGRESSION,
+    ClassifierModel,
+    ModernBertForMultipleChoice,
+    ModernBertForQuestionAnswering,
+    ModernBertForTokenClassification,
+)
+from mbexplore.model import PretrainedModel
+from mbexplore.tokenizer import Encoding
+
+ENDS = ("start", "end")
+"""What a question answering head tells of an answer, in the order of its logits."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One choice that a model makes over a text.
+
+    Attributes:
+        model: who is asked.
+        read: hidden states after the final norm (batch, seq, hidden) to logits (batch, option).
+        name: of an option.
+        find: the option of that name.
+        place: the token that an option is about; None where it is the whole text.
+        wanted: the option to follow; None for the one that the model chooses.
+        is_exclusive: whether one option rules out the others, so that their shares sum to one.
+    """
+
+    model: PretrainedModel
+    read: Callable[[Tensor], Tensor]
+    name: Callable[[int], str]
+    find: Callable[[str], int]
+    place: Callable[[int], int | None]
+    wanted: int | None = None
+    is_exclusive: bool = True
+
+    def logits(self, input_ids: Tensor) -> Tensor:
+        """Logits (batch, option) of ids (batch, seq), whatever hooks are on the model."""
+        with torch.inference_mode():
+            return self.read(self.model.encoder(input_ids))
+
+    def shares(self, logits: Tensor) -> Tensor:
+        """Probabilities of logits (..., option)."""
+        return logits.softmax(dim=-1) if self.is_exclusive else logits.sigmoid()
+
+    def outcomes(self, logits: Tensor) -> Tensor:
+        """Log-probabilities (..., choice, outcome): one choice of all, or yes and no of each."""
+        if self.is_exclusive:
+            return logits[..., None, :].log_softmax(dim=-1)
+        return torch.stack((logits, torch.zeros_like(logits)), dim=-1).log_softmax(dim=-1)
+
+    def target(self, logits: Tensor) -> Target:
+        """The option followed, given the logits (option) of the model as it is."""
+        return self.option(int(logits.argmax()) if self.wanted is None else self.wanted)
+
+    def option(self, index: int) -> Target:
+        """An option by its number."""
+        return Target(self.place(index), self.name(index), index)
+
+    def likeliest(self, logits: Tensor, top_k: int) -> tuple[Prediction, ...]:
+        """The `top_k` likeliest of logits (option), or all if there are fewer, falling."""
+        shares = self.shares(logits)
+        return tuple(
+            Prediction(self.name(i), i, float(shares[i]), float(logits[i]))
+            for i in logits.topk(min(top_k, len(logits))).indices.tolist()
+        )
+
+    def standings(self, logits: Tensor, option: int) -> list[Standing]:
+        """How an option stands in each row of logits (batch, option)."""
+        own, shares = logits[:, option], self.shares(logits)[:, option]
+        ranks = 1 + (logits > own[:, None]).sum(dim=-1)
+        rows = zip(own.tolist(), shares.tolist(), ranks.tolist(), strict=True)
+        return [Standing(*row) for row in rows]
+
+
+def ask(
+    explorer: Explorer,
+    encoding: Encoding,
+    position: int | None = None,
+    answer: str | None = None,
+    *,
+    number: bool = False,
+) -> Question:
+    """What there is to ask this model about a text.
+
+    Args:
+        explorer: a model with any head.
+        encoding: the text, or the pair of texts.
+        position: the token asked about; None for the first mask, for the whole text, or, where an
+            answer is looked for, for the model's own.
+        answer: the option to follow: a token, a label, or "start" or "end"; None for the model's.
+        number: whether the asker can do with a head that gives one number and no choice.
+
+    Raises:
+        ModelError: the model has no head, or one that does not choose.
+        TextError: the text lacks a mask or the second text.
+        RangeError: there is no such token or option.
+    """
+    model = explorer.model
+    if isinstance(model, ModernBertForQuestionAnswering):
+        return _ask_where(explorer, model, encoding, position, answer)
+    if isinstance(model, ClassifierModel) and not isinstance(
+        model, ModernBertForTokenClassification
+    ):
+        return _ask_label(explorer, model, encoding, position, answer, number)
+    rows, name, find = token_reader(explorer)
+    if position is None and isinstance(model, ClassifierModel):
+        raise TextError(
+            f"{explorer.info.name} {model.does}; name the token asked about, from 0 to "
+            f"{len(encoding) - 1}, with --at."
+        )
+    place = find_position(encoding, position)
+    return Question(
+        model,
+        lambda hidden_states: rows(hidden_states[:, place]),
+        name,
+        find,
+        lambda option: place,
+        None if answer is None else find(answer),
+    )
+
+
+def token_reader(
+    explorer: Explorer,
+) -> tuple[Callable[[Tensor], Tensor], Callable[[int], str], Callable[[str], int]]:
+    """How a head that speaks of every token reads one.
+
+    Returns:
+        Hidden states (..., hidden) after the final norm to logits (..., option); an option's name;
+        and the option of a name.
+
+    Raises:
+        ModelError: the head speaks of the whole text, or there is none.
+    """
+    model = explorer.model
+    if isinstance(model, ModernBertForTokenClassification):
+        labels = model.config.labels
+        return (
+            lambda hidden_states: widened(model.answer(hidden_states)),
+            labels.__getitem__,
+            lambda name: _find_label(labels, name),
+        )
+    if isinstance(model, ClassifierModel):
+        raise ModelError(
+            f"{explorer.info.name} {model.does}, so there is no answer at every token; leave out "
+            "--all."
+        )
+    masked_lm, tokenizer = explorer.masked_lm(), explorer.tokenizer
+    return (
+        lambda hidden_states: widened(masked_lm.logits(hidden_states)),
+        tokenizer.token,
+        lambda name: find_token(tokenizer, name),
+    )
+
+
+def _ask_label(
+    explorer: Explorer,
+    model: ClassifierModel,
+    encoding: Encoding,
+    position: int | None,
+    answer: str | None,
+    number: bool,
+) -> Question:
+    """Which label a text has; or a number alone, its own or that of a choice."""
+    name, is_choice = explorer.info.name, isinstance(model, ModernBertForMultipleChoice)
+    if is_choice and encoding.pair_start is None:
+        raise TextError(f"{name} {model.does}; give the one to look at with --context.")
+    if position is not None:
+        raise RangeError(
+            f"{name} {model.does} as a whole, and token {position} was asked about; leave out --at."
+        )
+    if (is_choice or model.problem == REGRESSION) and not number:
+        raise ModelError(
+            f"{name} gives {'each choice' if is_choice else 'a text'} one number and no answer "
+            "among several; use `mbexplore attribute` to explain the number."
+        )
+    labels = ("this choice",) if is_choice else model.config.labels
+    return Question(
+        model,
+        lambda hidden_states: widened(model.answer(hidden_states)),
+        labels.__getitem__,
+        lambda label: _find_label(labels, label),
+        lambda option: None,
+        None if answer is None else _find_label(labels, answer),
+        is_exclusive=model.problem != MULTI_LABEL,
+    )
+
+
+def _ask_where(
+    explorer: Explorer,
+    model: ModernBertForQuestionAnswering,
+    encoding: Encoding,
+    position: int | None,
+    answer: str | None,
+) -> Question:
+    """Where in the second text the answer starts, or ends; its first token means nowhere."""
+    name = explorer.info.name
+    if encoding.pair_start is None:
+        raise TextError(
+            f"{name} {model.does}; give the text to search with --context, and the question as "
+            "TEXT."
+        )
+    if answer not in (None, *ENDS):
+        raise RangeError(
+            f"{name} tells where an answer starts and where it ends, and {answer!r} is neither; "
+            "write start or end, and name a token with --at."
+        )
+    places, end = [0, *encoding.pair_positions], ENDS.index(answer or ENDS[0])
+    if position is not None and position not in places:
+        raise RangeError(
+            f"Token {position} is outside the text that is searched, {places[1]} to {places[-1]}."
+        )
+
+    def find(name: str) -> int:
+        raise RangeError(f"An answer is a place in the text and {name!r} is none; leave it out.")
+
+    return Question(
+        model,
+        lambda hidden_states: widened(model.answer(hidden_states)[:, places, end]),
+        lambda option: encoding.tokens[places[option]] if option else "(no answer)",
+        find,
+        places.__getitem__,
+        None if position is None else places.index(position),
+    )
+
+
+def _find_label(labels: Sequence[str], name: str) -> int:
+    if name not in labels:
+        raise RangeError(f"There is no label {name!r}; choose {', '.join(labels)}.")
+    return labels.index(name)
