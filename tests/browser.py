@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from mbexplore_ui.app import build_app
-from mbexplore_ui.serve import choose_port, launched
-from mbexplore_ui.sessions import Sessions
 from playwright.sync_api import Browser, Page, sync_playwright
+
+if TYPE_CHECKING:
+    from mbexplore_ui.sessions import Sessions
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGUMENTS = [
@@ -28,11 +29,15 @@ DRAWN = ".mbexplore[data-drawn]"
 
 
 @contextmanager
-def served(models) -> Iterator[tuple[str, Sessions]]:
+def served(models, auth: tuple[str, str] | None = None) -> Iterator[tuple[str, Sessions]]:
     """The page over open models: its address, and what it holds."""
+    from mbexplore_ui.app import build_app
+    from mbexplore_ui.serve import choose_port, launched
+    from mbexplore_ui.sessions import Sessions
+
     sessions = Sessions(models)
     host = "127.0.0.1"
-    with launched(build_app(sessions), host, choose_port(host, None)) as (address, _):
+    with launched(build_app(sessions), host, choose_port(host, None), auth=auth) as (address, _):
         yield address, sessions
     with warnings.catch_warnings():  # Gradio leaves loops and sockets to the collector
         warnings.simplefilter("ignore", ResourceWarning)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import zlib
 from base64 import b64decode
 
@@ -98,16 +97,13 @@ def test_a_page_is_whole_and_safe(recording):
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("there is no Chromium to open the page in")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
-        )
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from tests.browser import MISSING, chromium
+
+    if MISSING is not None:
+        pytest.skip(MISSING)
+    with chromium() as started:
         yield started
-        started.close()
 
 
 def open_page(browser, folder, page):

@@ -56,6 +56,8 @@ def call(address, name, *data, session="plain"):
         with urllib.request.urlopen(request, timeout=120) as reply:
             return json.load(reply)["data"][0]
     except urllib.error.HTTPError as error:
+        if error.code == 401:
+            raise
         with error:
             return json.load(error)["error"]
 

@@ -1,6 +1,8 @@
 """The page in a real browser: the tour, hostile texts, two people, keyboard, themes, widths."""
 
 import os
+import time
+import urllib.error
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import mbexplore
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from tests.browser import MISSING, chromium, served, visit
+from tests.test_ui import call
 from tests.tour import LOCAL, PARIS, Tour
 
 pytestmark = [
@@ -66,6 +69,19 @@ def test_text_is_data(person, text):
     assert "\u200b" not in page.inner_text(".chips")  # what can't be seen is spelt out
 
 
+@pytest.mark.parametrize("view", ["attention", "lens", "attribute", "compare"])
+def test_text_is_data_in_every_kind_of_part(person, view):
+    """Tables, maps, coloured texts and titles: nothing of a text becomes markup."""
+    text = "<img src=x onerror=\"document.title='owned'\"> <b>is</b> [MASK]."
+    person.open(
+        text=text, view=view, **({"other": '"<i>so</i> [MASK]"'} if view == "compare" else {})
+    )
+    page = person.page
+    assert page.locator("#mb-view img, #mb-view b, #mb-view i, .foot img, .line b").count() == 0
+    assert page.locator("#mb-view table").count() > 0 or view == "lens"
+    assert page.title() == "mbexplore" and person.message == ""
+
+
 def test_what_cannot_be_used_is_one_sentence(person):
     person.open(text=PARIS)
     page = person.page
@@ -83,6 +99,115 @@ def test_what_cannot_be_used_is_one_sentence(person):
     page.click("button:has-text('Keep the beginning')")
     page.wait_for_selector(".chip")
     assert "2,048 of 2,048" in page.inner_text(".count")
+
+
+def test_long_work_can_be_stopped_and_begun_again(person, monkeypatch):
+    from mbexplore_ui.views import knockout
+
+    patient = knockout.knockout_heads
+
+    def slow(*args, on_step, **wishes):
+        def wait(done, total):
+            time.sleep(0.2)
+            on_step(done, total)
+
+        return patient(*args, on_step=wait, **wishes)
+
+    monkeypatch.setattr(knockout, "knockout_heads", slow)
+    page = person.page
+    page.goto(f"{person.address}/#view=knockout")
+    page.wait_for_selector(".progress:has-text(' of 36')")
+    assert page.locator("#mb-view figure").count() == 2  # the prediction is there meanwhile
+    page.click("button:has-text('Stop')")
+    page.wait_for_selector(".message:has-text('Stopped')")
+    person.settle()
+    assert person.message == "Stopped; Run starts it again."
+    assert page.input_value("#mb-text") == PARIS and page.locator(".chip").count() == 9
+    assert page.inner_text(".progress") == "" and not page.locator(".mbexplore.busy").count()
+    monkeypatch.undo()
+    page.click("button.run")
+    page.wait_for_selector("#mb-view canvas")
+    person.settle()
+    assert person.message == ""
+
+
+def test_shift_click_masks_a_range_and_shows_it_again(person):
+    whole = "The capital of France is Paris."
+    person.open(text=whole, view="lens")
+    page = person.page
+
+    def click(token, masks, **how):
+        page.click(f'.chips [data-token="{token}"]', **how)
+        page.wait_for_function(
+            "count => document.querySelectorAll('.chip.mask').length === count", arg=masks
+        )
+        person.settle()
+
+    click(4, 1)
+    assert page.input_value("#mb-text") == "The capital of [MASK] is Paris."
+    click(6, 3, modifiers=["Shift"])
+    assert page.input_value("#mb-text") == "The capital of [MASK] [MASK] [MASK]."
+    click(4, 0, modifiers=["Shift"])
+    assert page.input_value("#mb-text") == whole
+
+
+def test_hovering_a_thumbnail_looks_and_a_click_holds(person):
+    person.open(text=PARIS, view="attention", layer=LOCAL, head=1)
+    page = person.page
+    page.wait_for_selector(".thumb.held")
+    held = page.inner_text(".map figcaption")
+    assert held.startswith(f"Layer {LOCAL} head 1")
+    before = page.url
+    page.hover('.thumb[data-layer="3"][data-head="2"]')
+    page.wait_for_selector(".looking .map figcaption:has-text('Layer 3 head 2')")
+    assert page.url == before and page.input_value("#mb-layer") == str(LOCAL)
+    page.hover("h1")
+    page.wait_for_selector(".looking", state="detached")
+    assert page.inner_text(".map figcaption") == held
+    page.click('.thumb[data-layer="3"][data-head="2"]')
+    page.wait_for_selector('.thumb.held[data-layer="3"][data-head="2"]')
+    person.settle()
+    assert "layer=3&head=2" in page.url
+    assert page.inner_text(".map figcaption").startswith("Layer 3 head 2")
+
+
+def test_arrow_keys_move_the_held_layer_and_head(person):
+    person.open(text=PARIS, view="rope", layer=LOCAL, head=1)
+    page = person.page
+    for name, key, now in (
+        ("layer", "ArrowUp", "layer=5&head=1"),
+        ("head", "ArrowDown", "layer=5&head=0"),
+        ("head", "ArrowDown", "layer=5&head=0"),  # there is none below
+    ):
+        page.focus(f"#mb-{name}")
+        page.keyboard.press(key)
+        page.wait_for_function("now => location.hash.includes(now)", arg=now)
+        person.settle()
+        assert page.evaluate("document.activeElement.id") == f"mb-{name}"
+    assert page.inner_text(".line").startswith("Head 5.0")
+
+
+def test_a_password_keeps_the_page_and_its_endpoints(world):
+    browser, _, _ = world
+    models = {"tiny": mbexplore.load("tiny", device="cpu")}
+    with served(models, auth=("ada", "right")) as (address, _):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            call(address, "tokens", "tiny", PARIS)
+        assert refused.value.code == 401
+        person = visit(browser, address)
+        page = person.page
+        page.goto(address)
+        for password in ("wrong", "right"):
+            page.get_by_label("username").fill("ada")
+            page.get_by_label("password").fill(password)
+            page.get_by_role("button", name="Login").click()
+            if password == "wrong":
+                page.wait_for_selector("text=Incorrect")
+                assert page.locator(".mbexplore").count() == 0
+        person.settle()
+        assert page.locator(".chip").count() == 9
+        page.context.close()
+        assert person.foreign == []
 
 
 def test_two_people_never_meet(world):

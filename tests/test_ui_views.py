@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+from mbexplore_ui import parts
 from mbexplore_ui.sessions import Sessions
 from mbexplore_ui.views import VIEWS
+from mbexplore_ui.views.common import signed
 
 from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.compare import compare
@@ -87,15 +89,59 @@ def test_the_lens_map_holds_layers_and_tokens(desk):
     ]
 
 
-def test_a_long_text_shows_the_tokens_around_the_held_one(sessions, monkeypatch):
+def test_a_window_moves_along_a_long_text_under_a_map_of_it_all(sessions, monkeypatch):
     monkeypatch.setattr("mbexplore_ui.views.lens.MOST_TOKENS", 5)
+    monkeypatch.setattr("mbexplore_ui.parts.OVERVIEW", 4)
     desk = sessions.desk("me", "handbuilt", "a b c d e f g h [MASK] i")
-    for token, first in ((0, 0), (6, 4), (11, 7)):
-        heat = find(show(desk, "lens", token=token).parts, "heat")
-        assert heat["column_hold"] == list(range(first, first + 5))
-        assert heat["column_hold"][heat["mark"][1]] == token
-        whole = lens_map(desk.explorer, desk.encoding)
-        assert np.array(heat["values"]) == near(whole.rank[:, first : first + 5])
+    whole = lens_map(desk.explorer, desk.encoding).rank
+    for token, first, start in (
+        (0, -1, 0),
+        (6, -1, 4),
+        (11, -1, 7),
+        (6, 0, 0),
+        (2, 5, 5),
+        (6, 99, 7),
+    ):
+        heat = find(show(desk, "lens", token=token, first=first).parts, "heat")
+        assert heat["column_hold"] == list(range(start, start + 5))
+        inside = start <= token < start + 5
+        assert heat["mark"] == ([None, token - start] if inside else None)
+        assert np.array(heat["values"]) == near(whole[:, start : start + 5])
+        overview = heat["overview"]
+        assert [overview[name] for name in ("start", "stop", "pool", "total")] == [
+            start, start + 5, 3, 12,
+        ]  # fmt: skip
+        assert np.array(overview["values"]) == near(whole.reshape(len(whole), 4, 3).max(2))
+        assert (heat["low"], heat["high"]) == (whole.min(), whole.max())  # of all, not of these
+    monkeypatch.undo()
+    assert find(show(desk, "lens").parts, "heat")["overview"] is None
+
+
+def test_an_overview_keeps_what_is_farthest_from_nothing(monkeypatch):
+    monkeypatch.setattr("mbexplore_ui.parts.OVERVIEW", 2)
+    made = parts.heat(
+        [[1.0, -3.0, 0.5, 2.0]], rows=["r"], columns=list("abcd"), window=slice(1, 3), hue="signed"
+    )
+    assert made["overview"]["values"] == [[-3.0, 2.0]] and made["values"] == [[-3.0, 0.5]]
+    assert made["columns"] == ["b", "c"] and (made["low"], made["high"]) == (-3.0, 3.0)
+
+
+@pytest.mark.parametrize("name", ["activations", "patch", "compare"])
+def test_every_map_of_tokens_has_the_same_window(desk, monkeypatch, name):
+    monkeypatch.setattr(f"mbexplore_ui.views.{name}.MOST_TOKENS", 4)
+    needed = {"other": OTHER} | ({"answer": "b"} if name == "patch" else {})
+    wishes = {} if name == "activations" else needed
+    heat = find(show(desk, name, first=3, **wishes).parts, "heat")
+    assert heat["column_hold"] == [3, 4, 5, 6] and heat["overview"]["total"] == 9
+
+
+def test_a_number_that_rounds_to_nothing_has_no_sign():
+    assert [signed(x) for x in (1.5, -1.5, 0.001, -0.001)] == [
+        "+1.50",
+        "\N{MINUS SIGN}1.50",
+        "0.00",
+        "0.00",
+    ]
 
 
 def test_the_knockout_map_stands_beside_the_prediction_it_changes(sessions):

@@ -101,6 +101,29 @@ def test_a_long_text_scrolls_in_its_map_and_not_in_the_page(world):
     assert person.errors == []
 
 
+def test_the_window_on_a_long_text_moves_and_follows_the_held_token(person, monkeypatch):
+    monkeypatch.setattr("mbexplore_ui.views.lens.MOST_TOKENS", 10)
+    person.open(text="The [MASK] rose. " + "The sea fell again. " * 8, view="lens")
+    page = person.page
+    assert page.inner_text(".overview .readout").startswith("Tokens 0 to 9 of 4")
+    page.focus(".overview input")
+    page.keyboard.press("End")
+    page.wait_for_function("location.hash.includes('first=')")
+    person.settle()
+    assert "the strongest" not in page.inner_text(".overview .readout")
+    assert not page.inner_text(".overview .readout").startswith("Tokens 0")
+    assert page.evaluate("document.activeElement.type") == "range"
+    page.fill("#mb-token", "1")  # outside of the window: it goes back there
+    page.press("#mb-token", "Enter")
+    page.wait_for_selector(".overview .readout:has-text('Tokens 0 to 9')")
+    person.settle()
+    assert "first=" not in page.url
+    box = page.locator(".overview canvas").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + 8)
+    page.wait_for_function("location.hash.includes('first=')")
+    person.settle()
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_fits_a_telephone_in_the_dark(world, view):
     browser, address = world

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Hue = Literal["global", "local", "signed", "plain"]
 DIGITS = 4
 """Significant digits of a number sent to be drawn."""
+OVERVIEW = 400
+"""The most columns of the small map of a whole text."""
 
 
 def note(text: str) -> Part:
@@ -88,8 +90,12 @@ def heat(
     column_hold: Sequence[int | None] | None = None,
     row_hues: Sequence[Hue] | None = None,
     mark: tuple[int | None, int | None] | None = None,
+    window: slice | None = None,
 ) -> Part:
     """A small matrix in colour, with the value under the pointer told.
+
+    Of a long text only a window of the columns is drawn large. A small map of all of them stands
+    above it, on which the view's wish `first` moves the window.
 
     Args:
         values: (row, column); NaN is drawn as nothing.
@@ -108,6 +114,7 @@ def heat(
         column_hold: what each column sets.
         row_hues: colour of each row's label.
         mark: row and column that are outlined; None for all of them.
+        window: the columns drawn large; None for all. Everything else counts in all columns.
     """
     array = np.asarray(values, dtype=np.float64)
     finite = array[np.isfinite(array)]
@@ -115,25 +122,55 @@ def heat(
     top = float(np.abs(finite).max() if signed else finite.max()) if finite.size else 1.0
     high = top if high is None else high
     low = (-high if signed else float(finite.min()) if finite.size else 0.0) if low is None else low
+    total = array.shape[1]
+    seen = window or slice(0, total)
+    overview = None if seen.stop - seen.start == total else _overview(array, seen)
+    holds = range(total) if column_hold is None else column_hold
     return {
         "kind": "heat",
         "title": title,
-        "values": [[_short(x) for x in row] for row in array.tolist()],
+        "values": _rounded(array[:, seen]),
+        "overview": overview,
         "rows": list(rows),
-        "columns": list(columns),
+        "columns": list(columns[seen]),
         "axis": axis,
         "hue": hue if isinstance(hue, str) else list(hue),
         "low": _short(low),
         "high": _short(high if high > low else low + 1),
         "log": log,
         "unit": unit,
-        "texts": None if texts is None else [list(row) for row in texts],
+        "texts": None if texts is None else [list(row[seen]) for row in texts],
         "hold": list(hold),
         "row_hold": None if row_hold is None else list(row_hold),
-        "column_hold": None if column_hold is None else list(column_hold),
+        "column_hold": list(holds[seen]),
         "row_hues": None if row_hues is None else list(row_hues),
-        "mark": None if mark is None else list(mark),
+        "mark": _mark_inside(mark, seen),
     }
+
+
+def _mark_inside(
+    mark: tuple[int | None, int | None] | None, seen: slice
+) -> list[int | None] | None:
+    """The mark counted in the columns seen; None where its column is none of them."""
+    if mark is None:
+        return None
+    row, column = mark
+    if column is None:
+        return [row, None]
+    return [row, column - seen.start] if seen.start <= column < seen.stop else None
+
+
+def _overview(array: npt.NDArray[np.float64], seen: slice) -> Part:
+    """All columns, pooled: of the columns of a pixel the value farthest from 0 is kept."""
+    total = array.shape[1]
+    pool = -(-total // OVERVIEW)
+    firsts = range(0, total, pool)
+    most, least = (each.reduceat(array, firsts, axis=1) for each in (np.maximum, np.minimum))
+    values = np.where(most >= -least, most, least)
+    return {
+        "values": _rounded(values), "pool": pool, "total": total,
+        "start": seen.start, "stop": seen.stop,
+    }  # fmt: skip
 
 
 def line(
@@ -200,6 +237,10 @@ def picture(figure: Figure, alt: str) -> Part:
     buffer = BytesIO()
     figure.savefig(buffer, format="svg")
     return {"kind": "picture", "svg": b64encode(buffer.getvalue()).decode(), "alt": alt}
+
+
+def _rounded(array: npt.NDArray[np.float64]) -> list[list[float | None]]:
+    return [[_short(x) for x in row] for row in array.tolist()]
 
 
 def _short(value: float) -> float | None:

@@ -52,6 +52,7 @@ class PageView:
         show: from a desk and wishes to what is shown.
         about: one sentence: what there is to see.
         labels: of the wishes that get a control of their own; the others get none.
+        hints: what an empty line of text stands for.
         quick: wishes of a first answer, drawn while the whole one is made.
     """
 
@@ -60,6 +61,7 @@ class PageView:
     show: Callable[..., Shown]
     about: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    hints: Mapping[str, str] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -72,7 +74,12 @@ class PageView:
     def controls(self) -> list[dict[str, Any]]:
         """What the page needs to build the view's control bar."""
         return [
-            {"name": name, "label": self.labels.get(name), "default": wish.default}
+            {
+                "name": name,
+                "label": self.labels.get(name),
+                "hint": self.hints.get(name, ""),
+                "default": wish.default,
+            }
             | _kind_of_control(name, wish.annotation)
             for name, wish in self.wishes.items()
         ]

@@ -46,7 +46,7 @@ class Progress:
         """
         if self.stopped:
             self.stopped, self.done, self.total = False, 0, 0
-            raise UsageError("Stopped.")
+            raise UsageError("Stopped; Run starts it again.")
         self.done, self.total = (0, 0) if done >= total else (done, total)
 
     def stop(self) -> None:

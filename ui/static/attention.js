@@ -132,14 +132,18 @@ parts.map = (part, page) => {
   const paint = (width) => {
     const measure = document.createElement("canvas").getContext("2d");
     measure.font = FONT;
-    const widest = (places) => Math.max(...places.map(([text]) => measure.measureText(cut(text, 14)).width));
-    const left = Math.ceil(Math.min(widest(part.rowPlaces), 92)) + 8;
+    // A label among many needs its place beside it.
+    const called = ([text, token], many) => (many ? `${cut(text, 9)} ${token}` : cut(text, 14));
+    const many = Math.max(rows, part.zoom ? columns : 1) * (LABEL + 2) > Math.min(width, 560);
+    const manyRows = many, manyColumns = many && part.zoom;
+    const widest = (places, named) => Math.max(...places.map((one) => measure.measureText(called(one, named)).width));
+    const left = Math.ceil(Math.min(widest(part.rowPlaces, manyRows), 92)) + 8;
     const side = Math.max(160, Math.min(width - left - 2, 680));
     const cell = side / Math.max(columns, part.zoom ? rows : 1);
     const cellWidth = part.zoom ? cell : side / columns;
     const cellHeight = part.zoom ? cell : Math.max(Math.min(18, 560 / rows), 1.2);
-    const upright = part.zoom || widest(part.columnPlaces) + 4 > cellWidth;
-    const top = upright ? Math.ceil(Math.min(widest(part.columnPlaces), 92)) + 8 : LABEL + 8;
+    const columnWidth = widest(part.columnPlaces, manyColumns), upright = part.zoom || columnWidth + 4 > cellWidth;
+    const top = upright ? Math.ceil(Math.min(columnWidth, 92)) + 8 : LABEL + 8;
     const context = sized(canvas, Math.ceil(left + cellWidth * columns + 1), Math.ceil(top + cellHeight * rows + 1));
     const ink = getComputedStyle(frame).color;
     const colours = palette(part.hue);
@@ -154,18 +158,18 @@ parts.map = (part, page) => {
     context.textBaseline = "middle";
     const everyRow = Math.max(1, Math.ceil((LABEL + 1) / cellHeight));
     context.textAlign = "right";
-    part.rowPlaces.forEach(([text, token], r) => r % everyRow ||
-      context.fillText(cut(everyRow > 1 ? `${cut(text, 9)} ${token}` : text, 14), left - 4, top + (r + 0.5) * cellHeight, left - 5));
+    part.rowPlaces.forEach((one, r) => r % everyRow ||
+      context.fillText(called(one, manyRows), left - 4, top + (r + 0.5) * cellHeight, left - 5));
     const everyColumn = Math.max(1, Math.ceil((LABEL + 2) / cellWidth));
     const middle = part.zoom ? 0 : (columns - 1) / 2; // so that offset 0 keeps its label
-    part.columnPlaces.forEach(([text, token], c) => {
+    part.columnPlaces.forEach((one, c) => {
       if ((c - middle) % everyColumn) return;
       context.save();
       context.translate(left + (c + 0.5) * cellWidth, top - 4);
       if (upright) context.rotate(-Math.PI / 2);
       else context.translate(0, -LABEL / 2);
       context.textAlign = upright ? "left" : "center";
-      context.fillText(cut(everyColumn > 1 && part.zoom ? `${cut(text, 9)} ${token}` : text, 14), 0, 0, top - 4);
+      context.fillText(called(one, manyColumns), 0, 0, top - 4);
       context.restore();
     });
     if (part.window) {
@@ -261,7 +265,10 @@ parts.map = (part, page) => {
   });
   canvas.classList.add(part.zoom ? "zooms" : "holds");
   responsive(frame, paint);
-  return titled(part, frame, readout, part.note ? el("p", { class: "note" }, part.note) : null, out);
+  const scale = scaleOf({ low: 0, high: part.scale, unit: "" }, part.hue);
+  scale.title = "colours follow the square root, so that faint links show";
+  return el("figure", { class: "part map" }, el("figcaption", {}, part.title, scale), frame, readout,
+    part.note ? el("p", { class: "note" }, part.note) : null, out);
 };
 
 parts.arcs = (part, page) => {

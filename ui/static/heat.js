@@ -27,6 +27,48 @@ const scaleOf = (part, hue) => {
   return box;
 };
 
+// The whole of a long text, small: which tokens are drawn large, and a way to others.
+const overviewOf = (part, page, hue, share) => {
+  const { values, pool, total, start, stop } = part.overview, wide = stop - start;
+  const canvas = el("canvas", { class: "holds", "aria-hidden": "true" });
+  const told = el("span", {});
+  const name = (first) => {
+    const every = pool > 1 ? `, each pixel the strongest of ${pool}` : "";
+    told.textContent = `Tokens ${first.toLocaleString("en")} to ${(first + wide - 1).toLocaleString("en")} of ${total.toLocaleString("en")} below; here all of them${every}.`;
+  };
+  const input = el("input", {
+    type: "range", min: "0", max: String(total - wide), value: String(start), "aria-label": `${part.title}: first token drawn large`,
+    "data-key": `overview ${part.title.replace(/[^a-z ]/gi, "")}`,
+    oninput: () => name(Number(input.value)),
+    onchange: () => page.hold({ first: Number(input.value) }),
+  });
+  const box = el("div", { class: "overview" }, canvas, input, el("p", { class: "readout" }, told));
+  const paint = (width) => {
+    const pixels = values[0].length, tall = Math.max(20, Math.min(48, 3 * values.length));
+    const small = el("canvas", { width: pixels, height: values.length });
+    const brush = small.getContext("2d");
+    values.forEach((row, r) => row.forEach((value, c) => {
+      if (value === null) return;
+      brush.fillStyle = css(shade(hue(r), share(value)));
+      brush.fillRect(c, r, 1, 1);
+    }));
+    const context = sized(canvas, width, tall + 4), x = (token) => (token / total) * width;
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, 0, 2, (pixels * pool * width) / total, tall);
+    context.strokeStyle = getComputedStyle(box).color;
+    context.lineWidth = 2;
+    context.strokeRect(x(start) + 1, 1, Math.max(3, x(stop) - x(start) - 2), tall + 2);
+  };
+  canvas.addEventListener("click", (event) => {
+    const middle = Math.round((event.offsetX / canvas.clientWidth) * total);
+    page.hold({ first: Math.max(0, Math.min(middle - (wide >> 1), total - wide)) });
+  });
+  page.window = [start, stop];
+  name(start);
+  responsive(box, paint);
+  return box;
+};
+
 parts.heat = (part, page) => {
   const rows = part.rows.length, columns = part.columns.length;
   const hue = (row) => (Array.isArray(part.hue) ? part.hue[row] : part.hue);
@@ -185,7 +227,8 @@ parts.heat = (part, page) => {
   });
   tell();
   return el("figure", { class: "part heat" },
-    el("figcaption", {}, part.title, scaleOf(part, hue(0))), frame, readout);
+    el("figcaption", {}, part.title, scaleOf(part, hue(0))),
+    part.overview ? overviewOf(part, page, hue, share) : null, frame, readout);
 };
 
 // Whether a cell's text only repeats its value.

@@ -9,6 +9,13 @@ const extentOf = (values, log) => {
   return log ? [low / 2, high * 2] : [low - 1, high + 1];
 };
 
+// Bounds drawn out to round numbers, so that a curve never runs along the edge of its chart.
+const roomy = ([low, high], log) => {
+  if (log) return [low / 1.3, high * 1.3];
+  const [a, b] = ticks([low, high], false, 5), step = b - a || 1;
+  return [Math.floor(low / step + 1e-9) * step, Math.ceil(high / step - 1e-9) * step];
+};
+
 const scaleTo = ([low, high], log, from, to) => {
   const f = log ? Math.log10 : (v) => v;
   return (v) => from + ((f(v) - f(low)) / (f(high) - f(low))) * (to - from);
@@ -30,7 +37,7 @@ parts.lines = (part) => {
   const named = part.x.ticks;
   const points = part.series.flatMap((s) => s.points).filter(([x, y]) => x !== null && y !== null);
   const xs = extentOf([...points.map((p) => p[0]), ...part.marks.map((m) => m.at)], part.x.log);
-  const ys = extentOf([...points.map((p) => p[1]), ...part.levels.map((m) => m.at)], part.y.log);
+  const ys = roomy(extentOf([...points.map((p) => p[1]), ...part.levels.map((m) => m.at)], part.y.log), part.y.log);
   const places = [...new Set(points.map((p) => p[0]))].sort((a, b) => a - b);
   let cursor = null, x = null;
 
@@ -108,7 +115,7 @@ parts.lines = (part) => {
     event.preventDefault();
   });
   responsive(frame, paint);
-  const legend = part.series.length < 2 ? null : el("p", { class: "legend" },
+  const legend = part.series.length < 2 ? null : el("span", { class: "legend" },
     ...part.series.map((s) => el("span", { class: `${s.hue}${s.dashed ? " dashed" : ""}` }, s.name)));
-  return titled(part, legend, frame, readout);
+  return el("figure", { class: "part lines" }, el("figcaption", {}, part.title, legend), frame, readout);
 };

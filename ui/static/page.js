@@ -36,6 +36,8 @@ const start = (root, about) => {
 
   const busy = async (work) => {
     let polling = null;
+    const stop = el("button", { class: "quiet", onclick: () => ask("stop") }, "Stop");
+    const far = el("span", {}); // the button itself stays, so that no click on it is lost
     const later = setTimeout(() => {
       main.classList.add("busy");
       const began = performance.now() - PATIENCE;
@@ -43,8 +45,9 @@ const start = (root, about) => {
         const { done, total } = await ask("progress").catch(() => ({}));
         const seconds = ((performance.now() - began) / 1000).toFixed(0);
         if (polling === null) return;
-        const stop = el("button", { class: "quiet", onclick: () => ask("stop") }, "Stop");
-        progress.replaceChildren(total ? `${done} of ${total} · ${seconds} s ` : `${seconds} s`, ...(total ? [stop] : []));
+        far.textContent = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")} · ${seconds} s` : `${seconds} s`;
+        stop.hidden = !total;
+        if (!stop.isConnected) progress.replaceChildren(far, stop);
       };
       polling = setInterval(poll, PATIENCE);
       poll();
@@ -118,7 +121,7 @@ const start = (root, about) => {
   });
   const fit = () => {
     area.style.height = "auto";
-    area.style.height = `${Math.min(area.scrollHeight + 2, 220)}px`;
+    area.style.height = `${Math.min(area.scrollHeight + 2, 140)}px`;
   };
   const message = el("p", { id: "mb-message", class: "message", role: "alert" });
   const count = el("p", { class: "count" });
@@ -202,6 +205,7 @@ const start = (root, about) => {
   // ---- the view
   const body = el("div", { class: "body", id: "mb-view", role: "tabpanel", tabindex: "-1" });
   const controls = el("div", { class: "controls" });
+  const purpose = el("p", { class: "about" });
   const line = el("p", { class: "line" });
   const foot = el("div", { class: "foot" });
   const held = el("div", { class: "holding", role: "group", "aria-label": "Held" });
@@ -219,6 +223,10 @@ const start = (root, about) => {
     look: (changes) => ask(state.view, state.model, state.text, ...values(changes)),
     // Sets layer, head, token, or wishes of the view that is shown, and draws it anew.
     hold(changes) {
+      const { first } = state.wishes[state.view] ?? {}, { token } = changes;
+      const [from, to] = page.window ?? [0, Infinity];
+      // A token outside of the window that was moved takes the window with it.
+      if (first >= 0 && token !== undefined && (token < from || token >= to)) state.wishes[state.view].first = -1;
       for (const [name, value] of Object.entries(changes)) {
         if (["layer", "head", "token"].includes(name)) state[name] = value;
         else (state.wishes[state.view] ??= {})[name] = value;
@@ -270,7 +278,7 @@ const start = (root, about) => {
         ...one.choices.map((choice) => el("label", {},
           el("input", {
             type: "radio", name: id, id: `${id}-${choice}`, checked: choice === value, onchange: () => set(choice),
-          }), el("span", {}, String(choice).replaceAll("_", " ")))));
+          }), el("span", {}, choice === "kl" ? "KL" : String(choice)))));
     }
     if (one.kind === "model") {
       const select = el("select", { id, onchange: () => set(select.value) },
@@ -280,11 +288,11 @@ const start = (root, about) => {
       return el("label", { class: "number", for: id }, one.label, select);
     }
     const input = el("input", {
-      type: one.kind === "number" ? "number" : "text", id, min: "0", dir: "auto",
+      type: one.kind === "number" ? "number" : "text", id, min: "0", dir: "auto", placeholder: one.hint,
       onchange: () => set(one.kind === "number" ? Math.trunc(Number(input.value)) : input.value),
     });
     input.value = value ?? "";
-    return el("label", { class: one.kind, for: id }, one.label, input);
+    return el("label", { class: one.name === "other" ? "text wide" : one.kind, for: id }, one.label, input);
   };
   const drawControls = () => {
     const focused = document.activeElement?.id;
@@ -306,6 +314,7 @@ const start = (root, about) => {
     for (const chip of tokens.children) {
       chip.classList.toggle("held", Number(chip.dataset.token) === state.token);
     }
+    purpose.textContent = view().about;
     drawHeld();
     drawControls();
   };
@@ -418,7 +427,7 @@ const start = (root, about) => {
           class: "link", onclick: () => { area.value = text; fit(); run(); },
         }, text))),
       message, tokens, count),
-    el("nav", {}, tabs), held, el("section", { class: "view" }, controls, line, body, foot));
+    el("nav", {}, tabs), purpose, held, el("section", { class: "view" }, controls, line, body, foot));
   const restore = () => {
     fromAddress();
     area.value = state.text;

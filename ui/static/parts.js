@@ -150,6 +150,10 @@ const clamp = (value, count) => Math.min(Math.max(value, 0), count - 1);
 const ticks = ([low, high], log, most) => {
   if (log) {
     const first = Math.ceil(Math.log10(low) - 1e-9), last = Math.floor(Math.log10(high) + 1e-9);
+    if (last - first < 1) { // less than two powers of ten
+      const parted = [-1, 0, 1].flatMap((e) => [1, 2, 5].map((m) => m * 10 ** (first + e)));
+      return parted.map((v) => +v.toPrecision(1)).filter((v) => v >= low * 0.999 && v <= high * 1.001);
+    }
     const step = Math.max(1, Math.ceil((last - first + 1) / most));
     const found = [];
     for (let e = first; e <= last; e += step) found.push(10 ** e);

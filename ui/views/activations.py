@@ -16,11 +16,11 @@ from ..parts import cell, heat, line, lines, note, side_by_side, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
-from .common import around, depth_heat, held_or_first, signed, state_names, token_names
+from .common import depth_heat, held_or_first, signed, state_names, token_names, window
 
 What = Literal["residual stream", "neurons of the layer", "neurons at the token"]
 MOST_TOKENS = 300
-"""Columns of a map; a longer text shows the tokens around the held one."""
+"""Columns of a map that are drawn large."""
 
 
 def show(
@@ -29,6 +29,7 @@ def show(
     token: int = -1,
     what: What = "residual stream",
     count: int = neurons.DEFAULT_NEURONS,
+    first: int = -1,
 ) -> Shown:
     """The residual stream, the neurons of a layer, or those that write most at a token.
 
@@ -38,27 +39,27 @@ def show(
         token: the one whose lengths or neurons are shown; the first mask by default.
         what: the stream, the layer's neurons, or the token's.
         count: neurons named.
+        first: of a long text's tokens, the first in a map; by default the held one is inside.
     """
     place = held_or_first(desk, token)
+    seen = window(first, place, len(desk.encoding), MOST_TOKENS)
     if what == "residual stream":
-        return _stream(desk, place)
+        return _stream(desk, place, seen)
     if what == "neurons of the layer":
-        return _layer(desk, layer, place, count)
+        return _layer(desk, layer, place, count, seen)
     return _token(desk, place, count)
 
 
-def _stream(desk: Desk, place: int) -> Shown:
+def _stream(desk: Desk, place: int, seen: slice) -> Shown:
     norms = desk.once("residual norms", lambda: residual_norms(desk.recording))
     alike = desk.once("similarity", lambda: similarity.similarity(desk.recording))
-    part = around(place, len(norms.tokens), MOST_TOKENS)
     config = desk.explorer.model.config
     parts = [
         _curves(desk, norms, place),
         depth_heat(
-            config, norms.residual[:, part], columns=token_names(norms.tokens[part]),
+            config, norms.residual, columns=token_names(norms.tokens),
             title="Length of the stream at every token", hue="global", log=True,
-            hold=("layer", "token"), column_hold=list(range(part.start, part.stop)),
-            mark=(None, place - part.start),
+            hold=("layer", "token"), mark=(None, place), window=seen,
         ),
         side_by_side(
             _alike(desk, alike.cosine, "Cosine of every two states, mean of all tokens"),
@@ -100,13 +101,13 @@ def _curves(desk: Desk, norms: ResidualNorms, place: int) -> Part:
     return side_by_side(stream, added)
 
 
-def _layer(desk: Desk, layer: int, place: int, count: int) -> Shown:
+def _layer(desk: Desk, layer: int, place: int, count: int, seen: slice) -> Shown:
     desk.explorer.check_layer_and_head(layer)
     found = desk.once(
         ("layer neurons", layer, count),
         lambda: layer_neurons(desk.explorer, desk.recording, layer, count),
     )
-    parts = [_written(found, place), _neuron_table(desk, found.top), note(neurons.NOT_SHOWN)]
+    parts = [_written(found, place, seen), _neuron_table(desk, found.top), note(neurons.NOT_SHOWN)]
     line = (
         f"Layer {layer} is {found.kind}; these {len(found.top)} of its {len(found.fires):,} "
         "neurons write most over the text."
@@ -115,14 +116,12 @@ def _layer(desk: Desk, layer: int, place: int, count: int) -> Shown:
     return Shown(parts, view, line)
 
 
-def _written(found: LayerNeurons, place: int) -> Part:
-    part = around(place, len(found.tokens), MOST_TOKENS)
+def _written(found: LayerNeurons, place: int, seen: slice) -> Part:
     return heat(
-        found.written[:, part], rows=[f"{one.layer}.{one.neuron}" for one in found.top],
-        columns=token_names(found.tokens[part]), hue="signed",
+        found.written, rows=[f"{one.layer}.{one.neuron}" for one in found.top],
+        columns=token_names(found.tokens), hue="signed",
         title=f"What the strongest neurons of layer {found.layer} write at every token",
-        hold=(None, "token"), column_hold=list(range(part.start, part.stop)),
-        mark=(None, place - part.start),
+        hold=(None, "token"), mark=(None, place), window=seen,
     )  # fmt: skip
 
 

@@ -352,8 +352,8 @@ ATTENTION = PageView(
     show=show,
     about="Who looks at whom: every head at a glance, and the held one closely.",
     labels={
-        "picture": "as",
-        "way": "shown",
+        "picture": "draw",
+        "way": "values",
         "words": "words",
         "special": "special tokens",
         "mean": "mean of heads",

@@ -116,5 +116,6 @@ ATTRIBUTE = PageView(
         "baseline": "against",
         "steps": "steps",
     },
+    hints={"answer": "the model's answer", "contrast": "no other token"},
     quick={"whole": False},
 )

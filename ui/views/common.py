@@ -41,9 +41,17 @@ def held_or_first(desk: Desk, token: int) -> int:
     return next(iter(desk.encoding.mask_positions), 0)
 
 
-def around(place: int, count: int, most: int) -> slice:
-    """The tokens that are drawn of a text of `count`: at most so many, about a place."""
-    low = max(0, min(place - most // 2, count - most))
+def window(first: int, place: int, count: int, most: int) -> slice:
+    """The tokens that are drawn large of a text of `count`.
+
+    Args:
+        first: where they start; below 0 they stand about `place`.
+        place: a token that is to be among them.
+        count: tokens of the text.
+        most: how many at most.
+    """
+    low = first if first >= 0 else place - most // 2
+    low = max(0, min(low, count - most))
     return slice(low, min(low + most, count))
 
 
@@ -84,8 +92,9 @@ def depth_heat(config: ModernBertConfig, values: NDArray[Any], **rest: Any) -> P
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A number with its sign, as people write it."""
-    return f"{value:+.{digits}f}".replace("-", MINUS)
+    """A number with its sign, as people write it; what rounds to nothing has none."""
+    text = f"{value:+.{digits}f}"
+    return text.replace("-", MINUS) if float(text) else text[1:]
 
 
 def scientific(value: float) -> str:

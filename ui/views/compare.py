@@ -10,16 +10,16 @@ from ..parts import heat, note, side_by_side
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from .common import (
-    around,
     depth_heat,
     first_difference,
     held_or_first,
     pair_names,
     prediction_table,
+    window,
 )
 
 MOST_TOKENS = 120
-"""Rows and columns of a map; a longer text shows the tokens around the held one."""
+"""Rows and columns of a map that are drawn large."""
 
 
 def show(
@@ -31,6 +31,7 @@ def show(
     other_model: str = "",
     mean: bool = True,
     top_k: int = DEFAULT_TOP_K,
+    first: int = -1,
 ) -> Shown:
     """Predictions of both, where their residuals part, and how one attention map differs.
 
@@ -43,6 +44,8 @@ def show(
         other_model: the second model; the same one by default.
         mean: whether the maps are the mean of all heads.
         top_k: tokens named.
+        first: of a long text's tokens, the first in the maps; by default the first that differs
+            is inside.
     """
     if not other.strip() and not other_model:
         return Shown([note("Write a second text, or choose a second model.")])
@@ -59,7 +62,7 @@ def show(
     )  # fmt: skip
     sides = [(each.explorer, each.encoding.text) for each in both]
     view = view_compare(sides[0], sides[1], found)
-    parts = [_predictions(found), *_maps(desk, found, token)]
+    parts = [_predictions(found), *_maps(desk, found, token, first)]
     parts.append(note(f"{found.lacking} {NOT_SHOWN}".strip()))
     return Shown(parts, view, _line(found))
 
@@ -82,28 +85,27 @@ def _predictions(found: SideBySide) -> Part:
     )
 
 
-def _maps(desk: Desk, found: SideBySide, token: int) -> list[Part]:
+def _maps(desk: Desk, found: SideBySide, token: int, first: int) -> list[Part]:
     """Where the residuals part, and the second attention map less the first."""
     if found.attention is None:
         return []
     both = found.first.tokens, found.second.tokens
     differs = first_difference(*both) or held_or_first(desk, token)
-    seen = around(differs, len(both[0]), MOST_TOKENS)
-    names, holds = pair_names(*both)[seen], list(range(seen.start, seen.stop))
+    seen = window(first, differs, len(both[0]), MOST_TOKENS)
+    names = pair_names(*both)
     which = "mean of heads" if found.head is None else f"head {found.head}"
     maps = [
         heat(
-            found.attention[seen, seen], rows=names, columns=names, hue="signed",
-            title=f"Attention of layer {found.layer}, {which}: second less first",
-            unit="of the weight", row_hold=holds, column_hold=holds, hold=("token", None),
+            found.attention[seen], rows=names[seen], columns=names, hue="signed",
+            title=f"Attention of layer {found.layer}, {which}", unit="second less first",
+            row_hold=list(range(seen.start, seen.stop)), hold=("token", None), window=seen,
         )
     ]  # fmt: skip
     if found.parting is not None:
         config = desk.explorer.model.config
         maps.insert(0, depth_heat(
-            config, found.parting[:, seen], columns=names, title="Where the residuals part",
-            hue="global", low=0.0, unit="cosine distance", column_hold=holds,
-            hold=("layer", "token"),
+            config, found.parting, columns=names, title="Where the residuals part",
+            hue="global", low=0.0, unit="cosine distance", hold=("layer", "token"), window=seen,
         ))  # fmt: skip
     return [side_by_side(*maps)]
 
@@ -119,4 +121,5 @@ COMPARE = PageView(
         "mean": "mean of heads",
         "top_k": "tokens named",
     },
+    hints={"other": "the same text"},
 )

@@ -84,7 +84,7 @@ def _without_head(desk: Desk, layer: int, head: int, place: int, fill: Fill) -> 
 def _standing(effects: HeadEffects) -> str:
     clean = effects.clean
     return (
-        f"{label(effects.target.token)} at token {effects.target.position} has logit "
+        f"{label(effects.target.token)} {effects.target.place} has logit "
         f"{clean.logit:.2f}, probability {clean.probability:.1%} and rank {clean.rank:,} with "
         "every head in place."
     )
@@ -137,5 +137,6 @@ KNOCKOUT = PageView(
     show=show,
     about="What becomes of the prediction when a head is silenced; click a head.",
     labels={"answer": "answer", "fill": "a silent head gives"},
+    hints={"answer": "the model's answer"},
     quick={"whole": False},
 )

@@ -11,13 +11,13 @@ from ..parts import cell, line, lines, note, side_by_side, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
-from .common import around, depth_heat, held_or_first, state_names, token_names
+from .common import depth_heat, held_or_first, state_names, token_names, window
 
 Scope = Literal["every token", "held token"]
 Colour = Literal["rank", "entropy", "kl"]
 UNITS = {"rank": "rank of the final answer", "entropy": "nats", "kl": "nats from the end"}
-MOST_TOKENS = 300
-"""Columns of the map; a longer text shows those around the held token."""
+MOST_TOKENS = 120
+"""Columns of the map that are drawn large."""
 TOP = 3
 
 
@@ -27,6 +27,7 @@ def show(
     scope: Scope = "every token",
     colour: Colour = "rank",
     answer: str = "",
+    first: int = -1,
 ) -> Shown:
     """The logit lens: every layer at every token, and the held token's answer on its way up.
 
@@ -36,6 +37,7 @@ def show(
         scope: the map of all tokens, or the held one's words layer by layer.
         colour: what colours the map.
         answer: the token followed in the trail; the model's own answer by default.
+        first: of a long text's tokens, the first in the map; by default the held one is inside.
     """
     place = held_or_first(desk, token)
     wanted = answer.strip() or None
@@ -48,36 +50,34 @@ def show(
         return Shown(parts, view_lens(desk.explorer, desk.encoding, found, wanted), _line(found))
     whole = desk.once("lens map", lambda: lens_map(desk.explorer, desk.recording))
     view = view_lens_map(desk.explorer, desk.encoding, whole, colour)
-    parts = [_map(desk, whole, colour, place), _trails(desk, found), note(NOT_SHOWN)]
+    seen = window(first, place, len(whole.tokens), MOST_TOKENS)
+    parts = [_map(desk, whole, colour, place, seen), _trails(desk, found), note(NOT_SHOWN)]
     return Shown(parts, view, _line(found))
 
 
 def _line(found: Lens) -> str:
-    answer, place = label(found.target.token), found.target.position
+    answer, place = label(found.target.token), found.target.place
     if found.settled is None:
-        return f"{answer} is not first at token {place} in the end."
+        return f"{answer} is not first {place} in the end."
     where = "the embeddings" if found.settled == 0 else f"layer {found.settled - 1}"
-    return f"{answer} is first at token {place} from {where} on, and stays first."
+    return f"{answer} is first {place} from {where} on, and stays first."
 
 
-def _map(desk: Desk, whole: LensMap, colour: Colour, place: int) -> Part:
+def _map(desk: Desk, whole: LensMap, colour: Colour, place: int, seen: slice) -> Part:
     """Layers by positions; the word in a cell is what would be answered there."""
     config = desk.explorer.model.config
-    part = around(place, len(whole.tokens), MOST_TOKENS)
-    values = getattr(whole, colour)[:, part]
-    names = token_names(whole.tokens[part])
     return depth_heat(
         config,
-        values,
-        columns=names,
+        getattr(whole, colour),
+        columns=token_names(whole.tokens),
         title="What each layer would answer at every token",
         hue="global",
         log=colour == "rank",
         unit=UNITS[colour],
-        texts=[[label(top) for top in tops[part]] for tops in whole.top],
+        texts=[[label(top) for top in tops] for tops in whole.top],
         hold=("layer", "token"),
-        column_hold=list(range(part.start, part.stop)),
-        mark=(None, place - part.start),
+        mark=(None, place),
+        window=seen,
     )
 
 
@@ -87,7 +87,7 @@ def _trails(desk: Desk, found: Lens) -> Part:
     settled = {} if found.settled is None else {"first from here": float(found.settled)}
     rank = lines(
         [line(answer, [float(row.rank) for row in found.rows], dots=True)],
-        title=f"Rank of {answer} at token {found.target.position}",
+        title=f"Rank of {answer} {found.target.place}",
         y="rank",
         log_y=True,
         ticks=names,
@@ -125,5 +125,6 @@ LENS = PageView(
     title="Lens",
     show=show,
     about="What the model would answer if it stopped after each layer.",
-    labels={"scope": "show", "colour": "colour", "answer": "follow the answer"},
+    labels={"scope": "show", "colour": "colour", "answer": "follow"},
+    hints={"answer": "the model's answer"},
 )

@@ -14,17 +14,17 @@ from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
 from .common import (
-    around,
     asked_position,
     depth_heat,
     first_difference,
     pair_names,
     prediction_table,
     signed,
+    window,
 )
 
 MOST_TOKENS = 120
-"""Columns of a map; a longer text shows the tokens around the first difference."""
+"""Columns of a map that are drawn large."""
 
 
 def show(
@@ -35,6 +35,7 @@ def show(
     answer: str = "",
     other_answer: str = "",
     whole: bool = True,
+    first: int = -1,
 ) -> Shown:
     """Patches every place of a second text with this text's values: what brings this answer back.
 
@@ -46,6 +47,8 @@ def show(
         answer: this text's answer; the model's own by default.
         other_answer: the second text's; likewise.
         whole: whether to patch every place.
+        first: of a long text's tokens, the first in the maps; by default the first that differs
+            is inside.
     """
     place = asked_position(desk, token)
     if not other.strip():
@@ -64,7 +67,7 @@ def show(
     view = view_patch(desk.explorer, desk.encoding.text, other, found, *wanted)
     parts = [
         _both_predictions(desk, other, place),
-        *_patch_maps(desk, found, layer, token),
+        *_patch_maps(desk, found, layer, token, first),
         note(NOT_SHOWN),
     ]
     return Shown(parts, view, _difference(found))
@@ -92,22 +95,20 @@ def _both_predictions(desk: Desk, other: str, place: int) -> Part:
     )
 
 
-def _patch_maps(desk: Desk, found: Patching, layer: int, token: int) -> list[Part]:
+def _patch_maps(desk: Desk, found: Patching, layer: int, token: int, first: int) -> list[Part]:
     """Shares restored: of the stream and of what is added to it by position, and of heads."""
     config = desk.explorer.model.config
     both = found.clean_tokens, found.corrupted_tokens
-    seen = around(first_difference(*both), len(both[0]), MOST_TOKENS)
-    names, holds = pair_names(*both)[seen], list(range(seen.start, seen.stop))
+    seen = window(first, first_difference(*both), len(both[0]), MOST_TOKENS)
     most = max(1.0, *(float(abs(getattr(found, name)).max()) for name in MAPS))
     shared: dict[str, Any] = {"hue": "signed", "low": -most, "high": most, "unit": "restored"}
-    by_token = shared | {"columns": names, "column_hold": holds, "hold": ("layer", "token")}
-    column = holds.index(token) if token in holds else None
+    by_token = shared | {"columns": pair_names(*both), "window": seen, "hold": ("layer", "token")}
     stream = depth_heat(
-        config, found.residual[:, seen], title="Residual stream", **by_token,
-        mark=None if column is None else (layer + 1, column),
+        config, found.residual, title="Residual stream", **by_token,
+        mark=(layer + 1, token) if 0 <= token < len(both[0]) else None,
     )  # fmt: skip
     added = [
-        depth_heat(config, getattr(found, name)[:, seen], title=title, **by_token)
+        depth_heat(config, getattr(found, name), title=title, **by_token)
         for name, title in (("attention", "Attention output"), ("mlp", "MLP output"))
     ]
     heads = depth_heat(
@@ -126,6 +127,11 @@ PATCH = PageView(
         "other": "second text",
         "answer": "answer",
         "other_answer": "second text's answer",
+    },
+    hints={
+        "other": "as many tokens, another answer",
+        "answer": "the model's answer",
+        "other_answer": "the model's answer",
     },
     quick={"whole": False},
 )
