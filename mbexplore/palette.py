@@ -23,6 +23,9 @@ HEADS = (
 """Hues of heads. The first six and the ninth are Okabe and Ito's and Paul Tol's sets for all eyes;
 from there on lightness helps to tell them apart."""
 
+INK = "#1f2933"
+"""Of what has no hue of its own: text, and the mean of all heads."""
+
 Stops = tuple[tuple[float, str], ...]
 
 ON_WHITE: dict[LayerKind, Stops] = {

@@ -63,6 +63,18 @@ class Arcs:
         """What the layer is, in one line."""
         return layer_title(self.layer, self.kind, self.half_window, self.theta)
 
+    @property
+    def note(self) -> str:
+        """Which links these are, in a sentence without its end."""
+        unit = self.axis.unit.removesuffix("s")
+        every = (
+            f"{self.total:,} links that carry {self.mass:.0%} of what a {unit} gives in each head"
+        )
+        cut = len(self.links) < self.total
+        return (
+            f"The strongest {self.most:,} of each head among the {every}" if cut else f"The {every}"
+        )
+
 
 def strongest_links(
     recording: Recording,

@@ -190,11 +190,8 @@ def _label_places(
 
 
 def _foot(figure: Figure, arcs: Arcs) -> None:
-    every = f"{arcs.total:,} links that carry {arcs.mass:.0%} of what a token gives in each head"
-    cut = len(arcs.links) < arcs.total
-    kept = f"The strongest {arcs.most:,} of each head among the {every}" if cut else f"The {every}"
     sides = "" if arcs.rows is not None else " Above the line: to what came before; below: after."
-    footer(figure, f"{kept}; wide and dark is much.{sides}")
+    footer(figure, f"{arcs.note}; wide and dark is much.{sides}")
 
 
 def _bare(axes: Axes) -> None:

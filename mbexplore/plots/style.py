@@ -17,10 +17,10 @@ from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from mbexplore.config import LayerKind
 from mbexplore.palette import HUE as HUE
+from mbexplore.palette import INK as INK
 from mbexplore.palette import ON_WHITE
 from mbexplore.palette import head_colour as head_colour
 
-INK = "#1f2933"
 FAINT = "#8a94a0"
 
 

@@ -18,7 +18,7 @@ from mbexplore.config import ModernBertConfig
 from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import DENSE_LIMIT, Progress, Recording, check_local, of_layers
-from mbexplore.views.attention_page import attention_page
+from mbexplore.views.attention_page import arcs_page, attention_page
 from mbexplore.views.names import attention_name
 from mbexplore.views.view import View, build_command
 
@@ -274,6 +274,7 @@ def view_arcs(
         draw,
         lambda: _arc_arrays(found),
         lambda: [_LINK, *_link_rows(layer, axis, found.links)],
+        lambda: arcs_page(found, explorer.info.name, command),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the attention component of the pages shows: maps small enough to send, as packed bytes."""
+"""What the components of the pages show: maps as packed bytes, and arcs as their numbers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from mbexplore.analysis.band import BandMap
-from mbexplore.analysis.maps import LayerMap
+from mbexplore.analysis.links import Arcs
+from mbexplore.analysis.maps import LayerMap, head_names
 from mbexplore.analysis.words import Axis
-from mbexplore.palette import HUE, ON_WHITE, TINT
+from mbexplore.palette import HUE, INK, ON_WHITE, TINT, head_colour
 from mbexplore.web import build_page
 
 STEPS = 255
@@ -70,6 +71,34 @@ def attention_page(
     return build_page(
         title, note, shlex.join(("mbexplore", *command)), attention_data(maps, (selected, 0))
     )
+
+
+def arcs_data(arcs: Arcs) -> dict[str, Any]:
+    """What `mountArcs` of `mbexplore.web` shows; a link is [head, query, key, weight]."""
+    heads = (-1,) if arcs.is_mean else arcs.heads
+    names = head_names(arcs.heads, arcs.is_mean)
+    return {
+        "labels": list(arcs.axis.labels),
+        "starts": arcs.axis.starts.tolist(),
+        "query": arcs.query,
+        "heads": [
+            {"number": head, "name": name, "hue": INK if head < 0 else head_colour(head)}
+            for head, name in zip(heads, names, strict=True)
+        ],
+        "links": [
+            [link.head, link.query, link.key, float(f"{link.weight:.4g}")] for link in arcs.links
+        ],
+    }
+
+
+def arcs_page(arcs: Arcs, model: str, command: Sequence[str]) -> str:
+    """A page in one file where pointing at a token shows its links alone."""
+    title = f"{PurePath(model).name}: {arcs.title}, {arcs.axis.size}, the links that carry most"
+    note = (
+        f"{arcs.note}. Left of the text: to what came before; right: after. Wide and dark is much; "
+        "dashed lines come from other tokens to the one pointed at."
+    )
+    return build_page(title, note, shlex.join(("mbexplore", *command)), arcs_data(arcs), "arcs")
 
 
 def _layer(shown: LayerMap | BandMap) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The attention map of the pages: one component in plain JavaScript, drawn on a canvas.
+"""Attention on pages: maps and arcs, each a component in plain JavaScript.
 
-Knows no model: it takes the data that a view makes, and needs no network.
+Knows no model: a component takes the data that a view makes, and needs no network.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ pre {{
 </style>
 <h1>{title}</h1>
 <p>{note}</p>
-<div id="attention"></div>
+<div id="shown"></div>
 <pre><code>{command}</code></pre>
 <script type="application/json" id="data">{data}</script>
 <script>
 {js}
-mountAttention(
-  document.getElementById("attention"),
+{mount}(
+  document.getElementById("shown"),
   JSON.parse(document.getElementById("data").textContent),
 );
 </script>
@@ -41,14 +41,19 @@ mountAttention(
 
 
 @lru_cache
-def component() -> tuple[str, str]:
-    """Its JavaScript, which defines `mountAttention(element, data)`, and its CSS."""
+def component(name: str = "attention") -> tuple[str, str]:
+    """JavaScript and CSS of "attention" or "arcs".
+
+    The script defines `mountAttention(element, data)`, or `mountArcs`.
+    """
     here = files("mbexplore.web")
-    js, css = (here.joinpath(f"attention.{kind}").read_text("utf-8") for kind in ("js", "css"))
+    js, css = (here.joinpath(f"{name}.{kind}").read_text("utf-8") for kind in ("js", "css"))
     return js, css
 
 
-def build_page(title: str, note: str, command: str, data: dict[str, Any]) -> str:
+def build_page(
+    title: str, note: str, command: str, data: dict[str, Any], name: str = "attention"
+) -> str:
     """A page in one file that opens without a network.
 
     Args:
@@ -56,10 +61,17 @@ def build_page(title: str, note: str, command: str, data: dict[str, Any]) -> str
         note: one sentence on how to read it.
         command: that makes it again.
         data: what the component shows.
+        name: of the component.
     """
-    js, css = component()
+    js, css = component(name)
     # Nothing in the text may end the script element that holds it.
     safe = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     return _PAGE.format(
-        title=escape(title), note=escape(note), command=escape(command), css=css, js=js, data=safe
+        title=escape(title),
+        note=escape(note),
+        command=escape(command),
+        css=css,
+        js=js,
+        data=safe,
+        mount=f"mount{name.capitalize()}",
     )
