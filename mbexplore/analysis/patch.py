@@ -87,8 +87,8 @@ def patch(
         RangeError: both answers are the same.
     """
     encodings = [explorer.encode(x) if isinstance(x, str) else x for x in (clean, corrupted)]
-    _check_lengths(*encodings)
     question = ask(explorer, encodings[0], position, answer)
+    _check_lengths(*encodings)
     ids = torch.tensor([encoding.ids for encoding in encodings], device=explorer.model.device)
     logits = torch.cat([question.logits(row[None]) for row in ids])  # (2, option)
     target = question.target(logits[0])
