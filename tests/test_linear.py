@@ -1,27 +1,45 @@
-"""The faster product: the same numbers to rounding, and only where it is asked for."""
+"""The faster products: MKL's sums by default, whole rows where they are asked for."""
 
 import pytest
 import torch
+from torch.nn import functional
 
 import mbexplore
-from mbexplore.linear import FAST, Linear, linear, onednn_product
+from mbexplore.linear import FAST, SUM, WORTH, Linear, linear, mkl_is_slow, onednn_product
 from tests.cli_runner import run_cli
 
 
 @pytest.fixture
-def calls(monkeypatch):
-    """Asks for the faster product, and counts how often it is taken."""
-    monkeypatch.setenv(FAST, "1")
+def counted(monkeypatch):
+    """Counts how often oneDNN's product is taken."""
     product, taken = onednn_product(), []
     if product is None:
         pytest.skip("this build of torch has no oneDNN product")
 
-    def counted(*args):
+    def count(*args):
         taken.append(args)
         return product(*args)
 
-    monkeypatch.setattr("mbexplore.linear.onednn_product", lambda: counted)
+    monkeypatch.setattr("mbexplore.linear.onednn_product", lambda: count)
     return taken
+
+
+@pytest.fixture
+def calls(counted, monkeypatch):
+    """The same, where the fastest product is asked for."""
+    monkeypatch.setenv(FAST, "1")
+    return counted
+
+
+@pytest.fixture
+def slow_mkl(monkeypatch):
+    """As on a processor whose vectors MKL leaves unused."""
+    monkeypatch.setattr("mbexplore.linear.mkl_is_slow", lambda: True)
+
+
+def error(found, exact):
+    """Root mean square of the difference."""
+    return float((found.double() - exact).square().mean().sqrt())
 
 
 @pytest.mark.parametrize("shape", [(1,), (5,), (2, 700)])
@@ -44,6 +62,39 @@ def test_gradients_and_other_types_take_torchs_own(calls):
         assert layer.double()(x.double()).dtype == torch.float64
         assert layer.float()(x[:0]).shape == (0, 4)
     assert not calls
+
+
+@pytest.mark.parametrize(
+    ("rows", "terms", "bias"), [(WORTH, 4 * SUM, False), (700, 6 * SUM, True), (301, 2 * SUM, True)]
+)
+def test_a_large_product_is_summed_as_mkl_sums_it(rows, terms, bias, counted, slow_mkl):
+    x, weight = torch.randn(1, rows, terms), torch.randn(512, terms)
+    added = torch.randn(512) if bias else None
+    exact = x.double() @ weight.double().T + (added.double() if bias else 0.0)
+    with torch.no_grad():
+        found, plain = linear(x, weight, added), functional.linear(x, weight, added)
+    assert len(counted) == terms // SUM
+    assert found.shape == plain.shape
+    assert error(found, exact) <= 1.01 * error(plain, exact)
+
+
+def test_on_such_a_processor_it_is_mkls_answer_to_the_bit(counted):
+    if not mkl_is_slow():
+        pytest.skip("not an AMD processor with AVX-512")
+    x, weight = torch.randn(256, 4 * SUM), torch.randn(384, 4 * SUM)
+    with torch.no_grad():
+        assert torch.equal(linear(x, weight), functional.linear(x, weight))
+    assert counted
+
+
+@pytest.mark.parametrize(
+    ("rows", "terms"), [(WORTH - 1, 4 * SUM), (WORTH, 4 * SUM + 1), (WORTH, SUM)]
+)
+def test_other_products_are_torchs_own(rows, terms, counted, slow_mkl):
+    x, weight = torch.randn(rows, terms), torch.randn(8, terms)
+    with torch.no_grad():
+        assert torch.equal(linear(x, weight), functional.linear(x, weight))
+    assert not counted
 
 
 def test_nobody_gets_it_unasked(calls, monkeypatch):

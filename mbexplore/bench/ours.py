@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.result import PARTS
 from mbexplore.heads import open_model
-from mbexplore.linear import linear, onednn_product
+from mbexplore.linear import Linear, mkl_is_slow, onednn_product
 from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.packing import run_packed
 from mbexplore.recording import DEFAULT_KEEP, Recording, record
@@ -92,9 +92,14 @@ def parts(folder: Path, tokens: int) -> Run:
     model, ids = _open(folder), _encoding(folder, tokens).ids
     assert isinstance(model, ModernBertForMaskedLM)
     rows = torch.tensor([tokens // 2])
+    watch = Stopwatch()
+    for module in model.modules():
+        if isinstance(module, Linear):
+            is_head = module is model.head.dense or module is model.decoder
+            watch.follow(module, "head" if is_head else "linear layers")
 
     def run() -> Tensor:
-        watch = Stopwatch((model.head.dense.weight, model.decoder.weight))
+        watch.clear()
         start = time.perf_counter()
         with torch.inference_mode(), watch:
             model(torch.tensor([ids]), rows=rows)
@@ -107,10 +112,11 @@ def parts(folder: Path, tokens: int) -> Run:
 def ceiling(folder: Path, tokens: int) -> Run:
     """One matrix product of 2 * tokens ** 3 operations: what this machine can do at best."""
     a, b = torch.randn(tokens, tokens), torch.randn(tokens, tokens)
+    product = onednn_product() if mkl_is_slow() else None
 
     def run() -> Tensor:
         with torch.inference_mode():
-            return linear(a, b)
+            return functional.linear(a, b) if product is None else product(a, b, None)
 
     return run
 
@@ -122,31 +128,43 @@ class Stopwatch(TorchFunctionMode):
         parts: seconds and operations by part; "the rest" is what the caller finds beside them.
     """
 
-    def __init__(self, head: tuple[Tensor, ...]) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._head = head
+        self._start = 0.0
+        self.clear()
+
+    def clear(self) -> None:
+        """Back to nothing."""
         self.parts = dict.fromkeys(PARTS[:-1], (0.0, 0.0))
+
+    def follow(self, module: Linear, part: str) -> None:
+        """Adds the time of a layer to a part, from now on."""
+
+        def begin(module: Any, inputs: Any) -> None:
+            self._start = time.perf_counter()
+
+        def end(module: Any, inputs: Any, output: Any) -> None:
+            self._add(part, 2.0 * inputs[0].numel() * module.out_features)
+
+        module.register_forward_pre_hook(begin)
+        module.register_forward_hook(end)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Runs the function; adds its time to the part it belongs to, if to any."""
+        """Runs the function; adds its time to the part it belongs to, if it is attention."""
         kwargs = kwargs or {}
-        start = time.perf_counter()
+        if func is not functional.scaled_dot_product_attention:
+            return func(*args, **kwargs)
+        self._start = time.perf_counter()
         output = func(*args, **kwargs)
-        spent = time.perf_counter() - start
-        if func in (functional.linear, onednn_product()):
-            is_head = any(args[1] is weight for weight in self._head)
-            operations = 2.0 * args[0].numel() * args[1].shape[0]
-            self._add("head" if is_head else "linear layers", spent, operations)
-        elif func is functional.scaled_dot_product_attention:
-            name = "global attention" if kwargs.get("attn_mask") is None else "local attention"
-            self._add(name, spent, 4.0 * args[0].numel() * args[1].shape[-2])
+        name = "global attention" if kwargs.get("attn_mask") is None else "local attention"
+        self._add(name, 4.0 * args[0].numel() * args[1].shape[-2])
         return output
 
-    def _add(self, name: str, seconds: float, operations: float) -> None:
-        before = self.parts[name]
-        self.parts[name] = (before[0] + seconds, before[1] + operations)
+    def _add(self, name: str, operations: float) -> None:
+        seconds, before = self.parts[name]
+        self.parts[name] = (seconds + time.perf_counter() - self._start, before + operations)
 
 
 TASKS: dict[str, Callable[[Path, int], Run]] = {

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -30,6 +33,38 @@ fill = pipeline("fill-mask", model=sys.argv[1])
 print(json.dumps([[p["token"], p["score"]] for p in fill(sys.argv[2])]))
 """
 """How a user of transformers answers one sentence."""
+
+
+_FOLDER = "mbexplore-bench"
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder for as long as the `with` block lasts.
+
+    A process that is killed can't remove its own, so its name holds the process, and whoever comes
+    next removes those of processes that are no more.
+    """
+    place = Path(tempfile.gettempdir())
+    for folder in place.glob(f"{_FOLDER}-*"):
+        owner = re.fullmatch(rf"{_FOLDER}-(\d+)-\w+", folder.name)
+        if owner is not None and not _is_alive(int(owner[1])):
+            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=f"{_FOLDER}-{os.getpid()}-", dir=place) as name:
+        yield Path(name)
+
+
+def _is_alive(process: int) -> bool:
+    """Whether there is such a process; where one can't ask without ending it, there may be."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another person's
+        return True
+    return True
 
 
 def environment() -> dict[str, str]:
@@ -75,8 +110,8 @@ class Worker:
 
     def result(self) -> NDArray[Any]:
         """Does the work once, uncounted, and returns what it gave."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "answer.npy"
+        with temporary_folder() as folder:
+            path = folder / "answer.npy"
             self._ask(str(path))
             self.peak = self._answer()["peak"]
             self._answer()

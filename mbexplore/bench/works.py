@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbexplore.bench.processes import PIPELINE, Worker, run_command
+from mbexplore.bench.processes import PIPELINE, Worker, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.errors import MbexploreError, ModelError
 
@@ -177,19 +176,21 @@ def measure_parts(
 def _forward_rows(
     model: Model, lengths: Sequence[int], repeats: int, progress: Progress
 ) -> Iterator[Row]:
-    ours, theirs = Entry(OURS, "ours", "forward"), Entry(THEIRS, "theirs", "forward")
     for tokens in lengths:
         progress(f"logits of one token, {tokens:,} tokens")
-        yield contest("logits of one token", tokens, ours, theirs, model, repeats)
+        yield contest("logits of one token", tokens, *_both("forward"), model, repeats)
 
 
 def _batch_rows(
     model: Model, lengths: Sequence[int], repeats: int, progress: Progress
 ) -> Iterator[Row]:
-    ours, theirs = Entry(OURS, "ours", "batch"), Entry(THEIRS, "theirs", "batch")
     for tokens in lengths:
         progress(f"64 texts of 10 to {tokens:,} tokens")
-        yield contest("64 texts of mixed lengths", tokens, ours, theirs, model, repeats)
+        yield contest("64 texts of mixed lengths", tokens, *_both("batch"), model, repeats)
+
+
+def _both(task: str) -> tuple[Entry, Entry]:
+    return Entry(OURS, "ours", task), Entry(THEIRS, "theirs", task)
 
 
 def _record_rows(
@@ -284,14 +285,14 @@ def prepared(name: str | None, size: str | None) -> Iterator[Model]:
     Raises:
         MbexploreError: there is no such model, or it has no masked-language head.
     """
-    with tempfile.TemporaryDirectory(prefix="mbexplore-bench-") as folder:
+    with temporary_folder() as folder:
         arguments = [
             sys.executable,
             "-m",
             "mbexplore.bench.prepare",
             name or "",
             size or "",
-            folder,
+            str(folder),
         ]
         answer = json.loads(run_command(arguments)[2].splitlines()[-1])
         if "error" in answer:

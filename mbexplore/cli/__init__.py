@@ -90,7 +90,7 @@ def root(
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="Faster products on processors that are not Intel's, rounded coarser."
+            "--fast", help="Fastest products where MKL is slow (AMD with AVX-512), rounded coarser."
         ),
     ] = False,
 ) -> None:
