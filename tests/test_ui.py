@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mbexplore
-from mbexplore.analysis.tile import tile
+from mbexplore.analysis.tile import tile, tile_links
 from mbexplore.analysis.words import build_axis
 from mbexplore.errors import MbexploreError, ModelError, TextError, UsageError
 from tests.cli_runner import run_cli
@@ -226,6 +227,23 @@ def test_a_tile_is_that_part_of_the_map(explorer, layer, head):
             assert not row[:start].any() and not row[stop:].any() and (row[start:stop] > 0).all()
 
 
+@pytest.mark.parametrize("layer", [3, 4])
+@pytest.mark.parametrize("head", [1, None])
+def test_links_of_a_tile_are_its_largest_weights(explorer, layer, head):
+    recording = explorer.record("the river runs on to the sea and the hills stand " * 5)
+    whole = recording.attention(layer, head).mean(0).numpy()
+    queries = build_axis(recording.encoding, (3, 41))
+    keys = build_axis(recording.encoding, (20, 31))
+    part = whole[3:41, 20:31]
+    found = tile_links(recording, layer, head, queries, keys, 7)
+    assert [link.weight for link in found] == pytest.approx(sorted(part.flat)[:-8:-1], abs=1e-6)
+    for link in found:
+        assert part[link.query, link.key] == pytest.approx(link.weight, abs=1e-6)
+    of_one = tile_links(recording, layer, head, queries, keys, 4, query=22)
+    assert {link.query for link in of_one} == {22}
+    assert [link.weight for link in of_one] == pytest.approx(sorted(part[22])[:-5:-1], abs=1e-6)
+
+
 # ---- endpoints
 
 
@@ -252,6 +270,33 @@ def test_a_saved_file_is_the_views_own(served_page, explorer):
     band = explorer.record(PARIS).attention_band(4, 1).numpy()
     np.testing.assert_allclose(arrays["band"], band, atol=1e-6)
     assert file["name"].endswith(".npz")
+
+
+def test_a_zoomed_map_is_saved_as_it_is_shown(served_page, explorer, tmp_path):
+    """Unequal rows and columns: the file holds them alone, and so does its command's."""
+    address, _ = served_page
+    wishes = {"layer": 4, "head": 1, "rows": "1:7", "columns": "2:5"}
+    shown = ask_view(address, "attention", PARIS, **wishes)
+    assert "--queries 1:7 --keys 2:5" in shown["command"]
+    pane = shown["parts"][0]["panes"][0]["parts"][0]
+    assert pane["parts"][0]["shape"] == [6, 3]
+    places = [int(row[0]["text"].split()[-1]) for row in pane["parts"][1]["rows"]]
+    assert places and set(places) <= set(range(1, 7))
+    arguments = shlex.split(shown["command"])[1:]
+    for ending in ("npz", "json", "png", "svg", "html", "csv"):
+        file = call(address, "save", "attention", ending, "tiny", PARIS, wishes)
+        content = base64.b64decode(file["data"])
+        assert file["name"] == f"attention-part-layer4-head1.{ending}"
+        if ending == "npz":
+            weights = explorer.record(PARIS).attention(4, 1)[:, 1:7, 2:5].numpy()
+            np.testing.assert_allclose(np.load(io.BytesIO(content))["weights"], weights, atol=1e-6)
+            run_cli(*arguments, "-o", tmp_path / "again.npz")
+            again = np.load(tmp_path / "again.npz")
+            np.testing.assert_array_equal(np.load(io.BytesIO(content))["weights"], again["weights"])
+        if ending == "json":
+            assert json.loads(content) == json.loads(run_cli(*arguments, "--json").out)
+    square = ask_view(address, "attention", PARIS, **wishes | {"columns": "1:7"})
+    assert "--tokens 1:7" in square["command"]
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,7 @@ def test_the_window_on_a_long_text_moves_and_follows_the_held_token(person, monk
     page.keyboard.press("End")
     page.wait_for_function("location.hash.includes('first=')")
     person.settle()
-    assert "the strongest" not in page.inner_text(".overview .readout")
+    assert "the largest" not in page.inner_text(".overview .readout")
     assert not page.inner_text(".overview .readout").startswith("Tokens 0")
     assert page.evaluate("document.activeElement.type") == "range"
     page.fill("#mb-token", "1")  # outside of the window: it goes back there

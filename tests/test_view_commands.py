@@ -15,8 +15,10 @@ from mbexplore.analysis.knockout import Block, Far, Head, Tokens, knockout, knoc
 from mbexplore.analysis.lens import lens, lens_map
 from mbexplore.analysis.mix import WAYS, mix
 from mbexplore.analysis.patch import patch
+from mbexplore.analysis.words import build_axis
 from mbexplore.errors import OutputError
 from mbexplore.explorer import load
+from mbexplore.views.attention_part import view_part
 from mbexplore.views.attribute import view_attribution
 from mbexplore.views.compare import view_compare
 from mbexplore.views.knockout import view_head_effects, view_knockout
@@ -95,6 +97,21 @@ def knockout_views(one, encoding):
         yield view_head_effects(one, encoding, effects, answer, fill)
 
 
+def part_views(one, encoding):
+    recording = one.record(encoding, keep=("attention",))
+    sides = {
+        "queries": build_axis(encoding, (1, 6)),
+        "keys": build_axis(encoding, (2, 4)),
+    }
+    yield view_part(one, recording, 1, 0, **sides, links=3)
+    yield view_part(one, recording, 0, **sides, query=2)
+    hidden = {
+        "queries": build_axis(encoding, hide_special=True),
+        "keys": build_axis(encoding, (1, 3), hide_special=True),
+    }
+    yield view_part(one, recording, 2, mean=True, **hidden)
+
+
 def other_views(one, encoding):
     yield view_mix(one, encoding, 1, lambda: mix(one, encoding, 1))
     found = attribute(one, encoding, steps=8)
@@ -103,7 +120,7 @@ def other_views(one, encoding):
     yield view_attribution(one, encoding, found, "e", "f")
 
 
-@pytest.mark.parametrize("views", [lens_views, knockout_views, other_views])
+@pytest.mark.parametrize("views", [lens_views, knockout_views, part_views, other_views])
 def test_the_command_line_makes_the_same_answer(one, views):
     for view in views(one, one.encode(TEXT)):
         assert run_again(view) == plain(view), view.command_line

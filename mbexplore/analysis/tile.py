@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
+from mbexplore.analysis.maps import Link, links_at, strongest_first
 from mbexplore.analysis.words import Axis
 from mbexplore.recording import Recording
 
@@ -72,11 +76,59 @@ def tile(
     Raises:
         RangeError: the layer or head is outside the model.
     """
-    half_window = recording.config.half_window(layer)
     tall, wide = -(-len(queries) // pixels), -(-len(keys) // pixels)
-    left, right = int(keys.starts[0]), int(keys.stops[-1])
     blocks = []
-    step = tall * max(1, ROWS // tall)
+    for _, weights in _blocks(recording, layer, head, queries, keys, tall):
+        whole = weights.float().cpu().numpy()
+        pooled = np.maximum.reduceat(whole, range(0, len(whole), tall), axis=0)
+        blocks.append(np.maximum.reduceat(pooled, range(0, len(keys), wide), axis=1))
+    half_window = recording.config.half_window(layer)
+    return Tile(queries, keys, (tall, wide), np.concatenate(blocks), half_window)
+
+
+def tile_links(
+    recording: Recording,
+    layer: int,
+    head: int | None,
+    queries: Axis,
+    keys: Axis,
+    count: int,
+    query: int | None = None,
+) -> tuple[Link, ...]:
+    """The strongest links of a part of a map, falling; see `tile`.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        head: None for the mean of all.
+        queries: who looks; a link's query is a place of it.
+        keys: at whom; a link's key is a place of it.
+        count: how many, 0 for none.
+        query: the one place that looks, None for all.
+
+    Raises:
+        RangeError: the layer or head is outside the model.
+    """
+    found: list[Link] = []
+    number = -1 if head is None else head
+    low = query or 0
+    if query is not None:
+        span, name = queries.spans[query], queries.labels[query]
+        queries = replace(queries, spans=(span,), labels=(name,))
+    for first, weights in _blocks(recording, layer, head, queries, keys, 1):
+        best = weights.flatten().topk(min(count, int((weights > 0).sum()))).indices
+        found += links_at(weights[None], best, number, low + first, 0)
+        found = heapq.nsmallest(count, found, key=strongest_first)
+    return tuple(found)
+
+
+def _blocks(
+    recording: Recording, layer: int, head: int | None, queries: Axis, keys: Axis, multiple: int
+) -> Iterator[tuple[int, Tensor]]:
+    """The rows of a tile, (rows, keys) at a time, each block a multiple of so many of them."""
+    half_window = recording.config.half_window(layer)
+    left, right = int(keys.starts[0]), int(keys.stops[-1])
+    step = multiple * max(1, ROWS // multiple)
     for first in range(0, len(queries), step):
         last = min(first + step, len(queries))
         rows = slice(int(queries.starts[first]), int(queries.stops[last - 1]))
@@ -89,7 +141,4 @@ def tile(
         weights = keys.add_up(weights, 2, low, 0, len(keys))
         weights = queries.add_up(weights, 1, rows.start, first, last)
         sizes = torch.from_numpy(queries.stops[first:last] - queries.starts[first:last])
-        whole = (weights[0] / sizes.to(weights.device)[:, None]).float().cpu().numpy()
-        pooled = np.maximum.reduceat(whole, range(0, len(whole), tall), axis=0)
-        blocks.append(np.maximum.reduceat(pooled, range(0, len(keys), wide), axis=1))
-    return Tile(queries, keys, (tall, wide), np.concatenate(blocks), half_window)
+        yield first, weights[0] / sizes.to(weights.device)[:, None]

@@ -48,6 +48,14 @@ def attention(
         str | None,
         typer.Option(metavar="A:B", help="Only these tokens, A to B - 1.", show_default=False),
     ] = None,
+    queries: Annotated[
+        str | None,
+        typer.Option(metavar="A:B", help="Only these tokens as rows.", show_default=False),
+    ] = None,
+    keys: Annotated[
+        str | None,
+        typer.Option(metavar="A:B", help="Only these tokens as columns.", show_default=False),
+    ] = None,
     query: Annotated[
         str | None,
         typer.Option(
@@ -80,32 +88,49 @@ def attention(
 
     Example: mbexplore attention --layer 4 --view band --plot
 
+    Example: mbexplore attention --layer 3 --head 1 --queries 60:80 --keys 0:40 --plot
+
     Example: mbexplore attention "Paris is the capital of France." --query France --top 5 --words
     """
     which = _check(layer, head, form, mean=mean, words=words, query=query)
+    is_part = queries is not None or keys is not None
+    _check_part(which, form, tokens, is_part=is_part)
     formats = (*PICTURES, "html") if plot else (*DRAWN, "npz", "csv")
-    path = view.target(output, plot, attention_name(form, which, head), formats)
+    path = view.target(
+        output, plot, attention_name("part" if is_part else form, which, head), formats
+    )
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
     from mbexplore.analysis.places import find_place, find_range
     from mbexplore.analysis.words import build_axis
     from mbexplore.explorer import load
     from mbexplore.views.attention import check_dense, check_form, taps
+    from mbexplore.views.attention_part import check_size
 
     explorer = load(model, device=device, dtype=dtype)
     explorer.check_layer_and_head(which or 0, head)
     encoding = explorer.encode(source, truncate=truncate)
     notice_cut(encoding)
-    bounds = None if tokens is None else find_range(encoding, tokens)
-    axis = build_axis(encoding, bounds, words=words, hide_special=hide_special)
+    axis, columns = (
+        build_axis(
+            encoding,
+            None if bounds is None else find_range(encoding, bounds),
+            words=words,
+            hide_special=hide_special,
+        )
+        for bounds in (tokens or queries, tokens or keys)
+    )
     at = None if query is None else find_place(encoding, query)
     if which is not None:
         config, is_npz = explorer.model.config, path is not None and path.suffix.lower() == ".npz"
         check_form(config, form, which, axis, at, mass)
-        if form == "map" and is_npz:
+        if is_npz and is_part:
+            maps = 1 if mean or head is not None else config.num_attention_heads
+            check_size(maps, axis, columns)
+        elif form == "map" and is_npz:
             check_dense(config, which, head, axis, mean)
     recording = view.recorded(explorer, encoding, taps(explorer.model.config, form, which))
-    part = _Part(recording, which, head, axis, mean)
+    part = _Part(recording, which, head, axis, columns if is_part else None, mean)
     seen, show = _see(explorer, part, form, query=at, links=links, mass=mass)
     view.give(seen, path, json, show, explorer.info)
 
@@ -117,6 +142,7 @@ class _Part(NamedTuple):
     layer: int | None
     head: int | None
     axis: Axis
+    keys: Axis | None  # where they are not all of the axis
     mean: bool
 
 
@@ -125,16 +151,26 @@ def _see(
 ) -> tuple[View, Callable[[], None]]:
     """The view asked for, and what prints it."""
     from mbexplore.analysis.maps import layer_map, model_maps
-    from mbexplore.cli.attention_print import print_arcs, print_band, print_map, print_model
+    from mbexplore.cli.attention_print import (
+        print_arcs,
+        print_band,
+        print_map,
+        print_model,
+        print_part,
+    )
     from mbexplore.views import attention as views
+    from mbexplore.views.attention_part import view_part
 
-    recording, layer, head, axis, mean = wished
+    recording, layer, head, axis, keys, mean = wished
     info = explorer.info
     with view.progress("Maps") as progress:
         if layer is None:
             maps = model_maps(recording, head, axis=axis, mean=mean, progress=progress)
             return views.view_model(explorer, recording, maps), partial(print_model, info, maps)
         part = explorer, recording, layer, head
+        if keys is not None:
+            seen = view_part(*part, queries=axis, keys=keys, mean=mean, links=links, query=query)
+            return seen, partial(print_part, info, seen.payload())
         if form == "band":
             seen = views.view_band(*part, axis=axis, mean=mean)
             return seen, partial(print_band, info, recording, layer, head, axis, mean)
@@ -148,6 +184,18 @@ def _see(
         )
         pictured = partial(layer_map, recording, layer, head, axis=axis, mean=mean)
         return seen, partial(print_map, info, seen.payload(), pictured)
+
+
+def _check_part(layer: int | None, form: str, tokens: str | None, *, is_part: bool) -> None:
+    """Refuses --queries and --keys where they mean nothing.
+
+    Raises:
+        UsageError: says what to leave out.
+    """
+    if is_part and (layer is None or form != "map"):
+        raise UsageError("--queries and --keys cut a map of one layer; name one, without --view.")
+    if is_part and tokens is not None:
+        raise UsageError("--tokens cuts both sides of a map; give it, or --queries and --keys.")
 
 
 def _check(

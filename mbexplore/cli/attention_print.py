@@ -39,6 +39,25 @@ def print_map(info: ModelInfo, payload: Payload, pictured: Callable[..., LayerMa
     console.print(_link_table(payload, payload["links"]))
 
 
+def print_part(info: ModelInfo, payload: Payload) -> None:
+    """Some queries by some keys of one layer: their strongest links."""
+    queries, keys = payload["queries"], payload["keys"]
+    console = _open(info, payload | {"tokens": queries["tokens"]})
+    console.print(f"They look at {len(keys['tokens']):,} {payload['unit']}.")
+    table = view.build_table("head", "query", "key", "weight", "", left=("query", "key", ""))
+    for link in payload["links"]:
+        table.add_row(
+            "mean" if link["head"] < 0 else str(link["head"]),
+            *(
+                Text.assemble(word(side["tokens"][i]), (f" {side['spans'][i][0]}", "dim"))
+                for side, i in ((queries, link["query"]), (keys, link["key"]))
+            ),
+            f"{link['weight']:.3f}",
+            Text(bar(link["weight"], 12), style="cyan"),
+        )
+    console.print(table)
+
+
 def print_model(info: ModelInfo, maps: Sequence[LayerMap]) -> None:
     """Every layer: thumbnails in a terminal, and the strongest link of each."""
     console, axis = Console(highlight=False), maps[0].axis

@@ -33,7 +33,7 @@ const overviewOf = (part, page, hue, share) => {
   const canvas = el("canvas", { class: "holds", "aria-hidden": "true" });
   const told = el("span", {});
   const name = (first) => {
-    const every = pool > 1 ? `, each pixel the strongest of ${pool}` : "";
+    const every = pool > 1 ? `, each pixel the largest of ${pool}` : "";
     told.textContent = `Tokens ${first.toLocaleString("en")} to ${(first + wide - 1).toLocaleString("en")} of ${total.toLocaleString("en")} below; here all of them${every}.`;
   };
   const input = el("input", {
@@ -157,7 +157,8 @@ parts.heat = (part, page) => {
       if (!marked && markColumn !== null && step > 1 && Math.abs(c - markColumn) < step) return;
       context.save();
       context.font = marked ? `bold ${FONT}` : FONT;
-      context.translate((c + 0.5) * cellWidth, rows * cellHeight + 6);
+      const edge = upright ? LABEL / 2 + 1 : 0; // half a letter's height, so that none is cut
+      context.translate(clampTo((c + 0.5) * cellWidth, edge, columns * cellWidth - edge), rows * cellHeight + 6);
       if (upright) context.rotate(-Math.PI / 2);
       context.textAlign = upright ? "right" : "center";
       context.fillText(cut(name, LABEL_LETTERS), 0, upright ? 0 : LABEL / 2, upright ? 104 : undefined);
@@ -230,6 +231,8 @@ parts.heat = (part, page) => {
     el("figcaption", {}, part.title, scaleOf(part, hue(0))),
     part.overview ? overviewOf(part, page, hue, share) : null, frame, readout);
 };
+
+const clampTo = (value, low, high) => Math.max(low, Math.min(value, high));
 
 // Whether a cell's text only repeats its value.
 const isNumber = (text) => /^[+−-]?\d/.test(text ?? "");

@@ -89,7 +89,7 @@ def _curves(desk: Desk, norms: ResidualNorms, place: int) -> Part:
             line(f"at {token}", norms.residual[:, place].tolist(), dots=True),
             line("mean of all tokens", norms.residual.mean(axis=1).tolist(), dashed=True),
         ],
-        title=f"Length of the stream at {token}, token {place}", y="length", ticks=names,
+        title=f"Length of the stream at {token}", y="length", ticks=names,
     )  # fmt: skip
     added = lines(
         [

@@ -12,12 +12,13 @@ import torch
 
 from mbexplore.analysis import mix
 from mbexplore.analysis.band import band_map
-from mbexplore.analysis.links import arcs, links_of_query, strongest_links
+from mbexplore.analysis.links import arcs
 from mbexplore.analysis.maps import Link, model_maps, nearest_other_kind
 from mbexplore.analysis.places import find_range
-from mbexplore.analysis.tile import Tile, tile
+from mbexplore.analysis.tile import Tile, tile, tile_links
 from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.views.attention import view_arcs, view_band, view_map, view_model
+from mbexplore.views.attention_part import view_part
 from mbexplore.views.mix import view_mix
 from mbexplore.views.view import View
 
@@ -137,9 +138,14 @@ class Look:
         return build_axis(encoding, chosen, words=self.words, hide_special=not self.special)
 
     @property
+    def is_square(self) -> bool:
+        """Whether queries and keys are the same tokens."""
+        return self.queries.spans == self.keys.spans
+
+    @property
     def hull(self) -> Axis:
-        """What both sides of the part shown lie in: the part that a file holds."""
-        if not self.zoomed:
+        """What both sides of the part shown lie in."""
+        if self.is_square:
             return self.queries
         start = min(self.queries.starts[0], self.keys.starts[0])
         stop = max(self.queries.stops[-1], self.keys.stops[-1])
@@ -160,9 +166,14 @@ class Look:
                 explorer, recording, layer, self.head, query=query, axis=self._near(), mean=mean,
                 mass=self.mass / 100,
             )  # fmt: skip
-        return view_map(
-            explorer, recording, layer, self.head, query=query, axis=self.hull, mean=mean
-        )
+        if self.is_square:
+            return view_map(
+                explorer, recording, layer, self.head, query=query, axis=self.hull, mean=mean
+            )
+        return view_part(
+            explorer, recording, layer, self.head, queries=self.queries, keys=self.keys, mean=mean,
+            query=self.token if self._has(self.queries, self.token) else None,
+        )  # fmt: skip
 
     def pane(self, layer: int, picture: Picture) -> list[Part]:
         """The picture of one layer, and its strongest links."""
@@ -172,7 +183,8 @@ class Look:
         if picture == "arcs":
             return [self._arcs(layer), self._table(layer, self._links(layer))]
         if picture == "map":
-            return [self._map(layer, self._tile(layer)), self._table(layer, self._links(layer))]
+            links = self._links(layer, self.queries, self.keys)
+            return [self._map(layer, self._tile(layer)), self._table(layer, links)]
         if self.desk.recording.config.half_window(layer) is None:
             return [note(f"Layer {layer} is global: it sees every token and has no band.")]
         if self.words:
@@ -279,14 +291,12 @@ class Look:
             "(who looks) to the right (at whom)",
         }  # fmt: skip
 
-    def _links(self, layer: int) -> Sequence[tuple[str, int, str, int, float]]:
-        axis, recording, mean = self.hull, self.desk.recording, self.head is None
-        if self._has(axis, self.token):
-            place = axis.place_of(self.token)
-            found = links_of_query(recording, layer, place, self.head, LINKS, axis, mean=mean)
-        else:
-            found = strongest_links(recording, layer, self.head, LINKS, axis, mean=mean)
-        return [_told(axis, link) for link in found]
+    def _links(self, layer: int, *sides: Axis) -> Sequence[tuple[str, int, str, int, float]]:
+        """The strongest links between the sides, or of the held token alone if it is a query."""
+        queries, keys = sides or (self.hull, self.hull)
+        place = queries.place_of(self.token) if self._has(queries, self.token) else None
+        found = tile_links(self.desk.recording, layer, self.head, queries, keys, LINKS, place)
+        return [_told(queries, keys, link) for link in found]
 
     def _table(self, layer: int, links: Sequence[tuple[str, int, str, int, float]]) -> Part:
         kind = self.desk.recording.config.layer_kinds[layer]
@@ -309,10 +319,10 @@ class Look:
         return 0 <= token < axis.seq and int(axis.places_of(np.array([token]))[0]) >= 0
 
 
-def _told(axis: Axis, link: Link) -> tuple[str, int, str, int, float]:
+def _told(queries: Axis, keys: Axis, link: Link) -> tuple[str, int, str, int, float]:
     query, key = link.query, link.key
-    names = label(axis.labels[query]), label(axis.labels[key])
-    return names[0], axis.spans[query][0], names[1], axis.spans[key][0], link.weight
+    names = label(queries.labels[query]), label(keys.labels[key])
+    return names[0], queries.spans[query][0], names[1], keys.spans[key][0], link.weight
 
 
 def _strongest(found: Tile) -> list[tuple[str, int, str, int, float]]:
