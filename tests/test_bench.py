@@ -2,8 +2,12 @@
 
 import json
 import os
+import subprocess
 import sys
+import tempfile
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +16,7 @@ import torch
 from mbexplore.bench import works
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.prepare import _write_tokenizer, write_random
-from mbexplore.bench.processes import Worker, run_command
+from mbexplore.bench.processes import Worker, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.bench.works import Entry, Model, check_equal, contest, measure, measure_parts
 from mbexplore.errors import MbexploreError, ModelError, UsageError
@@ -266,6 +270,35 @@ def test_the_table_names_both_sides(monkeypatch, bench):
         assert shown in out
     payload = json.loads(run_cli("bench", "forward", "--json").out)
     assert payload["rows"][0]["ratio"] == 2.5
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch):
+    code = (
+        "import time; from mbexplore.bench.processes import temporary_folder\n"
+        "with temporary_folder() as folder:\n"
+        "    (folder / 'model.safetensors').write_bytes(bytes(1000))\n"
+        "    print(folder, flush=True); time.sleep(300)\n"
+    )
+    run = partial(
+        subprocess.Popen, [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "mbexplore-bench-mine").mkdir()  # not one of ours
+    with run() as killed, run() as running:
+        try:
+            left, held = (Path(child.stdout.readline().strip()) for child in (killed, running))
+            killed.kill()
+            killed.wait()
+            assert (left / "model.safetensors").exists()
+            with temporary_folder() as mine:
+                assert sorted(tmp_path.iterdir()) == sorted(
+                    [held, mine, tmp_path / "mbexplore-bench-mine"]
+                )
+        finally:
+            killed.kill()
+            running.kill()
+    assert not mine.exists()
 
 
 def test_threads_are_taken_from_the_command_line(monkeypatch):
