@@ -33,9 +33,12 @@ KNOWN = {
     "nomic-ai/modernbert-embed-base": 149 * 10**6,
     "ibm-granite/granite-embedding-small-english-r2": 47 * 10**6,
     "ibm-granite/granite-embedding-english-r2": 149 * 10**6,
-    **{f"sbintuitions/modernbert-ja-{size}m": size * 10**6 for size in (30, 70, 130, 310)},
+    **{
+        f"sbintuitions/modernbert-ja-{name}m": millions * 10**6
+        for name, millions in ((30, 37), (70, 70), (130, 132), (310, 315))
+    },
 }
-"""Models of the family on the hub and how many parameters their authors give them; any other that
+"""Models of the family on the hub and how many parameters their cards give them; any other that
 config.json calls modernbert opens as well."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _NEEDED = ("config.json", "tokenizer.json")

@@ -1,10 +1,8 @@
 """ModernBERT's sizes and relatives, each in its own configuration, against transformers.
 
 Widths, heads, activations, thetas and windows are the relatives' own; depth and vocabulary are
-reduced where the memory would be silly. The weights are random. Sources: base, large and the
-depth, width and heads of Ettin are published, and mmBERT's config.json; the MLP widths of Ettin,
-granite and modernbert-ja and their thetas are as remembered. The parameter counts, which their
-authors give, are checked against all of them but the smallest modernbert-ja.
+reduced where the memory would be silly. The weights are random. Where each is from stands beside
+it; the parameter counts, which their authors give, are checked against all of them.
 """
 
 import copy
@@ -52,23 +50,34 @@ def size(layers, hidden, inner, heads, **others):
 LONG_LOCAL = {"local_rope_theta": 160_000.0}
 JAPANESE = {"vocab_size": 102_400}
 RELATIVES = {
+    # config.json of answerdotai/ModernBERT-base and -large.
     "base": BASE,
     "large": size(28, 1024, 2624, 16),
+    # The last stage of training, pretraining/configs/standard/*/prolong_decay/encoder_*.yaml in
+    # github.com/JHU-CLSP/ettin-encoder-vs-decoder (very_tiny is 17m, huge is 1b): depth, widths,
+    # heads, both thetas, window, eps and vocabulary.
     "ettin-17m": size(7, 256, 384, 4, **LONG_LOCAL),
     "ettin-32m": size(10, 384, 576, 6, **LONG_LOCAL),
     "ettin-68m": size(19, 512, 768, 8, **LONG_LOCAL),
     "ettin-150m": size(22, 768, 1152, 12, **LONG_LOCAL),
     "ettin-400m": size(28, 1024, 2624, 16, **LONG_LOCAL),
     "ettin-1b": size(28, 1792, 3840, 28, **LONG_LOCAL),
+    # configs/mmBERT-*-decay.yaml in github.com/JHU-CLSP/mmBERT, and the paper (arXiv:2509.06888).
     "mmbert-small": size(22, 384, 1152, 6, vocab_size=256_000, **LONG_LOCAL),
     "mmbert-base": size(22, 768, 1152, 12, vocab_size=256_000, **LONG_LOCAL),
+    # config.json of models trained from Alibaba-NLP/gte-modernbert-base and
+    # nomic-ai/modernbert-embed-base: those of base.
     "gte-modernbert-base": BASE | {"classifier_pooling": "mean"},
     "modernbert-embed-base": BASE | {"classifier_pooling": "mean"},
+    # Layers, width and parameters on the models' cards, SiLU and 180,000 tokens on the second's;
+    # heads, MLP width and thetas are not confirmed. The parameters agree with the MLP width.
     "granite-embedding-small-english-r2": size(12, 384, 1536, 12, hidden_activation="silu"),
     "granite-embedding-97m-multilingual-r2": size(
         12, 384, 1536, 12, hidden_activation="silu", vocab_size=180_000,
         global_rope_theta=150_000.0, local_rope_theta=160_000.0,
     ),
+    # config.json of sbintuitions/modernbert-ja-30m, and of retrieva-jp/amber-large, which is made
+    # from 310m; widths and layers of the others in the table of their cards, heads of 64.
     "modernbert-ja-30m": size(10, 256, 1024, 4, **JAPANESE),
     "modernbert-ja-70m": size(13, 384, 1536, 6, **JAPANESE),
     "modernbert-ja-130m": size(19, 512, 2048, 8, **JAPANESE),
@@ -161,8 +170,8 @@ PUBLISHED_MILLIONS = {
     "ettin-17m": 17, "ettin-32m": 32, "ettin-68m": 68, "ettin-150m": 150, "ettin-400m": 400,
     "ettin-1b": 1000, "mmbert-small": 140, "mmbert-base": 307, "gte-modernbert-base": 149,
     "modernbert-embed-base": 149, "granite-embedding-small-english-r2": 47,
-    "granite-embedding-97m-multilingual-r2": 97, "modernbert-ja-70m": 70,
-    "modernbert-ja-130m": 130, "modernbert-ja-310m": 310,
+    "granite-embedding-97m-multilingual-r2": 97, "modernbert-ja-30m": 37,
+    "modernbert-ja-70m": 70, "modernbert-ja-130m": 132, "modernbert-ja-310m": 315,
 }  # fmt: skip
 """What their authors give as their size, rounded as they round it."""
 
