@@ -13,10 +13,16 @@ from mbexplore.errors import UsageError
 from mbexplore.files import ARRAYS
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares
     from mbexplore.explorer import Explorer
 
 _SPARKS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
+
+
+_WIDEST = 120
+"""The most columns of a picture."""
 
 
 def rope(
@@ -130,8 +136,35 @@ def _print_spectrum(spectrum: RopeSpectrum) -> None:
             f"{spectrum.width / wavelength:,.3f}",
         )  # fmt: skip
     console.print(table)
+    if console.is_terminal:
+        _print_turns(console, spectrum)
     console.print(f"Two equal vectors score, at distance 0 to {spectrum.width:,} (least to most):")
     console.print(Text(_spark(spectrum), style="cyan"))
+
+
+def _print_turns(console: Console, spectrum: RopeSpectrum) -> None:
+    """How the pairs turn across the width: two a line, the fastest at the top."""
+    import numpy as np
+    from rich.segment import Segment, Segments
+    from rich.style import Style
+
+    from mbexplore.blocks import Blocks
+    from mbexplore.palette import ON_BLACK, ramp
+
+    room, distances = min(console.width, _WIDEST) - 4, np.arange(spectrum.width + 1)
+    cells = np.array_split(distances, min(room, len(distances)))
+    turned = [np.cos(np.outer(spectrum.frequencies, part)).mean(axis=1) for part in cells]
+    shades = (np.stack(turned, axis=1) + 1) / 2  # (pairs, cells)
+    blocks = Blocks(shades.repeat(room // len(cells), axis=1), ramp(ON_BLACK[spectrum.kinds[0]]))
+    colour = console.color_system is not None and not console.no_color
+    for i, line in enumerate(blocks.lines(colour=colour)):
+        name = Segment(f"{2 * i:>3} " if i % 4 == 0 else " " * 4, Style(dim=True))
+        console.print(Segments([name, *line, Segment.line()]), end="")
+    console.print(
+        f"Pairs, the fastest at the top, at distance 0 to {spectrum.width:,}: the cosine of their "
+        "angle, bright 1, dark -1; even where a pair turns within a cell, whose mean shows.",
+        style="dim",
+    )
 
 
 def _spark(spectrum: RopeSpectrum, most: int = 64) -> str:

@@ -161,9 +161,14 @@ def plot_layer_neurons(found: LayerNeurons, model: str) -> Figure:
 
 def _draw_cloud(axes: Axes, found: LayerNeurons) -> None:
     axes.scatter(found.fires, found.strength, s=7, color=HUE[found.kind], alpha=0.5, linewidths=0)
-    for one in found.top[:5]:
-        place = (found.fires[one.neuron], found.strength[one.neuron])
-        axes.annotate(str(one.neuron), place, (4, 2), fontsize=7.5, color=INK,
+    named: list[tuple[float, float]] = []
+    tallest = max(float(found.strength.max()), 1e-9)
+    for one in found.top[:8]:
+        x, y = float(found.fires[one.neuron]), float(found.strength[one.neuron])
+        if any(abs(x - other) < 0.1 and abs(y - under) < 0.04 * tallest for other, under in named):
+            continue  # a number over a number can't be read
+        named.append((x, y))
+        axes.annotate(str(one.neuron), (x, y), (4, 2), fontsize=7.5, color=INK,
                       textcoords="offset points")  # fmt: skip
     _frame(axes, f"all {len(found.fires):,} neurons", "share of tokens where it fires",
            "mean length it writes there")  # fmt: skip

@@ -63,7 +63,7 @@ def _draw_layer(part: SubFigure, layer_map: LayerMap, rows: int, columns: int, c
             norm=norm,
             interpolation="nearest",
         )
-        axes.set_title(layer_map.names[place], fontsize=9, color=INK, pad=3)
+        axes.set_title(layer_map.names[place], fontsize=9, color=layer_map.hues[place], pad=3)
         _outline_window(axes, layer_map)
         is_left, is_bottom = place % columns == 0, place + columns >= len(layer_map.weights)
         _label(axes, layer_map, most, is_left, is_bottom)

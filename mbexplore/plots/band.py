@@ -15,7 +15,6 @@ from mbexplore.plots.style import (
     HUE,
     INK,
     footer,
-    head_colour,
     kind_colours,
     label_tokens,
     name_bar,
@@ -72,9 +71,9 @@ def plot_band(band: BandMap, model: str) -> Figure:
 
 
 def _draw_profile(axes: Axes, band: BandMap, place: int, top: float, *, is_left: bool) -> None:
-    hue = INK if band.is_mean else head_colour(band.heads[place])
+    hue = band.hues[place]
     axes.fill_between(band.offsets, band.profile[place], step="mid", color=hue, alpha=0.85, lw=0)
-    axes.set_title(f"{band.names[place]}{_edge(band, place)}", fontsize=9, color=INK, pad=4)
+    axes.set_title(f"{band.names[place]}{_edge(band, place)}", fontsize=9, color=hue, pad=4)
     axes.set_ylim(0, top)
     _mark_offsets(axes, band)
     axes.set_xticklabels([])

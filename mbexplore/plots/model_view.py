@@ -45,6 +45,8 @@ def plot_model_view(maps: Sequence[LayerMap], model: str) -> Figure:
     axes.set_aspect("equal")
     _name_rows(axes, maps)
     axes.set_xticks(np.arange(columns) + 0.5, first.names, fontsize=9, color=INK)
+    for label, hue in zip(axes.get_xticklabels(), first.hues, strict=True):
+        label.set_color(hue)
     axes.xaxis.tick_top()
     axes.tick_params(length=0, pad=4)
     for spine in axes.spines.values():

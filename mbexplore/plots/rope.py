@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
-
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -11,9 +9,8 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure, SubFigure
 
 from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares
-from mbexplore.config import LayerKind
 from mbexplore.palette import HUE, head_colour
-from mbexplore.plots.style import FAINT, INK, drawable, kind_colours, token_label
+from mbexplore.plots.style import FAINT, INK, kind_colours, name_figure, token_label
 
 _THETA = "\N{GREEK SMALL LETTER THETA}"
 _DOT = "\N{MIDDLE DOT}"
@@ -27,9 +24,7 @@ def plot_rope(spectra: tuple[RopeSpectrum, ...], model: str) -> Figure:
         model: name for the title.
     """
     figure = Figure(figsize=(15, 3.9 * len(spectra) + 0.5), facecolor="white", layout="constrained")
-    figure.suptitle(
-        drawable(f"{PurePath(model).name}: how RoPE turns its pairs"), color=INK, fontsize=12
-    ).set_parse_math(False)
+    name_figure(figure, model, "how RoPE turns its pairs")
     parts = figure.subfigures(len(spectra), 1, squeeze=False)[:, 0]
     for part, spectrum in zip(parts, spectra, strict=True):
         _draw_spectrum(part, spectrum)
@@ -44,16 +39,10 @@ def plot_pair_norms(norms: PairNorms, model: str) -> Figure:
         model: name for the title.
     """
     heads = len(norms.q)
-    size = (13, 1.9 + 0.34 * heads)
+    size = (13, 2.1 + 0.34 * heads)
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
-    figure.suptitle(
-        drawable(
-            f"{PurePath(model).name}: norm in each pair {_DOT} layer {norms.layer} {_DOT} "
-            f"{norms.kind} {_DOT} {_THETA} = {norms.theta:,.0f}"
-        ),
-        color=HUE[norms.kind],
-        fontsize=12,
-    ).set_parse_math(False)
+    line = f"Layer {norms.layer} {_DOT} {norms.kind} {_DOT} {_THETA} = {norms.theta:,.0f}"
+    name_figure(figure, model, "norm in each pair", line, HUE[norms.kind])
     top = float(max(norms.q.max(), norms.k.max()))
     grid = figure.subplots(1, 2)
     for axes, values, name in zip(grid, (norms.q, norms.k), ("query", "key"), strict=True):
@@ -73,27 +62,24 @@ def plot_pair_norms(norms: PairNorms, model: str) -> Figure:
 
 
 def plot_score_shares(
-    shares: ScoreShares, kind: LayerKind, tokens: tuple[str, ...], model: str
+    shares: ScoreShares, norms: PairNorms, tokens: tuple[str, ...], model: str
 ) -> Figure:
     """What each pair adds to a score, and the sum so far from the fastest pair to the slowest.
 
     Args:
         shares: of one score.
-        kind: of its layer.
+        norms: of its layer.
         tokens: of the text.
         model: name for the title.
     """
-    figure = Figure(figsize=(11, 4.2), facecolor="white", layout="constrained")
-    names = [f"{token_label(tokens[i])} {i}" for i in (shares.query, shares.key)]
-    figure.suptitle(
-        drawable(
-            f"{PurePath(model).name}: {names[0]} looks at {names[1]} {_DOT} head "
-            f"{shares.layer}.{shares.head} ({kind}) {_DOT} score {shares.score:.2f} {_DOT} weight "
-            f"{shares.weight:.3f}"
-        ),
-        color=HUE[kind],
-        fontsize=11,
-    ).set_parse_math(False)
+    figure = Figure(figsize=(11, 4.4), facecolor="white", layout="constrained")
+    names = [f"{token_label(tokens[i])} (token {i})" for i in (shares.query, shares.key)]
+    what = f"{names[0]} looks at {names[1]} {_DOT} score {shares.score:.2f} {_DOT} weight "
+    line = (
+        f"Layer {norms.layer} {_DOT} head {shares.head} {_DOT} {norms.kind} {_DOT} {_THETA} = "
+        f"{norms.theta:,.0f}"
+    )
+    name_figure(figure, model, f"{what}{shares.weight:.3f}", line, HUE[norms.kind])
     axes = figure.subplots()
     parts = np.array([pair.share for pair in shares.shares])
     pairs = np.arange(len(parts))

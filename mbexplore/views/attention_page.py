@@ -13,9 +13,9 @@ import numpy as np
 
 from mbexplore.analysis.band import BandMap
 from mbexplore.analysis.links import Arcs
-from mbexplore.analysis.maps import LayerMap, head_names
+from mbexplore.analysis.maps import LayerMap, head_hues, head_names
 from mbexplore.analysis.words import Axis
-from mbexplore.palette import HUE, INK, ON_WHITE, TINT, head_colour
+from mbexplore.palette import HUE, ON_WHITE, TINT
 from mbexplore.web import build_page
 
 STEPS = 255
@@ -76,14 +76,14 @@ def attention_page(
 def arcs_data(arcs: Arcs) -> dict[str, Any]:
     """What `mountArcs` of `mbexplore.web` shows; a link is [head, query, key, weight]."""
     heads = (-1,) if arcs.is_mean else arcs.heads
-    names = head_names(arcs.heads, arcs.is_mean)
+    names, hues = head_names(arcs.heads, arcs.is_mean), head_hues(arcs.heads, arcs.is_mean)
     return {
         "labels": list(arcs.axis.labels),
         "starts": arcs.axis.starts.tolist(),
         "query": arcs.query,
         "heads": [
-            {"number": head, "name": name, "hue": INK if head < 0 else head_colour(head)}
-            for head, name in zip(heads, names, strict=True)
+            {"number": head, "name": name, "hue": hue}
+            for head, name, hue in zip(heads, names, hues, strict=True)
         ],
         "links": [
             [link.head, link.query, link.key, float(f"{link.weight:.4g}")] for link in arcs.links

@@ -101,7 +101,7 @@ def _view_score(
     def draw() -> Figure:
         from mbexplore.plots.rope import plot_score_shares
 
-        return plot_score_shares(shares, norms.kind, encoding.tokens, explorer.info.name)
+        return plot_score_shares(shares, norms, encoding.tokens, explorer.info.name)
 
     def arrays() -> Mapping[str, NDArray[Any]]:
         import numpy as np
