@@ -283,3 +283,17 @@ def test_a_pair_may_be_labelled_and_a_number_needs_no_problem_type(explorers):
     with pytest.raises(TextError, match="model takes"):
         encode_question(explorer, TEXT, "water " * 3000)
     assert encode_question(explorer, TEXT, "water " * 3000, truncate=True)[0].is_cut
+
+
+def test_several_texts_of_a_classifier_are_saved_in_one_file(explorers, tmp_path):
+    (tmp_path / "texts.txt").write_text("The tide rises.\nHe paid.\n")
+    for kind in ("labels", "tokens"):
+        arguments = ["predict", "-f", tmp_path / "texts.txt", "-m", explorers[kind].info.name]
+        arguments += ["--no-hf", "--json", "-o"]
+        done = run_cli(*arguments, tmp_path / "many.json")
+        printed = [json.loads(line) for line in done.out.splitlines()]
+        assert json.loads((tmp_path / "many.json").read_text()) == {"answers": printed}
+        assert run_cli(*arguments, tmp_path / "many.csv").code == 0
+        lines = (tmp_path / "many.csv").read_text().splitlines()
+        assert lines[0].startswith("text,position,token,rank,answer")
+        assert {line[0] for line in lines[1:]} == {"0", "1"}

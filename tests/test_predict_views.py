@@ -10,6 +10,7 @@ import pytest
 import mbexplore
 from mbexplore.analysis.embed import embed
 from mbexplore.files import ARRAYS, TABLES
+from mbexplore.model import ModernBertForMaskedLM
 from mbexplore.plots.predict import MOST_PANELS, Bars, plot_bars
 from mbexplore.verify import build_batch, verify
 from mbexplore.views.embed import view_embed
@@ -141,3 +142,49 @@ def test_a_file_holds_the_answer_to_one_text(tmp_path):
     (tmp_path / "texts.txt").write_text(f"{TEXT}\n{TEXT}\n")
     result = run_cli("predict", "-f", tmp_path / "texts.txt", "-o", tmp_path / "p.csv")
     assert result.code == 2 and "and 2 were given" in result.err and not result.out
+
+
+MANY = "The [MASK] rises.\n\nA [MASK] and a [MASK].\nHe said [MASK].\n"
+
+
+@pytest.mark.parametrize("with_hf", [False, True])
+def test_several_texts_are_saved_in_one_file(tmp_path, with_hf):
+    (tmp_path / "texts.txt").write_text(MANY)
+    arguments = ["predict", "--file", tmp_path / "texts.txt", "--json", "-k", "2"]
+    arguments += [] if with_hf else ["--no-hf"]
+    done = run_cli(*arguments, "-o", tmp_path / "many.json")
+    assert done.code == 0, done.err
+    printed = [json.loads(line) for line in done.out.splitlines()]
+    assert json.loads((tmp_path / "many.json").read_text()) == {"answers": printed}
+    assert [len(answer["masks"]) for answer in printed] == [1, 2, 1]
+    assert run_cli(*arguments, "-o", tmp_path / "many.csv").code == 0
+    header, *rows = csv.reader(StringIO((tmp_path / "many.csv").read_text()))
+    assert header[:3] == ["text", "position", "rank"] and len(header) == (11 if with_hf else 7)
+    assert [row[0] for row in rows] == [*"00", *"1111", *"22"]
+    named = [p["token"] for a in printed for m in a["masks"] for p in m["predictions"]]
+    assert [row[3] for row in rows] == named
+
+
+def test_several_texts_are_packed_and_get_what_each_gets_alone(tmp_path, monkeypatch):
+    (tmp_path / "texts.txt").write_text(MANY)
+    rows = []
+    real = ModernBertForMaskedLM.forward
+
+    def forward(self, input_ids, *rest, **options):
+        rows.append(tuple(input_ids.shape))
+        return real(self, input_ids, *rest, **options)
+
+    monkeypatch.setattr(ModernBertForMaskedLM, "forward", forward)
+    done = run_cli("predict", "--file", tmp_path / "texts.txt", "--json", "--no-hf")
+    together = [json.loads(line) for line in done.out.splitlines()]
+    assert len(rows) == 1 and rows[0][0] == 1
+    for answer in together:
+        alone = run_cli("predict", answer["text"], "--json", "--no-hf")
+        assert nearly(json.loads(alone.out), answer)
+
+
+def test_a_picture_holds_one_text_and_is_refused_before_any_work(tmp_path):
+    (tmp_path / "texts.txt").write_text(MANY)
+    done = run_cli("predict", "-f", tmp_path / "texts.txt", "-o", tmp_path / "x.png", "-m", "none")
+    assert done.code == 2 and "3 were given; save them as .json or .csv" in done.err
+    assert not (tmp_path / "x.png").exists()

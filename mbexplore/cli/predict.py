@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from mbexplore.explorer import Explorer
     from mbexplore.views.view import View
 
+MANY = ("json", "csv")
+"""What the answers to several texts can be saved as, in one file."""
+
 
 def predict(
     text: options.Text = None,
@@ -44,7 +47,10 @@ def predict(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="png, svg, pdf, html, json or csv.", show_default=False
+            "-o",
+            "--output",
+            help="png, svg, pdf, html, json or csv; json or csv for several texts.",
+            show_default=False,
         ),
     ] = None,
     model: options.Model = None,
@@ -64,10 +70,15 @@ def predict(
     texts = (
         options.read_lines(text, file) if text in (None, "-") else [options.read_text(text, file)]
     )
-    if path is not None and len(texts) > 1:
-        raise UsageError(f"{path} holds the answer to one text, and {len(texts)} were given.")
+    ending = "" if path is None else path.suffix.removeprefix(".").lower()
+    if path is not None and len(texts) > 1 and ending not in MANY:
+        raise UsageError(
+            f"{path} can hold the answer to one text, and {len(texts)} were given; save them as "
+            f"{' or '.join('.' + name for name in MANY)}."
+        )
     from mbexplore.analysis.classify import is_classifier
     from mbexplore.explorer import load
+    from mbexplore.views.view import join_content
 
     explorer = load(model, device=device, dtype=dtype)
     if is_classifier(explorer):
@@ -79,14 +90,14 @@ def predict(
             f"{explorer.info.name} has no head that takes a --context or a --choice; leave them "
             "out, or name a model that was fine-tuned for them."
         )
-    for question in asked:
-        compare = None if no_hf else question.compare
-        comparison = compare and compare() if json else show(question.render, compare)
-        seen = question.view(comparison)
-        if json:
-            print_json(seen.payload())
-        if path is not None:
-            write_whole(path, seen.content(path.suffix.removeprefix(".").lower()))
+    views = _printed(asked, json=json, no_hf=no_hf)
+    if path is None:
+        for _ in views:
+            pass
+    elif len(texts) == 1:
+        write_whole(path, next(views).content(ending))
+    else:
+        write_whole(path, join_content(views, ending))
     notice_bundled(explorer.info)
 
 
@@ -99,6 +110,17 @@ class Asked:
     view: Callable[[Any], View]
 
 
+def _printed(asked: Iterator[Asked], *, json: bool, no_hf: bool) -> Iterator[View]:
+    """The view of each text, once its answer is printed."""
+    for question in asked:
+        compare = None if no_hf else question.compare
+        comparison = compare and compare() if json else show(question.render, compare)
+        seen = question.view(comparison)
+        if json:
+            print_json(seen.payload())
+        yield seen
+
+
 def _ask_masked_lm(
     explorer: Explorer, texts: list[str], top_k: int | None, truncate: bool
 ) -> Iterator[Asked]:
@@ -106,9 +128,9 @@ def _ask_masked_lm(
     from mbexplore.views.predict import view_predict
 
     encodings = [explorer.encode_masked(text, truncate=truncate) for text in texts]
-    for encoding in encodings:
-        notice_cut(encoding)
-        answer = explorer.predict(encoding, top_k=DEFAULT_TOP_K if top_k is None else top_k)
+    top_k = DEFAULT_TOP_K if top_k is None else top_k
+    for answer in explorer.predict_many(encodings, top_k=top_k):
+        notice_cut(answer.encoding)
         yield Asked(
             partial(render_masks, answer),
             partial(explorer.compare, answer),

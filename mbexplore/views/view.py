@@ -103,6 +103,26 @@ class View:
         )
 
 
+def join_content(views: Iterable[View], ending: str) -> bytes:
+    """The bytes of one file with the answers to several texts.
+
+    Args:
+        views: of one kind, one a text; each is let go when it is written.
+        ending: "json" for a list of their payloads, or "csv" for one table whose first column is
+            the number of the text, from 0.
+    """
+    if ending == "json":
+        payloads = [view.payload() for view in views]
+        return (json.dumps({"answers": payloads}, ensure_ascii=False) + "\n").encode()
+    lines: list[Sequence[object]] = []
+    for number, view in enumerate(views):
+        assert view.rows is not None
+        header, *rows = view.rows()
+        lines += [] if lines else [["text", *header]]
+        lines += ([number, *row] for row in rows)
+    return _csv(lines).encode()
+
+
 def build_command(name: str, info: ModelInfo, texts: Sequence[str], **wishes: object) -> list[str]:
     """The arguments of a command, its texts first where none can be taken for an option.
 
