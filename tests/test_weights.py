@@ -1,8 +1,11 @@
 """Checkpoints as transformers writes them, and every way in which one can be broken."""
 
 import json
+import re
 import subprocess
 import sys
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import torch
@@ -130,6 +133,42 @@ def test_loading_copies_no_weights(tmp_path):
     )
     assert size > 25e6
     assert int(done.stdout) < size / 10
+
+
+HOLD = """
+import sys
+from mbexplore.model import ModernBertForMaskedLM
+
+model = ModernBertForMaskedLM.from_pretrained(sys.argv[1])
+total = sum(float(parameter.sum()) for parameter in model.parameters())  # touches every page
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is measured through /proc")
+def test_two_processes_share_the_pages_of_a_model(tmp_path):
+    save(tmp_path)
+    size = (tmp_path / FILE).stat().st_size
+    with ExitStack() as stack:
+        for _ in range(2):
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", HOLD, str(tmp_path)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+            assert process.stdout.readline() == b"ready\n"
+        maps = Path(f"/proc/{process.pid}/smaps").read_text().split("VmFlags")
+        of_file = "".join(one for one in maps if FILE in one)
+        shared, own = (
+            1024 * sum(map(int, re.findall(rf"{kind}: +(\d+)", of_file)))
+            for kind in ("Shared_Clean", "Private_(?:Clean|Dirty)")
+        )
+        process.communicate()
+    assert shared > 0.95 * size
+    assert own < 0.05 * size
 
 
 @pytest.fixture
