@@ -6,6 +6,7 @@ them when somebody looks, as the model weighs it. A `Recording` never holds the 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -90,7 +91,8 @@ def hooked(model: PretrainedModel, actions: Mapping[str, Action]) -> Iterator[No
     """Runs an action on the value at each named tap, for as long as the `with` block lasts.
 
     An action that returns None only looks; what it returns otherwise takes the value's place.
-    The hooks are gone after the block, whatever ends it.
+    The hooks are gone after the block, whatever ends it. They heed the passes of this thread
+    alone: another that runs the same model meanwhile is neither seen nor changed.
 
     Raises:
         RangeError: a name is no tap; nothing is hooked then.
@@ -121,8 +123,10 @@ def watched(model: PretrainedModel, progress: Progress) -> Iterator[None]:
 
 
 def _as_hook(action: Action) -> Callable[..., Tensor | None]:
+    owner = threading.get_ident()
+
     def hook(module: torch.nn.Module, inputs: object, output: Tensor) -> Tensor | None:
-        return action(output)
+        return action(output) if threading.get_ident() == owner else None
 
     return hook
 

@@ -1,6 +1,7 @@
 """Recordings: what is kept, that looking changes nothing, and that hooks are always gone."""
 
 import copy
+import threading
 
 import pytest
 import torch
@@ -73,6 +74,30 @@ def test_hooks_are_gone_after_success_and_after_an_error(explorer):
     ):
         pass
     assert hook_count(explorer.model) == 0
+
+
+def test_hooks_heed_their_own_thread_alone(explorer):
+    """Two people with one model: neither sees nor changes what the other's pass computes."""
+    ids, fired, found = ids_of(explorer.encode(TEXT)), [], []
+
+    def change(value):
+        fired.append(threading.get_ident())
+        return value.roll(1, dims=-1)
+
+    def other():
+        with torch.inference_mode():
+            found.append(explorer.model(ids))
+
+    with torch.inference_mode():
+        plain = explorer.model(ids)
+    with hooked(explorer.model, {"layers.2.mlp_out": change}):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        assert torch.equal(found[0], plain) and fired == []
+        with torch.inference_mode():
+            assert not torch.equal(explorer.model(ids), plain)
+    assert fired == [threading.get_ident()]
 
 
 def test_what_is_not_asked_for_is_not_kept(explorer):
