@@ -8,7 +8,6 @@ than a tenth more memory is held than before.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import sys
 import threading
@@ -70,12 +69,11 @@ def resident() -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def settled() -> float:
-    """Resident memory once garbage is collected and the allocator has given back what is free."""
+def settled(sessions) -> float:
+    """Resident memory when garbage is collected and one more page, the last, was closed."""
     gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone keeps freed pages so long
-    if trim is not None:
-        trim(0)
+    sessions.desk("the last", "tiny", "It [MASK].")
+    sessions.drop("the last")
     return resident()
 
 
@@ -101,10 +99,10 @@ def main(seconds: float = 60.0, people: float = 32) -> bool:
     """One short crowd to warm up, then the measured one; whether all was well."""
     with served({"tiny": mbexplore.load("tiny", device="cpu")}) as (address, sessions):
         crowd(address, sessions, seconds / 4, int(people))
-        before = settled()
+        before = settled(sessions)
         with watched() as peak:
             met = crowd(address, sessions, seconds, int(people))
-        raw, after, left = resident(), settled(), len(sessions)
+        raw, after, left = resident(), settled(sessions), len(sessions)
     middle, late, last = np.percentile(met.seconds, (50, 95, 100))
     kept = after / before - 1
     print(f"{int(people)} people for {seconds:.0f} s: {len(met.seconds):,} requests, "

@@ -6,6 +6,8 @@ session that made it, the model and the text; what was dropped is simply compute
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
 import time
 from collections import OrderedDict, defaultdict
@@ -211,13 +213,17 @@ class Sessions:
     def drop(self, session: str | None) -> None:
         """Forgets a session: its page was closed."""
         with self._lock:
-            self._sessions.pop(session or "", None)
+            held = self._sessions.pop(session or "", None)
+        if held is not None:
+            del held
+            release()
 
     def sweep(self) -> None:
         """Forgets sessions that were idle too long, and the longest unused beyond the budget.
 
         The one used last stays, however large, until it is idle.
         """
+        dropped = False
         with self._lock:
             held = sum(d.nbytes for s in self._sessions.values() for d in s.desks.values())
             newest = next(reversed(self._sessions), None)
@@ -227,6 +233,18 @@ class Sessions:
                     break
                 held -= sum(desk.nbytes for desk in session.desks.values())
                 del self._sessions[name]
+                dropped = True
+        if dropped:
+            del session  # the last one looked at is freed too
+            release()
+
+
+def release() -> None:
+    """Gives memory that was freed back to the system; glibc alone would keep much of it."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
+        if trim is not None:
+            trim(0)
 
 
 def encode(explorer: Explorer, text: str) -> Encoding:

@@ -58,7 +58,7 @@ const start = (root, about) => {
       clearTimeout(later);
       clearInterval(polling);
       polling = null;
-      progress.textContent = "";
+      progress.replaceChildren();
       main.classList.remove("busy");
     }
   };

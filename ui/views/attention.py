@@ -367,7 +367,7 @@ ATTENTION = PageView(
         "words": "words",
         "special": "special tokens",
         "mean": "mean of heads",
-        "beside": "local | global",
+        "beside": "local beside global",
         "mass": "arcs carry, %",
     },
 )
