@@ -139,6 +139,7 @@ def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, 
     best = ", ".join(
         f"{name} {row.layer}.{row.head} ({_share(row.scores[name])})"
         for name, row in strongest_heads(atlas).items()
+        if row.scores[name] >= 0.005  # a text without a mask has no head for it
     )
     console.print(Text(f"The strongest of each: {best}."))
     console.print(
