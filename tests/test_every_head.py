@@ -129,6 +129,8 @@ def test_the_question_is_the_models_own_answer(explorers, kind):
     if kind == "answer":
         places = [0, *encoding.pair_positions]
         assert best.position == places[best.token_id]
+        names = [question.name(option) for option in range(len(places))]
+        assert len(set(names)) == len(names) and names[0] == "(no answer)"
     else:
         assert best.position == ASKS[kind].get("position")
 

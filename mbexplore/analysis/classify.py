@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mbexplore.analysis.question import NO_ANSWER as NO_ANSWER
 from mbexplore.analysis.target import widened
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer
@@ -28,7 +29,6 @@ from mbexplore.tokenizer import Encoding
 MOST_ANSWER_TOKENS = 30
 """Longest answer looked for in a text, as in the question answering scripts of transformers."""
 DEFAULT_SPANS = 5
-NO_ANSWER = "(no answer)"
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from mbexplore.tokenizer import Encoding
 
 ENDS = ("start", "end")
 """What a question answering head tells of an answer, in the order of its logits."""
+NO_ANSWER = "(no answer)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,7 +237,9 @@ def _ask_where(
     return Question(
         model,
         lambda hidden_states: widened(model.answer(hidden_states)[:, places, end]),
-        lambda option: encoding.tokens[places[option]] if option else "(no answer)",
+        lambda option: (  # a text may hold the same token twice
+            f"{encoding.tokens[places[option]]} ({places[option]})" if option else NO_ANSWER
+        ),
         find,
         places.__getitem__,
         None if position is None else places.index(position),

@@ -37,7 +37,7 @@ class Target:
     @property
     def place(self) -> str:
         """What it is about, in words."""
-        return "of the whole text" if self.position is None else f"at token {self.position}"
+        return "for the whole text" if self.position is None else f"at token {self.position}"
 
 
 @dataclass(frozen=True)
