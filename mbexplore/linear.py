@@ -4,8 +4,9 @@ torch hands float32 products to MKL, which on processors that are not Intel's le
 vector width unused: 94 GFLOP/s a core against 203 of oneDNN, measured on an AMD EPYC 9005. oneDNN
 comes with torch too, but sums a whole row in one go, where MKL sums blocks of 192 and adds these:
 its rounding errors are up to twice as large. So it is given MKL's blocks one by one, which makes
-the same sums in the same order (bit for bit, measured with torch 2.13), on every product large
-enough to be worth it. `$MBEXPLORE_FAST` (`mbexplore --fast`) asks for whole rows, on any product.
+the same sums in the same order, on every product large enough to be worth it; that they are the
+same to the bit is checked once, on the machine itself. `$MBEXPLORE_FAST` (`mbexplore --fast`) asks
+for whole rows, on any product.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ SUM = 192
 """Terms that MKL sums before it adds the sum to the others'."""
 
 ROWS = 256
-"""Rows of x that go through at a time, so that what is added up stays in the cache."""
+"""Rows of x that go through at a time, at most, so that what is added up stays in the cache."""
+
+WIDTH = 8192
+"""Features made at a time: all of a layer's, but not of a vocabulary, whose weights in pieces would
+take their memory once more."""
 
 WORTH = 128
 """Rows of x from which adding up makes less work than the faster product saves."""
@@ -64,14 +69,28 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _by_sums(
     x: Tensor, weight: Tensor, bias: Tensor | None, product: Callable[..., Tensor]
 ) -> Tensor:
-    """The product as MKL sums it: over `SUM` terms of each row at a time."""
-    # oneDNN is fast on weights that lie in one piece.
-    weights = [some.contiguous() for some in torch.split(weight, SUM, dim=1)]
+    """The product as MKL sums it: over `SUM` terms of each row at a time, the bias with the first.
+
+    Args:
+        x: (rows, terms).
+        weight: (out_features, terms).
+        bias: (out_features,), or None.
+        product: of whole rows.
+    """
     output = x.new_empty(len(x), len(weight))
-    for rows, into in zip(torch.split(x, ROWS), torch.split(output, ROWS), strict=True):
-        blocks = zip(torch.split(rows, SUM, dim=1), weights, strict=True)
-        into.copy_(reduce(Tensor.add_, (product(terms, some, None) for terms, some in blocks)))
-    return output if bias is None else output.add_(bias)
+    parts = -(-len(x) // ROWS)  # of like size: oneDNN sums a single row in another order
+    biases = [None] * -(-len(weight) // WIDTH) if bias is None else torch.split(bias, WIDTH)
+    wide = zip(torch.split(weight, WIDTH), biases, torch.split(output, WIDTH, dim=1), strict=True)
+    for some, added, columns in wide:
+        # oneDNN is fast on weights that lie in one piece.
+        weights = [block.contiguous() for block in torch.split(some, SUM, dim=1)]
+        firsts = [added, *[None] * (len(weights) - 1)]
+        for rows, into in zip(
+            *(torch.tensor_split(one, parts) for one in (x, columns)), strict=True
+        ):
+            blocks = zip(torch.split(rows, SUM, dim=1), weights, firsts, strict=True)
+            into.copy_(reduce(Tensor.add_, (product(*block) for block in blocks)))
+    return output
 
 
 @cache
@@ -90,8 +109,15 @@ def onednn_product() -> Callable[..., Tensor] | None:
 
 @cache
 def mkl_is_slow() -> bool:
-    """Whether the processor has the vectors that MKL leaves unused: AVX-512, and not Intel's."""
+    """Whether MKL leaves vectors unused, as on AMD with AVX-512, and sums as `_by_sums` does."""
     if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkl.is_available():  # type: ignore[no-untyped-call]
         return False
     info = Path("/proc/cpuinfo")
-    return info.exists() and "AuthenticAMD" in info.read_text(encoding="utf-8")
+    product = onednn_product()
+    if product is None or not info.exists() or "AuthenticAMD" not in info.read_text("utf-8"):
+        return False
+    with torch.no_grad():
+        x, weight = (torch.arange(n * 2.0 * SUM).sin().view(n, -1) for n in (ROWS + 1, 64))
+        return torch.equal(
+            _by_sums(x, weight, x[0, :64], product), functional.linear(x, weight, x[0, :64])
+        )

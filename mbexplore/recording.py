@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from mbexplore.attention import attention_band, attention_weights, key_span
 from mbexplore.config import ModernBertConfig
@@ -57,6 +58,9 @@ DENSE_LIMIT = 2 * 2**30
 
 Positions = int | slice | Sequence[int] | Tensor | None
 Action = Callable[[Tensor], Tensor | None]
+_HOOKING = threading.Lock()
+"""torch numbers hooks without a lock: two threads could get one number, and lose a hook."""
+
 Progress = Callable[[int, int], None]
 """Told how much is done, and how much there is."""
 
@@ -98,11 +102,16 @@ def hooked(model: PretrainedModel, actions: Mapping[str, Action]) -> Iterator[No
         RangeError: a name is no tap; nothing is hooked then.
     """
     taps = {name: find_tap(model, name) for name in actions}
-    with ExitStack() as stack:
-        for name, tap in taps.items():
-            handle = tap.register_forward_hook(_as_hook(actions[name]))
-            stack.callback(handle.remove)
+    handles: list[RemovableHandle] = []
+    try:
+        with _HOOKING:
+            for name, tap in taps.items():
+                handles.append(tap.register_forward_hook(_as_hook(actions[name])))
         yield
+    finally:
+        with _HOOKING:
+            for handle in handles:
+                handle.remove()
 
 
 @contextmanager

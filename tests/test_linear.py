@@ -5,7 +5,17 @@ import torch
 from torch.nn import functional
 
 import mbexplore
-from mbexplore.linear import FAST, ROWS, SUM, WORTH, Linear, linear, mkl_is_slow, onednn_product
+from mbexplore.linear import (
+    FAST,
+    ROWS,
+    SUM,
+    WIDTH,
+    WORTH,
+    Linear,
+    linear,
+    mkl_is_slow,
+    onednn_product,
+)
 from tests.cli_runner import run_cli
 
 
@@ -78,12 +88,16 @@ def test_a_large_product_is_summed_as_mkl_sums_it(rows, terms, bias, counted, sl
     assert error(found, exact) <= 1.01 * error(plain, exact)
 
 
-def test_on_such_a_processor_it_is_mkls_answer_to_the_bit(counted):
+@pytest.mark.parametrize("rows", [WORTH, ROWS + 1, 301, 4 * ROWS + 3])
+@pytest.mark.parametrize("terms", [2 * SUM, 4 * SUM, 6 * SUM])
+@pytest.mark.parametrize("bias", [True, False])
+def test_on_such_a_processor_it_is_mkls_answer_to_the_bit(rows, terms, bias, counted):
     if not mkl_is_slow():
         pytest.skip("not an AMD processor with AVX-512")
-    x, weight = torch.randn(256, 4 * SUM), torch.randn(384, 4 * SUM)
+    x, weight = torch.randn(rows, terms), torch.randn(WIDTH + 96, terms)
+    added = torch.randn(len(weight)) if bias else None
     with torch.no_grad():
-        assert torch.equal(linear(x, weight), functional.linear(x, weight))
+        assert torch.equal(linear(x, weight, added), functional.linear(x, weight, added))
     assert counted
 
 

@@ -6,11 +6,14 @@ Loads, then runs the work once for every line on standard input. Answers are JSO
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from mbexplore import HUGE_PAGES
 
 
 def serve(side: str, task: str, folder: Path, tokens: int) -> None:
@@ -18,6 +21,8 @@ def serve(side: str, task: str, folder: Path, tokens: int) -> None:
 
     A line that is not empty names a file for the answer of that run (npy).
     """
+    if side == "theirs":  # as in a process that never heard of mbexplore
+        os.environ.pop(HUGE_PAGES, None)
     answers, sys.stdout = sys.stdout, sys.stderr  # a library may print what it likes
 
     def answer(**values: Any) -> None:

@@ -158,7 +158,7 @@ class Desk:
     ) -> Iterator[None]:
         """A forward pass that tells each layer it has done, and ends at the next when stopped.
 
-        Hooks are the model's, not the thread's: that is why only one pass runs at a time.
+        One pass runs at a time: two would share the cores.
         """
         from mbexplore.recording import watched
 
