@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,30 +22,53 @@ if TYPE_CHECKING:
     from huggingface_hub import HfFileMetadata
 
 PATIENCE = 5.0
-"""Seconds to wait for the hub's first answer."""
+"""Seconds to wait for the hub's first answer; huggingface_hub alone tries for half a minute."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 2**20
 
 
-def fetch_file(repo: str, file: str, revision: str | None) -> Path:
+def fetch_file(repo: str, file: str, revision: str | None, patience: float | None = None) -> Path:
     """Where a file lies in the cache, fetched with a progress bar on stderr if it lacked it.
 
     Large files are told by their ETag: the hub gives a SHA-256 for them, and git's hash for small
     ones.
 
+    Args:
+        repo: a hub id.
+        file: its name in the repository.
+        revision: a branch, a tag or a commit; None for the newest.
+        patience: seconds to wait for what the hub says of the file; None for as long as
+            huggingface_hub is told to wait.
+
     Raises:
         ModelError: what came is not what the hub describes.
         huggingface_hub's errors, and its HTTP client's: the hub is away or has no such file.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_download, hf_hub_url
 
-    # Without this question hf_hub_download tries for half a minute to reach a hub that is away.
     url = hf_hub_url(repo, file, revision=revision)
-    about = get_hf_file_metadata(url, timeout=PATIENCE)
+    about = get_hf_file_metadata(url, timeout=patience or constants.HF_HUB_ETAG_TIMEOUT)
     if about.size and about.etag and _SHA256.fullmatch(about.etag):
-        _fetch_blob(repo, file, about)
+        # What it takes from inside huggingface_hub may change; then that fetches from the start.
+        with suppress(ImportError, TypeError):
+            if _links_blobs(repo, file, about):
+                _fetch_blob(repo, file, about)
     # It finds the blob, or fetches a small file, and links it into the snapshot.
     return Path(hf_hub_download(repo, file, revision=revision))
+
+
+def _links_blobs(repo: str, file: str, about: HfFileMetadata) -> bool:
+    """Whether the cache lacks a file and would link it to a blob.
+
+    Without symbolic links, as on Windows, the file itself lies in the snapshot and there is no
+    blob: one fetched for it would be a second copy.
+    """
+    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub.file_download import are_symlinks_supported
+
+    if isinstance(try_to_load_from_cache(repo, file, revision=about.commit_hash), str):
+        return False
+    return are_symlinks_supported(constants.HF_HUB_CACHE)
 
 
 def _fetch_blob(repo: str, file: str, about: HfFileMetadata) -> None:

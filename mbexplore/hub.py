@@ -1,4 +1,4 @@
-"""A model's name to a folder on this machine. The only code that may use the network.
+"""A model's name to a folder on this machine. With `fetch`, the only code that may use the network.
 
 It does so only for a hub model that the user named and that the cache lacks. What is fetched, and
 where it is kept, is huggingface_hub's own cache and format.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import cast
 
 from mbexplore.errors import ModelError
-from mbexplore.fetch import fetch_file
+from mbexplore.fetch import PATIENCE, fetch_file
 from mbexplore.files import FILE, INDEX
 
 BUNDLED = "tiny"
@@ -216,8 +216,10 @@ def _fetch_all(repo: str, revision: str | None) -> Path:
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     def fetch(file: str) -> Path | None:
+        # A hub that is away is known by the first question; a slow line has more time for the rest.
+        patience = PATIENCE if file == _NEEDED[0] else None
         try:
-            return fetch_file(repo, file, revision)
+            return fetch_file(repo, file, revision, patience)
         except LocalEntryNotFoundError:  # also an EntryNotFoundError: no connection
             raise
         except EntryNotFoundError:

@@ -152,6 +152,34 @@ def test_a_partial_file_longer_than_the_whole_is_fetched_anew(hub, tmp_path):
     assert Path(folder, "model.safetensors").read_bytes() == weights
 
 
+def test_without_symbolic_links_the_weights_are_kept_and_fetched_once(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_DISABLE_SYMLINKS", "1")
+    weights = hub.files["model.safetensors"]
+    folder = Path(locate_elsewhere(REPO, hub.endpoint, tmp_path)[0])
+    kept = [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()]
+    assert kept.count(len(weights)) == 1
+    (folder / "config.json").unlink()
+    hub.asked.clear()
+    assert locate_elsewhere(REPO, hub.endpoint, tmp_path)[1] == NEEDED
+    assert [name for name, _ in hub.asked] == ["config.json"]
+
+
+def test_a_huggingface_hub_of_another_inside_fetches_by_itself(hub, tmp_path):
+    code = (
+        "import sys\nimport huggingface_hub.file_download as inside\n"
+        "from mbexplore.hub import locate\n"
+        "theirs = inside.http_get\n"
+        "def http_get(url, content, **other):\n"
+        "    if 'mbexplore' in content.name: raise TypeError('no resume_size')\n"
+        "    return theirs(url, content, **other)\n"
+        "inside.http_get = http_get\n"
+        "print(locate(sys.argv[1]).folder)\n"
+    )
+    done = in_a_process(code, [REPO], hub.endpoint, tmp_path)
+    weights = Path(done.stdout.decode().strip(), "model.safetensors")
+    assert weights.read_bytes() == hub.files["model.safetensors"]
+
+
 def test_shards_are_fetched_by_their_index(hub, tmp_path):
     weights = hub.files.pop("model.safetensors")
     shards = {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}
