@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbexplore.analysis.mix import KEEP, WAYS, mix, norms, rollout, terms, value_zeroing
+from mbexplore.analysis.mix import KEEP, WAYS, mix, mixed, norms, rollout, terms, value_zeroing
 from mbexplore.attention import attention_weights
 from mbexplore.errors import RangeError
 from mbexplore.recording import hooked
@@ -131,6 +131,8 @@ def test_rows_sum_to_one_and_nothing_stays_hooked(explorer):
 def test_mistakes(explorer, monkeypatch):
     with pytest.raises(RangeError, match="no layer 3; choose 0 to 2"):
         mix(explorer, TEXT, 3)
+    with pytest.raises(RangeError, match="no layer 99; choose 0 to 2"):
+        mixed(explorer, TEXT, 99, "norms")
     monkeypatch.setattr("mbexplore.analysis.mix.MOST_TOKENS", 5)
     with pytest.raises(RangeError, match="has 14 tokens and mixing compares every pair"):
         mix(explorer, TEXT, 0)

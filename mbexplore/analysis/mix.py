@@ -69,8 +69,7 @@ def mix(explorer: Explorer, source: Source, layer: int) -> Mix:
     Raises:
         RangeError: there is no such layer, or the text is too long.
     """
-    check_index("layer", layer, explorer.model.config.num_hidden_layers)
-    recording = _recorded(explorer, source)
+    recording = _recorded(explorer, source, layer)
     return Mix(
         recording.encoding.tokens,
         layer,
@@ -85,7 +84,7 @@ def mixed(explorer: Explorer, source: Source, layer: int, way: Way) -> Matrix:
     Raises:
         RangeError: as `mix`.
     """
-    recording = _recorded(explorer, source)
+    recording = _recorded(explorer, source, layer)
     module = explorer.model.encoder.layers[layer]
     assert isinstance(module, EncoderLayer)
     if way == "attention":
@@ -97,7 +96,9 @@ def mixed(explorer: Explorer, source: Source, layer: int, way: Way) -> Matrix:
     return _shares(value_zeroing(recording, module, layer))
 
 
-def _recorded(explorer: Explorer, source: Source) -> Recording:
+def _recorded(explorer: Explorer, source: Source, layer: int) -> Recording:
+    """The recording of a text that is short enough, in a model that has the layer."""
+    check_index("layer", layer, explorer.model.config.num_hidden_layers)
     if isinstance(source, str):
         source = explorer.encode(source)
     if len(source) > MOST_TOKENS:
