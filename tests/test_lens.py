@@ -62,7 +62,9 @@ def test_a_copied_token_appears_after_the_layer_that_copies():
 
 def test_the_map_is_the_lens_at_every_position(explorer, monkeypatch):
     monkeypatch.setattr("mbexplore.analysis.lens.BLOCK", 3)
-    everywhere = lens_map(explorer, TEXT)
+    told = []
+    everywhere = lens_map(explorer, TEXT, progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, 12) for done in range(1, 13)]  # 3 blocks of 4 states
     for position in range(7):
         one = lens(explorer, TEXT, position, top_k=1)
         assert [row.predictions[0].token for row in one.rows] == [

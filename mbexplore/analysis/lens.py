@@ -18,7 +18,7 @@ from torch import Tensor
 from mbexplore.analysis.question import Question, ask, token_reader
 from mbexplore.analysis.target import Source, Target, recorded
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
-from mbexplore.recording import Recording
+from mbexplore.recording import Progress, Recording
 
 NOT_SHOWN = (
     "The head was trained on the last layer alone: a token missing from an early row may still be "
@@ -104,6 +104,7 @@ def lens(
         top_k: tokens named after each layer.
 
     Raises:
+        ModelError: the model has no head that chooses.
         TextError: no position is given and the text has no mask.
         RangeError: the position or `top_k` is outside, or the answer is no single token.
     """
@@ -122,8 +123,13 @@ def lens(
     return Lens(encoding.tokens, target, rows, _settled([row.rank for row in rows]))
 
 
-def lens_map(explorer: Explorer, source: Source) -> LensMap:
-    """What every layer would answer at every position; `source` as in `lens`.
+def lens_map(explorer: Explorer, source: Source, *, progress: Progress | None = None) -> LensMap:
+    """What every layer would answer at every position.
+
+    Args:
+        explorer: with a head that answers at every token.
+        source: as in `lens`.
+        progress: called with the states decoded and all there are, over all blocks of positions.
 
     Raises:
         ModelError: the model has no head that answers at every token.
@@ -133,7 +139,8 @@ def lens_map(explorer: Explorer, source: Source) -> LensMap:
     seq, states = len(recording), _states(recording)
     top = np.zeros((len(states), seq), dtype=np.int64)
     rank, entropy, kl = np.zeros_like(top), *np.zeros((2, len(states), seq), dtype=np.float32)
-    for start in range(0, seq, BLOCK):
+    starts = range(0, seq, BLOCK)
+    for block, start in enumerate(starts):
         places = list(range(start, min(start + BLOCK, seq)))
         final = state_logits(explorer, recording, states[-1], places)
         for n in states:
@@ -143,6 +150,8 @@ def lens_map(explorer: Explorer, source: Source) -> LensMap:
             rank[cells] = _ranks(logits, final.argmax(dim=-1)).cpu()
             log_p, log_final = (x.log_softmax(dim=-1)[:, None] for x in (logits, final))
             entropy[cells], kl[cells] = _entropy(log_p).cpu(), _divergence(log_final, log_p).cpu()
+            if progress is not None:
+                progress(block * len(states) + n + 1, len(starts) * len(states))
     names = tuple(tuple(name(int(i)) for i in row) for row in top)
     return LensMap(recording.encoding.tokens, names, rank, entropy, kl)
 
@@ -171,12 +180,18 @@ def state_logits(
     """
     read, _, _ = token_reader(explorer)
     with torch.inference_mode():
-        return read(_normed(explorer, recording, state)[list(positions)])
+        return read(_normed(explorer, recording, state, list(positions)))
 
 
-def _normed(explorer: Explorer, recording: Recording, state: int) -> Tensor:
-    """What the head reads if the model stops here, (seq, hidden)."""
-    normed: Tensor = explorer.model.encoder.final_norm(recording.hidden_states(state))
+def _normed(
+    explorer: Explorer,
+    recording: Recording,
+    state: int,
+    positions: list[int] | slice = slice(None),
+) -> Tensor:
+    """What the head reads at these positions if the model stops here, (positions, hidden)."""
+    hidden_states = recording.hidden_states(state)[positions]  # the norm is of each token alone
+    normed: Tensor = explorer.model.encoder.final_norm(hidden_states)
     return normed
 
 

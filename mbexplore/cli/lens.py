@@ -53,7 +53,8 @@ def lens(
     encoding = explorer.encode(source, pair=context, truncate=truncate)
     notice_cut(encoding)
     if all_tokens:
-        whole = analysis.lens_map(explorer, encoding)
+        with view.progress("States") as advance:
+            whole = analysis.lens_map(explorer, encoding, progress=advance)
         seen = view_lens_map(explorer, encoding, whole, colour)
         view.give(seen, path, json, lambda: _print_all(explorer, whole), explorer.info)
     else:
