@@ -81,7 +81,8 @@ def _print(explorer: Explorer, found: Patching) -> None:
                              left=("patched", "where", "token"))  # fmt: skip
     for name, field in zip(names, MAPS, strict=True):
         values = getattr(found, field)
-        order = np.argsort(-values, axis=None, kind="stable")[:_STRONGEST]
+        # Rounded, so that what is equal but for the last bits stays in the order of the layers.
+        order = np.argsort(-values.round(4), axis=None, kind="stable")[:_STRONGEST]
         for i, (row, place) in enumerate(zip(*np.unravel_index(order, values.shape), strict=True)):
             is_head = name == "head"
             where = f"{row}.{place}" if is_head else f"layer {row}"
