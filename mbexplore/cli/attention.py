@@ -129,7 +129,9 @@ def attention(
             check_size(maps, axis, columns)
         elif form == "map" and is_npz:
             check_dense(config, which, head, axis, mean)
-    recording = view.recorded(explorer, encoding, taps(explorer.model.config, form, which))
+    recording = view.recorded(
+        explorer, encoding, taps(explorer.model.config, "part" if is_part else form, which)
+    )
     part = _Part(recording, which, head, axis, columns if is_part else None, mean)
     seen, show = _see(explorer, part, form, query=at, links=links, mass=mass)
     view.give(seen, path, json, show, explorer.info)

@@ -324,7 +324,7 @@ def taps(config: ModernBertConfig, form: str, layer: int | None) -> tuple[str, .
 
     Args:
         config: of the model.
-        form: "map", "band" or "arcs".
+        form: "map", "part", "band" or "arcs".
         layer: from 0, None for all.
     """
     if layer is None:
