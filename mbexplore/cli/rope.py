@@ -162,7 +162,8 @@ def _print_turns(console: Console, spectrum: RopeSpectrum) -> None:
         console.print(Segments([name, *line, Segment.line()]), end="")
     console.print(
         f"Pairs, the fastest at the top, at distance 0 to {spectrum.width:,}: the cosine of their "
-        "angle, bright 1, dark -1; even where a pair turns within a cell, whose mean shows.",
+        "angle; bright is 1, dark is -1; grey where a pair turns within one cell, which shows the "
+        "mean.",
         style="dim",
     )
 

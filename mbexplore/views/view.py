@@ -108,8 +108,8 @@ def join_content(views: Iterable[View], ending: str) -> bytes:
 
     Args:
         views: of one kind, one a text; each is let go when it is written.
-        ending: "json" for a list of their payloads, or "csv" for one table whose first column is
-            the number of the text, from 0.
+        ending: "json" for an object whose "answers" are the list of their payloads, or "csv" for
+            one table whose first column is the number of the text, from 0.
     """
     if ending == "json":
         payloads = [view.payload() for view in views]
