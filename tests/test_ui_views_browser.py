@@ -105,7 +105,7 @@ def test_the_window_on_a_long_text_moves_and_follows_the_held_token(person, monk
     monkeypatch.setattr("mbexplore_ui.views.lens.MOST_TOKENS", 10)
     person.open(text="The [MASK] rose. " + "The sea fell again. " * 8, view="lens")
     page = person.page
-    assert page.inner_text(".overview .readout").startswith("Tokens 0 to 9 of 4")
+    assert page.inner_text(".overview .readout").startswith("Drawn below: tokens 0 to 9 of 4")
     page.focus(".overview input")
     page.keyboard.press("End")
     page.wait_for_function("location.hash.includes('first=')")

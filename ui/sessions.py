@@ -200,8 +200,10 @@ class Sessions:
         )
         with self._lock:
             desk = held.desks.setdefault((model, text), desk)
-            while len(held.desks) > DESKS:
-                held.desks.popitem(last=False)
+            gone = [held.desks.popitem(last=False) for _ in range(len(held.desks) - DESKS)]
+        if gone:
+            del gone
+            release()
         return desk
 
     def progress(self, session: str | None) -> Progress:

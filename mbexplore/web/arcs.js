@@ -48,7 +48,10 @@ const mountArcs = (() => {
       this.root.replaceChildren();
       this.root.classList.add("arcs");
       if (this.data.heads.length > 1) this.buildHeads();
-      this.picture = draw("svg", { class: "arcs-picture", tabindex: 0, role: "application" }, this.root);
+      this.picture = draw("svg", {
+        class: "arcs-picture", tabindex: 0, role: "application",
+        "aria-label": "Links between tokens: up and down hold a token, Escape lets it go",
+      }, this.root);
       this.side = make("div", "", this.root);
       this.side.className = "arcs-side";
       this.side.setAttribute("role", "status");
@@ -106,16 +109,21 @@ const mountArcs = (() => {
       return 4 + (place + 0.5) * this.step;
     }
 
+    placeOf(event) {
+      const { top } = this.picture.getBoundingClientRect();
+      return clamp(Math.floor((event.clientY - top - 4) / this.step), 0, this.names.length - 1);
+    }
+
     listen() {
       this.picture.addEventListener("pointermove", (event) => {
-        const { top } = this.picture.getBoundingClientRect();
-        const place = Math.floor((event.clientY - top - 4) / this.step);
-        this.choose(clamp(place, 0, this.names.length - 1));
+        const place = this.placeOf(event);
+        if (place !== this.chosen) this.choose(place);
       });
       this.picture.addEventListener("pointerleave", () => this.choose(this.pinned));
-      this.picture.addEventListener("click", () => {
-        this.pinned = this.pinned === this.chosen ? null : this.chosen;
-        this.choose(this.chosen);
+      // A tap comes without a move before it, and after the pointer has left.
+      this.picture.addEventListener("click", (event) => {
+        const place = this.placeOf(event);
+        this.choose((this.pinned = this.pinned === place ? null : place));
       });
       this.picture.addEventListener("keydown", (event) => {
         const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
@@ -174,8 +182,8 @@ const mountArcs = (() => {
       this.drawArcs(from, this.some, "arcs-out", most);
       const near = new Set([...from.map(({ key }) => key), ...to.map(({ query }) => query)]);
       this.names.forEach((name, i) => {
-        const kind = i === place ? "arcs-here" : near.has(i) ? "arcs-near" : "arcs-far";
-        name.setAttribute("class", none ? "" : kind);
+        const kind = i === place ? "arcs-here" : near.has(i) ? "arcs-near" : none ? "" : "arcs-far";
+        if (name.className.baseVal !== kind) name.setAttribute("class", kind);
       });
       if (!none) this.place.setAttribute("y", this.y(place) - this.step / 2);
       this.tell(place, from, to);
@@ -190,7 +198,7 @@ const mountArcs = (() => {
       }
       make("h2", this.name(place), this.side);
       this.list("key", from, ({ key }) => key, "Looks at nothing that is shown.");
-      this.list("query", to, ({ query }) => query, "No other shown looks at it.");
+      this.list("query", to, ({ query }) => query, "No link shown leads to it.");
     }
 
     name(place) {

@@ -33,8 +33,8 @@ const overviewOf = (part, page, hue, share) => {
   const canvas = el("canvas", { class: "holds", "aria-hidden": "true" });
   const told = el("span", {});
   const name = (first) => {
-    const every = pool > 1 ? `, each pixel the largest of ${pool}` : "";
-    told.textContent = `Tokens ${first.toLocaleString("en")} to ${(first + wide - 1).toLocaleString("en")} of ${total.toLocaleString("en")} below; here all of them${every}.`;
+    const last = first + wide - 1, every = pool > 1 ? `, ${pool} tokens to a pixel` : "";
+    told.textContent = `Drawn below: tokens ${first.toLocaleString("en")} to ${last.toLocaleString("en")} of ${total.toLocaleString("en")}. This strip is the whole text${every}.`;
   };
   const input = el("input", {
     type: "range", min: "0", max: String(total - wide), value: String(start), "aria-label": `${part.title}: first token drawn large`,

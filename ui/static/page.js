@@ -109,6 +109,11 @@ const start = (root, about) => {
     }
   };
 
+  // Which part of a long text each view draws large means nothing for another text.
+  const forgetWindows = () => {
+    for (const wishes of Object.values(state.wishes)) delete wishes.first;
+  };
+
   // ---- the text
   const area = el("textarea", {
     id: "mb-text", rows: 2, spellcheck: "false", dir: "auto", "aria-describedby": "mb-message",
@@ -130,6 +135,7 @@ const start = (root, about) => {
     id: "mb-model",
     onchange: () => {
       state.model = models.value;
+      forgetWindows();
       state.layer = clamp(state.layer, model().kinds.length);
       state.head = clamp(state.head, model().heads);
       run();
@@ -183,6 +189,7 @@ const start = (root, about) => {
   const run = async (hidden) => {
     const mine = begin();
     if (area.value !== state.text) {
+      forgetWindows();
       state.token = -1;
       state.hidden = hidden ?? [];
     }
@@ -223,13 +230,13 @@ const start = (root, about) => {
     look: (changes) => ask(state.view, state.model, state.text, ...values(changes)),
     // Sets layer, head, token, or wishes of the view that is shown, and draws it anew.
     hold(changes) {
-      const { first } = state.wishes[state.view] ?? {}, { token } = changes;
+      const wishes = (state.wishes[state.view] ??= {}), { token } = changes;
       const [from, to] = page.window ?? [0, Infinity];
-      // A token outside of the window that was moved takes the window with it.
-      if (first >= 0 && token !== undefined && (token < from || token >= to)) state.wishes[state.view].first = -1;
+      // A token outside of the window that was moved takes the window with it; so does another text.
+      if (token < from || token >= to || "other" in changes) delete wishes.first;
       for (const [name, value] of Object.entries(changes)) {
         if (["layer", "head", "token"].includes(name)) state[name] = value;
-        else (state.wishes[state.view] ??= {})[name] = value;
+        else wishes[name] = value;
       }
       toAddress(false);
       return show();
@@ -321,6 +328,7 @@ const start = (root, about) => {
 
   const drawAnswer = (answer, whole) => {
     line.textContent = answer.line;
+    page.window = null;
     const focused = document.activeElement;
     const inside = body.contains(focused) ? focused.dataset.key : null;
     body.replaceChildren(...answer.parts.map((part) => draw(part, page)));
@@ -429,6 +437,7 @@ const start = (root, about) => {
       message, tokens, count),
     el("nav", {}, tabs), purpose, held, el("section", { class: "view" }, controls, line, body, foot));
   const restore = () => {
+    forgetWindows();
     fromAddress();
     area.value = state.text;
     fit();
