@@ -97,14 +97,14 @@ def test_many_texts_are_averaged_by_query(explorer, recording, rows):
     alone = {(row.layer, row.head): row for row in head_atlas([other])}
     sizes = np.array([len(recording), len(other)])
     calls = []
-    both = head_atlas([recording, other], lambda done, count: calls.append((done, count)), 2)
+    both = head_atlas([recording, other], lambda done, count: calls.append((done, count)))
     for row in both:
         pair = (rows[row.layer, row.head], alone[row.layer, row.head])
         for get in (lambda r: r.entropy, lambda r: r.distance, lambda r: r.masses["previous"]):
             expected = np.average([get(each) for each in pair], weights=sizes)
             assert get(row) == pytest.approx(expected, rel=1e-6)
         assert row.sink.weight == max(each.sink.weight for each in pair)
-    assert calls == [(i, 18) for i in range(1, 19)]
+    assert calls == 2 * [(i, 9) for i in range(1, 10)]
     with pytest.raises(TextError):
         head_atlas([])
 
@@ -139,7 +139,7 @@ def test_every_sink_is_named_once_with_its_places(recording):
     commas = [i for i, token in enumerate(tokens) if token.strip() == ","]
     k[:, commas, 0], k[:, 0, 0] = 20.0, 20.2
     one, two = hand_made(recording, 3, q, k), hand_made(recording, 3, q, k)
-    row = head_atlas([one, two], count=2)[13]
+    row = head_atlas([one, two])[13]
     first, second = row.sinks
     assert (first.token, first.position, first.places, first.is_special) == ("[CLS]", 0, 2, True)
     assert (second.position, second.places) == (commas[0], 2 * len(commas)) and len(commas) > 1
@@ -219,7 +219,8 @@ def test_heads_on_the_command_line(tmp_path):
         assert float(line["previous"]) == row["masses"]["previous"]
     for name, best in answer["strongest"].items():
         assert best["score"] == max(row["scores"][name] for row in answer["heads"])
-        assert f"{name} {best['layer']}.{best['head']} (" in " ".join(result.out.split())
+        named = f" {name} {best['layer']}.{best['head']} (" in " ".join(result.out.split())
+        assert named == (best["score"] >= 0.005)  # these texts are too short for an edge
     like = run_cli("heads", "The river runs to the sea.", "--like", "3.1", "--json")
     assert like.code == 0 and json.loads(like.out)["like"] == {"layer": 3, "head": 1}
 

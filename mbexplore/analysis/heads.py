@@ -132,14 +132,13 @@ class _Sums:
 
 
 def head_atlas(
-    recordings: Iterable[Recording], progress: Progress | None = None, count: int = 1
+    recordings: Iterable[Recording], progress: Progress | None = None
 ) -> tuple[HeadRow, ...]:
     """One row a head, over one text or many; each recording is let go before the next is made.
 
     Args:
         recordings: with "attention" and "values" kept, all of one model.
-        progress: called with the layers done and all there are.
-        count: how many recordings, for `progress`.
+        progress: called with the layers of a recording that are done, and all that it has.
 
     Raises:
         TextError: there is no text.
@@ -152,7 +151,7 @@ def head_atlas(
         for layer, total in enumerate(sums):
             _add_layer(total, recording, layer, number)
             if progress is not None:
-                progress(number * len(kinds) + layer + 1, count * len(kinds))
+                progress(layer + 1, len(kinds))
     if not sums:
         raise TextError("There is no text to look at; give at least one line.")
     return tuple(row for i, total in enumerate(sums) for row in _rows(total, i, kinds[i]))

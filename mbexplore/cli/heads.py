@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _SHORT = {"previous": "prev", "punctuation": "punct", "cls": "CLS", "sep": "SEP"}
 _LEAST = 0.1
 """The least share of the weight that the printed table names."""
+_LEAST_SCORE = 0.005
+"""The least score of a strongest head, 1% as printed: a text without a mask has no head for it."""
 
 
 def heads(
@@ -139,9 +141,10 @@ def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, 
     best = ", ".join(
         f"{name} {row.layer}.{row.head} ({_share(row.scores[name])})"
         for name, row in strongest_heads(atlas).items()
-        if row.scores[name] >= 0.005  # a text without a mask has no head for it
+        if row.scores[name] >= _LEAST_SCORE
     )
-    console.print(Text(f"The strongest of each: {best}."))
+    if best:
+        console.print(Text(f"The strongest of each: {best}."))
     console.print(
         Text(
             f"Shares of the weight over all queries, from {_share(_LEAST)} on; far is beyond the "
