@@ -71,6 +71,13 @@ def test_what_has_no_common_shape_says_so():
         compare((explorer, ONE), (explorer, "a b c"))
 
 
+def test_both_are_asked_before_either_runs(monkeypatch):
+    explorer = build_explorer(build_random())
+    monkeypatch.setattr(type(explorer), "record", None)
+    with pytest.raises(TextError, match=r"has no \[MASK\]"):
+        compare((explorer, ONE), (explorer, "a b c"))
+
+
 def test_the_command(tmp_path):
     shown = run_cli("compare", FRANCE, ITALY, "--layer", 6, "-o", tmp_path / "pair.png")
     assert shown.code == 0 and "First: tiny" in shown.out and "layer 8" in shown.out

@@ -1,6 +1,7 @@
 """Every command on every kind of head: an answer, or one sentence on what is needed."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from mbexplore.analysis.knockout import Block, Head, knockout, knockout_heads
 from mbexplore.analysis.lens import lens
 from mbexplore.analysis.patch import patch
 from mbexplore.analysis.question import ask
+from mbexplore.errors import TextError
 from mbexplore.hub import locate
 from mbexplore.model import ModernBertModel
 from mbexplore.recording import hooked
@@ -196,6 +198,25 @@ def test_a_text_beside_itself_is_no_different(explorers, kind):
     assert found.kl == 0 and found.first.predictions == found.second.predictions
 
 
+def test_choices_among_other_options_have_no_divergence(explorers, tmp_path):
+    labels = explorers["labels"]
+    folder = shutil.copytree(labels.files.folder, tmp_path / "renamed")
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = {key: f"other {name}" for key, name in config["id2label"].items()}
+    config["label2id"] = {name: int(key) for key, name in config["id2label"].items()}
+    (folder / "config.json").write_text(json.dumps(config))
+    renamed = mbexplore.load(str(folder), device="cpu")
+    found = compare((labels, TEXT), (renamed, TEXT))
+    assert found.kl is None and not found.parting.any()
+
+
+def test_a_text_to_search_that_is_cut_away_is_one_sentence(explorers):
+    explorer = explorers["answer"]
+    long = explorer.tokenizer.encode("sea " * 50, pair=CONTEXT, limit=20, truncate=True)
+    with pytest.raises(TextError, match="Nothing is left of the text to search"):
+        ask(explorer, long)
+
+
 def test_an_answer_can_be_named(explorers):
     labels, where = explorers["labels"], explorers["answer"]
     found = lens(labels, TEXT, answer="fair")
@@ -214,13 +235,13 @@ def test_an_answer_can_be_named(explorers):
     ("kind", "arguments", "part"),
     [
         ("labels", ["lens", TEXT, "--answer", "best"], "no label 'best'; choose bad, fair, $good"),
-        ("labels", ["lens", TEXT, "--at", "2"], "leave out --at"),
-        ("labels", ["lens", TEXT, "--all"], "leave out --all"),
+        ("labels", ["lens", TEXT, "--at", "2"], "name no token"),
+        ("labels", ["lens", TEXT, "--all"], "ask for its one answer"),
         ("tokens", ["lens", TEXT], "name the token asked about, from 0 to"),
-        ("answer", ["lens", TEXT], "give the text to search with --context"),
+        ("answer", ["lens", TEXT], "the text to search as the second"),
         ("answer", ["lens", TEXT, "--context", CONTEXT, "--at", "1"], "Token 1 is outside"),
         ("answer", ["lens", TEXT, "--context", CONTEXT, "--answer", "boats"], "write start or end"),
-        ("choice", ["attribute", TEXT], "give the one to look at with --context"),
+        ("choice", ["attribute", TEXT], "give the one to look at as the second text"),
     ],
 )
 def test_what_a_head_can_not_answer_is_one_sentence(explorers, kind, arguments, part):

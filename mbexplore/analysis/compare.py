@@ -82,17 +82,23 @@ def compare(
         top_k: tokens named.
 
     Raises:
+        ModelError: a model has no head that chooses.
         RangeError: a layer, head or position is outside one of the two.
         TextError: no position is given and a text has no mask.
     """
     for explorer, _ in (first, second):
         explorer.check_layer_and_head(layer, head)
         explorer.check_top_k(top_k)
-    recordings = [recorded(explorer, source, KEEP) for explorer, source in (first, second)]
-    asked = [
-        ask(explorer, recording.encoding, position)
-        for (explorer, _), recording in zip((first, second), recordings, strict=True)
+    sources = [
+        (explorer, explorer.encode(source) if isinstance(source, str) else source)
+        for explorer, source in (first, second)
     ]
+    # Both are asked before either model runs: a question that can't be asked costs nothing.
+    asked = [
+        ask(explorer, source.encoding if isinstance(source, Recording) else source, position)
+        for explorer, source in sources
+    ]
+    recordings = [recorded(explorer, source, KEEP) for explorer, source in sources]
     logits = [_logits(*pair) for pair in zip(asked, recordings, strict=True)]
     count = min(top_k, *map(len, logits))
     sides = [
@@ -107,7 +113,7 @@ def compare(
         )
     ]
     kl = None
-    if len(logits[0]) == len(logits[1]) and asked[0].is_exclusive == asked[1].is_exclusive:
+    if len(logits[0]) == len(logits[1]) and asked[0].chooses_like(asked[1]):
         log_p, log_q = (each.outcomes(row) for each, row in zip(asked, logits, strict=True))
         kl = float((log_p.exp() * (log_p - log_q.to(log_p.device))).sum())
     lacking = _lacking(*recordings)

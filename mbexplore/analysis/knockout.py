@@ -154,6 +154,7 @@ def knockout(
         fill: what takes the place of a head or block: zero, or its mean over the text's tokens.
 
     Raises:
+        ModelError: the model has no head that chooses.
         RangeError: a part lies outside the model or the text.
         TextError: no position is given and the text has no mask.
     """
@@ -197,6 +198,7 @@ def knockout_heads(
         on_step: told after each batch how many heads are done, and of how many.
 
     Raises:
+        ModelError: the model has no head that chooses.
         TextError: no position is given and the text has no mask.
     """
     model = explorer.model
@@ -243,6 +245,7 @@ def predictions_without(
     """The likeliest answers at a position without the parts, all of them silenced together.
 
     Raises:
+        ModelError: the model has no head that chooses.
         RangeError: a part or the position lies outside the model or the text.
         TextError: no position is given and the text has no mask.
     """

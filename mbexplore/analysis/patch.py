@@ -83,6 +83,7 @@ def patch(
         on_step: told how many runs are done, and of how many.
 
     Raises:
+        ModelError: the model has no head that chooses.
         TextError: the texts differ in length, or there is no mask.
         RangeError: both answers are the same.
     """

@@ -42,6 +42,8 @@ class Question:
         name: of an option.
         find: the option of that name.
         place: the token that an option is about; None where it is the whole text.
+        options: what there is to choose from, equal for two questions where they can be compared
+            option by option; made when asked for, as a vocabulary is long.
         wanted: the option to follow; None for the one that the model chooses.
         is_exclusive: whether one option rules out the others, so that their shares sum to one.
     """
@@ -51,6 +53,7 @@ class Question:
     name: Callable[[int], str]
     find: Callable[[str], int]
     place: Callable[[int], int | None]
+    options: Callable[[], Sequence[object]]
     wanted: int | None = None
     is_exclusive: bool = True
 
@@ -68,6 +71,10 @@ class Question:
         if self.is_exclusive:
             return logits[..., None, :].log_softmax(dim=-1)
         return torch.stack((logits, torch.zeros_like(logits)), dim=-1).log_softmax(dim=-1)
+
+    def chooses_like(self, other: Question) -> bool:
+        """Whether both choose in one way among the same options."""
+        return self.is_exclusive == other.is_exclusive and self.options() == other.options()
 
     def target(self, logits: Tensor) -> Target:
         """The option followed, given the logits (option) of the model as it is."""
@@ -127,15 +134,18 @@ def ask(
     if position is None and isinstance(model, ClassifierModel):
         raise TextError(
             f"{explorer.info.name} {model.does}; name the token asked about, from 0 to "
-            f"{len(encoding) - 1}, with --at."
+            f"{len(encoding) - 1}."
         )
     place = find_position(encoding, position)
+    is_label = isinstance(model, ClassifierModel)
+    count = len(model.config.labels) if is_label else explorer.tokenizer.vocab_size
     return Question(
         model,
         lambda hidden_states: rows(hidden_states[:, place]),
         name,
         find,
         lambda option: place,
+        lambda: [name(option) for option in range(count)],
         None if answer is None else find(answer),
     )
 
@@ -162,8 +172,8 @@ def token_reader(
         )
     if isinstance(model, ClassifierModel):
         raise ModelError(
-            f"{explorer.info.name} {model.does}, so there is no answer at every token; leave out "
-            "--all."
+            f"{explorer.info.name} {model.does}, so there is no answer at every token; ask "
+            "for its one answer."
         )
     masked_lm, tokenizer = explorer.masked_lm(), explorer.tokenizer
     return (
@@ -184,10 +194,10 @@ def _ask_label(
     """Which label a text has; or a number alone, its own or that of a choice."""
     name, is_choice = explorer.info.name, isinstance(model, ModernBertForMultipleChoice)
     if is_choice and encoding.pair_start is None:
-        raise TextError(f"{name} {model.does}; give the one to look at with --context.")
+        raise TextError(f"{name} {model.does}; give the one to look at as the second text.")
     if position is not None:
         raise RangeError(
-            f"{name} {model.does} as a whole, and token {position} was asked about; leave out --at."
+            f"{name} {model.does} as a whole, and token {position} was asked about; name no token."
         )
     if (is_choice or model.problem == REGRESSION) and not number:
         raise ModelError(
@@ -201,6 +211,7 @@ def _ask_label(
         labels.__getitem__,
         lambda label: _find_label(labels, label),
         lambda option: None,
+        lambda: labels,
         None if answer is None else _find_label(labels, answer),
         is_exclusive=model.problem != MULTI_LABEL,
     )
@@ -217,15 +228,17 @@ def _ask_where(
     name = explorer.info.name
     if encoding.pair_start is None:
         raise TextError(
-            f"{name} {model.does}; give the text to search with --context, and the question as "
-            "TEXT."
+            f"{name} {model.does}; give the question as the first text and the text to "
+            "search as the second."
         )
     if answer not in (None, *ENDS):
         raise RangeError(
             f"{name} tells where an answer starts and where it ends, and {answer!r} is neither; "
-            "write start or end, and name a token with --at."
+            "write start or end, and name the token by its number."
         )
     places, end = [0, *encoding.pair_positions], ENDS.index(answer or ENDS[0])
+    if len(places) == 1:
+        raise TextError("Nothing is left of the text to search; shorten the question.")
     if position is not None and position not in places:
         raise RangeError(
             f"Token {position} is outside the text that is searched, {places[1]} to {places[-1]}."
@@ -242,6 +255,7 @@ def _ask_where(
         ),
         find,
         places.__getitem__,
+        lambda: (ENDS[end], *places),
         None if position is None else places.index(position),
     )
 

@@ -66,7 +66,7 @@ def find_position(encoding: Encoding, position: int | None) -> int:
     if not encoding.mask_positions:
         raise TextError(
             "The text has no [MASK]; put [MASK] where a word is to be predicted, or name a token "
-            f"from 0 to {len(encoding) - 1} with --at."
+            f"from 0 to {len(encoding) - 1}."
         )
     return encoding.mask_positions[0]
 
