@@ -52,7 +52,9 @@ def show(
 
 def _stream(desk: Desk, place: int, seen: slice) -> Shown:
     norms = desk.once("residual norms", lambda: residual_norms(desk.recording))
-    alike = desk.once("similarity", lambda: similarity.similarity(desk.recording))
+    alike = desk.once(
+        "similarity", lambda: similarity.similarity(desk.recording, desk.progress.move)
+    )
     config = desk.explorer.model.config
     parts = [
         _curves(desk, norms, place),

@@ -102,7 +102,9 @@ def show_model(desk: Desk, words: bool = False, special: bool = True, mean: bool
     axis = build_axis(desk.encoding, words=words, hide_special=not special)
     maps = desk.once(
         ("model view", words, special, mean),
-        lambda: model_maps(desk.recording, None, THUMBNAIL, axis, mean=mean),
+        lambda: model_maps(
+            desk.recording, None, THUMBNAIL, axis, mean=mean, progress=desk.progress.move
+        ),
     )
     layers = [
         {"kind": each.kind, "maps": [_shades(one, float(one.max())) for one in each.weights]}
@@ -164,7 +166,7 @@ class Look:
         if picture == "arcs":
             return view_arcs(
                 explorer, recording, layer, self.head, query=query, axis=self._near(), mean=mean,
-                mass=self.mass / 100,
+                mass=self.mass / 100, progress=self.desk.progress.move,
             )  # fmt: skip
         if self.is_square:
             return view_map(
@@ -276,7 +278,7 @@ class Look:
         axis = self._near()
         found = arcs(
             self.desk.recording, layer, self.head, None, axis, mean=self.head is None,
-            mass=self.mass / 100,
+            mass=self.mass / 100, progress=self.desk.progress.move,
         )  # fmt: skip
         shown = len(found.links)
         some = "" if shown == found.total else f", the strongest {shown:,} of {found.total:,}"

@@ -36,7 +36,7 @@ def show(
 
     Args:
         desk: the text and the model.
-        token: the mask asked about; the first one by default.
+        token: the one asked about; see `common.asked_position`.
         answer: the token explained; the model's own answer by default.
         contrast: why the answer and not this token.
         baseline: what the text is set against.

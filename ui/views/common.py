@@ -6,8 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.config import ModernBertConfig
-from mbexplore.errors import TextError
+from mbexplore.errors import ModelError, TextError
 from mbexplore.explorer import Prediction
+from mbexplore.heads import (
+    ClassifierModel,
+    ModernBertForMultipleChoice,
+    ModernBertForQuestionAnswering,
+    ModernBertForTokenClassification,
+)
 
 from ..parts import Hue, cell, heat, table
 from ..protocol import Part
@@ -20,14 +26,48 @@ if TYPE_CHECKING:
 MINUS = "\N{MINUS SIGN}"
 
 
-def asked_position(desk: Desk, token: int) -> int:
-    """The mask whose prediction a view explains: the held one, or else the first.
-
-    So a look at another token asks for nothing anew.
+def check_one_text(desk: Desk) -> None:
+    """Makes sure that the model's head can do with the one text that the page takes.
 
     Raises:
+        ModelError: it needs a second one.
+    """
+    model = desk.explorer.model
+    if isinstance(model, ModernBertForQuestionAnswering | ModernBertForMultipleChoice):
+        raise ModelError(
+            f"{desk.explorer.info.name} {model.does} and needs a second text, which this page does "
+            "not take; ask it on the command line, starting with `mbexplore predict`."
+        )
+
+
+def labels_tokens(desk: Desk) -> bool:
+    """Whether the model's head has a label for every token."""
+    return isinstance(desk.explorer.model, ModernBertForTokenClassification)
+
+
+def asked_position(desk: Desk, token: int, *, masks_only: bool = True) -> int | None:
+    """The token whose answer a view explains; None where the answer is about the whole text.
+
+    Of a masked-language model it is the held mask, or else the first, so a look at another token
+    asks for nothing anew. Where tokens have labels it is the held token.
+
+    Args:
+        desk: the text and the model.
+        token: the held one; -1 for none.
+        masks_only: whether a masked-language model is asked at its masks alone.
+
+    Raises:
+        ModelError: the model has no head, or one that needs a second text.
         TextError: the text has no mask.
     """
+    check_one_text(desk)
+    if labels_tokens(desk):
+        return held_or_first(desk, token)
+    if isinstance(desk.explorer.model, ClassifierModel):
+        return None
+    desk.explorer.masked_lm()
+    if not masks_only:
+        return held_or_first(desk, token)
     masks = desk.encoding.mask_positions
     if not masks:
         raise TextError("The text has no mask to explain; click a word to hide it.")

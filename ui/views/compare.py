@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mbexplore.analysis.compare import NOT_SHOWN, SideBySide, compare
+from mbexplore.errors import UsageError
 from mbexplore.explorer import DEFAULT_TOP_K
 from mbexplore.views.compare import view_compare
 
@@ -10,9 +11,11 @@ from ..parts import heat, note, side_by_side
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from .common import (
+    asked_position,
     depth_heat,
     first_difference,
     held_or_first,
+    labels_tokens,
     pair_names,
     prediction_table,
     window,
@@ -39,7 +42,8 @@ def show(
         desk: one text and model.
         layer: whose attention is compared.
         head: one head, without `mean`.
-        token: the mask compared, if both have it; otherwise the first of each.
+        token: the one asked about in both, see `common.asked_position`; where that differs for
+            masks, the first of each.
         other: the second text; the same one by default.
         other_model: the second model; the same one by default.
         mean: whether the maps are the mean of all heads.
@@ -51,7 +55,7 @@ def show(
         return Shown([note("Write a second text, or choose a second model.")])
     beside = desk.beside(other if other.strip() else desk.encoding.text, other_model)
     both = desk, beside
-    place = token if all(token in each.encoding.mask_positions for each in both) else None
+    place = _place(both, token)
     which = None if mean else head
     found = desk.once(
         ("compare", beside.encoding.text, other_model, layer, which, place, top_k),
@@ -67,9 +71,26 @@ def show(
     return Shown(parts, view, _line(found))
 
 
+def _place(both: tuple[Desk, Desk], token: int) -> int | None:
+    """The token asked about in both; None for the first mask of each, or for the whole texts.
+
+    Raises:
+        MbexploreError: one of them has no answer, or only one has an answer about a token.
+    """
+    first, second = (asked_position(desk, token) for desk in both)
+    if first == second or not any(map(labels_tokens, both)):
+        return first if first == second else None
+    if first is None or second is None:
+        raise UsageError(
+            "One of the two models labels tokens and the other whole texts, so their answers can't "
+            "stand side by side; choose two that answer alike."
+        )
+    return min(first, second)  # inside both texts
+
+
 def _line(found: SideBySide) -> str:
     if found.kl is None:
-        return "The two models have different vocabularies, so their answers have no distance."
+        return "The two choose among different things, so their answers have no distance."
     return f"KL(first || second) of the two answers is {found.kl:.3f} nats."
 
 

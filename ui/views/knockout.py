@@ -38,7 +38,7 @@ def show(
         desk: the text and the model.
         layer: of the head whose loss is shown beside the prediction.
         head: likewise.
-        token: the mask asked about; the first one by default.
+        token: the one asked about; see `common.asked_position`.
         answer: the token followed; the model's own answer by default.
         fill: what a silenced head gives: zero, or its mean over the text.
         whole: whether to silence every head, and not the held one alone.
@@ -64,7 +64,7 @@ def show(
     return Shown(parts, view, _standing(effects))
 
 
-def _without_head(desk: Desk, layer: int, head: int, place: int, fill: Fill) -> Part:
+def _without_head(desk: Desk, layer: int, head: int, place: int | None, fill: Fill) -> Part:
     """The prediction with every head, and without the held one."""
 
     def without(*parts: Head) -> tuple[Prediction, ...]:

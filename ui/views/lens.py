@@ -11,7 +11,14 @@ from ..parts import cell, line, lines, note, side_by_side, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
-from .common import depth_heat, held_or_first, state_names, token_names, window
+from .common import (
+    asked_position,
+    depth_heat,
+    held_or_first,
+    state_names,
+    token_names,
+    window,
+)
 
 Scope = Literal["every token", "held token"]
 Colour = Literal["rank", "entropy", "kl"]
@@ -39,15 +46,16 @@ def show(
         answer: the token followed in the trail; the model's own answer by default.
         first: of a long text's tokens, the first in the map; by default the held one is inside.
     """
-    place = held_or_first(desk, token)
+    asked = asked_position(desk, token, masks_only=False)
     wanted = answer.strip() or None
     found = desk.once(
-        ("lens", place, wanted),
-        lambda: lens(desk.explorer, desk.recording, place, answer=wanted, top_k=TOP),
+        ("lens", asked, wanted),
+        lambda: lens(desk.explorer, desk.recording, asked, answer=wanted, top_k=TOP),
     )
-    if scope == "held token":
+    if scope == "held token" or asked is None:  # no map of tokens where none has an answer
         parts = [side_by_side(_words(desk, found), _trails(desk, found)), note(NOT_SHOWN)]
         return Shown(parts, view_lens(desk.explorer, desk.encoding, found, wanted), _line(found))
+    place = held_or_first(desk, token)
     whole = desk.once("lens map", lambda: lens_map(desk.explorer, desk.recording))
     view = view_lens_map(desk.explorer, desk.encoding, whole, colour)
     seen = window(first, place, len(whole.tokens), MOST_TOKENS)

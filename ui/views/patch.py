@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mbexplore.analysis.knockout import predictions_without
 from mbexplore.analysis.patch import NOT_SHOWN, Patching, patch
+from mbexplore.errors import UsageError
 from mbexplore.explorer import Prediction
 from mbexplore.views.patch import MAPS, view_patch
 
@@ -42,7 +44,7 @@ def show(
     Args:
         desk: the text whose answer comes back, and the model.
         layer: marked on the map of the residual stream.
-        token: likewise; the mask asked about, if it is one.
+        token: likewise; the one asked about, see `common.asked_position`.
         other: a second text of as many tokens that gets another answer.
         answer: this text's answer; the model's own by default.
         other_answer: the second text's; likewise.
@@ -57,6 +59,8 @@ def show(
     wanted = answer.strip() or None, other_answer.strip() or None
     if not whole:
         return Shown([_both_predictions(desk, other, place)])
+    if len(desk.explorer.encode(other)) == len(desk.encoding):  # `patch` tells of other lengths
+        _check_answers(_both(desk, other, place), wanted)
     found = desk.once(
         ("patch", other, place, wanted),
         lambda: patch(
@@ -81,18 +85,39 @@ def _difference(found: Patching) -> str:
     )
 
 
-def _both_predictions(desk: Desk, other: str, place: int) -> Part:
+def _check_answers(
+    both: tuple[Sequence[Prediction], ...], wanted: tuple[str | None, str | None]
+) -> None:
+    """Makes sure that there is a difference to restore; in the page's words.
+
+    Raises:
+        UsageError: both texts have the same answer.
+    """
+    names = [name or found[0].token.strip() for name, found in zip(wanted, both, strict=True)]
+    if names[0] == names[1]:
+        raise UsageError(
+            f"Both texts are answered {label(names[0])}, so there is no difference to restore; "
+            "write another second text, or name two different answers."
+        )
+
+
+def _both_predictions(desk: Desk, other: str, place: int | None) -> Part:
+    """What the two texts are answered, side by side."""
+    both = _both(desk, other, place)
+    return side_by_side(
+        prediction_table("This text", both[0], both[0][0].token_id),
+        prediction_table("The second text", both[1], both[0][0].token_id),
+    )
+
+
+def _both(desk: Desk, other: str, place: int | None) -> tuple[tuple[Prediction, ...], ...]:
     """What the two texts are answered."""
 
     def predict(text: str) -> tuple[Prediction, ...]:
         encoding = desk.explorer.encode(text)
         return predictions_without(desk.explorer, encoding, (), place)
 
-    both = desk.once(("both", other, place), lambda: (predict(desk.encoding.text), predict(other)))
-    return side_by_side(
-        prediction_table("This text", both[0], both[0][0].token_id),
-        prediction_table("The second text", both[1], both[0][0].token_id),
-    )
+    return desk.once(("both", other, place), lambda: (predict(desk.encoding.text), predict(other)))
 
 
 def _patch_maps(desk: Desk, found: Patching, layer: int, token: int, first: int) -> list[Part]:

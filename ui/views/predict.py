@@ -4,22 +4,39 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from weakref import WeakSet
 
+from mbexplore.analysis.classify import (
+    Candidate,
+    ClassComparison,
+    Classification,
+    Ruling,
+    classify,
+    compare_classes,
+    is_classifier,
+)
 from mbexplore.explorer import DEFAULT_TOP_K, Answer, Comparison, Explorer, MaskPredictions
+from mbexplore.views.classify import view_classes
 from mbexplore.views.predict import view_predict
 
 from ..parts import cell, heading, note, side_by_side, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
+from .common import check_one_text
+
+MOST_TOKENS = 300
+"""Rows of the table of labels by token."""
 
 _WARM: WeakSet[Explorer] = WeakSet()
 _WARMING = threading.Lock()
 
 
 def show(desk: Desk, top_k: int = DEFAULT_TOP_K, hugging_face: bool = True) -> Shown:
-    """The likeliest tokens at every mask, ours and Hugging Face's, with both times."""
+    """The likeliest tokens at every mask, ours and Hugging Face's, with both times; or labels."""
+    if is_classifier(desk.explorer):
+        return _show_labels(desk, top_k, hugging_face)
     desk.explorer.encode_masked(desk.encoding.text)
     answer, ours = desk.once(("answer", top_k), lambda: _timed(desk, top_k))
     comparison, theirs = None, 0.0
@@ -74,6 +91,61 @@ def _bars(who: str, mask: MaskPredictions, seconds: float) -> Part:
     ]
     title = f"{who} \N{MIDDLE DOT} {seconds * 1000:,.0f} ms"
     return table(["token", "probability", "logit"], rows, title=title, left=("token",))
+
+
+def _show_labels(desk: Desk, top_k: int, hugging_face: bool) -> Shown:
+    """The labels of the text or of its tokens, ours and Hugging Face's."""
+    check_one_text(desk)
+    explorer = desk.explorer
+    found = desk.once(("labels", top_k), lambda: classify(explorer, (desk.encoding,), top_k=top_k))
+    comparison: ClassComparison | None = None
+    if hugging_face:
+        comparison = desk.once(("compare labels", top_k), lambda: compare_classes(explorer, found))
+    is_whole = found.rulings[0].position is None
+    parts = _text_labels(found, comparison) if is_whole else _token_labels(found, comparison)
+    line = "" if comparison is None else comparison.summary
+    return Shown(parts, view_classes(explorer, found, comparison), line)
+
+
+def _text_labels(found: Classification, comparison: ClassComparison | None) -> list[Part]:
+    theirs: Part = note("Hugging Face is answering\N{HORIZONTAL ELLIPSIS}")
+    if comparison is not None:
+        theirs = _label_bars("Hugging Face", comparison.rulings[0])
+    return [side_by_side(_label_bars("mbexplore", found.rulings[0]), theirs)]
+
+
+def _label_bars(who: str, ruling: Ruling) -> Part:
+    rows = [
+        [cell(label(one.answer)), _share(one), cell(f"{one.logit:.3f}")]
+        for one in ruling.candidates
+    ]
+    return table(["label", "probability", "logit"], rows, title=who, left=("label",))
+
+
+def _token_labels(found: Classification, comparison: ClassComparison | None) -> list[Part]:
+    """The likeliest label of every token."""
+    tokens = found.encodings[0].tokens
+    sides: list[Sequence[Ruling]] = [found.rulings]
+    if comparison is not None:
+        sides.append(comparison.rulings)
+    rows: list[list[Part | str]] = []
+    for i, token in enumerate(tokens[:MOST_TOKENS]):
+        rows.append([cell(label(token), token=i), str(i)])
+        for one in (side[i].candidates[0] for side in sides):
+            rows[-1] += [label(one.answer), _share(one)]
+    names = ["mbexplore", "probability", "Hugging Face", "its probability"][: 2 * len(sides)]
+    parts = [table(["token", "place", *names], rows, title="The likeliest label of every token",
+                   left=("token", "mbexplore", "Hugging Face"))]  # fmt: skip
+    if len(tokens) > MOST_TOKENS:
+        parts.append(note(f"The first {MOST_TOKENS} of {len(tokens):,} tokens; a file has all."))
+    return parts
+
+
+def _share(one: Candidate) -> Part:
+    """A probability; nothing where the head gives a plain number."""
+    if one.probability is None:
+        return cell("")
+    return cell(f"{one.probability:.1%}", bar=one.probability, hue="global")
 
 
 PREDICT = PageView(
