@@ -109,3 +109,16 @@ def test_the_token_asked_about_is_held(browser, recording, tmp_path):
     tab.mouse.move(1, 1)
     assert told(tab) == list(expected(found, 3, {0, 1}))[:14]
     tab.close()
+
+
+def test_a_tap_holds_a_token_and_another_lets_it_go(browser, recording, tmp_path):
+    found = arcs(recording, GLOBAL, mass=0.5)
+    tab = open_page(browser, tmp_path, arcs_page(found, "small", ["attention"]))
+    box = tab.locator(".arcs-picture").bounding_box()
+    step = (box["height"] - 8) / len(found.axis)
+    spot = {"clientX": box["x"] + 9, "clientY": box["y"] + 4 + 3.5 * step}
+    for wanted in (list(expected(found, 3, {0, 1})), []):
+        tab.locator(".arcs-picture").dispatch_event("click", spot)  # no pointer moves before it
+        assert told(tab) == [each for what in ("key", "query") for each in
+                             [one for one in wanted if one[0] == what][:14]]  # fmt: skip
+    tab.close()

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import urllib.request
+import weakref
 
 import numpy as np
 import pytest
@@ -184,6 +185,16 @@ def test_sessions_are_dropped_when_closed_idle_or_too_many(explorer):
     large = Sessions({"tiny": explorer}, budget=1)
     desk = large.desk("a", "tiny", PARIS)
     assert desk.recording and large.desk("a", "tiny", PARIS) is desk  # not run again
+
+
+def test_a_text_that_makes_room_gives_its_memory_back(explorer, monkeypatch):
+    sessions, held = Sessions({"tiny": explorer}), []
+    first = weakref.ref(sessions.desk("a", "tiny", PARIS))
+    monkeypatch.setattr("mbexplore_ui.sessions.release", lambda: held.append(first()))
+    sessions.desk("a", "tiny", "One more.")
+    assert held == []
+    sessions.desk("a", "tiny", "And another.")
+    assert held == [None]  # gone by then
 
 
 def test_only_models_opened_at_the_start_are_used(explorer, tmp_path):

@@ -69,6 +69,15 @@ def test_labels_are_the_models(sessions, names, explorers):
     assert expected.token in held.head_line and expected.place in held.head_line
 
 
+@pytest.mark.parametrize("kind", ["labels", "tokens"])
+def test_patching_restores_a_label(sessions, names, explorers, kind):
+    ours, other = explorers[kind].model.config.labels[:2]
+    shown = show(
+        sessions.desk("me", names[kind], TEXT), "patch", token=2, answer=ours, other_answer=other
+    )
+    assert f"The logit of {ours} less that of {other}" in shown.head_line
+
+
 def test_answers_about_a_token_and_about_a_text_are_not_compared(sessions, names):
     desk = sessions.desk("me", names["tokens"], TEXT)
     with pytest.raises(MbexploreError, match="labels tokens and the other whole texts"):
