@@ -56,7 +56,9 @@ def show(
         parts = [side_by_side(_words(desk, found), _trails(desk, found)), note(NOT_SHOWN)]
         return Shown(parts, view_lens(desk.explorer, desk.encoding, found, wanted), _line(found))
     place = held_or_first(desk, token)
-    whole = desk.once("lens map", lambda: lens_map(desk.explorer, desk.recording))
+    whole = desk.once(
+        "lens map", lambda: lens_map(desk.explorer, desk.recording, progress=desk.progress.move)
+    )
     view = view_lens_map(desk.explorer, desk.encoding, whole, colour)
     seen = window(first, place, len(whole.tokens), MOST_TOKENS)
     parts = [_map(desk, whole, colour, place, seen), _trails(desk, found), note(NOT_SHOWN)]
