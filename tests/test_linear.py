@@ -7,6 +7,7 @@ from torch.nn import functional
 import mbexplore
 from mbexplore.linear import (
     FAST,
+    FEW,
     ROWS,
     SUM,
     WIDTH,
@@ -99,6 +100,20 @@ def test_on_such_a_processor_it_is_mkls_answer_to_the_bit(rows, terms, bias, cou
     with torch.no_grad():
         assert torch.equal(linear(x, weight, added), functional.linear(x, weight, added))
     assert counted
+
+
+@pytest.mark.parametrize("rows", range(1, FEW + 1))
+@pytest.mark.parametrize("terms", [256, 768, 1024])
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_few_rows_are_summed_as_finely_as_mkl_sums_them(rows, terms, bias, slow_mkl):
+    x, weight = torch.randn(1, rows, terms), torch.randn(4000, terms)
+    added = torch.randn(4000) if bias else None
+    exact = x.double() @ weight.double().T + (added.double() if bias else 0.0)
+    with torch.no_grad():
+        found, plain = linear(x, weight, added), functional.linear(x, weight, added)
+    assert found.shape == plain.shape
+    assert found.is_contiguous()
+    assert error(found, exact) <= 1.05 * error(plain, exact)
 
 
 @pytest.mark.parametrize(
