@@ -66,7 +66,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return product(x, weight, bias)
     if not mkl_is_slow():
         return functional.linear(x, weight, bias)
-    flat = x.flatten(0, -2)  # (rows, terms)
+    flat = x.reshape(-1, x.shape[-1])  # (rows, terms)
     rows, terms = flat.shape
     if rows == 1:
         output = product(flat, weight, bias)

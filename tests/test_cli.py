@@ -49,7 +49,7 @@ def test_predict_json_has_the_promised_form():
     assert [set(p) for p in mask["predictions"]] == [{"token", "id", "probability", "logit"}] * 3
     assert [p["id"] for p in mask["predictions"]] == [p["id"] for p in mask["hf_predictions"]]
     assert set(answer["hf"]) == {"version", "max_abs_logit_difference", "same_top_k"}
-    assert answer["hf"]["max_abs_logit_difference"] < 1e-5
+    assert answer["hf"]["max_abs_logit_difference"] < 4e-5  # of logits four times 1
 
     alone = json.loads(run_cli("predict", PARIS, "--json", "--no-hf").out)
     assert "hf" not in alone and "hf_predictions" not in alone["masks"][0]

@@ -34,7 +34,7 @@ def test_predictions_are_the_top_of_the_softmax(explorer):
 
 def test_hugging_face_says_the_same(explorer):
     comparison = explorer.compare(explorer.predict(TEXT))
-    assert comparison.max_abs_logit_difference < 1e-5
+    assert comparison.max_abs_logit_difference < 4e-5  # of logits four times 1
     assert comparison.same_top_k
     assert comparison.version.startswith("5.")
 

@@ -116,6 +116,13 @@ def test_a_few_rows_are_summed_as_finely_as_mkl_sums_them(rows, terms, bias, slo
     assert error(found, exact) <= 1.05 * error(plain, exact)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (2, 0)], ids=str)
+def test_a_product_keeps_its_leading_dimensions(shape, slow_mkl):
+    x, weight = torch.randn(*shape, 256), torch.randn(10, 256)
+    with torch.no_grad():
+        torch.testing.assert_close(linear(x, weight), functional.linear(x, weight))
+
+
 @pytest.mark.parametrize(
     ("rows", "terms"), [(WORTH - 1, 4 * SUM), (WORTH, 4 * SUM + 1), (WORTH, SUM)]
 )

@@ -138,9 +138,9 @@ def test_the_command_saves(tmp_path):
     assert "csv" in ARRAYS
 
 
-def test_a_file_holds_the_answer_to_one_text(tmp_path):
+def test_a_picture_holds_the_answer_to_one_text(tmp_path):
     (tmp_path / "texts.txt").write_text(f"{TEXT}\n{TEXT}\n")
-    result = run_cli("predict", "-f", tmp_path / "texts.txt", "-o", tmp_path / "p.csv")
+    result = run_cli("predict", "-f", tmp_path / "texts.txt", "-o", tmp_path / "p.png")
     assert result.code == 2 and "and 2 were given" in result.err and not result.out
 
 

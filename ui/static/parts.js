@@ -49,7 +49,11 @@ const shade = (hue, share) => {
 };
 
 const css = ([r, g, b]) => `rgb(${r} ${g} ${b})`;
-const inkOn = ([r, g, b]) => (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#14181d" : "#ffffff");
+const light = (v) => (v <= 10 ? v / 3295 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+
+// Black or white, whichever has the larger contrast (WCAG 2): 4.58 at least on any colour.
+const inkOn = ([r, g, b]) =>
+  (0.2126 * light(r) + 0.7152 * light(g) + 0.0722 * light(b) > 0.179 ? "#000000" : "#ffffff");
 
 const MINUS = "\u2212";
 const number = (value) => {

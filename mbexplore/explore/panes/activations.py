@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+from rich.segment import Segment
 
 from mbexplore.analysis.neurons import LayerNeurons, Neuron, layer_neurons
 from mbexplore.analysis.residual import ResidualNorms, residual_norms
@@ -77,10 +78,10 @@ def _stream(norms: ResidualNorms, scene: Scene) -> Line:
         ("+ MLP", f"{norms.mlp[layer, token]:.1f}"),
         ("after", f"{norms.residual[layer + 1, token]:.1f}"),
     ]
-    line: Line = [say(" lengths at the token  ", look.faint)]
+    line: Line = [say(" lengths at the token ", look.faint)]
     for name, value in parts:
         line += [say(f"{name} ", look.faint), say(f"{value}  ")]
-    return line
+    return Segment.adjust_line_length(line, scene.width, pad=False)
 
 
 def _strip(written: npt.NDArray[np.float32], scale: float, columns: int, scene: Scene) -> Line:
