@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +58,19 @@ def record_everything(folder: Path, tokens: int) -> Run:
     return lambda: _logits(record(model, encoding, DEFAULT_KEEP))
 
 
-def every_map(folder: Path, tokens: int) -> Run:
-    """A recording of everything, and every attention map made dense once."""
+def every_map(folder: Path, tokens: int, keep: Sequence[str] = DEFAULT_KEEP) -> Run:
+    """A recording of everything, and every attention map made dense once, a head at a time."""
     model, encoding = _open(folder), _encoding(folder, tokens)
+    layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
 
     def run() -> Tensor:
-        recording = record(model, encoding, DEFAULT_KEEP)
+        recording = record(model, encoding, keep)
         middles = [
-            recording.attention(layer)[:, tokens // 2].clone()
-            for layer in range(model.config.num_hidden_layers)
+            recording.attention(layer, head)[0, tokens // 2].clone()
+            for layer in range(layers)
+            for head in range(heads)
         ]
-        return torch.cat([_logits(recording).flatten(), *(rows.flatten() for rows in middles)])
+        return torch.cat([_logits(recording).flatten(), *middles])
 
     return run
 
@@ -172,6 +175,7 @@ TASKS: dict[str, Callable[[Path, int], Run]] = {
     "record attention": record_attention,
     "record everything": record_everything,
     "every map": every_map,
+    "attention and every map": partial(every_map, keep=("attention",)),
     "tile": tile,
     "pooled picture": pooled_picture,
     "parts": parts,

@@ -204,6 +204,8 @@ def _record_rows(
         if tokens <= MOST_FOR_MAPS:
             theirs = Entry(THEIRS, "theirs", "every map")
             yield row("everything recorded, every map once", tokens, "every map", theirs)
+            work = "attention recorded, every map once"
+            yield row(work, tokens, "attention and every map", theirs)
         yield row("attention recorded", tokens, "record attention", PLAIN)
         yield row("everything recorded", tokens, "record everything", PLAIN)
         yield row("a 256 x 256 tile of every head", tokens, "tile", None)
