@@ -13,9 +13,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
+from mbexplore.config import ModernBertConfig
 from mbexplore.errors import ModelError
 from mbexplore.fetch import PATIENCE, fetch_file
-from mbexplore.files import FILE, INDEX
+from mbexplore.files import FILE, INDEX, read_shards
 
 BUNDLED = "tiny"
 SHORT_NAMES = {
@@ -41,7 +42,7 @@ KNOWN = {
 """Models of the family on the hub and how many parameters their cards give them; any other that
 config.json calls modernbert opens as well."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_NEEDED = ("config.json", "tokenizer.json")
+_CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
 _HELPFUL = ("tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -92,13 +93,29 @@ def locate(name: str) -> ModelFiles:
         return ModelFiles(name, str(folder), folder)
     short, _, revision = name.partition("@")
     repo = SHORT_NAMES.get(short, short)
-    if not _HUB_ID.fullmatch(repo) or name.endswith("@"):
+    if not _is_hub_id(repo) or name.endswith("@"):
         raise ModelError(
             f"There is no model {name!r}; use tiny, base, large, a folder, or a hub id such as "
             "answerdotai/ModernBERT-base."
         )
     found = _cached(repo, revision or None) or _download(repo, revision or None)
-    return ModelFiles(name, f"{repo}@{revision}" if revision else repo, found)
+    return ModelFiles(name, _spell(repo, revision), found)
+
+
+def _spell(repo: str, revision: str | None) -> str:
+    return f"{repo}@{revision}" if revision else repo
+
+
+def _is_hub_id(name: str) -> bool:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    if not _HUB_ID.fullmatch(name):  # the hub still has some without an owner
+        return False
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return True
 
 
 def list_models() -> list[Listing]:
@@ -147,9 +164,9 @@ def _cached(repo: str, revision: str | None = None) -> Path | None:
         path = try_to_load_from_cache(repo, file, revision=revision)
         return Path(path) if isinstance(path, str) else None
 
-    found = [find(file) for file in _NEEDED]
+    found = [find(_CONFIG), find(_TOKENIZER)]
     if index := find(INDEX):
-        found += [find(shard) for shard in _shards(index)]
+        found += [find(shard) for shard in read_shards(index)]
     else:
         found.append(find(FILE))
     return found[0].parent if found[0] and all(found) else None
@@ -162,10 +179,8 @@ def _download(repo: str, revision: str | None) -> Path:
     are not fetched again.
     """
     from huggingface_hub.errors import (
-        EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
-        LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
@@ -193,31 +208,26 @@ def _download(repo: str, revision: str | None) -> Path:
         ) from None
     except OfflineModeIsEnabled:
         raise ModelError(
-            f"{repo} is not in the cache, and HF_HUB_OFFLINE forbids a download; unset it, or name "
-            "a folder."
+            f"{_spell(repo, revision)} is not in the cache, and HF_HUB_OFFLINE forbids a download; "
+            "unset it, or name a folder."
         ) from None
-    except LocalEntryNotFoundError as error:
-        raise _unreachable(repo, error) from None
-    except EntryNotFoundError:
-        raise _missing(repo, _NEEDED[0]) from None
     except failures as error:
-        raise _unreachable(repo, error) from None
-
-
-def _unreachable(repo: str, error: Exception) -> ModelError:
-    reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-    return ModelError(
-        f"{repo} is not in the cache and can't be downloaded ({reason}); connect to the network, "
-        "or name a folder."
-    )
+        reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
+        on_disk = isinstance(error, OSError) and error.filename is not None
+        remedy = "make room or set HF_HOME" if on_disk else "connect to the network"
+        raise ModelError(
+            f"{_spell(repo, revision)} is not in the cache and can't be downloaded ({reason}); "
+            f"{remedy}, or name a folder."
+        ) from None
 
 
 def _fetch_all(repo: str, revision: str | None) -> Path:
+    """The files one by one; what mbexplore can't open is known by the first and smallest."""
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     def fetch(file: str) -> Path | None:
         # A hub that is away is known by the first question; a slow line has more time for the rest.
-        patience = PATIENCE if file == _NEEDED[0] else None
+        patience = PATIENCE if file == _CONFIG else None
         try:
             return fetch_file(repo, file, revision, patience)
         except LocalEntryNotFoundError:  # also an EntryNotFoundError: no connection
@@ -225,28 +235,22 @@ def _fetch_all(repo: str, revision: str | None) -> Path:
         except EntryNotFoundError:
             return None
 
-    needed = [(file, fetch(file)) for file in _NEEDED]
+    def need(file: str) -> Path:
+        path = fetch(file)
+        if path is None:
+            raise ModelError(
+                f"{repo} has no {file} on the hub; choose a model that is saved with safetensors "
+                "and tokenizers."
+            )
+        return path
+
+    folder = need(_CONFIG).parent
+    ModernBertConfig.from_folder(folder)
+    need(_TOKENIZER)
     for file in _HELPFUL:
         fetch(file)
-    if not (weights := fetch(FILE)) and (weights := fetch(INDEX)):
-        needed += [(shard, fetch(shard)) for shard in _shards(weights)]
-    for file, path in (*needed, (FILE, weights)):
-        if path is None:
-            raise _missing(repo, file)
-    folder = needed[0][1]
-    assert folder is not None
-    return folder.parent
-
-
-def _missing(repo: str, file: str) -> ModelError:
-    return ModelError(
-        f"{repo} has no {file} on the hub; choose a model that is saved with safetensors and "
-        "tokenizers."
-    )
-
-
-def _shards(index: Path) -> list[str]:
-    try:
-        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} can't be read ({error!r}); delete it and try again.") from None
+    if fetch(FILE) is None:
+        index = fetch(INDEX)
+        for file in read_shards(index) if index else [FILE]:
+            need(file)
+    return folder

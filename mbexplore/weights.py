@@ -19,7 +19,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from mbexplore.errors import ModelError, OutputError
-from mbexplore.files import FILE, INDEX, write_beside
+from mbexplore.files import FILE, INDEX, read_shards, write_beside
 
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _HEADS = ("head.", "decoder.", "classifier.")
@@ -99,7 +99,7 @@ class Checkpoint:
         missing = sorted(wanted.keys() - key_of.keys())
         extra = sorted(key_of.keys() - wanted.keys())
         if missing:
-            raise self._fault("lacks", missing, "the config asks for")
+            raise self._fault("lacks", missing, "that the config asks for")
         if extra:
             raise self._fault("has", extra, "that the config has no place for")
         for name, shape in wanted.items():
@@ -143,13 +143,8 @@ def checkpoint_files(folder: Path) -> list[Path]:
     """
     if (folder / FILE).exists():
         return [folder / FILE]
-    index = folder / INDEX
-    if index.exists():
-        try:
-            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            return [folder / name for name in sorted(set(weight_map.values()))]
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{index} can't be read ({error!r}); copy it again.") from None
+    if (folder / INDEX).exists():
+        return [folder / name for name in read_shards(folder / INDEX)]
     for name in _PICKLES:
         if (folder / name).exists():
             raise ModelError(

@@ -199,6 +199,26 @@ def test_a_missing_file_is_named(hub, tmp_path, file):
     assert f"{REPO} has no {file} on the hub" in sentence_of(REPO, hub.endpoint, tmp_path)
 
 
+def test_a_model_of_another_kind_is_refused_before_its_weights_are_fetched(hub, tmp_path):
+    hub.files["config.json"] = b'{"model_type": "bert"}'
+    assert "model_type 'bert'" in sentence_of(REPO, hub.endpoint, tmp_path)
+    assert [name for name, _ in hub.asked] == ["config.json"]
+
+
+def test_a_shard_outside_the_model_is_refused(hub, tmp_path):
+    del hub.files["model.safetensors"]
+    index = {"weight_map": {"a": "../../elsewhere.safetensors"}}
+    hub.files["model.safetensors.index.json"] = json.dumps(index).encode()
+    message = sentence_of(REPO, hub.endpoint, tmp_path)
+    assert "'../../elsewhere.safetensors', which does not lie beside it" in message
+
+
+def test_a_cache_that_can_not_be_written_is_one_sentence(hub, tmp_path):
+    (tmp_path / "hub").write_text("a file in the folder's place")
+    message = sentence_of(REPO, hub.endpoint, tmp_path)
+    assert "make room or set HF_HOME" in message
+
+
 def test_what_was_missing_is_fetched_later_and_the_rest_is_not(hub, tmp_path):
     weights = hub.files.pop("model.safetensors")
     sentence_of(REPO, hub.endpoint, tmp_path)
@@ -217,6 +237,8 @@ def test_a_revision(hub, tmp_path):
         assert b"num_labels" in Path(older, "config.json").read_bytes()
     message = sentence_of(f"{REPO}@none", hub.endpoint, tmp_path)
     assert f"{REPO} has no revision 'none'" in message
+    message = sentence_of(f"{REPO}@newer", hub.endpoint, tmp_path, offline=True)
+    assert message.startswith(f"{REPO}@newer is not in the cache")
 
 
 def test_a_gated_or_unknown_repository(hub, tmp_path):
@@ -300,7 +322,11 @@ def test_the_list_of_models():
     assert found[0].size >= 2 * tiny  # float16
 
 
-@pytest.mark.parametrize("name", ["nonsense", "a/b/c", "./nowhere", "/no/such/folder", "a/b@"])
+UNKNOWN = ["nonsense", "a/b/c", "./nowhere", "/no/such/folder", "~nobody", "a/b@"]
+UNKNOWN += ["a/b--c", "a/b..c", "a/b.git", f"a/{'b' * 100}"]  # what no hub id may be
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
 def test_an_unknown_name_is_one_sentence(name):
     with pytest.raises(ModelError, match=r"no model .* use tiny, base, large"):
         locate(name)
