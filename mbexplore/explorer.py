@@ -130,7 +130,8 @@ class Explorer:
         """Tokens of a text, or of a pair of texts, checked against the model's limit.
 
         Raises:
-            TextError: a text is empty, or they are too long and not to be truncated.
+            TextError: a text is empty, or they are too long and not to be truncated, or the second
+                of a pair would be cut away whole.
         """
         limit = self.model.config.max_position_embeddings
         return self.tokenizer.encode(text, pair=pair, limit=limit, truncate=truncate)
@@ -192,7 +193,7 @@ class Explorer:
 
         Raises:
             TextError: a text has no mask; no text is run then.
-            ModelError: the model has no MLM head.
+            ModelError: the model has no MLM head, or its numbers are not finite.
         """
         self.check_top_k(top_k)
         model = self.masked_lm()
@@ -201,6 +202,7 @@ class Explorer:
             model, [one.ids for one in encodings], [one.mask_positions for one in encodings]
         )
         for encoding, logits in zip(encodings, packed, strict=True):  # (mask, vocab)
+            check_finite(model, logits)
             yield Answer(self.info, encoding, self._top(encoding, logits, top_k), logits)
 
     def compare(self, answer: Answer) -> Comparison:
@@ -224,9 +226,19 @@ class Explorer:
         keep: Collection[str] = DEFAULT_KEEP,
         truncate: bool = False,
     ) -> Recording:
-        """One forward pass over a text with what it computed kept; see `recording.kept_taps`."""
+        """One forward pass over a text with what it computed kept; see `recording.kept_taps`.
+
+        Raises:
+            TextError: see `encode`.
+            ModelError: the model's numbers are not finite.
+        """
         encoding = self.encode(text, truncate=truncate) if isinstance(text, str) else text
-        return record(self.model, encoding, keep)
+        recording = record(self.model, encoding, keep)
+        # What is not finite stays so from layer to layer, so the last place kept tells of all.
+        places = [name.rpartition(".")[0] for name in recording.values]
+        kept = zip(places, recording.values.values(), strict=True)
+        check_finite(self.model, *(value for place, value in kept if place == places[-1]))
+        return recording
 
     def check_layer_and_head(self, layer: int, head: int | None = None) -> None:
         """Refuses a layer or head that the model lacks, before any work is done.
@@ -322,8 +334,25 @@ def load(name: str | None = None, *, device: str = "auto", dtype: str = "float32
         raise RangeError(f"There is no dtype {dtype!r}; choose {', '.join(DTYPES)}.")
     place = find_device(device)
     files = hub.locate(name or os.environ.get("MBEXPLORE_MODEL") or hub.BUNDLED)
-    tokenizer = Tokenizer.from_folder(files.folder)
-    return Explorer(open_model(files.folder, dtype=DTYPES[dtype], device=place), tokenizer, files)
+    model = open_model(files.folder, dtype=DTYPES[dtype], device=place)
+    return Explorer(model, Tokenizer.from_folder(files.folder), files)
+
+
+def check_finite(model: PretrainedModel, *values: Tensor) -> None:
+    """Refuses what a model computed where there is NaN or infinity in it.
+
+    Raises:
+        ModelError: its weights are damaged, or its dtype is too narrow for what it computes.
+    """
+    if all(bool(value.isfinite().all()) for value in values):
+        return
+    remedy = (
+        "open it in float32"
+        if model.dtype == torch.float16
+        else "its weights are damaged, so copy or train them again"
+    )
+    dtype = str(model.dtype).removeprefix("torch.")
+    raise ModelError(f"The model computes numbers that are not finite in {dtype}; {remedy}.")
 
 
 def find_device(name: str) -> torch.device:

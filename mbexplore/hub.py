@@ -107,7 +107,10 @@ def _spell(repo: str, revision: str | None) -> str:
 
 
 def _is_hub_id(name: str) -> bool:
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import (  # type: ignore[attr-defined,unused-ignore]
+        validate_repo_id,
+    )
 
     if not _HUB_ID.fullmatch(name):  # the hub still has some without an owner
         return False

@@ -134,7 +134,8 @@ class Tokenizer:
             truncate: whether to cut a longer text at the limit, keeping the last special token.
 
         Raises:
-            TextError: a text is empty, or they are longer than the limit.
+            TextError: a text is empty, or they are longer than the limit, or the second of a pair
+                would be cut away whole.
         """
         if not text.strip() or (pair is not None and not pair.strip()):
             which = "text" if not text.strip() else "second text"
@@ -143,6 +144,11 @@ class Tokenizer:
         other, place_other = (None, place) if pair is None else self._own_mask(pair)
         encoded = self._inner.encode(own, other)
         picked = _pick(len(encoded), limit, truncate)
+        if pair is not None and not any(encoded.sequence_ids[i] == 1 for i in picked):
+            raise TextError(
+                f"Nothing is left of the second text within the {len(picked):,} tokens that the "
+                "model takes; shorten the first."
+            )
         # The places and words of a second text go on where those of the first end.
         start = len(text) + 1
         seen = zip(encoded.word_ids, encoded.sequence_ids, strict=True)

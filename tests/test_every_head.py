@@ -14,7 +14,6 @@ from mbexplore.analysis.knockout import Block, Head, knockout, knockout_heads
 from mbexplore.analysis.lens import lens
 from mbexplore.analysis.patch import patch
 from mbexplore.analysis.question import ask
-from mbexplore.errors import TextError
 from mbexplore.hub import locate
 from mbexplore.model import ModernBertModel
 from mbexplore.recording import hooked
@@ -210,11 +209,13 @@ def test_choices_among_other_options_have_no_divergence(explorers, tmp_path):
     assert found.kl is None and not found.parting.any()
 
 
-def test_a_text_to_search_that_is_cut_away_is_one_sentence(explorers):
-    explorer = explorers["answer"]
-    long = explorer.tokenizer.encode("sea " * 50, pair=CONTEXT, limit=20, truncate=True)
-    with pytest.raises(TextError, match="Nothing is left of the text to search"):
-        ask(explorer, long)
+@pytest.mark.parametrize("name", ["predict", "lens", "knockout", "attribute"])
+def test_a_text_to_search_that_is_cut_away_is_one_sentence(explorers, name):
+    question, head = "sea " * 3000, ["--head", "0.1"] if name == "knockout" else []
+    more = ["--context", CONTEXT, "--truncate", *head]
+    assert "Nothing is left of the second text" in sentence(
+        on(explorers["answer"], [name, question, *more])
+    )
 
 
 def test_an_answer_can_be_named(explorers):

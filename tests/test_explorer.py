@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import mbexplore
+from mbexplore.analysis.attribute import attribute
+from mbexplore.analysis.embed import embed
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
 from mbexplore.explorer import find_device
 
@@ -113,6 +115,32 @@ def test_a_bare_encoder_records_but_cannot_predict(explorer, tmp_path):
     assert torch.equal(bare.record(TEXT).hidden_states(9), explorer.record(TEXT).hidden_states(9))
     with pytest.raises(ModelError, match="bare encoder without an MLM head"):
         bare.predict(TEXT)
+
+
+@pytest.mark.parametrize(
+    ("fault", "dtype", "remedy"),
+    [(float("nan"), "float32", "damaged"), (1e30, "float16", "open it in float32")],
+)
+def test_numbers_that_are_not_finite_are_one_sentence(explorer, tmp_path, fault, dtype, remedy):
+    """Of damaged weights, and of a dtype that is too narrow, wherever they are looked at."""
+    model = mbexplore.load("tiny", device="cpu").model
+    with torch.no_grad():
+        model.encoder.layers[4].mlp.Wo.weight[0, 0] = fault
+    model.save_pretrained(tmp_path)
+    tokenizer = explorer.files.folder / "tokenizer.json"
+    (tmp_path / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+    broken = mbexplore.load(str(tmp_path), device="cpu", dtype=dtype)
+    assert broken.record(TEXT, keep=("layers.4.neurons",)).values  # before the fault
+    calls = [
+        lambda: broken.predict(TEXT),
+        lambda: broken.record(TEXT),
+        lambda: broken.record(TEXT, keep=("layers.5.q_rot",)),
+        lambda: embed(broken, [TEXT]),
+        lambda: attribute(broken, TEXT, steps=2),
+    ]
+    for call in calls:
+        with pytest.raises(ModelError, match=f"not finite in {dtype}; .*{remedy}"):
+            call()
 
 
 def test_public_names_are_there():

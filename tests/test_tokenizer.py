@@ -102,6 +102,10 @@ def test_a_long_pair_is_refused_or_cut_at_its_end(tiny):
     assert len(cut) == 12 and cut.is_cut and cut.ids[-1] == tiny.id_of("[SEP]")
     with pytest.raises(TextError, match="second text is empty"):
         tiny.encode("water", pair=" ")
+    question = " ".join(["water"] * 9)  # with [CLS] and [SEP] eleven tokens
+    with pytest.raises(TextError, match="Nothing is left of the second text within the 12 tokens"):
+        tiny.encode(question, pair="water", limit=12, truncate=True)
+    assert len(tiny.encode(question, pair="water", limit=13).pair_positions) == 1
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\t"])

@@ -15,7 +15,7 @@ from torch import Tensor
 from mbexplore.analysis.question import NO_ANSWER as NO_ANSWER
 from mbexplore.analysis.target import widened
 from mbexplore.errors import ModelError, RangeError, TextError
-from mbexplore.explorer import Explorer
+from mbexplore.explorer import Explorer, check_finite
 from mbexplore.heads import (
     MULTI_LABEL,
     REGRESSION,
@@ -177,7 +177,7 @@ def classify(
         top_k: answers named to a question; by default every label or choice, and five spans.
 
     Raises:
-        ModelError: the model has no such head.
+        ModelError: the model has no such head, or its numbers are not finite.
         RangeError: top-k is below 1.
     """
     model = _classifier(explorer)
@@ -186,6 +186,7 @@ def classify(
     ids, mask = _inputs(explorer, encodings)
     with torch.inference_mode():
         logits = widened(model(ids, mask)[0])
+    check_finite(model, logits)
     rulings = _rule(model, encodings[0], choices, logits, top_k)
     return Classification(model.does, tuple(encodings), tuple(choices), rulings, logits)
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mbexplore.errors import RangeError, TextError
-from mbexplore.explorer import Explorer
+from mbexplore.explorer import Explorer, check_finite
 from mbexplore.tokenizer import Encoding
 
 POOLINGS = ("mean", "cls")
@@ -55,6 +55,7 @@ def embed(
     Raises:
         RangeError: there is no such pooling.
         TextError: there is no text, or one is empty or too long.
+        ModelError: the model's numbers are not finite.
     """
     if pooling not in POOLINGS:
         raise RangeError(f"There is no pooling {pooling!r}; choose {' or '.join(POOLINGS)}.")
@@ -76,4 +77,5 @@ def _hidden_states(explorer: Explorer, encoding: Encoding) -> Tensor:
     ids = torch.tensor([encoding.ids], device=explorer.model.device)
     with torch.inference_mode():
         hidden_states: Tensor = explorer.model.encoder(ids)[0]
+    check_finite(explorer.model, hidden_states)
     return hidden_states

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mbexplore.analysis.target import Standing, Target, find_position, find_token, widened
 from mbexplore.errors import ModelError, RangeError, TextError
-from mbexplore.explorer import Explorer, Prediction
+from mbexplore.explorer import Explorer, Prediction, check_finite
 from mbexplore.heads import (
     MULTI_LABEL,
     REGRESSION,
@@ -58,9 +58,15 @@ class Question:
     is_exclusive: bool = True
 
     def logits(self, input_ids: Tensor) -> Tensor:
-        """Logits (batch, option) of ids (batch, seq), whatever hooks are on the model."""
+        """Logits (batch, option) of ids (batch, seq), whatever hooks are on the model.
+
+        Raises:
+            ModelError: they are not finite.
+        """
         with torch.inference_mode():
-            return self.read(self.model.encoder(input_ids))
+            logits = self.read(self.model.encoder(input_ids))
+        check_finite(self.model, logits)
+        return logits
 
     def shares(self, logits: Tensor) -> Tensor:
         """Probabilities of logits (..., option)."""
@@ -237,8 +243,6 @@ def _ask_where(
             "write start or end, and name the token by its number."
         )
     places, end = [0, *encoding.pair_positions], ENDS.index(answer or ENDS[0])
-    if len(places) == 1:
-        raise TextError("Nothing is left of the text to search; shorten the question.")
     if position is not None and position not in places:
         raise RangeError(
             f"Token {position} is outside the text that is searched, {places[1]} to {places[-1]}."
