@@ -151,18 +151,19 @@ class Tokenizer:
             )
         # The places and words of a second text go on where those of the first end.
         start = len(text) + 1
-        seen = zip(encoded.word_ids, encoded.sequence_ids, strict=True)
+        all_ids, word_ids, sides = encoded.ids, encoded.word_ids, encoded.sequence_ids
+        spans = encoded.offsets  # each look at these makes the whole list anew, so one is enough
+        seen = zip(word_ids, sides, strict=True)
         words = 1 + max((word for word, of in seen if of == 0 and word is not None), default=-1)
 
         def locate(i: int) -> tuple[Span, int | None]:
-            span, word = encoded.offsets[i], encoded.word_ids[i]
-            if encoded.sequence_ids[i] != 1:
-                return place(span), word
-            low, high = place_other(span)
+            if sides[i] != 1:
+                return place(spans[i]), word_ids[i]
+            (low, high), word = place_other(spans[i]), word_ids[i]
             return (start + low, start + high), None if word is None else words + word
 
         located = [locate(i) for i in picked]
-        ids = [encoded.ids[i] for i in picked]
+        ids = [all_ids[i] for i in picked]
         return Encoding(
             text=text if pair is None else f"{text}\n{pair}",
             ids=tuple(ids),
