@@ -34,6 +34,7 @@ KNOWN = {
     "nomic-ai/modernbert-embed-base": 149 * 10**6,
     "ibm-granite/granite-embedding-small-english-r2": 47 * 10**6,
     "ibm-granite/granite-embedding-english-r2": 149 * 10**6,
+    "ibm-granite/granite-embedding-97m-multilingual-r2": 97 * 10**6,
     **{
         f"sbintuitions/modernbert-ja-{name}m": millions * 10**6
         for name, millions in ((30, 37), (70, 70), (130, 132), (310, 315))
