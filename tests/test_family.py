@@ -71,7 +71,7 @@ RELATIVES = {
     "modernbert-embed-base": BASE | {"classifier_pooling": "mean"},
     # Layers and width on the models' cards, SiLU and 180,000 tokens on the second's. MLP width and
     # vocabulary: no other gives the exact counts below. Thetas, layer kinds and window of the
-    # second from notes on porting it. Not confirmed: the heads of both, the first's SiLU and thetas.
+    # second from notes on porting it. Not confirmed: heads of both, SiLU and thetas of the first.
     "granite-embedding-small-english-r2": size(12, 384, 1536, 12, hidden_activation="silu"),
     "granite-embedding-97m-multilingual-r2": size(
         12, 384, 1536, 12, hidden_activation="silu", vocab_size=180_000,
