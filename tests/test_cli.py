@@ -1,5 +1,6 @@
 """The command line: answers, JSON, files, and one sentence for every mistake."""
 
+import gc
 import json
 import os
 import signal
@@ -229,6 +230,21 @@ def test_help_and_version():
     assert "Example: mbexplore attention" in run_cli("attention", "-h").out
     assert mbexplore.__version__ in run_cli("--version").out
     assert run_cli().code == 2 or "Usage" in run_cli().out
+
+
+def test_only_a_process_of_its_own_looks_for_garbage_seldom():
+    code = (
+        "import atexit, gc, sys\n"
+        "atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 0))\n"
+        "from mbexplore.cli import main\n"
+        "sys.argv[1:] = ['--version']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[1:] == ["50000 True"]
+    before = gc.get_threshold()
+    run_cli("--version")
+    assert gc.get_threshold() == before
 
 
 def test_demo_agrees_with_hugging_face():
