@@ -97,6 +97,31 @@ def logits_of(explorer, kind, encoding):
     return logits[[0, *encoding.pair_positions], 0] if kind == "answer" else logits
 
 
+PAIRED = {"mix": LOOK["mix"]}
+
+
+@pytest.mark.parametrize("name", PAIRED)
+def test_what_looks_inside_sees_the_second_text_too(explorers, tmp_path, name):
+    explorer, page = explorers["answer"], tmp_path / "page.html"
+    done = on(explorer, [*PAIRED[name], "--context", CONTEXT, "-o", page, "--json"])
+    assert json.loads(done.out)["tokens"] == list(explorer.encode(TEXT, pair=CONTEXT).tokens)
+    assert on(explorer, [*command_in(page), "--json"]).out == done.out
+
+
+@pytest.mark.parametrize("name", ["compare", "patch"])
+def test_two_texts_that_are_too_long_are_cut_if_asked(explorers, tmp_path, name):
+    folder = shutil.copytree(explorers["labels"].files.folder, tmp_path / "short")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 16}))
+    short, page = mbexplore.load(str(folder), device="cpu"), tmp_path / "page.html"
+    answers = ["--answer", "bad", "--other", "fair"] if name == "patch" else []
+    ask_both = [name, TEXT + CONTEXT, OTHER + CONTEXT, *answers]
+    assert "cut it with --truncate" in sentence(on(short, ask_both))
+    done = on(short, [*ask_both, "--truncate", "-o", page, "--json"])
+    assert done.code == 0 and "to 16 tokens" in done.err
+    assert on(short, [*command_in(page), "--json"]).out == done.out
+
+
 @pytest.mark.parametrize("name", LOOK)
 @pytest.mark.parametrize("kind", [*ASKS, "bare"])
 def test_what_looks_inside_works_with_any_head(explorers, bare, kind, name):

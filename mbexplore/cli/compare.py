@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line, shown
+from mbexplore.cli.output import model_line, notice_cut, shown
 from mbexplore.errors import UsageError
 from mbexplore.files import ARRAYS
 
@@ -37,6 +37,7 @@ def compare(
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
+    truncate: options.Truncate = False,
     json: options.Json = False,
 ) -> None:
     """Set two texts, or two models on one text, side by side.
@@ -55,9 +56,11 @@ def compare(
     explorer = load(model, device=device, dtype=dtype)
     beside = load(other_model, device=device, dtype=dtype) if other_model else explorer
     sides = (explorer, first), (beside, second)
-    encoded = [(who, who.encode(what, pair=context)) for who, what in sides]
+    encoded = [(who, who.encode(what, pair=context, truncate=truncate)) for who, what in sides]
+    for _, encoding in encoded:
+        notice_cut(encoding)
     found = analysis.compare(*encoded, layer=layer, head=head, position=at, top_k=top_k)
-    seen = view_compare(*sides, found, context)
+    seen = view_compare(*sides, found, context, truncate=truncate)
     view.give(seen, path, json, lambda: _print(found), explorer.info)
 
 

@@ -26,6 +26,7 @@ def mix(
     plot: view.Plot = False,
     output: view.Output = None,
     file: options.File = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -46,7 +47,7 @@ def mix(
     from mbexplore.views.mix import view_mix
 
     explorer = load(model, device=device, dtype=dtype)
-    encoding = explorer.encode(source, truncate=truncate)
+    encoding = explorer.encode(source, pair=context, truncate=truncate)
     notice_cut(encoding)
     place = 0 if at is None and not encoding.mask_positions else find_position(encoding, at)
     if layer is None:

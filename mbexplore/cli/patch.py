@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line
+from mbexplore.cli.output import model_line, notice_cut
 from mbexplore.files import ARRAYS
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def patch(
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
+    truncate: options.Truncate = False,
     json: options.Json = False,
 ) -> None:  # fmt: skip
     """Show where the difference between two texts becomes the answer: activation patching.
@@ -48,13 +49,17 @@ def patch(
     from mbexplore.views.patch import view_patch
 
     explorer = load(model, device=device, dtype=dtype)
-    clean_tokens, corrupted_tokens = (explorer.encode(x, pair=context) for x in (source, changed))
+    first, second = (
+        explorer.encode(text, pair=context, truncate=truncate) for text in (source, changed)
+    )
+    notice_cut(first)
+    notice_cut(second)
     with view.progress("patching") as on_step:
         found = analysis.patch(
-            explorer, clean_tokens, corrupted_tokens, at, answer=answer, other=other,
+            explorer, first, second, at, answer=answer, other=other,
             on_step=on_step,
         )  # fmt: skip
-    seen = view_patch(explorer, source, changed, found, answer, other, context)
+    seen = view_patch(explorer, source, changed, found, answer, other, context, truncate=truncate)
     view.give(seen, path, json, lambda: _print(explorer, found), explorer.info)
 
 

@@ -49,13 +49,11 @@ def view_attribution(
     command = build_command(
         "attribute",
         explorer.info,
-        [encoding.texts[0]],
-        context=encoding.context,
+        encoding,
         at=found.target.position,
         answer=answer,
         contrast=contrast,
         baseline=found.baseline,
         steps=found.steps,
-        truncate=encoding.is_cut,
     )
     return View("attribute", command, payload, draw, rows=rows)

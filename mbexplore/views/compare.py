@@ -22,6 +22,8 @@ def view_compare(
     second: tuple[Explorer, str],
     found: SideBySide,
     context: str | None = None,
+    *,
+    truncate: bool = False,
 ) -> View:
     """Predictions of both, and the difference maps that their shapes allow.
 
@@ -30,6 +32,7 @@ def view_compare(
         second: likewise.
         found: what to show.
         context: a second text that both were followed by.
+        truncate: whether they were cut where they were too long.
     """
     (explorer, text), (beside, other) = first, second
     maps = {name: values for name in _MAPS if (values := getattr(found, name)) is not None}
@@ -66,5 +69,6 @@ def view_compare(
         head=found.head,
         at=found.first.position if same else None,
         top_k=len(found.first.predictions),
+        truncate=truncate,
     )
     return View("compare", command, payload, draw, arrays, rows)

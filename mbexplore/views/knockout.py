@@ -67,13 +67,11 @@ def view_knockout(
     command = build_command(
         "knockout",
         explorer.info,
-        [encoding.texts[0]],
-        context=encoding.context,
+        encoding,
         **_as_options(parts),
         mean=fill == "mean",
         at=found.target.position,
         answer=answer,
-        truncate=encoding.is_cut,
     )
     return View("knockout", command, payload, draw, rows=rows)
 
@@ -117,13 +115,11 @@ def view_head_effects(
     command = build_command(
         "knockout",
         explorer.info,
-        [encoding.texts[0]],
-        context=encoding.context,
+        encoding,
         all_heads=True,
         mean=fill == "mean",
         at=found.target.position,
         answer=answer,
-        truncate=encoding.is_cut,
     )
     return View("knockout", command, payload, draw, arrays, rows)
 

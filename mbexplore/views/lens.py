@@ -47,12 +47,10 @@ def view_lens(explorer: Explorer, encoding: Encoding, found: Lens, answer: str |
     command = build_command(
         "lens",
         explorer.info,
-        [encoding.texts[0]],
-        context=encoding.context,
+        encoding,
         at=found.target.position,
         answer=answer,
         top_k=len(found.rows[0].predictions),
-        truncate=encoding.is_cut,
     )
     return View("lens", command, payload, draw, rows=rows)
 
@@ -92,10 +90,8 @@ def view_lens_map(
     command = build_command(
         "lens",
         explorer.info,
-        [encoding.texts[0]],
-        context=encoding.context,
+        encoding,
         all=True,
         colour=colour,
-        truncate=encoding.is_cut,
     )
     return View("lens", command, payload, draw, arrays, rows)

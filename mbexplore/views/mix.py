@@ -56,7 +56,5 @@ def view_mix(explorer: Explorer, encoding: Encoding, layer: int, mixed: Callable
             for j, key in enumerate(found.tokens):
                 yield [i, query, j, key, *(float(getattr(found, way)[i, j]) for way in WAYS)]
 
-    command = build_command(
-        "mix", explorer.info, [encoding.text], layer=layer, truncate=encoding.is_cut
-    )
+    command = build_command("mix", explorer.info, encoding, layer=layer)
     return View("mix", command, payload, draw, arrays, rows)

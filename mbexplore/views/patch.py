@@ -25,6 +25,8 @@ def view_patch(
     answer: str | None,
     other: str | None,
     context: str | None = None,
+    *,
+    truncate: bool = False,
 ) -> View:
     """Share of the difference that each place restores.
 
@@ -36,6 +38,7 @@ def view_patch(
         answer: the clean answer that was asked for; None for the model's own.
         other: the corrupted text's, likewise.
         context: a second text that both were followed by.
+        truncate: whether they were cut where they were too long.
     """
 
     def payload() -> dict[str, Any]:
@@ -80,6 +83,7 @@ def view_patch(
         at=found.target.position,
         answer=answer,
         other=other,
+        truncate=truncate,
     )
     return View("patch", command, payload, draw, arrays, rows)
 

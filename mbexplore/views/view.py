@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.errors import OutputError
 from mbexplore.explorer import ModelInfo, find_device
 from mbexplore.files import PICTURES
+from mbexplore.tokenizer import Encoding
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,16 +124,22 @@ def join_content(views: Iterable[View], ending: str) -> bytes:
     return _csv(lines).encode()
 
 
-def build_command(name: str, info: ModelInfo, texts: Sequence[str], **wishes: object) -> list[str]:
+def build_command(
+    name: str, info: ModelInfo, texts: Sequence[str] | Encoding, **wishes: object
+) -> list[str]:
     """The arguments of a command, its texts first where none can be taken for an option.
 
     Args:
         name: of the command.
         info: the model that answered, in its dtype and on its device.
-        texts: what the command reads.
+        texts: what the command reads; an encoding stands for its text, the one after it, and
+            whether they were cut.
         **wishes: its options, `top_k=3` for `--top-k 3`. True names a switch, a list repeats the
             option, None and False say nothing.
     """
+    if isinstance(texts, Encoding):
+        wishes = {"context": texts.context, **wishes, "truncate": texts.is_cut}
+        texts = texts.texts[:1]
     options = [
         argument
         for option, wish in wishes.items()
