@@ -26,7 +26,7 @@ FAST = "MBEXPLORE_FAST"
 SUM = 192
 """Terms that MKL sums before it adds the sum to the others'."""
 
-ROWS = 256
+HEIGHT = 256
 """Rows of x that go through at a time, at most, so that what is added up stays in the cache."""
 
 WIDTH = 8192
@@ -92,7 +92,7 @@ def _by_sums(
         product: of whole rows.
     """
     output = x.new_empty(len(x), len(weight))
-    parts = -(-len(x) // ROWS)  # of like size: oneDNN sums a single row in another order
+    parts = -(-len(x) // HEIGHT)  # of like size: oneDNN sums a single row in another order
     biases = [None] * -(-len(weight) // WIDTH) if bias is None else torch.split(bias, WIDTH)
     wide = zip(torch.split(weight, WIDTH), biases, torch.split(output, WIDTH, dim=1), strict=True)
     for some, added, columns in wide:
@@ -134,7 +134,7 @@ def mkl_is_slow() -> bool:
     if product is None or not info.exists() or "AuthenticAMD" not in info.read_text("utf-8"):
         return False
     with torch.no_grad():
-        x, weight = (torch.arange(n * 2.0 * SUM).sin().view(n, -1) for n in (ROWS + 1, 64))
+        x, weight = (torch.arange(n * 2.0 * SUM).sin().view(n, -1) for n in (HEIGHT + 1, 64))
         return torch.equal(
             _by_sums(x, weight, x[0, :64], product), functional.linear(x, weight, x[0, :64])
         )

@@ -35,7 +35,9 @@ LAYER_TAPS: dict[str, str] = {
 
 q_rot, k_rot, v, context: (batch, heads, seq, head_dim); neurons, GeGLU's product before Wo: (batch,
 seq, intermediate); attn_out, mlp_out (what is added to the residual stream) and hidden (the
-stream after the layer): (batch, seq, hidden).
+stream after the layer): (batch, seq, hidden). Where the last layer computes some rows alone (`rows`
+of the model's forward, as `record` asks for where nothing else of that layer is kept), all of its
+taps but `BEFORE_ATTENTION` have these rows in the place of seq.
 """
 
 KEEP: dict[str, tuple[str, ...]] = {

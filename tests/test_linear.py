@@ -8,7 +8,7 @@ import mbexplore
 from mbexplore.linear import (
     FAST,
     FEW,
-    ROWS,
+    HEIGHT,
     SUM,
     WIDTH,
     WORTH,
@@ -84,12 +84,12 @@ def test_a_large_product_is_summed_as_mkl_sums_it(rows, terms, bias, counted, sl
     exact = x.double() @ weight.double().T + (added.double() if bias else 0.0)
     with torch.no_grad():
         found, plain = linear(x, weight, added), functional.linear(x, weight, added)
-    assert len(counted) == terms // SUM * -(-rows // ROWS)
+    assert len(counted) == terms // SUM * -(-rows // HEIGHT)
     assert found.shape == plain.shape
     assert error(found, exact) <= 1.01 * error(plain, exact)
 
 
-@pytest.mark.parametrize("rows", [WORTH, ROWS + 1, 301, 4 * ROWS + 3])
+@pytest.mark.parametrize("rows", [WORTH, HEIGHT + 1, 301, 4 * HEIGHT + 3])
 @pytest.mark.parametrize("terms", [2 * SUM, 4 * SUM, 6 * SUM])
 @pytest.mark.parametrize("bias", [True, False])
 def test_on_such_a_processor_it_is_mkls_answer_to_the_bit(rows, terms, bias, counted):
