@@ -138,18 +138,20 @@ def build_batch(
 def long_batch(ids: Sequence[int], config: ModernBertConfig) -> Batch:
     """One text of several windows, made by repeating a text's tokens; a short one shows no window.
 
-    At least six windows long, or as long as the model takes.
+    At least six windows long, or as long as the model takes; a text that is so long stays as it is.
     """
-    first, *inner, last = ids
     length = min(config.max_position_embeddings, 6 * config.local_attention)
+    if len(ids) >= length:
+        return [tuple(ids)]
+    inner = tuple(ids[1:-1])
     repeated = inner * (1 + length // max(1, len(inner)))
-    return [(first, *repeated[: length - 2], last)]
+    return [(ids[0], *repeated[: length - 2], ids[-1])]
 
 
 def padded_batch(ids: Sequence[int]) -> Batch:
     """The text beside its first half, so that one row is padded."""
-    first, *inner, last = ids
-    return [tuple(ids), (first, *inner[: (len(inner) + 1) // 2], last)]
+    inner = ids[1:-1]
+    return [tuple(ids), (ids[0], *inner[: (len(inner) + 1) // 2], ids[-1])]
 
 
 def _places(config: ModernBertConfig) -> Iterator[str]:

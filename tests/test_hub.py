@@ -14,6 +14,7 @@ from safetensors.torch import save
 import mbexplore
 from mbexplore.errors import ModelError
 from mbexplore.hub import KNOWN, SHORT_NAMES, list_models, locate
+from tests.cli_runner import run_cli
 from tests.hub_server import COMMITS, REPO, Hub, serve
 
 FILES = {
@@ -320,6 +321,13 @@ def test_the_list_of_models():
     assert len(names) == len(set(names)) and len(names) >= 1 + len(KNOWN)
     tiny = sum(p.numel() for p in mbexplore.load("tiny", device="cpu").model.parameters())
     assert found[0].size >= 2 * tiny  # float16
+
+
+def test_the_list_fits_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run_cli("models").out.splitlines()
+    assert len([line for line in lines if line.strip()]) == 2 + len(list_models())
+    assert max(map(len, lines)) <= 80
 
 
 UNKNOWN = ["nonsense", "a/b/c", "./nowhere", "/no/such/folder", "~nobody", "a/b@"]

@@ -134,6 +134,8 @@ def test_a_long_text_spans_several_windows(explorer):
     [ids] = long_batch(explorer.encode("Hello there.").ids, config)
     assert len(ids) == 6 * config.local_attention
     assert (ids[0], ids[-1]) == (config.cls_token_id, config.sep_token_id)
+    longer = explorer.encode("Hello there. " * 100).ids
+    assert long_batch(longer, config) == [longer]
 
 
 def test_the_command_tells_and_exits_accordingly(tmp_path, monkeypatch):
@@ -149,6 +151,17 @@ def test_the_command_tells_and_exits_accordingly(tmp_path, monkeypatch):
     monkeypatch.setitem(verify_module.TOLERANCE, torch.float32, 1e-12)
     failed = run_cli("verify", "The tide rises.")
     assert failed.code == 1 and "FAIL: the two part" in failed.out
+
+
+def test_the_bundled_paragraph_is_cut_for_a_model_of_short_texts(tmp_path):
+    explorer = mbexplore.load("tiny", device="cpu")
+    explorer.model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text()) | {"max_position_embeddings": 32}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    tokenizer = explorer.files.folder / "tokenizer.json"
+    (tmp_path / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+    done = run_cli("verify", "-m", tmp_path)
+    assert done.code == 0 and "on 32 tokens" in done.out
 
 
 def test_the_curve_is_drawn(explorer):

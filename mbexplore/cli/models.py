@@ -33,7 +33,7 @@ def models(json: options.Json = False) -> None:
         table.add_row(
             Text(listing.name, style="" if listing.size is None else "bold"),
             listing.place,
-            "" if listing.parameters is None else f"{listing.parameters / 10**6:,.0f} M",
+            "" if listing.parameters is None else _count_name(listing.parameters),
             "" if listing.size is None else size_name(listing.size),
         )
     Console(highlight=False).print(table)
@@ -42,4 +42,10 @@ def models(json: options.Json = False) -> None:
 
 def size_name(size: int) -> str:
     """A number of bytes as people say it."""
-    return f"{size / 10**9:.2f} GB" if size >= 10**9 else f"{size / 10**6:,.1f} MB"
+    if size >= 10**9:
+        return f"{size / 10**9:.2f} GB"
+    return f"{size / 10**6:.{0 if size >= 10**8 else 1}f} MB"
+
+
+def _count_name(count: int) -> str:
+    return f"{count / 10**9:.1f} B" if count >= 10**9 else f"{count / 10**6:.0f} M"

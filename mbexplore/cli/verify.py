@@ -49,7 +49,7 @@ def verify(
 
     explorer = load(model, device=device, dtype=dtype)
     source = options.sample_text() if given is None else given
-    ids = explorer.encode(source, truncate=truncate).ids
+    ids = explorer.encode(source, truncate=truncate or given is None).ids
     batch = build_batch(ids, explorer.model.config, long=long, padded=padded)
     result = add_published(explorer, compare(explorer, batch))
     seen = view_verify(explorer, result, given, long=long, padded=padded, truncate=truncate)
