@@ -12,11 +12,11 @@ from transformers import PreTrainedTokenizerFast
 import mbexplore
 from mbexplore.analysis.classify import (
     MOST_ANSWER_TOKENS,
-    NO_ANSWER,
     classify,
     compare_classes,
     encode_question,
 )
+from mbexplore.analysis.question import NO_ANSWER
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.heads import CLASSIFIERS

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.question import NO_ANSWER as NO_ANSWER
+from mbexplore.analysis.question import NO_ANSWER
 from mbexplore.analysis.target import widened
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, check_finite

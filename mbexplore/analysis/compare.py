@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from mbexplore.analysis.question import Question, ask
-from mbexplore.analysis.target import Source, recorded
+from mbexplore.analysis.target import Source, as_recording
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
 from mbexplore.recording import Recording
 
@@ -98,7 +98,7 @@ def compare(
         ask(explorer, source.encoding if isinstance(source, Recording) else source, position)
         for explorer, source in sources
     ]
-    recordings = [recorded(explorer, source, KEEP) for explorer, source in sources]
+    recordings = [as_recording(explorer, source, KEEP) for explorer, source in sources]
     logits = [_logits(*pair) for pair in zip(asked, recordings, strict=True)]
     count = min(top_k, *map(len, logits))
     sides = [

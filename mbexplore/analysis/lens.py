@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.question import Question, ask, token_reader
-from mbexplore.analysis.target import Source, Target, recorded
+from mbexplore.analysis.target import Source, Target, as_recording
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
 from mbexplore.recording import Progress, Recording
 
@@ -113,7 +113,7 @@ def lens(
         source = explorer.encode(source)
     encoding = source.encoding if isinstance(source, Recording) else source
     question = ask(explorer, encoding, position, answer)
-    recording = recorded(explorer, source, KEEP)
+    recording = as_recording(explorer, source, KEEP)
     with torch.inference_mode():
         logits = torch.cat(
             [question.read(_normed(explorer, recording, n)[None]) for n in _states(recording)]
@@ -135,7 +135,7 @@ def lens_map(explorer: Explorer, source: Source, *, progress: Progress | None = 
         ModelError: the model has no head that answers at every token.
     """
     _, name, _ = token_reader(explorer)
-    recording = recorded(explorer, source, KEEP)
+    recording = as_recording(explorer, source, KEEP)
     seq, states = len(recording), _states(recording)
     top = np.zeros((len(states), seq), dtype=np.int64)
     rank, entropy, kl = np.zeros_like(top), *np.zeros((2, len(states), seq), dtype=np.float32)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import Source, recorded
+from mbexplore.analysis.target import Source, as_recording
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.model import EncoderLayer
@@ -69,7 +69,7 @@ def mix(explorer: Explorer, source: Source, layer: int) -> Mix:
     Raises:
         RangeError: there is no such layer, or the text is too long.
     """
-    recording = _recorded(explorer, source, layer)
+    recording = _as_recording(explorer, source, layer)
     return Mix(
         recording.encoding.tokens,
         layer,
@@ -84,7 +84,7 @@ def mixed(explorer: Explorer, source: Source, layer: int, way: Way) -> Matrix:
     Raises:
         RangeError: as `mix`.
     """
-    recording = _recorded(explorer, source, layer)
+    recording = _as_recording(explorer, source, layer)
     module = explorer.model.encoder.layers[layer]
     assert isinstance(module, EncoderLayer)
     if way == "attention":
@@ -96,7 +96,7 @@ def mixed(explorer: Explorer, source: Source, layer: int, way: Way) -> Matrix:
     return _shares(value_zeroing(recording, module, layer))
 
 
-def _recorded(explorer: Explorer, source: Source, layer: int) -> Recording:
+def _as_recording(explorer: Explorer, source: Source, layer: int) -> Recording:
     """The recording of a text that is short enough, in a model that has the layer."""
     check_index("layer", layer, explorer.model.config.num_hidden_layers)
     if isinstance(source, str):
@@ -106,7 +106,7 @@ def _recorded(explorer: Explorer, source: Source, layer: int) -> Recording:
             f"The text has {len(source):,} tokens and mixing compares every pair; give at most "
             f"{MOST_TOKENS}."
         )
-    return recorded(explorer, source, KEEP)
+    return as_recording(explorer, source, KEEP)
 
 
 def terms(recording: Recording, module: EncoderLayer, layer: int, query: int) -> Tensor:

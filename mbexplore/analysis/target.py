@@ -49,7 +49,7 @@ class Standing:
     rank: int
 
 
-def recorded(explorer: Explorer, source: Source, keep: Collection[str]) -> Recording:
+def as_recording(explorer: Explorer, source: Source, keep: Collection[str]) -> Recording:
     """The recording itself, or one made now with what is to be kept."""
     return source if isinstance(source, Recording) else explorer.record(source, keep=keep)
 
