@@ -5,8 +5,12 @@ Knows no library that draws.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mbexplore.config import LayerKind
 
@@ -26,6 +30,9 @@ from there on lightness helps to tell them apart."""
 INK = "#1f2933"
 """Of what has no hue of its own: text, and the mean of all heads."""
 
+FAINTEST = 0.12
+"""The least of the way to the darkest colour that the stronger weights of each map go."""
+
 Stops = tuple[tuple[float, str], ...]
 
 ON_WHITE: dict[LayerKind, Stops] = {
@@ -44,6 +51,26 @@ ON_BLACK: dict[LayerKind, Stops] = {
 def head_colour(head: int) -> str:
     """The hue of a head, "#rrggbb": the same in every layer and every view; 16 before a repeat."""
     return HEADS[head % len(HEADS)]
+
+
+def head_hues(heads: Sequence[int], is_mean: bool) -> tuple[str, ...]:
+    """The hues of maps: one for each head, or one for the mean of all."""
+    return (INK,) if is_mean else tuple(head_colour(head) for head in heads)
+
+
+def showing_root(weights: NDArray[np.floating]) -> int:
+    """The root of the weights, 2 to 4, on which the faintest map still stands out from nothing.
+
+    Maps that share a scale share the largest weight; over a long text a head that looks at
+    everything is thousands of times below a spike of another, and its square root still is nothing.
+
+    Args:
+        weights: (heads, rows, columns) of maps that are drawn on one scale.
+    """
+    largest = float(weights.max())
+    strong = [float(np.quantile(each[each > 0], 0.95)) for each in weights if each.any()]
+    faintest = min(strong, default=0.0) / max(largest, 1e-9)
+    return next((root for root in (2, 3) if faintest ** (1 / root) >= FAINTEST), 4)
 
 
 @lru_cache

@@ -22,7 +22,10 @@ from mbexplore.errors import OutputError, RangeError
 from mbexplore.explorer import Explorer, load
 from mbexplore.plots.attention import picture_pixels, plot_layer_maps
 from mbexplore.plots.model_view import plot_model_view
-from mbexplore.views.attention import check_dense, view_arcs, view_band, view_map, view_model
+from mbexplore.views.attention import view_map, view_model
+from mbexplore.views.attention_arcs import view_arcs
+from mbexplore.views.attention_band import view_band
+from mbexplore.views.attention_checks import check_dense
 from tests.cli_runner import run_cli
 from tests.handbuilt import build_random, build_tokenizer
 

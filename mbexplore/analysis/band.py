@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mbexplore.analysis.maps import head_hues, head_names, layer_title, pooled_note
+from mbexplore.analysis.maps import head_names, layer_title, pooled_note
 from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.config import LayerKind
 from mbexplore.errors import RangeError
@@ -63,11 +63,6 @@ class BandMap:
     def names(self) -> tuple[str, ...]:
         """What each map of `weights` is called."""
         return head_names(self.heads, self.is_mean)
-
-    @property
-    def hues(self) -> tuple[str, ...]:
-        """The hue of each map's head, "#rrggbb"."""
-        return head_hues(self.heads, self.is_mean)
 
 
 def band_map(

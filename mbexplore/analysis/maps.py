@@ -15,7 +15,6 @@ from torch import Tensor
 
 from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.config import LayerKind, ModernBertConfig
-from mbexplore.palette import INK, head_colour
 from mbexplore.recording import Progress, Recording
 
 PIXELS = 512
@@ -85,11 +84,6 @@ class LayerMap:
         return head_names(self.heads, self.is_mean)
 
     @property
-    def hues(self) -> tuple[str, ...]:
-        """The hue of each map's head, "#rrggbb"."""
-        return head_hues(self.heads, self.is_mean)
-
-    @property
     def scale(self) -> float:
         """The largest weight, where colours end; above 0."""
         return max(float(self.weights.max()), 1e-9)
@@ -130,11 +124,6 @@ def head_names(heads: tuple[int, ...], is_mean: bool) -> tuple[str, ...]:
     if is_mean:
         return (f"mean of {len(heads)} heads",)
     return tuple(f"head {head}" for head in heads)
-
-
-def head_hues(heads: tuple[int, ...], is_mean: bool) -> tuple[str, ...]:
-    """The hues of heads, the same in every view; or of the mean of all."""
-    return (INK,) if is_mean else tuple(head_colour(head) for head in heads)
 
 
 def map_rows(

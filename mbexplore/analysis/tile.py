@@ -37,6 +37,14 @@ class Tile:
     weights: npt.NDArray[np.float32]
     half_window: int | None
 
+    @property
+    def pooled(self) -> str:
+        """How much a pixel holds, behind a comma; nothing where it holds one place each way."""
+        if self.pool == (1, 1):
+            return ""
+        rows, columns = self.pool
+        return f", {rows} x {columns} {self.keys.unit} to a pixel, the largest weight shows"
+
     def window(self) -> list[tuple[int, int]] | None:
         """The column pixels `[start, stop)` that each row of pixels can see; None if all see all.
 

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mbexplore.cli import options, view
+from mbexplore.cli.attention_wish import Sight, Wish
 from mbexplore.cli.output import notice_cut
-from mbexplore.errors import UsageError
-from mbexplore.files import DRAWN, PICTURES
-from mbexplore.views.names import attention_name
 
 if TYPE_CHECKING:
-    from mbexplore.analysis.words import Axis
     from mbexplore.explorer import Explorer
-    from mbexplore.recording import Recording
+    from mbexplore.recording import Progress, Recording
     from mbexplore.views.view import View
-
-FORMS = ("map", "band", "arcs")
 
 
 def attention(
@@ -92,139 +87,56 @@ def attention(
 
     Example: mbexplore attention "Paris is the capital of France." --query France --top 5 --words
     """
-    which = _check(layer, head, form, mean=mean, words=words, query=query)
-    is_part = queries is not None or keys is not None
-    _check_part(which, form, tokens, is_part=is_part)
-    formats = (*PICTURES, "html") if plot else (*DRAWN, "npz", "csv")
-    path = view.target(
-        output, plot, attention_name("part" if is_part else form, which, head), formats
+    wish = Wish(
+        layer, head, form, mean, words, hide_special, tokens, queries, keys, query, links, mass
     )
+    wish.check()
+    path = view.target(output, plot, wish.name, wish.formats(plot))
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
-    from mbexplore.analysis.places import find_place, find_range
-    from mbexplore.analysis.words import build_axis
     from mbexplore.explorer import load
-    from mbexplore.views.attention import check_dense, check_form, taps
-    from mbexplore.views.attention_part import check_size
+    from mbexplore.views.attention_checks import taps
 
     explorer = load(model, device=device, dtype=dtype)
-    explorer.check_layer_and_head(which or 0, head)
+    explorer.check_layer_and_head(wish.number or 0, head)
     encoding = explorer.encode(source, truncate=truncate)
     notice_cut(encoding)
-    axis, columns = (
-        build_axis(
-            encoding,
-            None if bounds is None else find_range(encoding, bounds),
-            words=words,
-            hide_special=hide_special,
-        )
-        for bounds in (tokens or queries, tokens or keys)
-    )
-    at = None if query is None else find_place(encoding, query)
-    if which is not None:
-        config, is_npz = explorer.model.config, path is not None and path.suffix.lower() == ".npz"
-        check_form(config, form, which, axis, at, mass)
-        if is_npz and is_part:
-            maps = 1 if mean or head is not None else config.num_attention_heads
-            check_size(maps, axis, columns)
-        elif form == "map" and is_npz:
-            check_dense(config, which, head, axis, mean)
-    recording = view.recorded(
-        explorer, encoding, taps(explorer.model.config, "part" if is_part else form, which)
-    )
-    part = _Part(recording, which, head, axis, columns if is_part else None, mean)
-    seen, show = _see(explorer, part, form, query=at, links=links, mass=mass)
+    config, sight = explorer.model.config, wish.find(encoding)
+    sight.check(config, path)
+    recording = view.recorded(explorer, encoding, taps(config, wish.form, wish.number))
+    with view.progress("Maps") as progress:
+        seen, show = _see(explorer, recording, sight, progress)
     view.give(seen, path, json, show, explorer.info)
 
 
-class _Part(NamedTuple):
-    """What of a recording's attention is looked at; no layer is all of them."""
-
-    recording: Recording
-    layer: int | None
-    head: int | None
-    axis: Axis
-    keys: Axis | None  # where they are not all of the axis
-    mean: bool
-
-
 def _see(
-    explorer: Explorer, wished: _Part, form: str, *, query: int | None, links: int, mass: float
+    explorer: Explorer, recording: Recording, sight: Sight, progress: Progress
 ) -> tuple[View, Callable[[], None]]:
     """The view asked for, and what prints it."""
     from mbexplore.analysis.maps import layer_map, model_maps
-    from mbexplore.cli.attention_print import (
-        print_arcs,
-        print_band,
-        print_map,
-        print_model,
-        print_part,
-    )
-    from mbexplore.views import attention as views
+    from mbexplore.cli import attention_print as prints
+    from mbexplore.views.attention import view_map, view_model
+    from mbexplore.views.attention_arcs import view_arcs
+    from mbexplore.views.attention_band import view_band
     from mbexplore.views.attention_part import view_part
 
-    recording, layer, head, axis, keys, mean = wished
-    info = explorer.info
-    with view.progress("Maps") as progress:
-        if layer is None:
-            maps = model_maps(recording, head, axis=axis, mean=mean, progress=progress)
-            return views.view_model(explorer, recording, maps), partial(print_model, info, maps)
-        part = explorer, recording, layer, head
-        if keys is not None:
-            seen = view_part(*part, queries=axis, keys=keys, mean=mean, links=links, query=query)
-            return seen, partial(print_part, info, seen.payload())
-        if form == "band":
-            seen = views.view_band(*part, axis=axis, mean=mean)
-            return seen, partial(print_band, info, recording, layer, head, axis, mean)
-        if form == "arcs":
-            seen = views.view_arcs(
-                *part, query=query, axis=axis, mean=mean, mass=mass, progress=progress
-            )
-            return seen, partial(print_arcs, info, seen.payload(), links)
-        seen = views.view_map(
-            *part, axis=axis, mean=mean, links=links, query=query, progress=progress
+    wish, axis, query, info = sight.wish, sight.axis, sight.query, explorer.info
+    layer, head, mean, links = wish.number, wish.head, wish.mean, wish.links
+    if layer is None:
+        maps = model_maps(recording, head, axis=axis, mean=mean, progress=progress)
+        return view_model(explorer, recording, maps), partial(prints.print_model, info, maps)
+    part = explorer, recording, layer, head
+    if wish.form == "part":
+        seen = view_part(*part, queries=axis, keys=sight.keys, mean=mean, links=links, query=query)
+        return seen, partial(prints.print_part, info, seen.payload())
+    if wish.form == "band":
+        seen = view_band(*part, axis=axis, mean=mean)
+        return seen, partial(prints.print_band, info, recording, layer, head, axis, mean)
+    if wish.form == "arcs":
+        seen = view_arcs(
+            *part, query=query, axis=axis, mean=mean, mass=wish.mass, progress=progress
         )
-        pictured = partial(layer_map, recording, layer, head, axis=axis, mean=mean)
-        return seen, partial(print_map, info, seen.payload(), pictured)
-
-
-def _check_part(layer: int | None, form: str, tokens: str | None, *, is_part: bool) -> None:
-    """Refuses --queries and --keys where they mean nothing.
-
-    Raises:
-        UsageError: says what to leave out.
-    """
-    if is_part and (layer is None or form != "map"):
-        raise UsageError("--queries and --keys cut a map of one layer; name one, without --view.")
-    if is_part and tokens is not None:
-        raise UsageError("--tokens cuts both sides of a map; give it, or --queries and --keys.")
-
-
-def _check(
-    layer: str, head: int | None, form: str, *, mean: bool, words: bool, query: str | None
-) -> int | None:
-    """The layer meant, None for all, if the wishes agree with one another.
-
-    Raises:
-        UsageError: they don't, or one is unknown.
-    """
-    if layer != "all" and not layer.lstrip("-").isdecimal():
-        raise UsageError(f"--layer {layer!r} is no layer; give a number from 0, or all.")
-    if form not in FORMS:
-        raise UsageError(f"There is no view {form!r}; choose {', '.join(FORMS)}.")
-    contradictions = {
-        "--layer all is a map of every layer; leave out --view, or name one layer.":
-            layer == "all" and form != "map",
-        "--layer all has no single query; leave out --query, or name one layer.":
-            layer == "all" and query is not None,
-        f"--mean is over all heads and --head {head} is one of them; give one of the two.":
-            mean and head is not None,
-        "--view band counts in tokens and --words merges them; give one of the two.":
-            form == "band" and words,
-        "--view band shows all queries; leave out --query, or ask for --view arcs.":
-            form == "band" and query is not None,
-    }  # fmt: skip
-    for sentence, holds in contradictions.items():
-        if holds:
-            raise UsageError(sentence)
-    return None if layer == "all" else int(layer)
+        return seen, partial(prints.print_arcs, info, seen.payload(), links)
+    seen = view_map(*part, axis=axis, mean=mean, links=links, query=query, progress=progress)
+    pictured = partial(layer_map, recording, layer, head, axis=axis, mean=mean)
+    return seen, partial(prints.print_map, info, seen.payload(), pictured)

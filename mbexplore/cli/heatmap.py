@@ -12,7 +12,7 @@ from rich.segment import Segment, Segments
 from rich.style import Style
 
 from mbexplore.blocks import Blocks, Ramp, fit
-from mbexplore.palette import ON_BLACK, ramp
+from mbexplore.palette import ON_BLACK, ramp, showing_root
 from mbexplore.text import word
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def band_pixels(console: Console, bands: int) -> int:
 
 def print_maps(console: Console, maps: LayerMap) -> None:
     """Every head of a layer, as many side by side as the terminal holds."""
-    values = np.sqrt(maps.weights / maps.scale)
+    values = (maps.weights / maps.scale) ** (1 / showing_root(maps.weights))
     names = _row_names(maps.axis, maps.pool)
     _print_panels(console, values, maps.names, names, ramp(ON_BLACK[maps.kind]))
     if maps.pooled:

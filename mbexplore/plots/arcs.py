@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import PowerNorm, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from mbexplore.analysis.links import Arcs, Link
@@ -19,9 +19,12 @@ from mbexplore.plots.style import (
     INK,
     footer,
     head_colour,
+    head_hues,
     kind_colours,
+    mark_heads,
     name_figure,
     token_label,
+    weight_scale,
 )
 
 WIDEST = 3.2
@@ -62,44 +65,46 @@ def _plot_query(arcs: Arcs, model: str) -> Figure:
     width, strips = _width(high - low), 0.24 * len(arcs.rows)
     figure = Figure(figsize=(width, 4.4 + strips), facecolor="white", layout="constrained")
     query = token_label(arcs.axis.labels[arcs.query], 24)
-    what = f"what {query} (token {arcs.axis.starts[arcs.query]}) looks at"
+    what = f"what \N{LEFT DOUBLE QUOTATION MARK}{query}\N{RIGHT DOUBLE QUOTATION MARK} "
+    what += f"(token {arcs.axis.starts[arcs.query]}) looks at"
     name_figure(figure, model, what, arcs.title, HUE[arcs.kind])
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, strips))
     reach = max([1, *(abs(link.key - link.query) for link in arcs.links)])
-    _draw_arcs(upper, arcs.links, _strongest(arcs), two_sided=False)
     upper.set_ylim(0, reach / 2 * 1.06)
+    upper.set_xlim(low - 0.5, high - 0.5)
+    _draw_arcs(upper, arcs.links, _strongest(arcs), (width, 2.6), two_sided=False)
     upper.axvline(arcs.query, color=INK, linewidth=0.8)
     _bare(upper)
-    _draw_strip(lower, arcs, low, high)
+    scale = _draw_strip(lower, arcs, low, high)
     said = {link.key: link.weight for link in reversed(arcs.links)}
     said[arcs.query] = 2.0  # before all others
     _label_places(lower, arcs, said, (low, high), width)
-    _foot(figure, arcs)
+    _foot(figure, arcs, scale)
     return figure
 
 
-def _draw_strip(axes: Axes, arcs: Arcs, low: int, high: int) -> None:
-    """The whole row of every head, pooled where there are more places than dots."""
+def _draw_strip(axes: Axes, arcs: Arcs, low: int, high: int) -> str:
+    """The whole row of every head, pooled where there are more places than dots; its scale."""
     assert arcs.rows is not None
     pool = -(-(high - low) // STRIP)
     pooled = np.maximum.reduceat(arcs.rows[:, low:high], range(0, high - low, pool), axis=1)
+    norm, scale = weight_scale(pooled[:, None])
     axes.imshow(
         pooled,
         cmap=kind_colours(arcs.kind),
-        norm=PowerNorm(0.5, vmin=0.0, vmax=max(float(pooled.max()), 1e-9)),
+        norm=norm,
         aspect="auto",
         interpolation="nearest",
         extent=(low - 0.5, low - 0.5 + pool * pooled.shape[1], len(pooled) - 0.5, -0.5),
     )
     names = ["mean"] if arcs.is_mean else [f"head {head}" for head in arcs.heads]
     axes.set_yticks(range(len(names)), names, fontsize=7.5)
-    for label, head in zip(axes.get_yticklabels(), arcs.heads, strict=False):
-        label.set_color(INK if arcs.is_mean else head_colour(head))
-        label.set_fontweight("bold")
     axes.tick_params(length=0, pad=3)
+    mark_heads(axes.yaxis, head_hues(arcs.heads, arcs.is_mean))
     for spine in axes.spines.values():
         spine.set_color(FAINT)
         spine.set_linewidth(0.5)
+    return f" Below, every {scale}: the darkest is {float(pooled.max()):.2g}."
 
 
 def _plot_all(arcs: Arcs, model: str) -> Figure:
@@ -116,24 +121,25 @@ def _plot_all(arcs: Arcs, model: str) -> Figure:
         if place >= len(heads):
             axes.set_visible(False)
             continue
-        _draw_head(axes, arcs, heads[place])
+        _draw_head(axes, arcs, heads[place], width / columns)
         if place + columns >= len(heads):
             step = max(1, math.ceil(size * columns / (width * LABELS)))
             said = dict.fromkeys(range(0, size, step), 1.0)
             _label_places(axes, arcs, said, (0, size), width / columns)
-    _foot(figure, arcs)
+    _foot(figure, arcs, " Above the line: to what came before; below: after.")
     return figure
 
 
-def _draw_head(axes: Axes, arcs: Arcs, head: int) -> None:
+def _draw_head(axes: Axes, arcs: Arcs, head: int, width: float) -> None:
     """One head's links, as high as the longest of them."""
     found = [link for link in arcs.links if link.head == head]
     reach = max([1, *(abs(link.key - link.query) for link in found)])
-    _draw_arcs(axes, found, _strongest(arcs), two_sided=True)
     axes.set_ylim(-reach / 2 * 1.06, reach / 2 * 1.06)
+    axes.set_xlim(-0.6, len(arcs.axis) - 0.4)
+    _draw_arcs(axes, found, _strongest(arcs), (width, 1.9), two_sided=True)
     axes.axhline(0, color=FAINT, linewidth=0.5)
     name = f"mean of {len(arcs.heads)} heads" if arcs.is_mean else f"head {head}"
-    axes.set_title(name, fontsize=9, color=_hue(head), weight="bold", pad=3, loc="left")
+    axes.set_title(name, fontsize=9, color=INK, weight="bold", pad=3, loc="left")
     _bare(axes)
 
 
@@ -142,21 +148,39 @@ def _strongest(arcs: Arcs) -> float:
     return max([LEAST, *(link.weight for link in arcs.links)])
 
 
-def _draw_arcs(axes: Axes, links: Iterable[Link], most: float, *, two_sided: bool) -> None:
-    """Half circles from query to key; with `two_sided` those to later keys hang below."""
+def _draw_arcs(
+    axes: Axes,
+    links: Iterable[Link],
+    most: float,
+    inches: tuple[float, float],
+    *,
+    two_sided: bool,
+) -> None:
+    """Half circles from query to key; with `two_sided` those to later keys hang below.
+
+    `inches` is about how large the axes are, whose limits are set: no line is wider than a third
+    of its arc, and loops are round.
+    """
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    pitch = inches[0] / (right - left)  # inches from a token to the next
+    round_up = pitch / (inches[1] / (top - bottom))
     lines, colours, widths = [], [], []
     for link in sorted(links, key=lambda each: each.weight):
-        lines.append(_arc(link, two_sided))
+        lines.append(_arc(link, two_sided, round_up))
         strength = math.sqrt(link.weight / most)
-        colours.append((*to_rgb(_hue(link.head)), 0.15 + 0.85 * strength))
-        widths.append(max(0.4, WIDEST * strength))
+        colours.append((*to_rgb(_hue(link.head)), 0.12 + 0.88 * strength**1.5))
+        span = 72 * pitch * abs(link.key - link.query) or WIDEST * 3
+        widths.append(max(0.3, min(WIDEST * strength, span / 3)))
     axes.add_collection(LineCollection(lines, colors=colours, linewidths=widths, capstyle="round"))
 
 
-def _arc(link: Link, two_sided: bool) -> npt.NDArray[np.float64]:
+def _arc(link: Link, two_sided: bool, round_up: float) -> npt.NDArray[np.float64]:
     middle, half = (link.query + link.key) / 2, (link.key - link.query) / 2
     if half == 0:  # a token's look at itself: a small loop
-        return np.stack((middle + 0.28 * np.sin(2 * _TURN), 0.28 * (1 - np.cos(2 * _TURN))), axis=1)
+        turn, radius = 2 * _TURN, 0.2
+        return np.stack(
+            (middle + radius * np.sin(turn), radius * round_up * (1 - np.cos(turn))), axis=1
+        )
     side = -1 if two_sided and half > 0 else 1
     return np.stack((middle - half * np.cos(_TURN), side * abs(half) * np.sin(_TURN)), axis=1)
 
@@ -182,16 +206,14 @@ def _label_places(
     ]  # fmt: skip
     axes.set_xticks(chosen, labels, rotation=90, fontsize=7.5, color=INK)
     axes.tick_params(axis="x", length=2 if is_dense else 0, pad=3, color=FAINT)
-    axes.set_xlim(low - 0.6, high - 0.4)
     for place, label in zip(chosen, axes.get_xticklabels(), strict=True):
         label.set_parse_math(False)
         if place == arcs.query:
             label.set_fontweight("bold")
 
 
-def _foot(figure: Figure, arcs: Arcs) -> None:
-    sides = "" if arcs.rows is not None else " Above the line: to what came before; below: after."
-    footer(figure, f"{arcs.note}; wide and dark is much.{sides}")
+def _foot(figure: Figure, arcs: Arcs, more: str) -> None:
+    footer(figure, f"{arcs.note}; wide and dark is much.{more}")
 
 
 def _bare(axes: Axes) -> None:

@@ -6,11 +6,21 @@ import math
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure, SubFigure
 
 from mbexplore.analysis.maps import LayerMap
-from mbexplore.plots.style import FAINT, HUE, INK, kind_colours, label_tokens, name_figure
+from mbexplore.plots.style import (
+    FAINT,
+    HUE,
+    INK,
+    head_hues,
+    kind_colours,
+    label_tokens,
+    name_bar,
+    name_figure,
+    name_head,
+    weight_scale,
+)
 
 CELL = 2.6
 """Inches of a map among those of all heads."""
@@ -25,7 +35,7 @@ def plot_layer_maps(maps: list[LayerMap], model: str) -> Figure:
     """Every head of each layer given, side by side: the layer asked for and one for contrast.
 
     Rows are queries, columns keys; the window of a local layer is outlined. The colour scale is
-    the square root of the weight, so that faint links show, and is shared within a layer.
+    a root of the weight, so that faint links show, and is shared within a layer.
 
     Args:
         maps: one entry a layer, all of the same text.
@@ -49,7 +59,8 @@ def plot_layer_maps(maps: list[LayerMap], model: str) -> Figure:
 
 def _draw_layer(part: SubFigure, layer_map: LayerMap, rows: int, columns: int, cell: float) -> None:
     part.suptitle(layer_map.title, color=HUE[layer_map.kind], fontsize=11)
-    norm = PowerNorm(0.5, vmin=0.0, vmax=layer_map.scale)
+    norm, scale = weight_scale(layer_map.weights)
+    hues = head_hues(layer_map.heads, layer_map.is_mean)
     most = int(cell * 9)
     grid = part.subplots(rows, columns, squeeze=False)
     image = None
@@ -63,15 +74,12 @@ def _draw_layer(part: SubFigure, layer_map: LayerMap, rows: int, columns: int, c
             norm=norm,
             interpolation="nearest",
         )
-        axes.set_title(layer_map.names[place], fontsize=9, color=layer_map.hues[place], pad=3)
         _outline_window(axes, layer_map)
         is_left, is_bottom = place % columns == 0, place + columns >= len(layer_map.weights)
         _label(axes, layer_map, most, is_left, is_bottom)
+        name_head(axes, layer_map.names[place], hues[place])
     assert image is not None
-    bar = part.colorbar(image, ax=grid, shrink=0.6, aspect=30, pad=0.02)
-    bar.set_label("attention weight (square-root scale)", fontsize=8, color=INK)
-    bar.ax.tick_params(labelsize=7, colors=INK)
-    bar.outline.set_visible(False)
+    name_bar(part.colorbar(image, ax=grid, shrink=0.6, aspect=30, pad=0.02), scale)
 
 
 def _label(axes: Axes, layer_map: LayerMap, most: int, is_left: bool, is_bottom: bool) -> None:

@@ -7,19 +7,21 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from mbexplore.analysis.tile import Tile
 from mbexplore.config import LayerKind
 from mbexplore.plots.style import (
     FAINT,
+    HUE,
     INK,
     kind_colours,
     label_tokens,
     name_bar,
     name_figure,
+    name_head,
     plain_axes,
+    weight_scale,
 )
 
 SIDE = {1: 6.0, 4: 4.0}
@@ -28,13 +30,19 @@ LEAST = 3.0
 
 
 def plot_part(
-    tiles: Sequence[Tile], names: Sequence[str], kind: LayerKind, title: str, model: str
+    tiles: Sequence[Tile],
+    names: Sequence[str],
+    hues: Sequence[str],
+    kind: LayerKind,
+    title: str,
+    model: str,
 ) -> Figure:
-    """The same part of the maps of some heads of a layer, on one square-root scale.
+    """The same part of the maps of some heads of a layer, on one scale.
 
     Args:
         tiles: one a head, all of the same queries and keys.
         names: of them.
+        hues: of their heads.
         kind: of the layer.
         title: what the layer is, in one line.
         model: name for the title.
@@ -49,22 +57,21 @@ def plot_part(
     size = (max(6.5, across * (wide + 0.9) + 1.2), down * (tall + 0.9) + 1.2)
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     queries, keys = tiles[0].queries, tiles[0].keys
-    name_figure(figure, model, f"{queries.size} looking at {keys.size}", title)
-    norm = PowerNorm(0.5, vmin=0.0, vmax=max(1e-9, *(float(t.weights.max()) for t in tiles)))
+    name_figure(
+        figure, model, f"{queries.size} looking at {keys.size}{tiles[0].pooled}", title, HUE[kind]
+    )
+    norm, scale = weight_scale(np.stack([each.weights for each in tiles]))
     grid = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat[len(tiles) :]:
         axes.set_visible(False)
-    for axes, tile, name in zip(grid.flat, tiles, names, strict=False):
+    for axes, tile, name, hue in zip(grid.flat, tiles, names, hues, strict=False):
         image = axes.imshow(
             tile.weights, cmap=kind_colours(kind), norm=norm, interpolation="nearest"
         )
-        axes.set_title(name, fontsize=9, color=INK, pad=3)
         _outline_window(axes, tile)
         _label(axes, tile, (wide, tall))
-    name_bar(
-        figure.colorbar(image, ax=grid, shrink=0.7, aspect=25, pad=0.02),
-        "attention weight (square-root scale)",
-    )
+        name_head(axes, name, hue)
+    name_bar(figure.colorbar(image, ax=grid, shrink=0.7, aspect=25, pad=0.02), scale)
     return figure
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from matplotlib.axes import Axes
-from matplotlib.colors import PowerNorm
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
@@ -15,10 +15,13 @@ from mbexplore.plots.style import (
     HUE,
     INK,
     footer,
+    head_hues,
     kind_colours,
     label_tokens,
     name_bar,
     name_figure,
+    name_head,
+    weight_scale,
 )
 
 COLUMNS = 6
@@ -42,12 +45,12 @@ def plot_band(band: BandMap, model: str) -> Figure:
     figure = Figure(
         figsize=(columns * wide + 2.4, rows * tall + 1.3), facecolor="white", layout="constrained"
     )
-    what = f"{len(band.axis):,} queries by the offset of their keys"
+    what = f"{band.axis.size} by the offset of their keys"
     what += f", {band.pooled}" if band.pooled else ""
     name_figure(figure, model, what, band.title, HUE["local"])
     heights = [1.0, 4.2] * rows
     grid = figure.subplots(2 * rows, columns, squeeze=False, height_ratios=heights)
-    norm = PowerNorm(0.5, vmin=0.0, vmax=max(float(band.weights.max()), 1e-9))
+    norm, scale = weight_scale(band.weights)
     top = 1.08 * max(float(band.profile.max()), 1e-9)
     image = None
     for place in range(rows * columns):
@@ -61,23 +64,23 @@ def plot_band(band: BandMap, model: str) -> Figure:
         image = _draw_queries(picture, band, place, norm, tall, is_left=column == 0)
     assert image is not None
     bar = figure.colorbar(image, ax=grid[1::2], shrink=0.6, aspect=30, pad=0.02)
-    name_bar(bar, "attention weight (square-root scale)")
+    name_bar(bar, scale)
     footer(
         figure,
-        "Offset: key minus query, in tokens; left of 0 lies what came before. Edge: the mean "
-        "weight on the two outermost keys of the window.",
+        "Offset: key minus query, in tokens; left of 0 lies what came before."
+        + " Edge: the mean weight on the two outermost keys of the window." * _has_edge(band),
     )
     return figure
 
 
 def _draw_profile(axes: Axes, band: BandMap, place: int, top: float, *, is_left: bool) -> None:
-    hue = band.hues[place]
+    hue = head_hues(band.heads, band.is_mean)[place]
     axes.fill_between(band.offsets, band.profile[place], step="mid", color=hue, alpha=0.85, lw=0)
-    axes.set_title(f"{band.names[place]}{_edge(band, place)}", fontsize=9, color=hue, pad=4)
     axes.set_ylim(0, top)
     _mark_offsets(axes, band)
     axes.set_xticklabels([])
-    axes.tick_params(axis="y", labelsize=6.5, length=0, colors=INK)
+    axes.tick_params(labelsize=6.5, length=0, colors=INK)
+    name_head(axes, f"{band.names[place]}{_edge(band, place)}", hue)
     if is_left:
         axes.set_ylabel("mean", fontsize=8, color=FAINT)
     else:
@@ -95,7 +98,7 @@ def _has_edge(band: BandMap) -> bool:
 
 
 def _draw_queries(
-    axes: Axes, band: BandMap, place: int, norm: PowerNorm, tall: float, *, is_left: bool
+    axes: Axes, band: BandMap, place: int, norm: Normalize, tall: float, *, is_left: bool
 ) -> AxesImage:
     rows = band.weights.shape[1]
     reach = int(band.offsets[-1])
@@ -124,6 +127,10 @@ def _mark_offsets(axes: Axes, band: BandMap) -> None:
     reach = int(band.offsets[-1])
     ticks = sorted({-reach, -(reach // 2), 0, reach // 2, reach})
     axes.set_xticks(ticks, [f"{tick:+d}" if tick else "0" for tick in ticks], fontsize=7)
+    labels = axes.get_xticklabels()
+    if len(labels) > 2:  # those at the ends stay clear of the next head's
+        labels[0].set_horizontalalignment("left")
+        labels[-1].set_horizontalalignment("right")
     axes.set_xlim(-reach - 0.5, reach + 0.5)
     for spine in axes.spines.values():
         spine.set_color(FAINT)

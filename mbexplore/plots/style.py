@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import PurePath
 from textwrap import wrap
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, StrMethodFormatter
+from matplotlib.transforms import ScaledTranslation
+from numpy.typing import NDArray
 
 from mbexplore.config import LayerKind
 from mbexplore.palette import HUE as HUE
 from mbexplore.palette import INK as INK
-from mbexplore.palette import ON_WHITE
+from mbexplore.palette import ON_WHITE, showing_root
 from mbexplore.palette import head_colour as head_colour
+from mbexplore.palette import head_hues as head_hues
 
 FAINT = "#8a94a0"
 
@@ -35,6 +40,36 @@ def signed_colours() -> Colormap:
     """Orange for less than nothing, white for nothing, blue for more: for differences."""
     stops = ["#5c2300", "#a84300", "#f5a15a", "#ffffff", "#6aaed6", "#0b4f8a", "#062a4f"]
     return LinearSegmentedColormap.from_list("mbexplore-signed", stops)
+
+
+def weight_scale(weights: NDArray[np.float32]) -> tuple[PowerNorm, str]:
+    """Colours for attention weights from nothing to the largest, and the name of the scale.
+
+    Args:
+        weights: (heads, rows, columns) of all the maps that share it.
+    """
+    root = showing_root(weights)
+    norm = PowerNorm(1 / root, vmin=0.0, vmax=max(float(weights.max()), 1e-9))
+    return norm, f"attention weight ({ {2: 'square', 3: 'cube', 4: 'fourth'}[root] }-root scale)"
+
+
+def name_head(axes: Axes, name: str, hue: str) -> None:
+    """A head's name over its picture, legible in ink, and its hue as a bar between the two."""
+    axes.set_title(name, fontsize=9, color=INK, pad=5)
+    figure = axes.get_figure(root=False)
+    assert figure is not None
+    above = ScaledTranslation(0, 2 / 72, figure.dpi_scale_trans)
+    bar = Line2D((0, 1), (1, 1), color=hue, linewidth=2.2, solid_capstyle="butt", clip_on=False)
+    bar.set_transform(axes.transAxes + above)
+    axes.add_artist(bar)
+
+
+def mark_heads(axis: Axis, hues: Iterable[str]) -> None:
+    """Ticks that stand for heads get their hues; their labels stay legible, in ink."""
+    axis.set_tick_params(length=4, width=4, pad=3, labelcolor=INK)
+    for tick, hue in zip(axis.get_major_ticks(), hues, strict=True):
+        for line in (tick.tick1line, tick.tick2line):
+            line.set_markeredgecolor(hue)
 
 
 def plain_axes(axes: Axes) -> None:

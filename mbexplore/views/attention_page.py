@@ -13,9 +13,9 @@ import numpy as np
 
 from mbexplore.analysis.band import BandMap
 from mbexplore.analysis.links import Arcs
-from mbexplore.analysis.maps import LayerMap, head_hues, head_names
+from mbexplore.analysis.maps import LayerMap, head_names
 from mbexplore.analysis.words import Axis
-from mbexplore.palette import HUE, ON_WHITE, TINT
+from mbexplore.palette import HUE, ON_WHITE, TINT, head_hues
 from mbexplore.web import build_page
 
 STEPS = 255

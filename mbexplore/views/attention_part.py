@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.analysis.maps import head_names, layer_title, strongest_first
 from mbexplore.analysis.tile import Tile, tile, tile_links
 from mbexplore.analysis.words import Axis
-from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer
-from mbexplore.recording import DENSE_LIMIT, Recording
+from mbexplore.palette import head_hues
+from mbexplore.recording import Recording
+from mbexplore.views.attention_checks import check_part
+from mbexplore.views.attention_facts import LINK_COLUMNS, layer_facts
 from mbexplore.views.names import attention_name
 from mbexplore.views.view import View, build_command
 
@@ -78,10 +80,7 @@ def view_part(
             "keys": _side(keys),
             "heads": list(heads),
             "mean": mean,
-            "layer": layer,
-            "kind": kind,
-            "theta": config.theta(layer),
-            "half_window": half_window,
+            **layer_facts(config, layer),
             "links": [dataclasses.asdict(link) for link in found],
         }
 
@@ -89,13 +88,13 @@ def view_part(
         from mbexplore.plots.attention_part import plot_part
 
         title = layer_title(layer, kind, half_window, config.theta(layer))
-        names = head_names(heads, mean)
-        return plot_part(tiles(PIXELS), names, kind, title, explorer.info.name)
+        names, hues = head_names(heads, mean), head_hues(heads, mean)
+        return plot_part(tiles(PIXELS), names, hues, kind, title, explorer.info.name)
 
     def arrays() -> dict[str, NDArray[Any]]:
         import numpy as np
 
-        check_size(len(each), queries, keys)
+        check_part(len(each), queries, keys)
         whole = tiles(max(len(queries), len(keys)))
         return {
             "queries": np.array(queries.labels),
@@ -106,7 +105,7 @@ def view_part(
         }
 
     def rows() -> Iterator[list[object]]:
-        yield ["layer", "head", "query", "query_token", "key", "key_token", "weight"]
+        yield list(LINK_COLUMNS)
         for link in found:
             sides = ((queries, link.query), (keys, link.key))
             places = [value for side, i in sides for value in (side.spans[i][0], side.labels[i])]
@@ -119,21 +118,6 @@ def view_part(
         hide_special=queries.hide_special, query=query, top=links, truncate=encoding.is_cut,
     )  # fmt: skip
     return View(attention_name("part", layer, head), command, payload, draw, arrays, rows)
-
-
-def check_size(maps: int, queries: Axis, keys: Axis) -> None:
-    """Refuses a part that would be too large a file.
-
-    Raises:
-        OutputError: says how many GiB, and what to ask for instead.
-    """
-    size = 4 * maps * len(queries) * len(keys)
-    if size > DENSE_LIMIT:
-        raise OutputError(
-            f"{maps} parts of {len(queries):,} x {len(keys):,} {queries.unit} would take "
-            f"{size / 2**30:.1f} GiB as .npz; ask for fewer --queries or --keys, or a .png, which "
-            "is pooled."
-        )
 
 
 def _side(axis: Axis) -> dict[str, Any]:

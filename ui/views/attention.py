@@ -17,7 +17,9 @@ from mbexplore.analysis.maps import Link, model_maps, nearest_other_kind
 from mbexplore.analysis.places import find_range
 from mbexplore.analysis.tile import Tile, tile, tile_links
 from mbexplore.analysis.words import Axis, build_axis
-from mbexplore.views.attention import view_arcs, view_band, view_map, view_model
+from mbexplore.views.attention import view_map, view_model
+from mbexplore.views.attention_arcs import view_arcs
+from mbexplore.views.attention_band import view_band
 from mbexplore.views.attention_part import view_part
 from mbexplore.views.mix import view_mix
 from mbexplore.views.view import View

@@ -106,7 +106,7 @@ def _profile(data: BandMap, step: int, wide: int, scene: Scene) -> Line:
 
 def view(scene: Scene, stop: Stop) -> View:
     """`attention --view band`, of what is shown."""
-    from mbexplore.views.attention import view_band
+    from mbexplore.views.attention_band import view_band
 
     axis, state = band_axis(scene), scene.state
     shown = None if axis.is_plain else axis

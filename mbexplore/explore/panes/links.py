@@ -113,7 +113,7 @@ def _list(data: Arcs, head: int, scene: Scene, width: int) -> list[Line]:
 
 def view(scene: Scene, stop: Stop) -> View:
     """`attention --view arcs --query`, of the held head."""
-    from mbexplore.views.attention import view_arcs
+    from mbexplore.views.attention_arcs import view_arcs
 
     axis, state = axis_of(scene, whole=True), scene.state
     shown = None if axis.is_plain else axis
