@@ -28,7 +28,9 @@ from .sessions import Desk, Sessions, kept_beginning
 from .text import chips, toggled
 from .views import VIEWS
 
-SCRIPTS = ("parts.js", "heat.js", "lines.js", "attention.js", "page.js")
+SCRIPTS = (
+    "parts.js", "heat.js", "lines.js", "attention.js", "server.js", "controls.js", "page.js",
+)  # fmt: skip
 EXAMPLES = (
     "The capital of France is [MASK].",
     "She poured the [MASK] into a cup and drank it.",
@@ -99,6 +101,7 @@ def describe(models: Mapping[str, Explorer], views: tuple[PageView, ...]) -> dic
                 "about": view.about,
                 "controls": view.controls(),
                 "quick": dict(view.quick),
+                "quick_from": view.quick_from,
             }
             for view in views
         ],

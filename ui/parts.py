@@ -44,18 +44,23 @@ def stacked(*parts: Part) -> Part:
     return {"kind": "column", "parts": list(parts)}
 
 
-def cell(text: object, *, bar: float | None = None, hue: Hue = "plain", **hold: int) -> Part:
+def cell(
+    text: object, *, bar: float | None = None, hue: Hue = "plain", strong: bool = False, **hold: int
+) -> Part:
     """A cell of a table.
 
     Args:
         text: what it says.
         bar: 0 to 1, drawn behind the text; from -1 where the hue is "signed".
         hue: of the bar.
+        strong: whether it stands out.
         hold: a `layer`, `head`, `token` or wish of the view that a click sets.
     """
     made: Part = {"text": str(text)}
     if bar is not None:
         made |= {"bar": round(float(bar), 4), "hue": hue}
+    if strong:
+        made["strong"] = True
     return made | ({"hold": hold} if hold else {})
 
 

@@ -53,7 +53,9 @@ class PageView:
         about: one sentence: what there is to see.
         labels: of the wishes that get a control of their own; the others get none.
         hints: what an empty line of text stands for.
+        only: for a wish that changes nothing by itself: the values of others with which it does.
         quick: wishes of a first answer, drawn while the whole one is made.
+        quick_from: tokens of a text from which on there is a first answer.
     """
 
     name: str
@@ -62,7 +64,9 @@ class PageView:
     about: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     hints: Mapping[str, str] = field(default_factory=dict)
+    only: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
+    quick_from: int = 0
 
     @property
     def wishes(self) -> dict[str, inspect.Parameter]:
@@ -79,6 +83,7 @@ class PageView:
                 "label": self.labels.get(name),
                 "hint": self.hints.get(name, ""),
                 "default": wish.default,
+                "only": {other: list(which) for other, which in self.only.get(name, {}).items()},
             }
             | _kind_of_control(name, wish.annotation)
             for name, wish in self.wishes.items()

@@ -23,6 +23,8 @@ parts.explore = (part, page) => {
   const panes = part.panes.map((one) => draw(one, page));
   const right = el("div", { class: "held-head" }, ...panes);
   const left = el("div", { class: "model-view" });
+  const grid = el("div", { class: "explore" }, left, right);
+  grid.style.setProperty("--heads", part.wishes.mean ? 1 : page.model().heads);
   const key = JSON.stringify([state.model, state.text, part.wishes]);
   const look = {
     timer: null,
@@ -51,9 +53,9 @@ parts.explore = (part, page) => {
       if (modelViews.size > 8) modelViews.clear();
       modelViews.set(key, answer.parts[0]);
       fill(answer.parts[0]);
-    }, () => left.replaceChildren());
+    }, (error) => left.replaceChildren(el("p", { class: "note" }, error.message)));
   }
-  return el("div", { class: "explore" }, left, right);
+  return grid;
 };
 
 parts.thumbs = (part, page) => {
@@ -142,7 +144,7 @@ parts.map = (part, page) => {
     const cell = side / Math.max(columns, part.zoom ? rows : 1);
     const cellWidth = part.zoom ? cell : side / columns;
     const cellHeight = part.zoom ? cell : Math.max(Math.min(18, 560 / rows), 1.2);
-    const columnWidth = widest(part.columnPlaces, manyColumns), upright = part.zoom || columnWidth + 4 > cellWidth;
+    const columnWidth = widest(part.columnPlaces, manyColumns), upright = columnWidth + 4 > cellWidth;
     const top = upright ? Math.ceil(Math.min(columnWidth, 92)) + 8 : LABEL + 8;
     const context = sized(canvas, Math.ceil(left + cellWidth * columns + 1), Math.ceil(top + cellHeight * rows + 1));
     const ink = getComputedStyle(frame).color;
@@ -156,11 +158,12 @@ parts.map = (part, page) => {
     context.font = FONT;
     context.fillStyle = ink;
     context.textBaseline = "middle";
-    const everyRow = Math.max(1, Math.ceil((LABEL + 1) / cellHeight));
+    const apart = LABEL + 1, sparse = 2.2 * LABEL; // where a pixel is many tokens, a few names do
+    const everyRow = Math.max(1, Math.ceil((part.pool[0] > 1 ? sparse : apart) / cellHeight));
     context.textAlign = "right";
     part.rowPlaces.forEach((one, r) => r % everyRow ||
       context.fillText(called(one, manyRows), left - 4, top + (r + 0.5) * cellHeight, left - 5));
-    const everyColumn = Math.max(1, Math.ceil((LABEL + 2) / cellWidth));
+    const everyColumn = upright ? Math.max(1, Math.ceil((part.pool[1] > 1 ? sparse : apart + 1) / cellWidth)) : 1;
     const middle = part.zoom ? 0 : (columns - 1) / 2; // so that offset 0 keeps its label
     part.columnPlaces.forEach((one, c) => {
       if ((c - middle) % everyColumn) return;
@@ -267,8 +270,7 @@ parts.map = (part, page) => {
   responsive(frame, paint);
   const scale = scaleOf({ low: 0, high: part.scale, unit: "" }, part.hue);
   scale.title = "colours follow the square root, so that faint links show";
-  return el("figure", { class: "part map" }, el("figcaption", {}, part.title, scale), frame, readout,
-    part.note ? el("p", { class: "note" }, part.note) : null, out);
+  return figure(part, scale, frame, readout, part.note ? el("p", { class: "note" }, part.note) : null, out);
 };
 
 parts.arcs = (part, page) => {
@@ -361,5 +363,5 @@ parts.arcs = (part, page) => {
   canvas.classList.add("holds");
   responsive(frame, paint);
   tell();
-  return titled(part, frame, readout, el("p", { class: "note" }, part.note));
+  return figure(part, null, frame, readout, el("p", { class: "note" }, part.note));
 };

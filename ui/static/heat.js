@@ -1,6 +1,6 @@
 // A small matrix in colour: row labels that stay, columns that scroll, a scale, a cursor.
 
-const CELL = { least: 4, withText: 54, most: 96, high: 24, low: 7 }; // px
+const CELL = { least: 4, withText: 54, most: 180, high: 24, low: 7 }; // px
 const TALL = { withText: 440, plain: 300 }; // px of all rows together
 const LABEL_LETTERS = 18;
 const WIDEST_CANVAS = 16000; // device px that every browser can draw
@@ -151,14 +151,18 @@ parts.heat = (part, page) => {
   const paintColumns = (context, upright, ink) => {
     const step = Math.max(1, Math.ceil((upright ? LABEL + 2 : 0) / cellWidth));
     context.fillStyle = ink;
+    let last = -Infinity; // where the name before stands
     part.columns.forEach((name, c) => {
       const marked = c === markColumn;
       if (c % step && !marked) return;
       if (!marked && markColumn !== null && step > 1 && Math.abs(c - markColumn) < step) return;
+      const edge = upright ? LABEL / 2 + 1 : 0; // half a letter's height, so that none is cut
+      const x = clampTo((c + 0.5) * cellWidth, edge, columns * cellWidth - edge);
+      if (upright && !marked && x - last < LABEL + 1) return;
+      last = x;
       context.save();
       context.font = marked ? `bold ${FONT}` : FONT;
-      const edge = upright ? LABEL / 2 + 1 : 0; // half a letter's height, so that none is cut
-      context.translate(clampTo((c + 0.5) * cellWidth, edge, columns * cellWidth - edge), rows * cellHeight + 6);
+      context.translate(x, rows * cellHeight + 6);
       if (upright) context.rotate(-Math.PI / 2);
       context.textAlign = upright ? "right" : "center";
       context.fillText(cut(name, LABEL_LETTERS), 0, upright ? 0 : LABEL / 2, upright ? 104 : undefined);
@@ -170,6 +174,9 @@ parts.heat = (part, page) => {
 
   const outline = (context, ink) => {
     context.strokeStyle = ink;
+    context.globalAlpha = 0.35; // where the map ends, though its cells may be as light as the ground
+    context.strokeRect(0.5, 0.5, columns * cellWidth, rows * cellHeight);
+    context.globalAlpha = 1;
     const box = (row, column, thick) => {
       context.lineWidth = thick;
       context.strokeRect(
@@ -227,8 +234,7 @@ parts.heat = (part, page) => {
     first = false;
   });
   tell();
-  return el("figure", { class: "part heat" },
-    el("figcaption", {}, part.title, scaleOf(part, hue(0))),
+  return figure(part, scaleOf(part, hue(0)),
     part.overview ? overviewOf(part, page, hue, share) : null, frame, readout);
 };
 

@@ -73,9 +73,12 @@ parts.lines = (part) => {
     text([(left + width) / 2, height - 6], "middle", part.x.label, "axis");
     text([0, 0], "middle", part.y.label, "axis")
       .setAttribute("transform", `translate(12 ${(low + top) / 2}) rotate(-90)`);
+    // A level's name stands at the end that is farther from every curve.
+    const away = (level, end) => Math.min(...part.series.map((one) => Math.abs(y(one.points.at(end)[1]) - y(level.at))));
     for (const level of part.levels) {
+      const isLeft = away(level, 0) > away(level, -1);
       stroke(left, y(level.at), width - right, y(level.at), "mark");
-      text([left + 5, y(level.at) - 5], "start", level.name, "named");
+      text([isLeft ? left + 5 : width - right - 5, y(level.at) - 5], isLeft ? "start" : "end", level.name, "named");
     }
     for (const mark of part.marks) {
       const isRight = x(mark.at) > width / 2;
@@ -117,5 +120,5 @@ parts.lines = (part) => {
   responsive(frame, paint);
   const legend = part.series.length < 2 ? null : el("span", { class: "legend" },
     ...part.series.map((s) => el("span", { class: `${s.hue}${s.dashed ? " dashed" : ""}` }, s.name)));
-  return el("figure", { class: "part lines" }, el("figcaption", {}, part.title, legend), frame, readout);
+  return figure(part, legend, frame, readout);
 };

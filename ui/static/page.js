@@ -1,13 +1,11 @@
-// The page's frame: text, model, tabs, what is held, controls, address, files.
+// The page's frame: text, model, tabs, what is held, the view, the address.
 // Every answer comes from a named endpoint of this server; see ui/app.py.
 
 const start = (root, about) => {
   if (!about || root.querySelector(".mbexplore").childElementCount) return;
   const main = root.querySelector(".mbexplore");
-  const endpoint = `${window.gradio_config.root}${window.gradio_config.api_prefix ?? ""}/run/`;
   const views = Object.fromEntries(about.views.map((view) => [view.name, view]));
   const LONGEST = 8000; // characters of a text that an address carries
-  const PATIENCE = 500; // milliseconds before progress is shown
 
   const state = {
     model: about.models[0].name, text: about.examples[0], view: about.views[0].name,
@@ -17,51 +15,8 @@ const start = (root, about) => {
   let turn = 0; // of the drawing; a later one makes an earlier one stale
 
   // ---- asking the server
-  const ask = async (name, ...data) => {
-    let reply;
-    try {
-      reply = await fetch(endpoint + name, {
-        method: "POST", headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ data, session_hash: about.session }),
-      });
-    } catch {
-      throw new Error("The server does not answer; start `mbexplore ui` again and reload.");
-    }
-    const answer = await reply.json().catch(() => ({}));
-    if (!reply.ok) {
-      throw new Error(answer.error ?? "This failed in mbexplore itself; the terminal says why.");
-    }
-    return answer.data[0];
-  };
-
-  const busy = async (work) => {
-    let polling = null;
-    const stop = el("button", { class: "quiet", onclick: () => ask("stop") }, "Stop");
-    const far = el("span", {}); // the button itself stays, so that no click on it is lost
-    const later = setTimeout(() => {
-      main.classList.add("busy");
-      const began = performance.now() - PATIENCE;
-      const poll = async () => {
-        const { done, total } = await ask("progress").catch(() => ({}));
-        const seconds = ((performance.now() - began) / 1000).toFixed(0);
-        if (polling === null) return;
-        far.textContent = total ? `${done.toLocaleString("en")} of ${total.toLocaleString("en")} · ${seconds} s` : `${seconds} s`;
-        stop.hidden = !total;
-        if (!stop.isConnected) progress.replaceChildren(far, stop);
-      };
-      polling = setInterval(poll, PATIENCE);
-      poll();
-    }, PATIENCE);
-    try {
-      return await work;
-    } finally {
-      clearTimeout(later);
-      clearInterval(polling);
-      polling = null;
-      progress.replaceChildren();
-      main.classList.remove("busy");
-    }
-  };
+  const progress = el("span", { class: "progress", role: "status" });
+  const { ask, busy } = connect(about.session, main, progress);
 
   const say = (error) => {
     message.replaceChildren();
@@ -142,7 +97,6 @@ const start = (root, about) => {
     },
   }, ...about.models.map((m) => el("option", { value: m.name }, m.name)));
   const facts = el("span", { class: "facts" });
-  const progress = el("span", { class: "progress", role: "status" });
 
   let anchor = null; // where a shift-click's range starts
   tokens.addEventListener("click", async (event) => {
@@ -185,6 +139,14 @@ const start = (root, about) => {
     count.textContent = `${chips.length.toLocaleString("en")} of ${model().limit.toLocaleString("en")} tokens`;
   };
 
+  // Of many chips the held one is in sight; only their own box scrolls for it.
+  const showChip = () => {
+    const chip = tokens.children[state.token];
+    if (!chip) return;
+    const top = chip.offsetTop - tokens.offsetTop, room = tokens.clientHeight - chip.offsetHeight;
+    if (top < tokens.scrollTop || top > tokens.scrollTop + room) tokens.scrollTop = top - room / 2;
+  };
+
   // A new text or model: tokens, then the view. `hidden` are the words behind its masks.
   const run = async (hidden) => {
     const mine = begin();
@@ -196,6 +158,7 @@ const start = (root, about) => {
     state.text = area.value;
     toAddress(true);
     say(null);
+    body.classList.toggle("stale", shown !== key());
     try {
       const found = await busy(ask("tokens", state.model, state.text));
       if (mine !== turn) return;
@@ -248,65 +211,25 @@ const start = (root, about) => {
     if (state.token >= 0 && state.token < chips.length) return state.token;
     return Math.max(0, chips.findIndex((chip) => chip.mask));
   };
-  const stepper = (name, top, value) => {
-    const input = el("input", {
-      type: "number", min: "0", max: String(top), id: `mb-${name}`, inputmode: "numeric",
-      onchange: () => page.hold({ [name]: clamp(Math.trunc(Number(input.value)), top + 1) }),
-    });
-    input.value = value;
-    return el("label", { for: `mb-${name}` }, name, input);
-  };
+  // Whether a wish makes a difference beside the others.
+  const matters = (one) => Object.entries(one.only).every(([name, which]) =>
+    which.includes(wish(view().controls.find((other) => other.name === name))));
   const drawHeld = () => {
-    const used = new Set(view().controls.filter((c) => c.kind === "held").map((c) => c.name));
-    const kind = model().kinds[state.layer];
-    const focused = document.activeElement?.id;
-    held.replaceChildren(
-      ...(used.has("layer") ? [el("span", { class: "pair" },
-        stepper("layer", model().kinds.length - 1, state.layer),
-        el("span", { class: `kind ${kind}` }, kind))] : []),
-      ...(used.has("head") ? [stepper("head", model().heads - 1, state.head)] : []),
-      ...(used.has("token") && chips.length
-        ? [el("span", { class: "pair" }, stepper("token", chips.length - 1, place()),
-          el("span", { class: "word", dir: "auto" }, chips[place()].text))]
-        : []));
-    held.hidden = !held.childElementCount;
-    if (held.querySelector(`#${focused || "none"}`)) document.getElementById(focused).focus();
+    const used = new Set(view().controls.filter((c) => c.kind === "held" && matters(c)).map((c) => c.name));
+    const { kinds, heads } = model(), kind = kinds[state.layer];
+    const hold = (name) => (to) => page.hold({ [name]: to });
+    refill(held, [
+      used.has("layer") && el("span", { class: "pair" },
+        stepper("layer", kinds.length - 1, state.layer, hold("layer")), el("span", { class: `kind ${kind}` }, kind)),
+      used.has("head") && stepper("head", heads - 1, state.head, hold("head")),
+      used.has("token") && chips.length && el("span", { class: "pair" },
+        stepper("token", chips.length - 1, place(), hold("token")),
+        el("span", { class: "word", dir: "auto" }, chips[place()].text)),
+    ].filter(Boolean));
   };
-
-  const control = (one) => {
-    const id = `mb-wish-${one.name}`, value = wish(one);
-    const set = (to) => page.hold({ [one.name]: to });
-    if (one.kind === "switch") {
-      return el("label", { class: "switch" },
-        el("input", { type: "checkbox", id, checked: value, onchange: (e) => set(e.target.checked) }), one.label);
-    }
-    if (one.kind === "choice") {
-      return el("fieldset", { class: "choice" }, el("legend", {}, one.label),
-        ...one.choices.map((choice) => el("label", {},
-          el("input", {
-            type: "radio", name: id, id: `${id}-${choice}`, checked: choice === value, onchange: () => set(choice),
-          }), el("span", {}, choice === "kl" ? "KL" : String(choice)))));
-    }
-    if (one.kind === "model") {
-      const select = el("select", { id, onchange: () => set(select.value) },
-        el("option", { value: "" }, "the same model"),
-        ...about.models.map((m) => el("option", { value: m.name }, m.name)));
-      select.value = value;
-      return el("label", { class: "number", for: id }, one.label, select);
-    }
-    const input = el("input", {
-      type: one.kind === "number" ? "number" : "text", id, min: "0", dir: "auto", placeholder: one.hint,
-      onchange: () => set(one.kind === "number" ? Math.trunc(Number(input.value)) : input.value),
-    });
-    input.value = value ?? "";
-    return el("label", { class: one.name === "other" ? "text wide" : one.kind, for: id }, one.label, input);
-  };
-  const drawControls = () => {
-    const focused = document.activeElement?.id;
-    controls.replaceChildren(...view().controls.filter((c) => c.kind !== "held" && c.label).map(control));
-    controls.hidden = !controls.childElementCount;
-    if (focused && controls.querySelector(`#${CSS.escape(focused)}`)) document.getElementById(focused).focus();
-  };
+  const drawControls = () => refill(controls, view().controls
+    .filter((one) => one.kind !== "held" && one.label && matters(one))
+    .map((one) => control(one, wish(one), (to) => page.hold({ [one.name]: to }), about.models)));
 
   const drawFrame = () => {
     for (const tab of tabs.children) {
@@ -317,23 +240,28 @@ const start = (root, about) => {
     }
     models.value = state.model;
     const m = model();
-    facts.textContent = `${m.kinds.length} layers × ${m.heads} heads · ${m.parameters.toLocaleString("en")} parameters · ${m.dtype} on ${m.device}`;
-    for (const chip of tokens.children) {
-      chip.classList.toggle("held", Number(chip.dataset.token) === state.token);
-    }
+    facts.textContent = `${m.kinds.length} layers × ${m.heads} heads · ${(m.parameters / 1e6).toFixed(1)}M parameters · ${m.dtype} on ${m.device}`;
+    for (const chip of tokens.children) chip.classList.toggle("held", Number(chip.dataset.token) === state.token);
+    showChip();
     purpose.textContent = view().about;
     drawHeld();
     drawControls();
   };
 
-  const drawAnswer = (answer, whole) => {
+  let shown = ""; // the view, model and text of the answer that is drawn, and of the last whole one
+  let whole = "";
+  const key = () => JSON.stringify([state.view, state.model, state.text]);
+  const drawAnswer = (answer, isWhole) => {
+    shown = key();
+    if (isWhole) whole = shown;
+    body.classList.remove("stale");
     line.textContent = answer.line;
     page.window = null;
     const focused = document.activeElement;
     const inside = body.contains(focused) ? focused.dataset.key : null;
     body.replaceChildren(...answer.parts.map((part) => draw(part, page)));
     if (inside) body.querySelector(`[data-key="${inside}"]`)?.focus({ preventScroll: true });
-    drawFoot(whole ? answer : { ...answer, formats: [] });
+    foot.replaceChildren(...footOf(isWhole ? answer : { ...answer, formats: [] }, { save, link, say }));
   };
 
   const values = (changes = {}) => view().controls.map((one) =>
@@ -348,66 +276,44 @@ const start = (root, about) => {
     body.replaceChildren();
     foot.replaceChildren();
     line.textContent = "";
-    delete body.dataset.key;
+    shown = whole = "";
     main.dataset.drawn = "";
   };
 
+  // What a view can tell at once is drawn while the whole of it is made, and stays if that is stopped.
   const show = async () => {
     const mine = begin();
     drawFrame();
     if (!chips.length) return clear();
+    const { name, quick, quick_from } = view();
+    let early = false;
+    body.classList.toggle("stale", shown !== key());
     try {
-      const { name, quick } = view();
-      if (Object.keys(quick).length && body.dataset.key !== key()) {
+      if (Object.keys(quick).length && chips.length >= quick_from && whole !== key()) {
         const first = await busy(ask(name, state.model, state.text, ...values(quick)));
         if (mine !== turn) return;
         drawAnswer(first, false);
+        early = true;
       }
       const answer = await busy(ask(name, state.model, state.text, ...values()));
       if (mine !== turn) return;
       say(null);
       drawAnswer(answer, true);
-      body.dataset.key = key();
       main.dataset.drawn = "";
     } catch (error) {
       if (mine !== turn) return;
-      clear();
+      if (!early) clear();
+      main.dataset.drawn = "";
       say(error);
     }
   };
-  const key = () => JSON.stringify([state.view, state.model, state.text]);
 
-  // ---- files and the command
-  const drawFoot = (answer) => {
-    foot.replaceChildren();
-    if (!answer.formats.length) return;
-    const save = async (ending) => {
-      const wishes = Object.fromEntries(view().controls.map((one, i) => [one.name, values()[i]]));
-      try {
-        const file = await busy(ask("save", state.view, ending, state.model, state.text, wishes));
-        const bytes = Uint8Array.from(atob(file.data), (c) => c.charCodeAt(0));
-        const link = el("a", { href: URL.createObjectURL(new Blob([bytes])), download: file.name });
-        link.click();
-        setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-      } catch (error) {
-        say(error);
-      }
-    };
-    const copied = el("span", { class: "copied", role: "status" });
-    const copy = async (text) => {
-      await navigator.clipboard.writeText(text);
-      copied.textContent = "copied";
-      setTimeout(() => (copied.textContent = ""), 1500);
-    };
-    foot.append(
-      el("div", { class: "save", role: "group", "aria-label": "Save this view" }, el("span", {}, "Save"),
-        ...answer.formats.map((ending) => el("button", {
-          class: "quiet", "data-key": `save-${ending}`, onclick: () => save(ending),
-        }, ending.toUpperCase()))),
-      el("div", { class: "command" }, el("code", {}, answer.command),
-        el("button", { class: "quiet", onclick: () => copy(answer.command) }, "Copy"),
-        el("button", { class: "quiet", onclick: () => copy(location.href) }, "Copy link"), copied));
+  // ---- files and links
+  const save = (ending) => {
+    const wishes = Object.fromEntries(view().controls.map((one, i) => [one.name, values()[i]]));
+    return busy(ask("save", state.view, ending, state.model, state.text, wishes));
   };
+  const link = () => ({ href: location.href, isWhole: state.text.length <= LONGEST });
 
   // ---- the theme
   const theme = el("button", {

@@ -87,9 +87,11 @@ const sized = (canvas, width, height, most = Infinity) => {
   return context;
 };
 
-const titled = (part, ...children) =>
+// A figure: its title with what explains its colours, and everything else under it. Two children,
+// so that figures in one row share the line on which their drawings begin.
+const figure = (part, beside, ...children) =>
   el("figure", { class: `part ${part.kind}` },
-    part.title ? el("figcaption", {}, part.title) : null, ...children);
+    el("figcaption", {}, part.title, beside), el("div", {}, ...children));
 
 const LABEL = 11; // px, of labels on a canvas
 const FONT = `${LABEL}px system-ui, sans-serif`;
@@ -102,7 +104,7 @@ const parts = {
   column: (part, page) => el("div", { class: "column" }, ...part.parts.map((p) => draw(p, page))),
 
   picture: (part) =>
-    titled(part, el("img", { alt: part.alt, src: `data:image/svg+xml;base64,${part.svg}` })),
+    figure(part, null, el("img", { alt: part.alt, src: `data:image/svg+xml;base64,${part.svg}` })),
 
   table(part, page) {
     const head = part.columns.map((c) =>
@@ -112,7 +114,7 @@ const parts = {
         ? el("button", { class: "link", onclick: () => page.hold(one.hold) }, one.text)
         : el("span", {}, one.text);
       inside.dir = "auto";
-      const td = el("td", { class: part.columns[i].left ? "left" : "" }, inside);
+      const td = el("td", { class: `${part.columns[i].left ? "left" : ""} ${one.strong ? "strong" : ""}` }, inside);
       if (one.bar !== undefined) {
         td.classList.add("bar", one.hue);
         td.style.setProperty("--share", Math.abs(one.bar));
@@ -121,7 +123,7 @@ const parts = {
       return td;
     });
     const body = part.rows.map((row) => el("tr", {}, ...cells(row)));
-    return titled(part, el("div", { class: "scroll" },
+    return figure(part, null, el("div", { class: "scroll" },
       el("table", {}, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...body))));
   },
 
@@ -143,7 +145,7 @@ const parts = {
       chip.style.background = css(colour);
       chip.style.color = inkOn(colour);
     }));
-    return titled(part, tokens, readout);
+    return figure(part, null, tokens, readout);
   },
 };
 

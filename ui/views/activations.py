@@ -168,4 +168,8 @@ ACTIVATIONS = PageView(
     show=show,
     about="The residual stream by its lengths, and the neurons that write to it.",
     labels={"what": "show", "count": "neurons named"},
+    only={
+        "layer": {"what": ("neurons of the layer",)},
+        "count": {"what": ("neurons of the layer", "neurons at the token")},
+    },
 )

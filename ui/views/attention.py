@@ -28,6 +28,7 @@ from ..parts import cell, note, side_by_side, stacked, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
+from .common import per_cent
 
 PIXELS = 384
 """The most rows and columns of a map that the browser gets."""
@@ -53,8 +54,8 @@ def show(
     layer: int = 0,
     head: int = 0,
     token: int = -1,
-    picture: Picture = "map",
     way: Way = "weights",
+    picture: Picture = "map",
     words: bool = False,
     special: bool = True,
     mean: bool = False,
@@ -70,8 +71,8 @@ def show(
         layer: from 0.
         head: from 0.
         token: whose links are told; -1 for the strongest of all.
-        picture: what is drawn: the map, the straightened band of a local layer, or arcs.
         way: the weights themselves, or what they mix.
+        picture: what is drawn: the map, the straightened band of a local layer, or arcs.
         words: whether the pieces of a word are one.
         special: whether [CLS] and [SEP] are shown.
         mean: the mean of all heads in place of the held one.
@@ -227,10 +228,14 @@ class Look:
 
     def _map(self, layer: int, found: Tile) -> Part:
         height, width = found.pool
-        largest = "" if (height, width) == (1, 1) else (
-            f"a pixel is the largest of {height} \N{MULTIPLICATION SIGN} {width}; drag over a part "
-            "to see it closer"
-        )  # fmt: skip
+        closer = ""
+        if (height, width) != (1, 1):
+            closer = (
+                f"A pixel is the largest of {height} \N{MULTIPLICATION SIGN} {width}; drag over a "
+                "part to see it closer."
+            )
+        elif max(found.weights.shape) > EXACT:
+            closer = f"Drag over a part of at most {EXACT} tokens for the exact numbers."
         return {
             "kind": "map",
             "title": self._title(layer),
@@ -243,7 +248,7 @@ class Look:
             "zoom": True,
             "zoomed": self.zoomed,
             "held": self._row_of_held(found.queries, height),
-            "note": largest,
+            "note": closer,
         }
 
     def _band(self, layer: int) -> Part:
@@ -262,8 +267,8 @@ class Look:
             "zoom": False,
             "zoomed": self.zoomed,
             "held": self._row_of_held(found.axis, found.pool),
-            "note": f"columns are how far the key stands from the query; {edge:.1%} of the weight "
-            "lies at the window's two ends",
+            "note": f"Columns are how far the key stands from the query; {per_cent(edge)} of the "
+            "weight lies at the window's two ends.",
         }  # fmt: skip
 
     def _near(self) -> Axis:
@@ -291,8 +296,8 @@ class Look:
             "places": _places(axis, 1),
             "links": [[link.query, link.key, round(link.weight, 4)] for link in found.links],
             "held": axis.place_of(self.token) if self._has(axis, self.token) else None,
-            "note": f"links that carry {self.mass} % of every row{some}; from the left column "
-            "(who looks) to the right (at whom)",
+            "note": f"Links that carry {self.mass} % of every row{some}; from the left column "
+            "(who looks) to the right (at whom).",
         }  # fmt: skip
 
     def _links(self, layer: int, *sides: Axis) -> Sequence[tuple[str, int, str, int, float]]:
@@ -366,13 +371,18 @@ ATTENTION = PageView(
     show=show,
     about="Who looks at whom: every head at a glance, and the held one closely.",
     labels={
-        "picture": "draw",
         "way": "values",
+        "picture": "draw",
         "words": "words",
         "special": "special tokens",
         "mean": "mean of heads",
         "beside": "local beside global",
         "mass": "arcs carry, %",
+    },
+    only={
+        "head": {"way": ("weights",), "mean": (False,)},
+        "picture": {"way": ("weights",)},
+        "mass": {"way": ("weights",), "picture": ("arcs",)},
     },
 )
 MODEL_VIEW = PageView(name="model_view", title="", show=show_model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -145,8 +146,18 @@ def scientific(value: float) -> str:
     return f"{digits}e{int(power)}".replace("-", MINUS)
 
 
+def per_cent(share: float) -> str:
+    """A probability or a weight; what is too small for the digits is told from nothing."""
+    return "<0.1%" if 0 < share < 0.0005 else f"{share:.1%}"
+
+
+def agreement(summary: str) -> str:
+    """How far ours is from Hugging Face's, with its numbers as the page writes them."""
+    return re.sub(r"\d\.\de[+-]\d+", lambda found: scientific(float(found[0])), summary)
+
+
 def prediction_table(
-    title: str, predictions: Sequence[Prediction], followed: int | None = None
+    title: str, predictions: Sequence[Prediction], followed: int | None = None, digits: int = 2
 ) -> Part:
     """The likeliest tokens with their probabilities as bars.
 
@@ -154,12 +165,13 @@ def prediction_table(
         title: whose they are.
         predictions: falling.
         followed: id of the token that is followed; it stands out.
+        digits: of the logits, after the point.
     """
     rows = [
         [
-            cell(label(p.token) + (" \N{BULLET}" if p.token_id == followed else "")),
-            cell(f"{p.probability:.1%}", bar=p.probability, hue="global"),
-            cell(f"{p.logit:.2f}".replace("-", MINUS)),
+            cell(label(p.token), strong=p.token_id == followed),
+            cell(per_cent(p.probability), bar=p.probability, hue="global"),
+            cell(f"{p.logit:.{digits}f}".replace("-", MINUS)),
         ]
         for p in predictions
     ]

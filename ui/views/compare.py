@@ -143,4 +143,5 @@ COMPARE = PageView(
         "top_k": "tokens named",
     },
     hints={"other": "the same text"},
+    only={"head": {"mean": (False,)}},
 )

@@ -17,7 +17,7 @@ from ..parts import cell, note, side_by_side, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
-from .common import asked_position, depth_heat, prediction_table, signed
+from .common import asked_position, depth_heat, per_cent, prediction_table, signed
 
 STRONGEST = 10
 """Heads in the table."""
@@ -59,7 +59,7 @@ def show(
     parts = [
         side_by_side(_head_map(desk, effects, layer, head), _strongest(desk, effects)),
         beside,
-        note(NOT_SHOWN),
+        note(f"\N{BULLET} marks a head without which the answer has another rank. {NOT_SHOWN}"),
     ]
     return Shown(parts, view, _standing(effects))
 
@@ -85,8 +85,8 @@ def _standing(effects: HeadEffects) -> str:
     clean = effects.clean
     return (
         f"{label(effects.target.token)} {effects.target.place} has logit "
-        f"{clean.logit:.2f}, probability {clean.probability:.1%} and rank {clean.rank:,} with "
-        "every head in place."
+        f"{clean.logit:.2f}, probability {per_cent(clean.probability)} and rank {clean.rank:,} "
+        "with every head in place."
     )
 
 

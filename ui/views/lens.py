@@ -15,6 +15,7 @@ from .common import (
     asked_position,
     depth_heat,
     held_or_first,
+    per_cent,
     state_names,
     token_names,
     window,
@@ -124,7 +125,7 @@ def _words(desk: Desk, found: Lens) -> Part:
             cell(f"{label(p.token)} {p.probability:.0%}", bar=p.probability, hue="global")
             for p in row.predictions
         ]
-        rows.append([names[row.state], *words, f"{row.rank:,}", f"{row.probability:.1%}"])
+        rows.append([names[row.state], *words, f"{row.rank:,}", per_cent(row.probability)])
     places = [f"{n + 1}." for n in range(TOP)]
     columns = ["after", *places, f"rank of {label(found.target.token)}", "its probability"]
     return table(columns, rows, title="What each layer would answer", left=("after", *places))
@@ -137,4 +138,7 @@ LENS = PageView(
     about="What the model would answer if it stopped after each layer.",
     labels={"scope": "show", "colour": "colour", "answer": "follow"},
     hints={"answer": "the model's answer"},
+    only={"colour": {"scope": ("every token",)}},
+    quick={"scope": "held token"},
+    quick_from=500,
 )

@@ -24,7 +24,7 @@ from ..parts import cell, heading, note, side_by_side, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
-from .common import check_one_text
+from .common import MINUS, agreement, check_one_text, per_cent, prediction_table
 
 MOST_TOKENS = 300
 """Rows of the table of labels by token."""
@@ -53,7 +53,7 @@ def show(desk: Desk, top_k: int = DEFAULT_TOP_K, hugging_face: bool = True) -> S
             else _bars("Hugging Face", other, theirs)
         )
         parts.append(side_by_side(_bars("mbexplore", mask, ours), right))
-    line = "" if comparison is None else comparison.summary
+    line = "" if comparison is None else agreement(comparison.summary)
     return Shown(parts, view_predict(desk.explorer, answer, comparison), line)
 
 
@@ -81,16 +81,8 @@ def _short(explorer: Explorer) -> str:
 
 
 def _bars(who: str, mask: MaskPredictions, seconds: float) -> Part:
-    rows = [
-        [
-            cell(label(p.token)),
-            cell(f"{p.probability:.1%}", bar=p.probability, hue="global"),
-            cell(f"{p.logit:.3f}"),
-        ]
-        for p in mask.predictions
-    ]
-    title = f"{who} \N{MIDDLE DOT} {seconds * 1000:,.0f} ms"
-    return table(["token", "probability", "logit"], rows, title=title, left=("token",))
+    time = f"{seconds * 1000:,.0f} ms" if seconds < 10 else f"{seconds:,.1f} s"
+    return prediction_table(f"{who} \N{MIDDLE DOT} {time}", mask.predictions, digits=3)
 
 
 def _show_labels(desk: Desk, top_k: int, hugging_face: bool) -> Shown:
@@ -103,7 +95,7 @@ def _show_labels(desk: Desk, top_k: int, hugging_face: bool) -> Shown:
         comparison = desk.once(("compare labels", top_k), lambda: compare_classes(explorer, found))
     is_whole = found.rulings[0].position is None
     parts = _text_labels(found, comparison) if is_whole else _token_labels(found, comparison)
-    line = "" if comparison is None else comparison.summary
+    line = "" if comparison is None else agreement(comparison.summary)
     return Shown(parts, view_classes(explorer, found, comparison), line)
 
 
@@ -116,7 +108,7 @@ def _text_labels(found: Classification, comparison: ClassComparison | None) -> l
 
 def _label_bars(who: str, ruling: Ruling) -> Part:
     rows = [
-        [cell(label(one.answer)), _share(one), cell(f"{one.logit:.3f}")]
+        [cell(label(one.answer)), _share(one), cell(f"{one.logit:.3f}".replace("-", MINUS))]
         for one in ruling.candidates
     ]
     return table(["label", "probability", "logit"], rows, title=who, left=("label",))
@@ -145,7 +137,7 @@ def _share(one: Candidate) -> Part:
     """A probability; nothing where the head gives a plain number."""
     if one.probability is None:
         return cell("")
-    return cell(f"{one.probability:.1%}", bar=one.probability, hue="global")
+    return cell(per_cent(one.probability), bar=one.probability, hue="global")
 
 
 PREDICT = PageView(

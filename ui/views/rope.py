@@ -22,7 +22,7 @@ from ..parts import cell, heat, line, lines, side_by_side, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
-from .common import held_or_first, signed
+from .common import held_or_first, per_cent, signed
 
 STRONGEST = 10
 """Rows of a table of pairs, and of keys."""
@@ -74,7 +74,7 @@ def _line(desk: Desk, found: ScoreShares) -> str:
     return (
         f"Head {found.layer}.{found.head}: {query} ({found.query}) looks at {key} ({found.key}), "
         f"{away} {'token' if away == 1 else 'tokens'} away, with score {signed(found.score)} and "
-        f"weight {found.weight:.1%}."
+        f"weight {per_cent(found.weight)}."
     )
 
 
@@ -117,7 +117,7 @@ def _key_table(desk: Desk, links: tuple[Link, ...], kind: LayerKind) -> Part:
         [
             cell(label(desk.encoding.tokens[link.key]), key=link.key),
             str(link.key),
-            cell(f"{link.weight:.1%}", bar=link.weight / most, hue=kind),
+            cell(per_cent(link.weight), bar=link.weight / most, hue=kind),
         ]
         for link in links
     ]
