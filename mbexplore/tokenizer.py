@@ -144,15 +144,15 @@ class Tokenizer:
         other, place_other = (None, place) if pair is None else self._own_mask(pair)
         encoded = self._inner.encode(own, other)
         picked = _pick(len(encoded), limit, truncate)
-        if pair is not None and not any(encoded.sequence_ids[i] == 1 for i in picked):
+        all_ids, word_ids, sides = encoded.ids, encoded.word_ids, encoded.sequence_ids
+        spans = encoded.offsets  # each look at these makes the whole list anew, so one is enough
+        if pair is not None and not any(sides[i] == 1 for i in picked):
             raise TextError(
                 f"Nothing is left of the second text within the {len(picked):,} tokens that the "
                 "model takes; shorten the first."
             )
         # The places and words of a second text go on where those of the first end.
         start = len(text) + 1
-        all_ids, word_ids, sides = encoded.ids, encoded.word_ids, encoded.sequence_ids
-        spans = encoded.offsets  # each look at these makes the whole list anew, so one is enough
         seen = zip(word_ids, sides, strict=True)
         words = 1 + max((word for word, of in seen if of == 0 and word is not None), default=-1)
 
