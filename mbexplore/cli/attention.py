@@ -67,6 +67,7 @@ def attention(
     plot: view.Plot = False,
     output: view.Output = None,
     file: options.File = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -99,7 +100,7 @@ def attention(
 
     explorer = load(model, device=device, dtype=dtype)
     explorer.check_layer_and_head(wish.number or 0, head)
-    encoding = explorer.encode(source, truncate=truncate)
+    encoding = explorer.encode(source, pair=context, truncate=truncate or whole)
     notice_cut(encoding)
     config, sight = explorer.model.config, wish.find(encoding)
     sight.check(config, path)

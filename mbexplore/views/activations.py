@@ -60,7 +60,7 @@ def view_stream(
                 new = [float(each[state - 1, i]) if state else "" for each in added]
                 yield [state, i, norms.tokens[i], length, *new]
 
-    command = build_command("activations", info, [encoding.text], truncate=encoding.is_cut)
+    command = build_command("activations", info, encoding)
     return View("activations", command, payload, draw, arrays, rows)
 
 
@@ -101,10 +101,7 @@ def view_layer_neurons(
             yield [neuron, *row]
 
     name = f"activations-layer{found.layer}"
-    command = build_command(
-        "activations", explorer.info, [encoding.text], layer=found.layer, top=count,
-        truncate=encoding.is_cut,
-    )  # fmt: skip
+    command = build_command("activations", explorer.info, encoding, layer=found.layer, top=count)
     return View(name, command, payload, draw, arrays, rows)
 
 
@@ -133,9 +130,8 @@ def view_token_neurons(
 
     name = f"activations-token{found.position}"
     command = build_command(
-        "activations", explorer.info, [encoding.text], at=found.position, layer=found.layer,
-        top=count, truncate=encoding.is_cut,
-    )  # fmt: skip
+        "activations", explorer.info, encoding, at=found.position, layer=found.layer, top=count
+    )
     return View(name, command, payload, draw, rows=rows)
 
 

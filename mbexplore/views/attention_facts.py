@@ -46,11 +46,10 @@ def attention_command(
     explorer: Explorer, recording: Recording, axis: Axis, **wishes: object
 ) -> list[str]:
     """The arguments that show this axis of this text again; see `build_command`."""
-    encoding = recording.encoding
     zoom = None if axis.bounds is None else f"{axis.bounds[0]}:{axis.bounds[1]}"
     return build_command(
-        "attention", explorer.info, [encoding.text], **wishes, tokens=zoom, words=axis.words,
-        hide_special=axis.hide_special, truncate=encoding.is_cut,
+        "attention", explorer.info, recording.encoding, **wishes, tokens=zoom, words=axis.words,
+        hide_special=axis.hide_special,
     )  # fmt: skip
 
 

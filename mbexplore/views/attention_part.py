@@ -111,11 +111,10 @@ def view_part(
             places = [value for side, i in sides for value in (side.spans[i][0], side.labels[i])]
             yield [layer, link.head, *places, link.weight]
 
-    encoding = recording.encoding
     command = build_command(
-        "attention", explorer.info, [encoding.text], layer=layer, head=head, mean=mean,
+        "attention", explorer.info, recording.encoding, layer=layer, head=head, mean=mean,
         queries=_bounds(queries), keys=_bounds(keys), words=queries.words,
-        hide_special=queries.hide_special, query=query, top=links, truncate=encoding.is_cut,
+        hide_special=queries.hide_special, query=query, top=links,
     )  # fmt: skip
     return View(attention_name("part", layer, head), command, payload, draw, arrays, rows)
 

@@ -121,8 +121,9 @@ def _payload(explorer: Explorer, encodings: Sequence[Encoding], atlas: Atlas) ->
 def _command(
     explorer: Explorer, encodings: Sequence[Encoding], file: Path | None, like: str | None = None
 ) -> list[str]:
-    texts = [encoding.text for encoding in encodings] if file is None else []
-    cut = any(encoding.is_cut for encoding in encodings)
-    read_in = texts if len(texts) < 2 else []
-    command = build_command("heads", explorer.info, read_in, file=file, like=like, truncate=cut)
-    return [*command, "-"] if len(texts) > 1 else command
+    many, info = len(encodings) > 1, explorer.info
+    if file is None and not many:
+        return build_command("heads", info, encodings[0], like=like)
+    cut, context = any(encoding.is_cut for encoding in encodings), encodings[0].context
+    command = build_command("heads", info, [], context=context, file=file, like=like, truncate=cut)
+    return command if file is not None else [*command, "-"]

@@ -82,9 +82,7 @@ def _view_norms(explorer: Explorer, spectra: Spectra, norms: PairNorms, encoding
             for m, wavelength in enumerate(norms.wavelengths.tolist()):
                 yield [head, m, wavelength, q[m], k[m]]
 
-    command = build_command(
-        "rope", explorer.info, [encoding.text], layer=norms.layer, truncate=encoding.is_cut
-    )
+    command = build_command("rope", explorer.info, encoding, layer=norms.layer)
     name, payload = f"rope-layer{norms.layer}", lambda: _payload(explorer, spectra, norms)
     return View(name, command, payload, draw, arrays, rows)
 
@@ -114,8 +112,8 @@ def _view_score(
             yield [getattr(each, name) for name in fields]
 
     command = build_command(
-        "rope", explorer.info, [encoding.text], layer=shares.layer, head=shares.head,
-        query=shares.query, key=shares.key, truncate=encoding.is_cut,
+        "rope", explorer.info, encoding, layer=shares.layer, head=shares.head,
+        query=shares.query, key=shares.key,
     )  # fmt: skip
     name = f"rope-layer{shares.layer}-head{shares.head}"
     return View(
