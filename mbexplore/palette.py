@@ -47,6 +47,9 @@ ON_BLACK: dict[LayerKind, Stops] = {
 }
 """The same in a terminal: nearly black to the kind's hue, evenly lighter."""
 
+ON_EITHER: dict[LayerKind, str] = {"global": "#3a80c0", "local": "#c1651a"}
+"""For words in a terminal, whose ground may be black or white: legible on both."""
+
 
 def head_colour(head: int) -> str:
     """The hue of a head, "#rrggbb": the same in every layer and every view; 16 before a repeat."""

@@ -14,7 +14,15 @@ from torch.nn import functional as F
 
 import mbexplore
 from mbexplore.analysis import residual, similarity
-from mbexplore.analysis.neurons import describe_neurons, layer_neurons, taps, token_neurons
+from mbexplore.analysis.neurons import (
+    describe_neurons,
+    last_state,
+    layer_neurons,
+    longest_neurons,
+    taps,
+    token_neurons,
+    token_rows,
+)
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.similarity import linear_cka
 from mbexplore.cli.strips import print_strips
@@ -241,6 +249,34 @@ def test_no_more_is_recorded_than_is_read(explorer, recording):
             np.testing.assert_equal(getattr(ours, name), value)
     with pytest.raises(RangeError, match=r"did not keep 'layers\.0\.neurons'"):
         layer_neurons(explorer, part, 0)
+
+
+@pytest.mark.parametrize("layer", [None, 1, 2])
+@pytest.mark.parametrize("position", [0, 3, 6])
+def test_of_a_token_its_own_rows_are_kept_alone(explorer, recording, layer, position):
+    config = explorer.model.config
+    with token_rows(explorer.model, position, layer) as rows:
+        little = explorer.record(TEXT, keep=(last_state(config),))
+    assert list(rows) == (list(range(config.num_hidden_layers)) if layer is None else [layer])
+    for each, row in rows.items():
+        assert row.shape == (config.intermediate_size,)
+        assert row.untyped_storage().nbytes() == 4 * config.intermediate_size  # not a view of all
+        np.testing.assert_array_equal(row, recording.neurons(each)[position])
+    found = longest_neurons(explorer, little, rows, position, layer)
+    assert found == token_neurons(explorer, recording, position, layer)
+
+
+def test_the_command_line_keeps_no_more_of_a_token(monkeypatch):
+    kept, record = [], Explorer.record
+
+    def spy(self, *rest, **wishes):
+        kept.append(record(self, *rest, **wishes))
+        return kept[-1]
+
+    monkeypatch.setattr(Explorer, "record", spy)
+    assert run_cli("activations", PARIS, "--at", "France").code == 0
+    assert run_cli("activations", PARIS, "--at", "France", "--layer", 2).code == 0
+    assert [list(recording.values) for recording in kept] == 2 * [["layers.8.hidden"]]
 
 
 def test_comparing_tells_how_far_it_is(recording, monkeypatch):

@@ -175,6 +175,24 @@ def wavelengths(theta: float, head_dim: int) -> npt.NDArray[np.float64]:
     return found
 
 
+def mean_turns(
+    spectrum: RopeSpectrum, cells: int
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Cosine and sine across the width in at most so many cells, each the mean over its distances.
+
+    Where a pair turns within a cell the mean nears 0; single samples would show slow waves that
+    are not there.
+
+    Returns:
+        (cells, pairs) each.
+    """
+    distances = np.arange(spectrum.width + 1)
+    parts = np.array_split(distances, min(cells, len(distances)))
+    angles = [np.outer(part, spectrum.frequencies) for part in parts]
+    cos = np.stack([np.cos(each).mean(axis=0) for each in angles])
+    return cos, np.stack([np.sin(each).mean(axis=0) for each in angles])
+
+
 def pair_norms(recording: Recording, layer: int) -> PairNorms:
     """Mean norms of a layer's queries and keys in each pair; turning does not change them.
 

@@ -73,10 +73,12 @@ def activations(
     encoding = explorer.encode(source, truncate=truncate)
     place = None if at is None else find_place(encoding, at)
     notice_cut(encoding)
-    if place is None and layer is None:
-        seen, show = _see_stream(explorer, encoding)
+    if place is not None:
+        seen, show = _see_token(explorer, encoding, place, layer, top)
+    elif layer is not None:
+        seen, show = _see_layer(explorer, encoding, layer, top)
     else:
-        seen, show = _see_neurons(explorer, encoding, place, layer, top)
+        seen, show = _see_stream(explorer, encoding)
     view.give(seen, path, json, show, explorer.info)
 
 
@@ -94,22 +96,31 @@ def _see_stream(explorer: Explorer, encoding: Encoding) -> tuple[View, Callable[
     return seen, partial(_print_stream, explorer, norms, alike)
 
 
-def _see_neurons(
-    explorer: Explorer, encoding: Encoding, place: int | None, layer: int | None, top: int
+def _see_layer(
+    explorer: Explorer, encoding: Encoding, layer: int, top: int
 ) -> tuple[View, Callable[[], None]]:
-    """The neurons of a token (of one layer or all), or of a layer; and what prints them."""
-    from mbexplore.analysis.neurons import layer_neurons, taps, token_neurons
-    from mbexplore.views import activations as views
+    """The neurons of a layer, and what prints them."""
+    from mbexplore.analysis.neurons import layer_neurons, taps
+    from mbexplore.views.activations import view_layer_neurons
 
     recording = view.recorded(explorer, encoding, taps(explorer.model.config, layer))
-    if place is None:
-        assert layer is not None
-        of_layer = layer_neurons(explorer, recording, layer, top)
-        seen = views.view_layer_neurons(explorer, encoding, of_layer, top)
-        return seen, partial(_print_layer, explorer, of_layer)
-    of_token = token_neurons(explorer, recording, place, layer, top)
-    seen = views.view_token_neurons(explorer, encoding, of_token, top)
-    return seen, partial(_print_token, explorer, of_token)
+    found = layer_neurons(explorer, recording, layer, top)
+    seen = view_layer_neurons(explorer, encoding, found, top)
+    return seen, partial(_print_layer, explorer, found)
+
+
+def _see_token(
+    explorer: Explorer, encoding: Encoding, place: int, layer: int | None, top: int
+) -> tuple[View, Callable[[], None]]:
+    """The neurons of a token, of one layer or all, and what prints them."""
+    from mbexplore.analysis.neurons import last_state, longest_neurons, token_rows
+    from mbexplore.views.activations import view_token_neurons
+
+    with token_rows(explorer.model, place, layer) as rows:
+        recording = view.recorded(explorer, encoding, (last_state(explorer.model.config),))
+    found = longest_neurons(explorer, recording, rows, place, layer, top)
+    seen = view_token_neurons(explorer, encoding, found, top)
+    return seen, partial(_print_token, explorer, found)
 
 
 def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -> None:
@@ -117,6 +128,7 @@ def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -
     from rich.text import Text
 
     from mbexplore.analysis.similarity import NOT_SHOWN
+    from mbexplore.palette import ON_EITHER
     from mbexplore.text import bar
 
     console, kinds = Console(highlight=False), explorer.model.config.layer_kinds
@@ -133,7 +145,7 @@ def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -
             lengths = (norms.attention[last].mean(), norms.mlp[last].mean())
             alikes = (alike.cosine[state, last], alike.cka[state, last])
             added = [*(f"{x:,.1f}" for x in lengths), *(f"{x:.3f}" for x in alikes)]
-        style = "" if state == 0 else {"global": "blue", "local": "yellow"}[kinds[last]]
+        style = "" if state == 0 else ON_EITHER[kinds[last]]
         table.add_row(
             Text(view.state_name(state), style=style), f"{mean:,.1f}",
             Text(bar(float(mean / means.max()), 6), style="cyan"), *added,
@@ -194,6 +206,7 @@ def _print_token(explorer: Explorer, found: TokenNeurons) -> None:
     from rich.text import Text
 
     from mbexplore.analysis.neurons import NOT_SHOWN
+    from mbexplore.palette import ON_EITHER
 
     console, config = Console(highlight=False), explorer.model.config
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
@@ -201,7 +214,7 @@ def _print_token(explorer: Explorer, found: TokenNeurons) -> None:
     table = view.build_table("layer", "neuron", "activation", "length", "raises", "lowers",
                              left=("raises", "lowers"))  # fmt: skip
     for one in found.neurons:
-        style = {"global": "blue", "local": "yellow"}[config.layer_kinds[one.layer]]
+        style = ON_EITHER[config.layer_kinds[one.layer]]
         table.add_row(
             Text(str(one.layer), style=style), str(one.neuron), f"{one.activation:+.2f}",
             f"{one.length:.2f}", *_sides(one),
@@ -217,12 +230,12 @@ def _place(tokens: tuple[str, ...], position: int) -> Text:
 
 
 def _sides(one: Neuron) -> tuple[Text, Text]:
-    """The tokens a neuron raises and those it lowers, and the largest change where it fits."""
+    """The largest change of a logit up and that down, and the tokens changed, cut to fit."""
     from rich.text import Text
 
     def named(changes: tuple[Change, ...]) -> Text:
         words = "  ".join(view.word(each.token) for each in changes[:3])
-        line = f"{words}  {changes[0].change:+.2f}" if changes else ""
+        line = f"{changes[0].change:+.2f} {words}" if changes else ""
         return Text(line, no_wrap=True, overflow="ellipsis")
 
     return named(one.promotes), named(one.suppresses)

@@ -119,6 +119,7 @@ def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, 
     from rich.text import Text
 
     from mbexplore.analysis.heads import strongest_heads
+    from mbexplore.palette import ON_EITHER
 
     console, one = Console(highlight=False), len(encodings) == 1
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
@@ -128,7 +129,7 @@ def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, 
                              left=("head", "class", "weight on", "sinks"))  # fmt: skip
     table.columns[4].min_width = 18  # a narrow terminal cuts the sinks alone
     for row in atlas:
-        style = {"global": "blue", "local": "yellow"}[row.kind]
+        style = ON_EITHER[row.kind]
         masses = sorted(row.masses.items(), key=lambda item: -item[1])[:2]
         on = " ".join(f"{_SHORT.get(name, name)} {_share(mass)}" for name, mass in masses
                       if mass >= _LEAST)  # fmt: skip

@@ -70,13 +70,13 @@ def _print_card(card: ModelCard) -> None:
 
 
 def _table(*columns: str) -> Table:
-    return view.build_table(*columns, left=columns[:1])
+    return view.build_table(*columns, left=(columns[0], "kind"))
 
 
 def _parts(card: ModelCard) -> Table:
     table = _table("part", "parameters", "share")
     for name, size in card.parts.items():
-        table.add_row(name, f"{size:,}", f"{size / card.parameters:.1%}")
+        table.add_row(name, f"{size:,}", share(size / card.parameters))
     return table
 
 
@@ -102,6 +102,11 @@ def _memory(card: ModelCard) -> Table:
     ):
         table.add_row(name, amount(size))
     return table
+
+
+def share(part: float) -> str:
+    """A share in per cent; one too small for a tenth is not called nothing."""
+    return f"{part:.1%}" if part >= 0.0005 else "< 0.1%"
 
 
 def amount(size: float) -> str:

@@ -144,26 +144,24 @@ def _print_spectrum(spectrum: RopeSpectrum) -> None:
 
 def _print_turns(console: Console, spectrum: RopeSpectrum) -> None:
     """How the pairs turn across the width: two a line, the fastest at the top."""
-    import numpy as np
     from rich.segment import Segment, Segments
     from rich.style import Style
 
+    from mbexplore.analysis.rope import mean_turns
     from mbexplore.blocks import Blocks
     from mbexplore.palette import ON_BLACK, ramp
 
-    room, distances = min(console.width, _WIDEST) - 4, np.arange(spectrum.width + 1)
-    cells = np.array_split(distances, min(room, len(distances)))
-    turned = [np.cos(np.outer(spectrum.frequencies, part)).mean(axis=1) for part in cells]
-    shades = (np.stack(turned, axis=1) + 1) / 2  # (pairs, cells)
-    blocks = Blocks(shades.repeat(room // len(cells), axis=1), ramp(ON_BLACK[spectrum.kinds[0]]))
+    room = min(console.width, _WIDEST) - 4
+    cos, _ = mean_turns(spectrum, room)
+    shades = (cos.T + 1) / 2  # (pairs, cells)
+    blocks = Blocks(shades.repeat(room // len(cos), axis=1), ramp(ON_BLACK[spectrum.kinds[0]]))
     colour = console.color_system is not None and not console.no_color
     for i, line in enumerate(blocks.lines(colour=colour)):
         name = Segment(f"{2 * i:>3} " if i % 4 == 0 else " " * 4, Style(dim=True))
         console.print(Segments([name, *line, Segment.line()]), end="")
     console.print(
         f"Pairs, the fastest at the top, at distance 0 to {spectrum.width:,}: the cosine of their "
-        "angle; bright is 1, dark is -1; grey where a pair turns within one cell, which shows the "
-        "mean.",
+        "angle; bright is 1, dark is -1. A cell shows the mean of the distances it holds.",
         style="dim",
     )
 
@@ -213,6 +211,7 @@ def _print_shares(shares: ScoreShares, tokens: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.text import Text
 
+    from mbexplore.palette import ON_EITHER
     from mbexplore.text import bar
 
     console = Console(highlight=False)
@@ -220,7 +219,7 @@ def _print_shares(shares: ScoreShares, tokens: tuple[str, ...]) -> None:
     console.print(
         Text(
             f"Layer {shares.layer}, head {shares.head}: {names[0]} looks at {names[1]} with the "
-            f"score {shares.score:.3f}, weight {shares.weight:.3f}. The largest shares:"
+            f"score {shares.score:.3f}, weight {shares.weight:.3g}. The largest shares:"
         )
     )
     table = view.build_table("pair", "tokens a turn", "|q|", "|k|", "phase", "share", "",
@@ -228,7 +227,7 @@ def _print_shares(shares: ScoreShares, tokens: tuple[str, ...]) -> None:
     largest = sorted(shares.shares, key=lambda pair: -abs(pair.share))[:10]
     most = max(abs(largest[0].share), 1e-30)
     for pair in largest:
-        colour = "blue" if pair.share >= 0 else "yellow"
+        colour = ON_EITHER["global" if pair.share >= 0 else "local"]
         table.add_row(
             str(pair.pair), f"{math.tau / pair.frequency:,.1f}", f"{pair.q_norm:.2f}",
             f"{pair.k_norm:.2f}", f"{pair.phase:+.2f}", f"{pair.share:+.3f}",

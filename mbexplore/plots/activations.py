@@ -63,7 +63,7 @@ def plot_stream(norms: ResidualNorms, alike: Similarity, kinds: Kinds, model: st
         bounds = Normalize(min(0.0, float(values.min())), 1.0)
         image = axes.imshow(values, cmap="cividis", norm=bounds, origin="lower", aspect="auto")
         _frame(axes, name, "state (0: embeddings)", "state")
-        name_bar(right.colorbar(image, ax=axes, pad=0.02), "")
+        name_bar(right.colorbar(image, ax=axes, pad=0.02, fraction=0.05, aspect=25), "")
     footer(figure, similarity.NOT_SHOWN)
     return figure
 

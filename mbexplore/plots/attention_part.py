@@ -54,7 +54,7 @@ def plot_part(
     tall = max(rows * cell, 0.2 * side)
     across = math.ceil(math.sqrt(len(tiles)))
     down = math.ceil(len(tiles) / across)
-    size = (max(6.5, across * (wide + 0.9) + 1.2), down * (tall + 0.9) + 1.2)
+    size = (max(6.5, across * (wide + 0.9) + 1.2), down * (tall + 1.2) + 0.9)
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     queries, keys = tiles[0].queries, tiles[0].keys
     name_figure(

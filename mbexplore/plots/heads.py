@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import PurePath
 
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from mbexplore.analysis.heads import MASSES, HeadRow, Likeness
 from mbexplore.palette import HUE, head_colour
-from mbexplore.plots.style import FAINT, INK, drawable, name_bar, plain_axes
+from mbexplore.plots.style import FAINT, INK, drawable, footer, mark_heads, name_bar, plain_axes
 
-_COLUMNS = 4
+_COLUMNS = (4, 5, 3)
+"""Panels in a line: the first of these that leaves fewest places empty."""
 _LETTERS = {
     "self": "S", "previous": "P", "next": "N", "separator": "#", "punctuation": ".", "mask": "M",
     "edge": "E", "sink": "K", "far": "F", "broad": "B", "unclear": "",
@@ -43,30 +45,46 @@ def plot_heads(rows: tuple[HeadRow, ...], model: str, tokens: int) -> Figure:
     layers, heads = rows[-1].layer + 1, rows[-1].head + 1
     shares = PowerNorm(0.5, 0.0, 1.0)
     farthest = max(row.distance for row in rows) or 1.0
+    nowhere = [name for name in MASSES if not any(row.masses[name] for row in rows)]
     panels = [
         ("entropy (1 = all alike)", [row.entropy for row in rows], Normalize(0.0, 1.0)),
         ("mean distance in tokens", [row.distance for row in rows], Normalize(0.0, farthest)),
         *(
-            (f"weight on {_PLACES[name]}", [row.masses[name] for row in rows], shares)
+            (f"weight on {_PLACES[name]}", [_applies(row, name) for row in rows], shares)
             for name in MASSES
+            if name not in nowhere
         ),
     ]
-    lines = -(-(len(panels) + 1) // _COLUMNS)
+    across = min(_COLUMNS, key=lambda columns: -(len(panels) + 1) % columns)
+    lines = -(-(len(panels) + 1) // across)
     width, height = max(1.3 + 0.24 * heads, 3.0), max(1.0 + 0.2 * layers, 2.4)
-    size = (_COLUMNS * width, lines * height + 0.9)
+    size = (across * width, lines * height + 0.9)
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     _title(figure, model, f"what each head does, over {tokens:,} tokens (blue layers are global)")
-    grid = figure.subplots(lines, _COLUMNS, squeeze=False)
+    grid = figure.subplots(lines, across, squeeze=False)
     for axes, (name, values, norm) in zip(grid.flat, panels, strict=False):
         image = _draw(axes, np.reshape(values, (layers, heads)), norm, rows)
         axes.set_title(name, fontsize=9, color=INK)
-        name_bar(figure.colorbar(image, ax=axes, pad=0.02), "")
+        name_bar(figure.colorbar(image, ax=axes, pad=0.02, fraction=0.05, aspect=25), "")
     _draw_classes(grid.flat[len(panels)], rows, layers, heads)
     for axes in grid.flat[len(panels) + 1 :]:
         axes.set_visible(False)
     letters = ", ".join(f"{letter} {name}" for name, letter in _LETTERS.items() if letter)
-    figure.supxlabel(f"Classes: {letters}; empty: unclear.", fontsize=8, color=FAINT)
+    lacking = (
+        f" No weight at all on {', '.join(_PLACES[name] for name in nowhere)}." if nowhere else ""
+    )
+    footer(
+        figure,
+        f"Classes, darker for a higher score: {letters}; empty: unclear. Grey: does not apply to "
+        f"layers of this kind.{lacking}",
+    )
     return figure
+
+
+def _applies(row: HeadRow, name: str) -> float:
+    """A share of the weight; not a number where layers of this kind have no such place."""
+    elsewhere = {"edge": "global", "far": "local"}
+    return math.nan if elsewhere.get(name) == row.kind else row.masses[name]
 
 
 def plot_similar_heads(
@@ -93,7 +111,7 @@ def plot_similar_heads(
         text = "itself" if (layer, head) == (own.layer, own.head) else f"{distance:.2f}"
         axes.text(head, layer, text, ha="center", va="center", fontsize=7,
                   color="white" if distance < 0.55 else INK)  # fmt: skip
-    bar = figure.colorbar(image, ax=axes, pad=0.02)
+    bar = figure.colorbar(image, ax=axes, pad=0.02, fraction=0.05, aspect=30)
     name_bar(bar, "Jensen-Shannon distance (0 the same, 1 nothing shared)")
     return figure
 
@@ -101,6 +119,7 @@ def plot_similar_heads(
 def _draw(
     axes: Axes, values: NDArray[np.floating], norm: Normalize, rows: tuple[HeadRow, ...]
 ) -> AxesImage:
+    axes.set_facecolor("#e4e7eb")  # shows where there is no number
     image = axes.imshow(values, cmap="cividis", norm=norm, aspect="auto")
     _label(axes, rows, *values.shape)
     return image
@@ -130,7 +149,6 @@ def _label(axes: Axes, rows: tuple[HeadRow, ...], layers: int, heads: int) -> No
     axes.set_yticks(range(layers))
     for layer, label in enumerate(axes.get_yticklabels()):
         label.set_color(HUE[rows[layer * heads].kind])
-    for tick, label in zip(axes.get_xticks(), axes.get_xticklabels(), strict=True):
-        label.set_color(head_colour(int(tick)))
+    mark_heads(axes.xaxis, [head_colour(int(tick)) for tick in axes.get_xticks()])
     axes.set_xlabel("head", fontsize=7, color=FAINT)
     axes.set_ylabel("layer", fontsize=7, color=FAINT)

@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 
 from mbexplore.analysis.card import ModelCard, map_memory
 from mbexplore.palette import HUE
-from mbexplore.plots.style import FAINT, INK, drawable, plain_axes
+from mbexplore.plots.style import FAINT, INK, drawable, plain_axes, plain_numbers
 
 MIB = 2**20
 
@@ -37,7 +37,9 @@ def _draw_parts(axes: Axes, card: ModelCard) -> None:
     names, sizes = list(card.parts), list(card.parts.values())
     axes.barh(names, sizes, color=INK, height=0.6)
     for place, size in enumerate(sizes):
-        axes.annotate(f"{size / card.parameters:.1%}", (size, place), (4, 0), fontsize=8,
+        part = size / card.parameters
+        said = f"{part:.1%}" if part >= 0.0005 else "< 0.1%"
+        axes.annotate(said, (size, place), (4, 0), fontsize=8,
                       color=INK, textcoords="offset points", va="center")  # fmt: skip
     axes.invert_yaxis()
     axes.set_xlim(0, max(sizes) * 1.18)
@@ -58,10 +60,10 @@ def _draw_layers(axes: Axes, card: ModelCard) -> None:
                       textcoords="offset points", va="center")  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlim(1, limit * 1.3)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    plain_numbers(axes.xaxis)
     axes.set_yticks(range(len(seen)))
-    axes.invert_yaxis()
-    _name(axes, "what a token sees (in the bar: theta)", "tokens", "layer")
+    axes.set_ylim(len(seen) - 0.4, -0.6)
+    _name(axes, "what a token sees, blue layers global (in the bar: theta)", "tokens", "layer")
 
 
 def _draw_memory(axes: Axes, card: ModelCard) -> None:
@@ -76,7 +78,11 @@ def _draw_memory(axes: Axes, card: ModelCard) -> None:
         axes.loglog(lengths, np.array(sizes) / MIB, linestyle=style, color=INK, linewidth=1.4,
                     label=name)  # fmt: skip
     axes.axvline(card.memory.length, color=FAINT, linewidth=0.8)
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.annotate(f"{card.memory.length:,} tokens", (card.memory.length, 0.02), (-4, 0), fontsize=8,
+                  color=INK, xycoords=("data", "axes fraction"), textcoords="offset points",
+                  ha="right")  # fmt: skip
+    plain_numbers(axes.xaxis)
+    plain_numbers(axes.yaxis)
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axes.legend(fontsize=8, frameon=False, labelcolor=INK)
     _name(axes, "memory of attention, float32", "tokens", "MiB")

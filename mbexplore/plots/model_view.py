@@ -97,7 +97,7 @@ def _plot_one_each(maps: Sequence[LayerMap], model: str) -> Figure:
         axes.set_xticks([])
         axes.set_yticks([])
         weight = "bold" if layer_map.kind == "global" else "normal"
-        title = f"{layer_map.layer} {layer_map.kind}, {_sees(layer_map)}"
+        title = f"{layer_map.layer} {layer_map.kind} \N{MIDDLE DOT} {_sees(layer_map)}"
         axes.set_title(title, fontsize=9, color=hue, fontweight=weight, pad=3)
         for spine in axes.spines.values():
             spine.set_color(hue)
@@ -106,7 +106,7 @@ def _plot_one_each(maps: Sequence[LayerMap], model: str) -> Figure:
 
 
 def _sees(layer_map: LayerMap) -> str:
-    """Theta, and how far a layer sees."""
+    """How far a layer sees, and its theta."""
     window = layer_map.half_window
     reach = "all" if window is None else f"\N{PLUS-MINUS SIGN}{window}"
     return f"{reach}, \N{GREEK SMALL LETTER THETA} {layer_map.theta:,.0f}"

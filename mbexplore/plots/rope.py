@@ -8,9 +8,20 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure, SubFigure
 
-from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares
+from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares, mean_turns
 from mbexplore.palette import HUE, head_colour
-from mbexplore.plots.style import FAINT, INK, kind_colours, name_figure, token_label
+from mbexplore.plots.style import (
+    FAINT,
+    INK,
+    kind_colours,
+    mark_heads,
+    name_bar,
+    name_figure,
+    token_label,
+)
+
+CELLS = 256
+"""The most rows of a table of cosines or sines."""
 
 _THETA = "\N{GREEK SMALL LETTER THETA}"
 _DOT = "\N{MIDDLE DOT}"
@@ -53,11 +64,9 @@ def plot_pair_norms(norms: PairNorms, model: str) -> Figure:
         ticks = list(range(0, values.shape[1], max(1, values.shape[1] // 8)))
         axes.set_xticks(ticks, [f"{m}\n{norms.wavelengths[m]:,.0f}" for m in ticks])
         axes.set_yticks(range(heads))
-        for head, label in enumerate(axes.get_yticklabels()):
-            label.set_color(head_colour(head))
-    bar = figure.colorbar(image, ax=grid, pad=0.02)
-    bar.set_label("norm (square-root scale)", fontsize=8, color=INK)
-    bar.ax.tick_params(labelsize=7, colors=INK)
+        mark_heads(axes.yaxis, map(head_colour, range(heads)))
+    bar = figure.colorbar(image, ax=grid, pad=0.02, fraction=0.03, aspect=25)
+    name_bar(bar, "norm (square-root scale)")
     return figure
 
 
@@ -89,6 +98,7 @@ def plot_score_shares(
     axes.annotate(f"{shares.score:.2f}", (pairs[-1], shares.score), (6, 0), fontsize=8, color=INK,
                   textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
     ticks = list(range(0, len(parts), max(1, len(parts) // 16)))
+    axes.set_xlim(-0.8, len(parts) - 0.2 + 0.03 * len(parts))
     axes.set_xticks(ticks, [f"{m}\n{2 * np.pi / shares.shares[m].frequency:,.0f}" for m in ticks])
     _name(axes, "share of each pair (blue raises the score, orange lowers it)",
           "pair, with its wavelength in tokens", "adds to the score")  # fmt: skip
@@ -106,7 +116,8 @@ def _draw_spectrum(part: SubFigure, spectrum: RopeSpectrum) -> None:
     )
     grid = part.subplots(1, 4, width_ratios=(1.3, 1, 1, 1.3))
     _draw_wavelengths(grid[0], spectrum, HUE[kind])
-    for axes, table, name in ((grid[1], spectrum.cos, "cos"), (grid[2], spectrum.sin, "sin")):
+    cos, sin = mean_turns(spectrum, CELLS)
+    for axes, table, name in ((grid[1], cos, "cos"), (grid[2], sin, "sin")):
         _draw_table(axes, table, name, spectrum)
     distances = np.arange(min(len(spectrum.kernel), spectrum.width + 1))
     grid[3].plot(distances, spectrum.kernel[: len(distances)], color=HUE[kind], linewidth=1.0)
@@ -131,15 +142,15 @@ def _draw_wavelengths(axes: Axes, spectrum: RopeSpectrum, hue: str) -> None:
 
 
 def _draw_table(
-    axes: Axes, table: npt.NDArray[np.float32], name: str, spectrum: RopeSpectrum
+    axes: Axes, table: npt.NDArray[np.float64], name: str, spectrum: RopeSpectrum
 ) -> None:
     axes.imshow(
         table, cmap="PuOr", vmin=-1, vmax=1, aspect="auto", interpolation="nearest",
         extent=(-0.5, table.shape[1] - 0.5, spectrum.width + 0.5, -0.5),
     )  # fmt: skip
-    step = int(spectrum.positions[1] - spectrum.positions[0])
-    sampled = f" (one in {step} drawn)" if step > 1 else ""
-    _name(axes, f"{name}: orange -1, purple 1", "pair", f"position{sampled}")
+    held = (spectrum.width + 1) / len(table)
+    pooled = f" (about {held:.0f} to a pixel, their mean)" if held > 1 else ""
+    _name(axes, f"{name}: orange -1, purple 1", "pair", f"position{pooled}")
 
 
 def _name(axes: Axes, title: str, x: str, y: str) -> None:

@@ -26,7 +26,7 @@ from mbexplore.palette import ON_WHITE, showing_root
 from mbexplore.palette import head_colour as head_colour
 from mbexplore.palette import head_hues as head_hues
 
-FAINT = "#8a94a0"
+FAINT = "#66717d"
 
 
 @lru_cache
