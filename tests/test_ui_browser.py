@@ -108,7 +108,7 @@ def test_long_work_can_be_stopped_and_begun_again(person, monkeypatch):
 
     def slow(*args, on_step, **wishes):
         def wait(done, total):
-            time.sleep(0.2)
+            time.sleep(0.6)
             on_step(done, total)
 
         return patient(*args, on_step=wait, **wishes)
@@ -117,10 +117,12 @@ def test_long_work_can_be_stopped_and_begun_again(person, monkeypatch):
     page = person.page
     page.goto(f"{person.address}/#view=knockout")
     page.wait_for_selector(".progress:has-text(' of 36')")
+    page.wait_for_selector(".progress:has-text(' left')")
     assert page.locator("#mb-view figure").count() == 2  # the prediction is there meanwhile
     page.click("button:has-text('Stop')")
     page.wait_for_selector(".message:has-text('Stopped')")
     person.settle()
+    assert page.locator("#mb-view figure").count() == 2  # and stays
     assert person.message == "Stopped; Run starts it again."
     assert page.input_value("#mb-text") == PARIS and page.locator(".chip").count() == 9
     assert page.inner_text(".progress") == "" and not page.locator(".mbexplore.busy").count()

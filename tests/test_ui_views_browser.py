@@ -88,6 +88,42 @@ def test_a_curve_tells_its_values(person):
     assert told.startswith("layer 1 \N{MIDDLE DOT} ")
 
 
+def test_a_click_from_one_control_into_the_next_loses_nothing(person):
+    """The first one's new value redraws the view while the second one is being clicked."""
+    person.open(text=PARIS, view="patch")
+    page = person.page
+    page.click("#mb-wish-other")
+    page.keyboard.type(TWIN.strip('"'))
+    page.click("#mb-wish-answer")
+    page.keyboard.type("Par")
+    page.wait_for_selector("#mb-view canvas")  # of what the first one asked for
+    page.keyboard.type("is")
+    page.keyboard.press("Tab")
+    page.wait_for_function("location.hash.includes('answer=%22Paris%22')")
+    person.settle()
+    assert page.evaluate("document.activeElement.id") == "mb-wish-other_answer"
+    assert page.input_value("#mb-wish-other") == TWIN.strip('"') and person.message == ""
+
+
+def test_controls_stand_only_where_they_do_something(person):
+    page = person.page
+
+    def seen(name):
+        return page.locator(f"#mb-{name}").count() == 1
+
+    person.open(text=PARIS, view="attention", layer=4)
+    assert seen("head") and seen("wish-picture-arcs") and not seen("wish-mass")
+    page.click("#mb-wish-picture-arcs + span")
+    page.wait_for_selector("#mb-wish-mass")
+    page.click("#mb-wish-way-rollout + span")
+    page.wait_for_selector("#mb-wish-picture-arcs", state="detached")
+    assert not seen("head") and not seen("wish-mass")
+    page.click("#mb-wish-way-weights + span")
+    page.wait_for_selector("#mb-wish-mass")
+    assert page.is_checked("#mb-wish-picture-arcs") and seen("head")
+    person.settle()
+
+
 def test_a_long_text_scrolls_in_its_map_and_not_in_the_page(world):
     browser, address = world
     person = visit(browser, address, width=390)

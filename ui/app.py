@@ -101,7 +101,6 @@ def describe(models: Mapping[str, Explorer], views: tuple[PageView, ...]) -> dic
                 "about": view.about,
                 "controls": view.controls(),
                 "quick": dict(view.quick),
-                "quick_from": view.quick_from,
             }
             for view in views
         ],

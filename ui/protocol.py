@@ -54,8 +54,7 @@ class PageView:
         labels: of the wishes that get a control of their own; the others get none.
         hints: what an empty line of text stands for.
         only: for a wish that changes nothing by itself: the values of others with which it does.
-        quick: wishes of a first answer, drawn while the whole one is made.
-        quick_from: tokens of a text from which on there is a first answer.
+        quick: wishes of an early answer, drawn where the whole one takes long.
     """
 
     name: str
@@ -66,7 +65,6 @@ class PageView:
     hints: Mapping[str, str] = field(default_factory=dict)
     only: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
-    quick_from: int = 0
 
     @property
     def wishes(self) -> dict[str, inspect.Parameter]:

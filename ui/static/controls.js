@@ -1,54 +1,81 @@
 // The controls of a view, each made from what ui/protocol.py says of a wish, and the foot that
-// saves what is shown.
+// saves what is shown. A control of a view stays the same element, so that no click on it and no
+// half-written word in it is lost; `update(value)` tells it what holds now.
 
-// A whole number between 0 and `top`; `set` is called with what a person makes of it.
-const stepper = (name, top, value, set) => {
-  const input = el("input", {
-    type: "number", min: "0", max: String(top), id: `mb-${name}`, inputmode: "numeric",
-    onchange: () => set(clamp(Math.trunc(Number(input.value)), top + 1)),
-  });
-  input.value = value;
-  return el("label", { for: `mb-${name}` }, name, input);
+// An element with its `update`; a value that holds already leaves it as a person has it.
+const updated = (node, write) => {
+  let last;
+  node.update = (value, ...rest) => {
+    if (value !== last) write((last = value), ...rest);
+  };
+  return node;
 };
 
-const control = (one, value, set, models) => (controlsOf[one.kind] ?? typed)(one, value, set, `mb-wish-${one.name}`, models);
+// A whole number between 0 and `top`; `set` is called with what a person makes of it.
+const stepper = (name, top, set) => {
+  const input = el("input", {
+    type: "number", min: "0", max: String(top), id: `mb-${name}`, inputmode: "numeric",
+    onchange: () => {
+      input.value = clamp(Math.trunc(Number(input.value)), top + 1);
+      set(Number(input.value));
+    },
+  });
+  return updated(el("label", { for: `mb-${name}` }, name, input), (value) => (input.value = value));
+};
+
+// A stepper with a word beside it that says what the number stands for.
+const named = (number, word) => {
+  const node = el("span", { class: "pair" }, number, word);
+  node.update = (value, text, kind) => {
+    number.update(value);
+    word.textContent = text;
+    word.className = kind;
+  };
+  return node;
+};
+
+const control = (one, set, models) => (controlsOf[one.kind] ?? typed)(one, set, `mb-wish-${one.name}`, models);
 
 const controlsOf = {
-  switch: (one, value, set, id) => el("label", { class: "switch" },
-    el("input", { type: "checkbox", id, checked: value, onchange: (e) => set(e.target.checked) }), one.label),
+  switch(one, set, id) {
+    const input = el("input", { type: "checkbox", id, onchange: () => set(input.checked) });
+    return updated(el("label", { class: "switch" }, input, one.label), (value) => (input.checked = value));
+  },
 
-  choice: (one, value, set, id) => el("fieldset", { class: "choice" }, el("legend", {}, one.label),
-    ...one.choices.map((choice) => el("label", {},
-      el("input", {
-        type: "radio", name: id, id: `${id}-${choice}`, checked: choice === value, onchange: () => set(choice),
-      }), el("span", {}, choice === "kl" ? "KL" : String(choice))))),
+  choice(one, set, id) {
+    const radios = one.choices.map((choice) =>
+      el("input", { type: "radio", name: id, id: `${id}-${choice}`, onchange: () => set(choice) }));
+    const names = one.choices.map((choice) => (choice === "kl" ? "KL" : String(choice)));
+    return updated(
+      el("fieldset", { class: "choice" }, el("legend", {}, one.label),
+        ...radios.map((radio, i) => el("label", {}, radio, el("span", {}, names[i])))),
+      (value) => radios.forEach((radio, i) => (radio.checked = one.choices[i] === value)));
+  },
 
-  model(one, value, set, id, models) {
+  model(one, set, id, models) {
     const select = el("select", { id, onchange: () => set(select.value) },
       el("option", { value: "" }, "the same model"),
       ...models.map((m) => el("option", { value: m.name }, m.name)));
-    select.value = value;
-    return el("label", { class: "number", for: id }, one.label, select);
+    return updated(el("label", { class: "number", for: id }, one.label, select), (value) => (select.value = value));
   },
 };
 
 // A number or a line of text.
-const typed = (one, value, set, id) => {
+const typed = (one, set, id) => {
   const isNumber = one.kind === "number";
   const input = el("input", {
     type: one.kind, id, min: "0", dir: "auto", placeholder: one.hint,
     onchange: () => set(isNumber ? Math.trunc(Number(input.value)) : input.value),
   });
-  input.value = value ?? "";
-  return el("label", { class: one.name === "other" ? "text wide" : one.kind, for: id }, one.label, input);
+  return updated(el("label", { class: one.name === "other" ? "text wide" : one.kind, for: id }, one.label, input),
+    (value) => (input.value = value ?? ""));
 };
 
-// Redraws a group of controls; the one that had the keyboard's focus has it again.
-const refill = (group, children) => {
-  const focused = document.activeElement?.id;
-  group.replaceChildren(...children);
-  group.hidden = !children.length;
-  if (focused && group.querySelector(`#${CSS.escape(focused)}`)) document.getElementById(focused).focus();
+// Puts elements into a group; what is there already is not touched.
+const refill = (group, wanted) => {
+  [...group.children].filter((node) => !wanted.includes(node)).forEach((node) => node.remove());
+  wanted.forEach((node, i) => group.children[i] === node || group.insertBefore(node, group.children[i] ?? null));
+  group.hidden = !wanted.length;
 };
 
 // Buttons that save a view, and the command and the address that bring it back. `save(ending)`

@@ -5,6 +5,7 @@ const start = (root, about) => {
   if (!about || root.querySelector(".mbexplore").childElementCount) return;
   const main = root.querySelector(".mbexplore");
   const views = Object.fromEntries(about.views.map((view) => [view.name, view]));
+  const EARLY = 250; // milliseconds after which an answer that is not whole is better than none
   const LONGEST = 8000; // characters of a text that an address carries
 
   const state = {
@@ -214,22 +215,36 @@ const start = (root, about) => {
   // Whether a wish makes a difference beside the others.
   const matters = (one) => Object.entries(one.only).every(([name, which]) =>
     which.includes(wish(view().controls.find((other) => other.name === name))));
+  const made = new Map(); // the controls of each view, by what they are
+  const once = (name, make) => {
+    const id = JSON.stringify([state.view, name]);
+    if (!made.has(id)) made.set(id, make());
+    return made.get(id);
+  };
+  const step = (name, count, value, ...word) => {
+    const node = once(`${name} of ${count}`, () => {
+      const number = stepper(name, count - 1, (to) => page.hold({ [name]: to }));
+      return word.length ? named(number, el("span", { dir: "auto" })) : number;
+    });
+    node.update(value, ...word);
+    return node;
+  };
   const drawHeld = () => {
     const used = new Set(view().controls.filter((c) => c.kind === "held" && matters(c)).map((c) => c.name));
     const { kinds, heads } = model(), kind = kinds[state.layer];
-    const hold = (name) => (to) => page.hold({ [name]: to });
     refill(held, [
-      used.has("layer") && el("span", { class: "pair" },
-        stepper("layer", kinds.length - 1, state.layer, hold("layer")), el("span", { class: `kind ${kind}` }, kind)),
-      used.has("head") && stepper("head", heads - 1, state.head, hold("head")),
-      used.has("token") && chips.length && el("span", { class: "pair" },
-        stepper("token", chips.length - 1, place(), hold("token")),
-        el("span", { class: "word", dir: "auto" }, chips[place()].text)),
+      used.has("layer") && step("layer", kinds.length, state.layer, kind, `kind ${kind}`),
+      used.has("head") && step("head", heads, state.head),
+      used.has("token") && chips.length && step("token", chips.length, place(), chips[place()].text, "word"),
     ].filter(Boolean));
   };
   const drawControls = () => refill(controls, view().controls
     .filter((one) => one.kind !== "held" && one.label && matters(one))
-    .map((one) => control(one, wish(one), (to) => page.hold({ [one.name]: to }), about.models)));
+    .map((one) => {
+      const node = once(one.name, () => control(one, (to) => page.hold({ [one.name]: to }), about.models));
+      node.update(wish(one));
+      return node;
+    }));
 
   const drawFrame = () => {
     for (const tab of tabs.children) {
@@ -248,12 +263,10 @@ const start = (root, about) => {
     drawControls();
   };
 
-  let shown = ""; // the view, model and text of the answer that is drawn, and of the last whole one
-  let whole = "";
+  let shown = ""; // the view, model and text of the answer that is drawn
   const key = () => JSON.stringify([state.view, state.model, state.text]);
   const drawAnswer = (answer, isWhole) => {
     shown = key();
-    if (isWhole) whole = shown;
     body.classList.remove("stale");
     line.textContent = answer.line;
     page.window = null;
@@ -276,35 +289,39 @@ const start = (root, about) => {
     body.replaceChildren();
     foot.replaceChildren();
     line.textContent = "";
-    shown = whole = "";
+    shown = "";
     main.dataset.drawn = "";
   };
 
-  // What a view can tell at once is drawn while the whole of it is made, and stays if that is stopped.
+  // What a view can tell early is drawn while the whole of it is made, and stays if that is stopped.
   const show = async () => {
     const mine = begin();
     drawFrame();
     if (!chips.length) return clear();
-    const { name, quick, quick_from } = view();
-    let early = false;
+    say(null);
     body.classList.toggle("stale", shown !== key());
+    const { name, quick } = view();
+    const asked = (changes) => ask(name, state.model, state.text, ...values(changes));
+    let isWhole = false, isEarly = false;
+    const early = setTimeout(async () => {
+      const answer = Object.keys(quick).length ? await asked(quick).catch(() => null) : null;
+      if (!answer || isWhole || mine !== turn) return;
+      drawAnswer(answer, false);
+      isEarly = true;
+    }, EARLY);
     try {
-      if (Object.keys(quick).length && chips.length >= quick_from && whole !== key()) {
-        const first = await busy(ask(name, state.model, state.text, ...values(quick)));
-        if (mine !== turn) return;
-        drawAnswer(first, false);
-        early = true;
-      }
-      const answer = await busy(ask(name, state.model, state.text, ...values()));
+      const answer = await busy(asked());
       if (mine !== turn) return;
-      say(null);
       drawAnswer(answer, true);
       main.dataset.drawn = "";
     } catch (error) {
       if (mine !== turn) return;
-      if (!early) clear();
+      if (!isEarly) clear();
       main.dataset.drawn = "";
       say(error);
+    } finally {
+      isWhole = true;
+      clearTimeout(early);
     }
   };
 

@@ -2,6 +2,12 @@
 
 const PATIENCE = 500; // milliseconds before progress is shown
 
+// "40 s", "12 min", "3 h".
+const duration = (seconds) => {
+  const [size, unit] = seconds < 90 ? [1, "s"] : seconds < 5400 ? [60, "min"] : [3600, "h"];
+  return `${Math.round(seconds / size)} ${unit}`;
+};
+
 // What the page asks with: `ask(endpoint, ...data)` gives an answer or throws the sentence to say;
 // `busy(work)` waits for one, and tells in `bar` how far it is when that takes long; `main` has the
 // class "busy" meanwhile.
@@ -33,12 +39,16 @@ const connect = (session, main, bar) => {
     const later = setTimeout(() => {
       going++;
       main.classList.add("busy");
-      const began = performance.now() - PATIENCE;
+      const now = () => performance.now() / 1000, began = now() - PATIENCE / 1000;
+      let counted = null; // when counting began, at what, and of how many
       const poll = async () => {
         const { done, total } = await ask("progress").catch(() => ({}));
-        const seconds = ((performance.now() - began) / 1000).toFixed(0);
         if (polling === null) return;
-        far.textContent = total ? `${number(done)} of ${number(total)} · ${seconds} s` : `${seconds} s`;
+        if (counted?.total !== total) counted = { at: now(), from: done, total };
+        const spent = now() - counted.at, left = (spent / (done - counted.from)) * (total - done);
+        const told = [total && `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`, duration(now() - began),
+          total && spent > 2 && Number.isFinite(left) && `about ${duration(left)} left`];
+        far.textContent = told.filter(Boolean).join(" · ");
         stop.hidden = !total;
         if (!stop.isConnected) bar.replaceChildren(far, stop);
       };

@@ -140,5 +140,4 @@ LENS = PageView(
     hints={"answer": "the model's answer"},
     only={"colour": {"scope": ("every token",)}},
     quick={"scope": "held token"},
-    quick_from=500,
 )

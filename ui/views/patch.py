@@ -54,7 +54,7 @@ def show(
     """
     place = asked_position(desk, token)
     if not other.strip():
-        hint = f"Write a second text of {len(desk.encoding)} tokens that gets another answer."
+        hint = f"Write a second text of {len(desk.encoding):,} tokens that gets another answer."
         return Shown([note(hint)])
     wanted = answer.strip() or None, other_answer.strip() or None
     if not whole:
