@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from mbexplore_ui.app import answers
+from mbexplore_ui.app import answers, in_page
 from mbexplore_ui.sessions import Sessions
 from mbexplore_ui.views import VIEWS
 
@@ -47,8 +47,9 @@ def test_every_head_gets_an_answer_or_a_sentence(sessions, names, kind, name):
             shown = show(desk, name, **{"token": token} if name != "predict" else {})
             assert shown.parts and shown.view
     except MbexploreError as error:
-        sentence = str(error)
+        sentence = in_page(str(error))
         assert "--" not in sentence and sentence.endswith(".")
+        assert "`" not in sentence and (kind != "number" or "the Attribution tab" in sentence)
         same = name == "patch" and "there is no difference" in sentence
         assert same or kind in ("number", "answer", "choice", "bare")
         if kind in ("answer", "choice"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
+import re
 import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -125,7 +126,18 @@ def guarded(work: Callable[..., Any]) -> Any:
     try:
         return work()
     except MbexploreError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+        raise gr.Error(in_page(str(error)), print_exception=False) from None
+
+
+def in_page(sentence: str) -> str:
+    """A sentence that names a command to use, with the page's tab in its place."""
+    titles = {view.name: view.title for view in VIEWS if view.title}
+
+    def tab(command: re.Match[str]) -> str:
+        title = titles.get(command[1])
+        return command[0] if title is None else f"the {title} tab"
+
+    return re.sub(r"`mbexplore (\w+)`", tab, sentence)
 
 
 def view_endpoint(sessions: Sessions, view: PageView) -> Callable[..., dict[str, Any]]:

@@ -174,7 +174,7 @@ def _baseline_ids(explorer: Explorer, encoding: Encoding, baseline: Baseline) ->
     if stand_in is None:
         raise ModelError(
             f"{explorer.info.name} has no {baseline} token to serve as the baseline; choose "
-            "another with --baseline."
+            "another baseline."
         )
     special = [explorer.model.config.cls_token_id, explorer.model.config.sep_token_id]
     special.append(explorer.tokenizer.mask_token_id)

@@ -89,7 +89,7 @@ def patch(
     """
     encodings = [explorer.encode(x) if isinstance(x, str) else x for x in (clean, corrupted)]
     question = ask(explorer, encodings[0], position, answer)
-    _check_lengths(*encodings)
+    check_lengths(*encodings)
     ids = torch.tensor([encoding.ids for encoding in encodings], device=explorer.model.device)
     logits = torch.cat([question.logits(row[None]) for row in ids])  # (2, option)
     target = question.target(logits[0])
@@ -98,7 +98,7 @@ def patch(
     if tokens[0] == tokens[1]:
         raise RangeError(
             f"Both texts are answered {targets[0].token!r}, so there is no difference to restore; "
-            "choose another corrupted text, or name two answers with --answer and --other."
+            "choose another corrupted text, or name two different answers."
         )
     ends = (logits[:, tokens[0]] - logits[:, tokens[1]]).tolist()
     recording = explorer.record(encodings[0], keep=KEEP)
@@ -187,7 +187,12 @@ def _patch_all(
     return maps
 
 
-def _check_lengths(clean: Encoding, corrupted: Encoding) -> None:
+def check_lengths(clean: Encoding, corrupted: Encoding) -> None:
+    """Makes sure that two texts can be laid over each other.
+
+    Raises:
+        TextError: they differ in length; the sentence shows where they part.
+    """
     if len(clean) != len(corrupted):
         pairs = zip(clean.tokens, corrupted.tokens, strict=False)
         parts = next((i for i, (a, b) in enumerate(pairs) if a != b), 0)

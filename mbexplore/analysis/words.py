@@ -78,8 +78,8 @@ class Axis:
         place = int(self.places_of(np.array([token]))[0])
         if place < 0:
             raise RangeError(
-                f"Token {token} is not among those shown; widen --tokens, or show the special "
-                "tokens."
+                f"Token {token} is not among those shown; take in more tokens, or show the special "
+                "ones."
             )
         return place
 
@@ -151,7 +151,7 @@ def build_axis(
     ]
     if not spans:
         raise RangeError(
-            f"Tokens {start}:{stop} are special ones only; widen --tokens, or show special tokens."
+            f"Tokens {start}:{stop} are special ones only; take in more, or show special tokens."
         )
     labels = tuple(names[first] for first, _ in spans)
     return Axis(seq, tuple(spans), labels, bounds, words, hide_special)

@@ -23,7 +23,7 @@ const start = (root, about) => {
     message.replaceChildren();
     if (!error) return;
     message.append(error.message);
-    if (/keep its beginning/.test(error.message)) {
+    if (!chips.length && /keep its beginning/.test(error.message)) { // and not that of a second text
       message.append(" ", el("button", { class: "quiet", onclick: keepBeginning }, "Keep the beginning"));
     }
   };

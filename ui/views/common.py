@@ -37,7 +37,7 @@ def check_one_text(desk: Desk) -> None:
     if isinstance(model, ModernBertForQuestionAnswering | ModernBertForMultipleChoice):
         raise ModelError(
             f"{desk.explorer.info.name} {model.does} and needs a second text, which this page does "
-            "not take; ask it on the command line, starting with `mbexplore predict`."
+            "not take; ask it on the command line."
         )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mbexplore.analysis.knockout import predictions_without
-from mbexplore.analysis.patch import NOT_SHOWN, Patching, patch
-from mbexplore.errors import UsageError
+from mbexplore.analysis.patch import NOT_SHOWN, Patching, check_lengths, patch
+from mbexplore.errors import TextError, UsageError
 from mbexplore.explorer import Prediction
 from mbexplore.views.patch import MAPS, view_patch
 
@@ -56,11 +56,11 @@ def show(
     if not other.strip():
         hint = f"Write a second text of {len(desk.encoding):,} tokens that gets another answer."
         return Shown([note(hint)])
+    _check_length(desk, other)
     wanted = answer.strip() or None, other_answer.strip() or None
     if not whole:
         return Shown([_both_predictions(desk, other, place)])
-    if len(desk.explorer.encode(other)) == len(desk.encoding):  # `patch` tells of other lengths
-        _check_answers(_both(desk, other, place), wanted)
+    _check_answers(_both(desk, other, place), wanted)
     found = desk.once(
         ("patch", other, place, wanted),
         lambda: patch(
@@ -83,6 +83,21 @@ def _difference(found: Patching) -> str:
         f"{signed(found.clean_difference)} on this text and {signed(found.corrupted_difference)} "
         "on the second; 0 is the second text's and 1 this text's."
     )
+
+
+def _check_length(desk: Desk, other: str) -> None:
+    """Makes sure that the second text can be laid over the first.
+
+    Raises:
+        TextError: it is of another length.
+    """
+    encoding = desk.explorer.encode(other, truncate=True)
+    if encoding.is_cut:
+        raise TextError(
+            f"The second text has {encoding.full_length:,} tokens and this one "
+            f"{len(desk.encoding):,}; write one of as many tokens."
+        )
+    check_lengths(desk.encoding, encoding)
 
 
 def _check_answers(
