@@ -97,7 +97,13 @@ def logits_of(explorer, kind, encoding):
     return logits[[0, *encoding.pair_positions], 0] if kind == "answer" else logits
 
 
-PAIRED = {"attention": [*LOOK["attention"], "--head", "1"], "mix": LOOK["mix"]}
+PAIRED = {
+    "attention": [*LOOK["attention"], "--head", "1"],
+    "activations": LOOK["activations"],
+    "neurons": [*LOOK["activations"], "--layer", "1"],
+    "heads": LOOK["heads"],
+    "mix": LOOK["mix"],
+}
 
 
 @pytest.mark.parametrize("name", PAIRED)

@@ -45,6 +45,7 @@ def activations(
     plot: view.Plot = False,
     output: view.Output = None,
     file: options.File = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -70,7 +71,7 @@ def activations(
     if layer is not None:
         explorer.check_layer_and_head(layer)
     check_count(top, explorer.model.config.intermediate_size)
-    encoding = explorer.encode(source, truncate=truncate)
+    encoding = explorer.encode(source, pair=context, truncate=truncate or whole)
     place = None if at is None else find_place(encoding, at)
     notice_cut(encoding)
     if place is not None:

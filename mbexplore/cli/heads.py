@@ -38,6 +38,7 @@ def heads(
     plot: view.Plot = False,
     output: view.Output = None,
     file: options.File = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -62,7 +63,8 @@ def heads(
 
     explorer = load(model, device=device, dtype=dtype)
     wanted = None if like is None else _find_head(explorer, like)
-    encodings = [explorer.encode(one, truncate=truncate) for one in texts]
+    truncate = truncate or (text is None and file is None)
+    encodings = [explorer.encode(one, pair=context, truncate=truncate) for one in texts]
     for encoding in encodings:
         notice_cut(encoding)
     with view.progress("Layers") as advance:

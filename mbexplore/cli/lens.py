@@ -68,6 +68,7 @@ def _print(explorer: Explorer, found: Lens) -> None:
     from rich.text import Text
 
     from mbexplore.analysis.lens import NOT_SHOWN
+    from mbexplore.palette import ON_EITHER
 
     console, kinds = Console(highlight=False), explorer.model.config.layer_kinds
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
@@ -77,9 +78,7 @@ def _print(explorer: Explorer, found: Lens) -> None:
                              left=("after", "would answer"))  # fmt: skip
     for row in found.rows:
         names = [f"{view.word(p.token)} {p.probability:.0%}" for p in row.predictions]
-        style = (
-            "" if row.state == 0 else {"global": "blue", "local": "yellow"}[kinds[row.state - 1]]
-        )
+        style = "" if row.state == 0 else ON_EITHER[kinds[row.state - 1]]
         table.add_row(
             Text(view.state_name(row.state), style=style), Text("  ".join(names)), "",
             f"{row.rank:,}", f"{row.probability:.1%}", f"{row.kl:.2f}", f"{row.entropy:.2f}",

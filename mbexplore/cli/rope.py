@@ -40,6 +40,7 @@ def rope(
     plot: view.Plot = False,
     output: view.Output = None,
     file: options.File = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -73,7 +74,7 @@ def rope(
         view.give(seen, path, json, lambda: _print_spectra(explorer, spectra), explorer.info)
         return
     explorer.check_layer_and_head(layer, head)
-    encoding = explorer.encode(source, truncate=truncate)
+    encoding = explorer.encode(source, pair=context, truncate=truncate or whole)
     notice_cut(encoding)
     places = [find_place(encoding, name) for name in (query, key) if name is not None]
     if places:
