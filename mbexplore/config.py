@@ -176,7 +176,7 @@ class ModernBertConfig:
             ),
             global_rope_theta=thetas["global"],
             local_rope_theta=thetas["local"],
-            architectures=tuple(values.get("architectures") or ()),
+            architectures=_read_architectures(values),
             labels=_read_labels(values),
         )
 
@@ -240,6 +240,15 @@ def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[Layer
             "'full_attention' and 'sliding_attention'."
         )
     return tuple(_KIND_OF[name] for name in names)
+
+
+def _read_architectures(values: Mapping[str, Any]) -> tuple[str, ...]:
+    names = values.get("architectures")
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise ModelError(f"architectures is {names!r} in config.json; it must be a list of names.")
+    return tuple(names or ())
 
 
 def _read_labels(values: Mapping[str, Any]) -> tuple[str, ...]:

@@ -132,9 +132,19 @@ class Explorer:
         Raises:
             TextError: a text is empty, or they are too long and not to be truncated, or the second
                 of a pair would be cut away whole.
+            ModelError: the tokenizer gives an id that the model has no embedding for.
         """
-        limit = self.model.config.max_position_embeddings
-        return self.tokenizer.encode(text, pair=pair, limit=limit, truncate=truncate)
+        config = self.model.config
+        limit = config.max_position_embeddings
+        encoding = self.tokenizer.encode(text, pair=pair, limit=limit, truncate=truncate)
+        highest = max(encoding.ids)
+        if highest >= config.vocab_size:
+            raise ModelError(
+                f"The tokenizer of {self.info.name} gives {self.tokenizer.token(highest)!r} the id "
+                f"{highest:,}, and the model has {config.vocab_size:,} embeddings; use the "
+                "tokenizer.json that belongs to these weights."
+            )
+        return encoding
 
     def pad(self, batch: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Texts of unequal length as one rectangle, padded on the right.

@@ -146,6 +146,8 @@ class Tokenizer:
         picked = _pick(len(encoded), limit, truncate)
         all_ids, word_ids, sides = encoded.ids, encoded.word_ids, encoded.sequence_ids
         spans = encoded.offsets  # each look at these makes the whole list anew, so one is enough
+        if not all_ids:
+            raise TextError("The tokenizer makes nothing of this text; give at least one word.")
         if pair is not None and not any(sides[i] == 1 for i in picked):
             raise TextError(
                 f"Nothing is left of the second text within the {len(picked):,} tokens that the "

@@ -132,6 +132,8 @@ def test_a_written_config_reads_as_itself_on_both_sides(layers, every, window):
         ({"layer_types": ["full_attention"]}, ["1 layer types", "22 layers"]),
         ({"layer_types": ["chunked"] * 22}, ["'chunked'"]),
         ({"layer_types": 5}, ["layer_types", "5"]),
+        ({"architectures": "ModernBertModel"}, ["architectures", "'ModernBertModel'"]),
+        ({"architectures": [3]}, ["architectures", "[3]"]),
         ({"rope_parameters": [1]}, ["rope_parameters", "[1]"]),
         ({"rope_parameters": {KINDS[0]: 4}}, ["full_attention", "4"]),
         ({"rope_parameters": rope_parameters(rope_type="yarn")}, ["'yarn'"]),

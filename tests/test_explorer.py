@@ -1,5 +1,7 @@
 """The service: predictions, the comparison with transformers, devices and limits."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,8 @@ import mbexplore
 from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.embed import embed
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
-from mbexplore.explorer import find_device
+from mbexplore.explorer import Explorer, find_device
+from mbexplore.model import ModernBertForMaskedLM
 
 TEXT = "He opened the [MASK] and walked into the [MASK]."
 
@@ -141,6 +144,13 @@ def test_numbers_that_are_not_finite_are_one_sentence(explorer, tmp_path, fault,
     for call in calls:
         with pytest.raises(ModelError, match=f"not finite in {dtype}; .*{remedy}"):
             call()
+
+
+def test_a_tokenizer_of_another_model_is_one_sentence(explorer):
+    small = replace(explorer.model.config, vocab_size=300)
+    broken = Explorer(ModernBertForMaskedLM(small).eval(), explorer.tokenizer, explorer.files)
+    with pytest.raises(ModelError, match=r"gives '.+' the id [\d,]+, and the model has 300 embed"):
+        broken.predict(TEXT)
 
 
 def test_public_names_are_there():

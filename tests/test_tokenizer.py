@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,6 +113,14 @@ def test_a_long_pair_is_refused_or_cut_at_its_end(tiny):
 def test_an_empty_text_is_refused(tiny, text):
     with pytest.raises(TextError, match="empty"):
         tiny.encode(text)
+
+
+def test_a_text_that_leaves_no_token_is_refused():
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0}, unk_token="a"))
+    inner.normalizer = tokenizers.normalizers.Replace("-", "")
+    assert Tokenizer(inner, None).encode("a").ids == (0,)
+    with pytest.raises(TextError, match="makes nothing of this text"):
+        Tokenizer(inner, None).encode("--")
 
 
 def test_a_broken_tokenizer_is_one_sentence(tmp_path):
