@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shlex
 import struct
 import warnings
@@ -17,9 +18,11 @@ from mbexplore.analysis.band import PIXELS
 from mbexplore.analysis.maps import THUMBNAIL, layer_map, model_maps
 from mbexplore.analysis.places import find_place
 from mbexplore.analysis.words import build_axis
+from mbexplore.blocks import SHADES
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import OutputError, RangeError
 from mbexplore.explorer import Explorer, load
+from mbexplore.palette import showing_root
 from mbexplore.plots.attention import picture_pixels, plot_layer_maps
 from mbexplore.plots.model_view import plot_model_view
 from mbexplore.views.attention import view_map, view_model
@@ -31,6 +34,11 @@ from tests.handbuilt import build_random, build_tokenizer
 
 TEXT = "a b c [MASK] d e f a a b"
 GLOBAL, LOCAL = 0, 1
+BAR = "\u258f\u258e\u258d\u258c\u258b\u258a\u2589\u2588"
+"""From an eighth of a cell to a whole one."""
+ROW = (
+    rf"\s*(?P<head>\d)\s+c 3\s+\S+ (?P<key>\d+)\s+\S+\s+(?P<weight>[\d.]+)\s*(?P<bar>[{BAR}]*)\s*$"
+)
 FORMATS = ("png", "svg", "pdf", "html", "json", "npz", "csv")
 
 
@@ -283,7 +291,18 @@ def test_any_script_is_drawn_without_a_warning(text):
             assert struct.unpack(">II", png[16:24])[0] > 300
 
 
-@pytest.mark.parametrize("arguments", [["-l", "1"], ["-l", "all"], ["-l", "1", "--view", "band"]])
+PICTURED = {
+    "a layer": ["-l", "1"],
+    "the model": ["-l", "all"],
+    "a band": ["-l", "1", "--view", "band"],
+    "arcs": ["-l", "1", "--view", "arcs"],
+    "arcs of a query": ["-l", "0", "--view", "arcs", "--query", "c"],
+    "a part": ["-l", "0", "--queries", "2:9", "--keys", "0:4"],
+    "the mean of a part": ["-l", "0", "--queries", "2:9", "--mean"],
+}
+
+
+@pytest.mark.parametrize("arguments", PICTURED.values(), ids=PICTURED)
 def test_a_heat_map_is_printed_on_a_terminal_alone(explorer, arguments, monkeypatch):
     assert "\N{UPPER HALF BLOCK}" not in run(explorer, *arguments).out
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -296,3 +315,41 @@ def test_a_heat_map_is_printed_on_a_terminal_alone(explorer, arguments, monkeypa
     plain = run(explorer, *arguments).out
     assert "\N{UPPER HALF BLOCK}" not in plain
     assert "\N{FULL BLOCK}\N{FULL BLOCK}" in plain or "\N{DARK SHADE}" in plain
+    assert "\N{BLACK SQUARE}" not in plain  # a hue without colours says nothing
+
+
+def shades_of(line):
+    """The level of every cell of a picture without colours, from 0 to 4."""
+    return [SHADES.index(cell) for cell in line]
+
+
+@pytest.mark.parametrize("layer", [GLOBAL, LOCAL])
+def test_the_row_of_a_query_is_shaded_by_its_weights(explorer, recording, layer, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "31")  # two cells a token, and seven for the name
+    monkeypatch.setenv("NO_COLOR", "1")
+    out = run(explorer, "-l", str(layer), "--view", "arcs", "--query", "5").out
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in out.splitlines()]
+    dense = recording.attention(layer)[:, 5].numpy()
+    seen = np.flatnonzero(dense.any(axis=0))
+    assert list(seen) == (list(range(3, 8)) if layer == LOCAL else list(range(12)))
+    root = showing_root(dense[:, None])
+    for head, row in enumerate(dense[:, seen]):
+        [line] = [line for line in lines if line.startswith(f"head {head}")]
+        times = min(6, 24 // len(seen))
+        expected = np.rint(4 * (row / dense.max()) ** (1 / root)).astype(int).repeat(times)
+        assert shades_of(line[7:].ljust(len(expected))) == expected.tolist()
+
+
+@pytest.mark.parametrize("form", ["map", "arcs"])
+def test_bars_stand_for_the_weights_of_a_query(explorer, recording, form):
+    asked = ("-l", str(GLOBAL), "--view", form, "--query", "c", "--mass", "1", "--top", "30")
+    lines = run(explorer, *asked).out.splitlines()
+    rows = [match for line in lines if (match := re.match(ROW, line))]
+    dense, place = recording.attention(GLOBAL), 3
+    expected = sorted(dense[:, place].flatten().tolist(), reverse=True)
+    assert [float(row["weight"]) for row in rows] == pytest.approx(expected, abs=0.0006)
+    for row, weight in zip(rows, expected, strict=True):
+        assert float(dense[int(row["head"]), place, int(row["key"])]) == pytest.approx(weight)
+        eighths = sum(BAR.index(cell) + 1 for cell in row["bar"])
+        assert eighths == pytest.approx(8 * 12 * weight, abs=0.51)  # of 12 cells for a weight of 1

@@ -5,7 +5,17 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mbexplore.palette import HEADS, HUE, ON_BLACK, ON_WHITE, head_colour, ramp
+from mbexplore.palette import (
+    FAINTEST,
+    HEADS,
+    HUE,
+    ON_BLACK,
+    ON_EITHER,
+    ON_WHITE,
+    head_colour,
+    ramp,
+    showing_root,
+)
 
 # Machado, Oliveira and Fernandes (2009), severity 1, in linear RGB.
 SEEN = {
@@ -55,3 +65,30 @@ def test_a_ramp_gets_steadily_darker_or_lighter(stops):
     steps = np.diff(lightness)
     assert (steps <= 0.6).all() or (steps >= -0.6).all()
     assert abs(lightness[-1] - lightness[0]) > 60
+
+
+def luminance(colour):
+    """Relative luminance of "#rrggbb" (WCAG 2.2)."""
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+@pytest.mark.parametrize("colour", ON_EITHER.values())
+@pytest.mark.parametrize("ground", ["#000000", "#ffffff"])
+def test_words_are_legible_on_black_and_on_white(colour, ground):
+    darker, lighter = sorted((luminance(colour), luminance(ground)))
+    assert (lighter + 0.05) / (darker + 0.05) > 4
+
+
+def test_a_faint_map_shows_beside_a_spike():
+    spike, broad = np.full((40, 40), 0.01), np.full((40, 40), 0.005)
+    spike[3, 3] = 0.9
+    alone = showing_root(broad[None])
+    assert alone == 2
+    assert showing_root(np.stack((spike, broad))) == 3  # the square root of 0.0056 is 0.07
+    assert showing_root(np.stack((spike, broad / 10))) == 4
+    assert showing_root(np.zeros((2, 3, 3))) == 4 and showing_root(spike[None]) == 3
+    for weights in (np.stack((spike, broad)), broad[None], np.stack((spike, broad / 4))):
+        root = showing_root(weights)
+        assert (weights[-1].max() / weights.max()) ** (1 / root) >= FAINTEST

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 import shlex
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 import torch
 
 import mbexplore
-from mbexplore.analysis.rope import pair_norms, rope_spectra, score_shares
+from mbexplore.analysis.rope import mean_turns, pair_norms, rope_spectra, score_shares
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
+from mbexplore.palette import ON_BLACK, ramp
 from mbexplore.views.rope import view_rope
 from tests.cli_runner import run_cli
 
@@ -173,3 +175,76 @@ def test_a_score_that_is_not_there_is_refused_before_the_model_runs(monkeypatch)
     for layer, places, sentence in ((4, (3, 40), "can't see token 40"), (0, (3, 999), "token 999")):
         refused = run_cli("rope", "-l", layer, "--query", places[0], "--key", places[1])
         assert refused.code == 1 and sentence in refused.err
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Standard output as a terminal in true colour."""
+    for name, value in (
+        ("FORCE_COLOR", "1"),
+        ("TERM", "xterm-256color"),
+        ("COLORTERM", "truecolor"),
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+
+
+def blocks_of(line):
+    """Colours (red, green, blue) of the upper half of every cell of a printed line."""
+    found = []
+    for red, green, blue, cells in re.findall(
+        "\x1b\\[38;2;(\\d+);(\\d+);(\\d+);48;2;[\\d;]+m(\N{UPPER HALF BLOCK}+)", line
+    ):
+        found += [(int(red), int(green), int(blue))] * len(cells)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "theta", "width"), [("global", 160_000, 2047), ("local", 1e4, 32)]
+)
+def test_a_terminal_shows_the_cosines_of_every_pair(terminal, kind, theta, width):
+    lines = run_cli("rope").out.splitlines()
+    pictures = [blocks_of(line) for line in lines if "\N{UPPER HALF BLOCK}" in line]
+    assert len(pictures) == 2 * 16  # two of 32 pairs a line, for each theta
+    picture = pictures[:16] if kind == "global" else pictures[16:]
+    distances = np.array_split(np.arange(width + 1), min(76, width + 1))
+    times = 76 // len(distances)
+    for line, cells in enumerate(picture):
+        frequency = theta ** (-2 * line / 32)
+        means = [np.cos(part * frequency).mean() for part in distances]
+        colours = ramp(ON_BLACK[kind])
+        expected = [colours[round((x + 1) / 2 * 255)] for x in means for _ in range(times)]
+        assert len(cells) == len(expected)
+        assert np.abs(np.subtract(cells, expected)).max() <= 3  # a step of the ramp
+
+
+def test_a_terminal_shows_the_norms_of_every_head(terminal, explorer):
+    norms = pair_norms(explorer.record(TEXT, keep=("attention",)), 3)
+    lines = [blocks_of(line) for line in run_cli("rope", TEXT, "-l", 3).out.splitlines()]
+    lines = [line for line in lines if line]
+    products = norms.q * norms.k
+    colours = ramp(ON_BLACK["global"])
+    assert len(lines) == 4
+    for line, row in zip(lines, products / products.max(), strict=True):
+        expected = [colours[round(float(x) * 255)] for x in row for _ in range(2)]
+        assert np.abs(np.subtract(line, expected)).max() <= 3
+
+
+def test_without_colour_the_same_in_shades(terminal, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    plain = run_cli("rope").out
+    assert "\N{UPPER HALF BLOCK}" not in plain and "\x1b[38" not in plain
+    assert plain.count("\N{FULL BLOCK}" * 76) > 2  # the slow pairs hardly turn
+
+
+def test_the_tables_of_a_picture_are_means_of_what_they_hold():
+    wide, narrow = rope_spectra(ModernBertConfig.base())
+    cos, sin = mean_turns(narrow, 256)
+    np.testing.assert_allclose(cos, narrow.cos, atol=1e-4)
+    np.testing.assert_allclose(sin, narrow.sin, atol=1e-4)
+    cos, sin = mean_turns(wide, 256)
+    assert cos.shape == sin.shape == (256, 32)
+    assert np.abs(cos[:, 0]).max() < 0.15  # pair 0 turns five times in a cell: no slow wave
+    held = np.arange(32)  # of the first cell
+    np.testing.assert_allclose(cos[0], np.cos(np.outer(held, wide.frequencies)).mean(0), atol=1e-6)

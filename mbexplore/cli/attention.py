@@ -13,6 +13,8 @@ from mbexplore.cli.attention_wish import Sight, Wish
 from mbexplore.cli.output import notice_cut
 
 if TYPE_CHECKING:
+    from mbexplore.analysis.tile import Tile
+    from mbexplore.analysis.words import Axis
     from mbexplore.explorer import Explorer
     from mbexplore.recording import Progress, Recording
     from mbexplore.views.view import View
@@ -129,15 +131,30 @@ def _see(
     part = explorer, recording, layer, head
     if wish.form == "part":
         seen = view_part(*part, queries=axis, keys=sight.keys, mean=mean, links=links, query=query)
-        return seen, partial(prints.print_part, info, seen.payload())
+        heads = [None] if mean else seen.payload()["heads"]
+        tiles = partial(_tiles, recording, layer, heads, axis, sight.keys)
+        return seen, partial(prints.print_part, info, seen.payload(), tiles)
     if wish.form == "band":
         seen = view_band(*part, axis=axis, mean=mean)
         return seen, partial(prints.print_band, info, recording, layer, head, axis, mean)
+    pictured = partial(layer_map, recording, layer, head, axis=axis, mean=mean)
     if wish.form == "arcs":
         seen = view_arcs(
             *part, query=query, axis=axis, mean=mean, mass=wish.mass, progress=progress
         )
-        return seen, partial(prints.print_arcs, info, seen.payload(), links)
+        return seen, partial(prints.print_arcs, info, seen, links, pictured)
     seen = view_map(*part, axis=axis, mean=mean, links=links, query=query, progress=progress)
-    pictured = partial(layer_map, recording, layer, head, axis=axis, mean=mean)
     return seen, partial(prints.print_map, info, seen.payload(), pictured)
+
+
+def _tiles(
+    recording: Recording,
+    layer: int,
+    heads: list[int | None],
+    queries: Axis,
+    keys: Axis,
+    pixels: int,
+) -> list[Tile]:
+    from mbexplore.analysis.tile import tile
+
+    return [tile(recording, layer, head, queries, keys, pixels) for head in heads]

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mbexplore.analysis.band import band_map
-from mbexplore.analysis.maps import LayerMap
+from mbexplore.analysis.maps import LayerMap, head_names
+from mbexplore.analysis.tile import Tile
 from mbexplore.analysis.words import Axis
 from mbexplore.cli import heatmap, view
 from mbexplore.cli.output import model_line
+from mbexplore.cli.strips import print_strips
 from mbexplore.explorer import ModelInfo
+from mbexplore.palette import ON_EITHER, showing_root
 from mbexplore.recording import Recording
 from mbexplore.text import bar, shown, word
+from mbexplore.views.view import View
 
 Payload = dict[str, Any]
 
@@ -31,19 +37,36 @@ def print_map(info: ModelInfo, payload: Payload, pictured: Callable[..., LayerMa
     """
     console = _open(info, payload)
     if console.is_terminal:
-        count = 1 if payload["mean"] else len(payload["heads"])
-        pixels = heatmap.map_pixels(console, count)
-        with view.progress("Maps") as progress:
-            maps = pictured(pixels=pixels, progress=progress)
-        heatmap.print_maps(console, maps)
+        _draw_maps(console, payload, pictured)
     console.print(_link_table(payload, payload["links"]))
 
 
-def print_part(info: ModelInfo, payload: Payload) -> None:
-    """Some queries by some keys of one layer: their strongest links."""
+def _draw_maps(console: Console, payload: Payload, pictured: Callable[..., LayerMap]) -> None:
+    count = 1 if payload["mean"] else len(payload["heads"])
+    pixels = heatmap.map_pixels(console, count)
+    with view.progress("Maps") as progress:
+        maps = pictured(pixels=pixels, progress=progress)
+    heatmap.print_maps(console, maps)
+
+
+def print_part(
+    info: ModelInfo, payload: Payload, pictured: Callable[[int], Sequence[Tile]]
+) -> None:
+    """Some queries by some keys of one layer: a picture in a terminal, and the strongest links.
+
+    Args:
+        info: the model that answered.
+        payload: of the view.
+        pictured: makes the part of each map with at most so many rows and columns.
+    """
     queries, keys = payload["queries"], payload["keys"]
     console = _open(info, payload | {"tokens": queries["tokens"]})
     console.print(f"They look at {len(keys['tokens']):,} {payload['unit']}.")
+    if console.is_terminal:
+        heads, mean = payload["heads"], payload["mean"]
+        with view.progress("Maps"):
+            tiles = pictured(heatmap.map_pixels(console, 1 if mean else len(heads)))
+        heatmap.print_tiles(console, tiles, heads, mean, payload["kind"])
     table = view.build_table("head", "query", "key", "weight", "", left=("query", "key", ""))
     for link in payload["links"]:
         table.add_row(
@@ -62,17 +85,29 @@ def print_model(info: ModelInfo, maps: Sequence[LayerMap]) -> None:
     """Every layer: thumbnails in a terminal, and the strongest link of each."""
     console, axis = Console(highlight=False), maps[0].axis
     console.print(Text(f"Model: {shown(model_line(info))}", style="bold"))
-    console.print(f"{len(maps)} layers, {len(axis):,} {axis.unit}.")
+    console.print(f"{len(maps)} layers, {len(axis):,} {axis.unit}. {_kinds(maps)}")
     if console.is_terminal:
         heatmap.print_model(console, maps)
-    table = view.build_table("layer", "", "theta", "head", "query", "key", "distance", "weight",
-                             "", left=("", "query", "key"))  # fmt: skip
+    table = view.build_table("layer", "head", "query", "key", "distance", "weight", "",
+                             left=("layer", "query", "key", ""))  # fmt: skip
     for each in maps:
         link = min(each.strongest, key=lambda link: -link.weight)
-        cells = _link_cells(axis.labels, axis.spans, vars(link))
-        table.add_row(str(each.layer), each.kind, f"{each.theta:,.0f}", *cells)
+        cells = _link_cells(axis.labels, axis.spans, vars(link), bar_width=6)
+        name = Text(f"{each.layer} {each.kind}", style=ON_EITHER[each.kind])
+        table.add_row(name, *cells)
     console.print(table)
     console.print("The strongest link of each layer.", style="dim")
+
+
+def _kinds(maps: Sequence[LayerMap]) -> str:
+    """What the layers of each kind see, and their theta."""
+    one_of = {each.kind: each for each in maps}
+    return " ".join(
+        f"{kind.capitalize()} ones see "
+        f"{'every token' if each.half_window is None else f'{each.half_window} tokens each side'}, "
+        f"theta {each.theta:,.0f}."
+        for kind, each in one_of.items()
+    )
 
 
 def print_band(
@@ -100,15 +135,53 @@ def print_band(
     console.print(table)
 
 
-def print_arcs(info: ModelInfo, payload: Payload, most: int) -> None:
-    """The links that carry most of each row, the strongest of them as a table."""
-    console = _open(info, payload)
+def print_arcs(info: ModelInfo, seen: View, most: int, pictured: Callable[..., LayerMap]) -> None:
+    """The links that carry most of each row, the strongest as a table; in a terminal a picture.
+
+    That is the maps, or of one query its row in each head.
+
+    Args:
+        info: the model that answered.
+        seen: the view.
+        most: how many links are listed.
+        pictured: see `print_map`.
+    """
+    payload = seen.payload()
+    query, console = payload["query"], _open(info, payload)
+    if console.is_terminal:
+        if query is None:
+            _draw_maps(console, payload, pictured)
+        else:
+            assert seen.arrays is not None
+            _draw_row(console, payload, seen.arrays()["rows"])
     console.print(_link_table(payload, payload["links"][:most]))
+    who = f"each of the {payload['unit']}" if query is None else _named(payload, query)
     console.print(
-        f"{payload['total']:,} links carry {payload['mass']:.0%} of what each of the "
-        f"{payload['unit']} gives in each head; --plot draws them.",
-        style="dim",
+        Text(
+            f"{payload['total']:,} links carry {payload['mass']:.0%} of what {who} gives in each "
+            "head; --plot draws them.",
+            style="dim",
+        )
     )
+
+
+def _draw_row(console: Console, payload: Payload, rows: NDArray[np.float32]) -> None:
+    """A query's weights, a line a head, as far as it sees."""
+    seen = np.flatnonzero(rows.any(axis=0))
+    low, high = int(seen[0]), int(seen[-1])
+    shades = (rows[:, low : high + 1] / rows.max()) ** (1 / showing_root(rows[:, None]))
+    names = head_names(tuple(payload["heads"]), payload["mean"])
+    pool = print_strips(console, shades, names, [payload["kind"]] * len(names), most=6)
+    pooled = f", {pool} to a cell, the largest weight shows" if pool > 1 else ""
+    ends = f"{_named(payload, low)} to {_named(payload, high)}"
+    console.print(
+        Text(f"Across: what {_named(payload, payload['query'])} looks at, {ends}{pooled}.", "dim")
+    )
+
+
+def _named(payload: Payload, place: int) -> str:
+    """A place and the position of its first token."""
+    return f"{word(payload['tokens'][place])} {payload['spans'][place][0]}"
 
 
 def _open(info: ModelInfo, payload: Payload) -> Console:
@@ -132,7 +205,10 @@ def _link_table(payload: Payload, links: Sequence[dict[str, Any]]) -> Table:
 
 
 def _link_cells(
-    labels: Sequence[str], spans: Sequence[Sequence[int]], link: dict[str, Any]
+    labels: Sequence[str],
+    spans: Sequence[Sequence[int]],
+    link: dict[str, Any],
+    bar_width: int = 12,
 ) -> list[str | Text]:
     """A link in a table; a word's number is its first token's."""
     query, key, weight = link["query"], link["key"], link["weight"]
@@ -141,5 +217,5 @@ def _link_cells(
         *(Text.assemble(word(labels[i]), (f" {spans[i][0]}", "dim")) for i in (query, key)),
         f"{key - query:+d}" if key != query else "0",
         f"{weight:.3f}",
-        Text(bar(weight, 12), style="cyan"),
+        Text(bar(weight, bar_width), style="cyan", no_wrap=True),
     ]

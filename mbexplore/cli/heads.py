@@ -129,7 +129,8 @@ def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, 
     console.print(f"{len(encodings):,} text{'' if one else 's'}, {tokens:,} tokens.")
     table = view.build_table("head", "class", "entropy", "dist", "weight on", "sinks",
                              left=("head", "class", "weight on", "sinks"))  # fmt: skip
-    table.columns[4].min_width = 18  # a narrow terminal cuts the sinks alone
+    for column in table.columns[:-1]:
+        column.no_wrap = True  # a narrow terminal cuts the sinks alone
     for row in atlas:
         style = ON_EITHER[row.kind]
         masses = sorted(row.masses.items(), key=lambda item: -item[1])[:2]

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
+from mbexplore.analysis.maps import head_names
 from mbexplore.blocks import Blocks, Ramp, fit
-from mbexplore.palette import ON_BLACK, ramp, showing_root
+from mbexplore.palette import ON_BLACK, head_hues, ramp, showing_root
 from mbexplore.text import word
 
 if TYPE_CHECKING:
@@ -20,9 +21,13 @@ if TYPE_CHECKING:
 
     from mbexplore.analysis.band import BandMap
     from mbexplore.analysis.maps import LayerMap
+    from mbexplore.analysis.tile import Tile
     from mbexplore.analysis.words import Axis
+    from mbexplore.config import LayerKind
 
 Line = list[Segment]
+Title = tuple[str, str]
+"""A map's name, and the hue of its head."""
 
 WIDEST, TALLEST = 120, 40
 """The most columns and lines of one map."""
@@ -50,10 +55,22 @@ def band_pixels(console: Console, bands: int) -> int:
 def print_maps(console: Console, maps: LayerMap) -> None:
     """Every head of a layer, as many side by side as the terminal holds."""
     values = (maps.weights / maps.scale) ** (1 / showing_root(maps.weights))
-    names = _row_names(maps.axis, maps.pool)
-    _print_panels(console, values, maps.names, names, ramp(ON_BLACK[maps.kind]))
+    names, titles = _row_names(maps.axis, maps.pool), _titles(maps.heads, maps.is_mean)
+    _print_panels(console, values, titles, names, ramp(ON_BLACK[maps.kind]))
     if maps.pooled:
         console.print(f"{maps.pooled}.", style="dim")
+
+
+def print_tiles(
+    console: Console, tiles: Sequence[Tile], heads: Sequence[int], mean: bool, kind: LayerKind
+) -> None:
+    """The same part of the maps of some heads, as many side by side as the terminal holds."""
+    first, weights = tiles[0], np.stack([each.weights for each in tiles])
+    values = (weights / max(float(weights.max()), 1e-9)) ** (1 / showing_root(weights))
+    names = _row_names(first.queries, first.pool[0])
+    _print_panels(console, values, _titles(heads, mean), names, ramp(ON_BLACK[kind]))
+    columns = f"{first.keys.starts[0]} to {first.keys.stops[-1] - 1}"
+    console.print(f"Columns are tokens {columns}{first.pooled}.", style="dim")
 
 
 def print_band(console: Console, band: BandMap) -> None:
@@ -64,7 +81,8 @@ def print_band(console: Console, band: BandMap) -> None:
     held = -(-width // room)
     values = np.maximum.reduceat(values, range(0, width, held), axis=2)
     names = _row_names(band.axis, band.pool)
-    _print_panels(console, values, band.names, names, ramp(ON_BLACK["local"]))
+    titles = _titles(band.heads, band.is_mean)
+    _print_panels(console, values, titles, names, ramp(ON_BLACK["local"]))
     low, high = int(band.offsets[0]), int(band.offsets[-1])
     pooled = f"; {band.pooled}" if band.pooled else ""
     each = f", {held} to a cell" if held > 1 else ""
@@ -77,6 +95,10 @@ def print_model(console: Console, maps: Sequence[LayerMap]) -> None:
     beside = len(f"{len(maps) - 1} global") + 1
     size = (min(console.width, 160) - beside) // columns - 1
     size = max(3, min(size, 15) - (size % 2 == 0))  # odd: half a line is left between layers
+    titles = _titles(maps[0].heads, maps[0].is_mean)
+    heading = [_title_line(console, each, size) for each in titles]
+    _print_lines(console, _side_by_side([[[Segment(" " * beside)]], *([line] for line in heading)],
+                                        gap=1, first_gap=0))  # fmt: skip
     for layer_map in maps:
         panels = [
             _lines(console, fit(np.sqrt(each / max(float(each.max()), 1e-9)), size, -(-size // 2)),
@@ -92,7 +114,7 @@ def print_model(console: Console, maps: Sequence[LayerMap]) -> None:
 def _print_panels(
     console: Console,
     values: NDArray[np.floating],
-    titles: Sequence[str],
+    titles: Sequence[Title],
     names: Sequence[str],
     colours: Ramp,
 ) -> None:
@@ -104,12 +126,27 @@ def _print_panels(
         for place in range(first, min(first + in_a_line, count)):
             picture = fit(values[place], room, tallest)
             width = picture.shape[1]
-            title = [Segment(set_cell_size(titles[place], width), Style(bold=True))]
+            title = _title_line(console, titles[place], width)
             panels.append([title, *_lines(console, picture, colours)])
         beside = _label_lines(names, picture.shape[0], rows)
         _print_lines(console, _side_by_side([[[Segment(" " * LABEL)], *beside], *panels], gap=2,
                                             first_gap=0))  # fmt: skip
         console.print()
+
+
+def _titles(heads: Sequence[int], mean: bool) -> list[Title]:
+    names, hues = head_names(tuple(heads), mean), head_hues(heads, mean)
+    return list(zip(names, hues, strict=True))
+
+
+def _title_line(console: Console, title: Title, width: int) -> Line:
+    """What a map is called over it, and a square in its head's hue; its number where that fits."""
+    (name, hue), number = title, title[0].removeprefix("head ")
+    is_marked = not console.no_color and cell_len(number) + 2 <= width
+    mark = [Segment("\N{BLACK SQUARE} ", Style(color=hue))] if is_marked else []
+    room = width - 2 * len(mark)
+    said = name if cell_len(name) <= room else number
+    return [*mark, Segment(set_cell_size(said, room), Style(bold=True))]
 
 
 def _layout(console: Console, maps: int, columns: int) -> tuple[int, int, int]:
