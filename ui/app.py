@@ -6,6 +6,7 @@ that `gradio_client` can call too. Nothing is loaded from anywhere but this serv
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import inspect
 import os
@@ -14,7 +15,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeVar
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
@@ -28,6 +29,8 @@ from .protocol import PageView, Shown
 from .sessions import Desk, Sessions, kept_beginning
 from .text import chips, toggled
 from .views import VIEWS
+
+Made = TypeVar("Made")
 
 SCRIPTS = (
     "parts.js", "heat.js", "lines.js", "attention.js", "server.js", "controls.js", "page.js",
@@ -52,6 +55,27 @@ def build_app(sessions: Sessions, views: tuple[PageView, ...] = VIEWS) -> gr.Blo
         sessions: over the models, by the name the page shows; the first is chosen at the start.
         views: in the order of their tabs.
     """
+    return inside_a_loop(lambda: _build(sessions, views))
+
+
+def inside_a_loop(make: Callable[[], Made]) -> Made:
+    """What `make` gives, called where an event loop runs.
+
+    Gradio asks for locks as it builds and launches, and where no loop runs it opens one for each
+    and leaves it open.
+    """
+
+    async def made() -> Made:
+        return make()
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(made())
+    return make()
+
+
+def _build(sessions: Sessions, views: tuple[PageView, ...]) -> gr.Blocks:
     by_name = {view.name: view for view in views}
     app: gr.Blocks
     with gr.Blocks(title="mbexplore", analytics_enabled=False, fill_width=True) as app:

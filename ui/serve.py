@@ -10,7 +10,7 @@ import gradio as gr
 
 from mbexplore.errors import UsageError
 
-from .app import POLICY, style
+from .app import POLICY, inside_a_loop, style
 
 PORT = 7860
 TRIES = 100
@@ -77,22 +77,24 @@ def launched(
     Yields:
         Its address, and the public one where it is shared.
     """
-    _, local, public = app.launch(
-        server_name=host,
-        server_port=port,
-        share=share,
-        auth=auth,
-        prevent_thread_lock=True,
-        quiet=True,
-        ssr_mode=False,
-        pwa=False,
-        mcp_server=False,
-        enable_monitoring=False,
-        footer_links=[],
-        theme=plain_theme(),
-        css=style(),
-        head=POLICY,
-        _frontend=False,  # or Gradio gives up where its own first page takes over 3 seconds
+    _, local, public = inside_a_loop(
+        lambda: app.launch(
+            server_name=host,
+            server_port=port,
+            share=share,
+            auth=auth,
+            prevent_thread_lock=True,
+            quiet=True,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            footer_links=[],
+            theme=plain_theme(),
+            css=style(),
+            head=POLICY,
+            _frontend=False,  # or Gradio gives up where its own first page takes over 3 seconds
+        )
     )
     try:
         yield local.rstrip("/"), public

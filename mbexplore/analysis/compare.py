@@ -136,7 +136,7 @@ def _lacking(first: Recording, second: Recording) -> str:
     """Why the two can't be laid over each other, or ""."""
     if len(first) != len(second):
         return (
-            f"The texts are {len(first)} and {len(second)} tokens, so their maps and residuals "
+            f"The texts are {len(first):,} and {len(second):,} tokens, so their maps and residuals "
             "can't be laid over each other."
         )
     shapes = [(r.config.num_hidden_layers, r.config.hidden_size) for r in (first, second)]

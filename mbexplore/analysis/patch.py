@@ -198,8 +198,8 @@ def check_lengths(clean: Encoding, corrupted: Encoding) -> None:
         parts = next((i for i, (a, b) in enumerate(pairs) if a != b), 0)
         listed = [_listed(encoding, parts) for encoding in (clean, corrupted)]
         raise TextError(
-            f"The texts differ in length, {len(clean)} tokens ({listed[0]}) and "
-            f"{len(corrupted)} ({listed[1]}); choose words that are as many tokens."
+            f"The texts differ in length, {len(clean):,} tokens ({listed[0]}) and "
+            f"{len(corrupted):,} ({listed[1]}); choose words that are as many tokens."
         )
 
 

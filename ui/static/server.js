@@ -46,7 +46,7 @@ const connect = (session, main, bar) => {
         if (polling === null) return;
         if (counted?.total !== total) counted = { at: now(), from: done, total };
         const spent = now() - counted.at, left = (spent / (done - counted.from)) * (total - done);
-        const told = [total && `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`, duration(now() - began),
+        const told = [total && `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`, `${(now() - began).toFixed(0)} s`,
           total && spent > 2 && Number.isFinite(left) && `about ${duration(left)} left`];
         far.textContent = told.filter(Boolean).join(" · ");
         stop.hidden = !total;
