@@ -6,7 +6,7 @@ const extentOf = (values, log) => {
   const used = log ? values.filter((v) => v > 0) : values;
   const low = Math.min(...used), high = Math.max(...used);
   if (low < high) return [low, high];
-  return log ? [low / 2, high * 2] : [low - 1, high + 1];
+  return log ? [low, high * 10] : [low - 1, high + 1];
 };
 
 // Bounds drawn out to round numbers, so that a curve never runs along the edge of its chart.

@@ -17,7 +17,7 @@ from ..parts import cell, note, side_by_side, strip, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
-from .common import asked_position, prediction_table, signed
+from .common import asked_position, gives_number, prediction_table, signed
 
 STRONGEST = 10
 """Tokens in the table."""
@@ -44,12 +44,8 @@ def show(
         whole: whether to walk the path, and not only to predict.
     """
     place = asked_position(desk, token)
-    clean = desk.once(
-        ("without", (), place, "zero"),
-        lambda: predictions_without(desk.explorer, desk.encoding, (), place),
-    )
     if not whole:
-        return Shown([prediction_table("The prediction", clean)])
+        return Shown([_prediction(desk, place)])
     wanted, against = answer.strip() or None, contrast.strip() or None
     found = desk.once(
         ("attribute", place, wanted, against, baseline, steps),
@@ -63,13 +59,22 @@ def show(
             [label(each) for each in found.tokens], found.integrated, unit="logits", mark=place,
             title="Integrated gradients",
         ),
-        side_by_side(
-            _shares(found), prediction_table("The prediction", clean, found.target.token_id)
-        ),
+        side_by_side(_shares(found), _prediction(desk, place, found.target.token_id)),
         note(NOT_SHOWN),
     ]  # fmt: skip
     view = view_attribution(desk.explorer, desk.encoding, found, wanted, against)
     return Shown(parts, view, _completeness(found))
+
+
+def _prediction(desk: Desk, place: int | None, followed: int | None = None) -> Part:
+    """What the model answers; a model that gives a number has nothing else to choose."""
+    if gives_number(desk):
+        return note("The model gives one number, the logit that is shared out here.")
+    clean = desk.once(
+        ("without", (), place, "zero"),
+        lambda: predictions_without(desk.explorer, desk.encoding, (), place),
+    )
+    return prediction_table("The prediction", clean, followed)
 
 
 def _completeness(found: Attribution) -> str:

@@ -10,9 +10,11 @@ from mbexplore.config import ModernBertConfig
 from mbexplore.errors import ModelError, TextError
 from mbexplore.explorer import Prediction
 from mbexplore.heads import (
+    REGRESSION,
     ClassifierModel,
     ModernBertForMultipleChoice,
     ModernBertForQuestionAnswering,
+    ModernBertForSequenceClassification,
     ModernBertForTokenClassification,
 )
 
@@ -44,6 +46,12 @@ def check_one_text(desk: Desk) -> None:
 def labels_tokens(desk: Desk) -> bool:
     """Whether the model's head has a label for every token."""
     return isinstance(desk.explorer.model, ModernBertForTokenClassification)
+
+
+def gives_number(desk: Desk) -> bool:
+    """Whether the model's head gives a text one number, and no answer among several."""
+    model = desk.explorer.model
+    return isinstance(model, ModernBertForSequenceClassification) and model.problem == REGRESSION
 
 
 def asked_position(desk: Desk, token: int, *, masks_only: bool = True) -> int | None:

@@ -140,7 +140,7 @@ COMPARE = PageView(
         "other": "second text",
         "other_model": "second model",
         "mean": "mean of heads",
-        "top_k": "tokens named",
+        "top_k": "answers named",
     },
     hints={"other": "the same text"},
     only={"head": {"mean": (False,)}},

@@ -54,7 +54,7 @@ def show(
         lambda: lens(desk.explorer, desk.recording, asked, answer=wanted, top_k=TOP),
     )
     if scope == "held token" or asked is None:  # no map of tokens where none has an answer
-        parts = [side_by_side(_words(desk, found), _trails(desk, found)), note(NOT_SHOWN)]
+        parts = [_words(desk, found), _trails(desk, found), note(NOT_SHOWN)]
         return Shown(parts, view_lens(desk.explorer, desk.encoding, found, wanted), _line(found))
     place = held_or_first(desk, token)
     whole = desk.once(

@@ -145,6 +145,6 @@ PREDICT = PageView(
     title="Predict",
     show=show,
     about="What the model would put at each mask, beside Hugging Face on the same weights.",
-    labels={"top_k": "tokens named"},
+    labels={"top_k": "answers named"},
     quick={"hugging_face": False},
 )
