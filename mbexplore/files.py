@@ -60,9 +60,9 @@ def check_target(path: Path, endings: Collection[str]) -> Path:
     """
     ending = path.suffix.removeprefix(".").lower()
     if ending not in endings:
+        has = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
         raise OutputError(
-            f"{path} ends in {path.suffix or 'nothing'!r}; choose one of "
-            f"{', '.join('.' + known for known in endings)}."
+            f"{path} {has}; choose one of {', '.join('.' + known for known in endings)}."
         )
     if not path.parent.is_dir():
         raise OutputError(f"There is no folder {path.parent}; make it, or choose another.")

@@ -11,10 +11,12 @@ import torch
 
 from mbexplore.analysis.band import band_map
 from mbexplore.analysis.maps import layer_map, model_maps
+from mbexplore.analysis.tile import tile
 from mbexplore.analysis.words import build_axis
 from mbexplore.config import ModernBertConfig
+from mbexplore.palette import head_colour
 from mbexplore.recording import Recording
-from mbexplore.views.attention_page import attention_data, attention_page
+from mbexplore.views.attention_page import attention_data, attention_page, part_data, part_page
 from tests.test_words import build_encoding, build_recording
 
 LIMIT = 5e6
@@ -52,6 +54,28 @@ def test_a_band_has_offsets_for_columns(recording):
     data = attention_data([band_map(recording, 1)])
     assert data["columns"]["labels"] == ["-4", "-3", "-2", "-1", "0", "+1", "+2", "+3", "+4"]
     assert (data["height"], data["width"]) == (16, 9)
+
+
+@pytest.mark.parametrize(("layer", "pixels"), [(0, 100), (1, 100), (0, 4), (1, 4)])
+def test_a_part_has_sides_of_its_own(recording, layer, pixels):
+    queries, keys = (build_axis(recording.encoding, bounds) for bounds in ((2, 9), (0, 12)))
+    tiles = [tile(recording, layer, head, queries, keys, pixels) for head in (0, 1)]
+    data = part_data(tiles, (0, 1), False, layer, "a layer")
+    assert (data["rows"]["labels"], data["columns"]["labels"]) == (
+        list(queries.labels), list(keys.labels)
+    )  # fmt: skip
+    assert data["rows"]["starts"] == list(range(2, 9)) and data["maps"] == ["head 0", "head 1"]
+    assert data["marks"] == [head_colour(0), head_colour(1)]
+    assert data["pooled"] == ("" if pixels == 100 else "2 x 3 tokens to a pixel, the largest "
+                              "weight shows.")  # fmt: skip
+    found = weights_of(data["layers"][0], data)
+    for one, weights in zip(tiles, found, strict=True):
+        assert np.abs(np.sqrt(weights) - np.sqrt(one.weights)).max() <= 0.5 / 255 + 1e-6
+    edges = data["layers"][0]["edges"]
+    assert (edges is None) == (layer == 0)
+    for row, (low, high) in enumerate(edges or ()):
+        assert not found[:, row, :low].any() and not found[:, row, high:].any()
+    json.dumps(data)
 
 
 def base_recording(spread):
@@ -145,6 +169,26 @@ def test_pointing_at_a_cell_says_query_key_and_weight(browser, recording, tmp_pa
             assert expected < 1e-5
     tab.mouse.move(1, 1)
     assert tab.locator(".attention-tip").is_hidden()
+    tab.close()
+
+
+def test_pointing_at_a_part_says_the_same(browser, recording, tmp_path):
+    queries, keys = (build_axis(recording.encoding, bounds) for bounds in ((2, 9), (0, 12)))
+    tiles = [tile(recording, 0, head, queries, keys, 100) for head in (0, 1)]
+    page = part_page(tiles, (0, 1), False, 0, "Layer 0", "small", ["attention"])
+    tab = open_page(browser, tmp_path, page)
+    assert tab.locator(".attention-title").inner_text() == "Layer 0 \N{MIDDLE DOT} head 0"
+    tokens, side = recording.encoding.tokens, 44  # pixels of a cell at most
+    box = tab.locator(".attention-map").bounding_box()
+    for row, column in ((0, 0), (6, 11), (3, 5)):
+        x, y = 96 + (column + 0.5) * side, 4 + (row + 0.5) * side
+        tab.mouse.move(box["x"] + x, box["y"] + y)
+        query, key, weight = tab.locator(".attention-tip").inner_text().splitlines()
+        assert query.split() == ["query", tokens[row + 2], str(row + 2)]
+        assert key.split() == ["key", tokens[column], str(column)]
+        said = float(weight.split(maxsplit=1)[1])
+        expected = float(recording.attention(0, 0)[0, row + 2, column])
+        assert abs(np.sqrt(said) - np.sqrt(expected)) < 0.5 / 255 + 0.01
     tab.close()
 
 

@@ -10,13 +10,21 @@ from pathlib import PurePath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mbexplore.analysis.band import BandMap
 from mbexplore.analysis.links import Arcs
 from mbexplore.analysis.maps import LayerMap, head_names
+from mbexplore.analysis.tile import Tile
 from mbexplore.analysis.words import Axis
+from mbexplore.config import LayerKind
 from mbexplore.palette import HUE, ON_WHITE, TINT, head_hues
 from mbexplore.web import build_page
+
+NOTE = (
+    "Rows are queries, columns keys; each map is coloured up to its own largest weight, on a "
+    "square-root scale. Point at it to read a weight, rounded to 1/255 of its square root."
+)
 
 STEPS = 255
 """A weight is sent as the nearest of so many steps of its square root: faint ones stay apart."""
@@ -36,17 +44,64 @@ def attention_data(
         selected: which of `maps` and which of its heads is shown large at first.
     """
     first = maps[0]
-    axis, (_, height, width) = first.axis, first.weights.shape
-    rows = _places(axis, "query", first.pool)
+    rows = _places(first.axis, "query", first.pool)
+    columns = _offsets(first) if isinstance(first, BandMap) else {**rows, "name": "key"}
+    layers = []
+    for each in maps:
+        edges = each.window() if isinstance(each, LayerMap) else None
+        listed = None if edges is None else edges.tolist()
+        layers.append(_layer(each.layer, each.kind, each.title, each.weights, listed))
+    pooled = first.pooled and f"{first.pooled}."
+    heads = (first.heads, first.is_mean)
+    return _data(rows, columns, first.weights, heads, layers, selected, pooled)
+
+
+def part_data(
+    tiles: Sequence[Tile], heads: tuple[int, ...], is_mean: bool, layer: int, title: str
+) -> dict[str, Any]:
+    """The same of some queries by some keys.
+
+    Args:
+        tiles: one a head, all of the same queries and keys; or one of their mean.
+        heads: whose they are.
+        is_mean: whether it is the mean.
+        layer: from 0.
+        title: what the layer is, in one line.
+    """
+    first, weights = tiles[0], np.stack([each.weights for each in tiles])
+    kind: LayerKind = "global" if first.half_window is None else "local"
+    edges = first.window()
+    listed = None if edges is None else [list(pair) for pair in edges]
+    return _data(
+        _places(first.queries, "query", first.pool[0]),
+        _places(first.keys, "key", first.pool[1]),
+        weights,
+        (heads, is_mean),
+        [_layer(layer, kind, title, weights, listed)],
+        (0, 0),
+        f"{first.pooled.removeprefix(', ')}." if first.pooled else "",
+    )
+
+
+def _data(
+    rows: dict[str, Any],
+    columns: dict[str, Any],
+    weights: NDArray[np.float32],
+    heads: tuple[tuple[int, ...], bool],
+    layers: list[dict[str, Any]],
+    selected: tuple[int, int],
+    pooled: str,
+) -> dict[str, Any]:
     return {
         "rows": rows,
-        "columns": _offsets(first) if isinstance(first, BandMap) else {**rows, "name": "key"},
-        "height": height,
-        "width": width,
-        "maps": list(first.names),
-        "layers": [_layer(each) for each in maps],
+        "columns": columns,
+        "height": weights.shape[1],
+        "width": weights.shape[2],
+        "maps": list(head_names(*heads)),
+        "marks": list(head_hues(*heads)),
+        "layers": layers,
         "selected": list(selected),
-        "pooled": first.pooled and f"{first.pooled}.",
+        "pooled": pooled,
         "colours": ON_WHITE,
         "hues": HUE,
         "tints": TINT,
@@ -63,14 +118,25 @@ def attention_page(
     first = maps[0]
     what = "by the offset of their keys" if isinstance(first, BandMap) else "who looks at whom"
     layers = f"{len(maps)} layers" if len(maps) > 1 else f"layer {first.layer}"
-    note = (
-        "Rows are queries, columns keys; each map is coloured up to its own largest weight, on a "
-        "square-root scale. Point at it to read a weight, rounded to 1/255 of its square root."
-    )
     title = f"{PurePath(model).name}: {layers}, {first.axis.size}, {what}"
-    return build_page(
-        title, note, shlex.join(("mbexplore", *command)), attention_data(maps, (selected, 0))
-    )
+    data = attention_data(maps, (selected, 0))
+    return build_page(title, NOTE, shlex.join(("mbexplore", *command)), data)
+
+
+def part_page(
+    tiles: Sequence[Tile],
+    heads: tuple[int, ...],
+    is_mean: bool,
+    layer: int,
+    title: str,
+    model: str,
+    command: Sequence[str],
+) -> str:
+    """A page in one file with some queries by some keys; see `part_data`."""
+    sides = f"{tiles[0].queries.size} looking at {tiles[0].keys.size}"
+    name = f"{PurePath(model).name}: layer {layer}, {sides}"
+    data = part_data(tiles, heads, is_mean, layer, title)
+    return build_page(name, NOTE, shlex.join(("mbexplore", *command)), data)
 
 
 def arcs_data(arcs: Arcs) -> dict[str, Any]:
@@ -101,15 +167,16 @@ def arcs_page(arcs: Arcs, model: str, command: Sequence[str]) -> str:
     return build_page(title, note, shlex.join(("mbexplore", *command)), arcs_data(arcs), "arcs")
 
 
-def _layer(shown: LayerMap | BandMap) -> dict[str, Any]:
+def _layer(
+    layer: int, kind: LayerKind, title: str, weights: NDArray[np.float32], edges: list[Any] | None
+) -> dict[str, Any]:
     """One layer: what it is, and its weights as bytes, deflated, in base64."""
-    codes = np.rint(np.sqrt(shown.weights) * STEPS).astype(np.uint8)
-    edges = shown.window() if isinstance(shown, LayerMap) else None
+    codes = np.rint(np.sqrt(weights) * STEPS).astype(np.uint8)
     return {
-        "name": f"{shown.layer} {shown.kind}",
-        "title": shown.title,
-        "kind": shown.kind,
-        "edges": None if edges is None else edges.tolist(),
+        "name": f"{layer} {kind}",
+        "title": title,
+        "kind": kind,
+        "edges": edges,
         "data": b64encode(zlib.compress(codes.tobytes(), 6)).decode("ascii"),
     }
 

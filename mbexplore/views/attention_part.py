@@ -14,6 +14,7 @@ from mbexplore.palette import head_hues
 from mbexplore.recording import Recording
 from mbexplore.views.attention_checks import check_part
 from mbexplore.views.attention_facts import LINK_COLUMNS, layer_facts
+from mbexplore.views.attention_page import part_page
 from mbexplore.views.names import attention_name
 from mbexplore.views.view import View, build_command
 
@@ -84,10 +85,11 @@ def view_part(
             "links": [dataclasses.asdict(link) for link in found],
         }
 
+    title = layer_title(layer, kind, half_window, config.theta(layer))
+
     def draw() -> Figure:
         from mbexplore.plots.attention_part import plot_part
 
-        title = layer_title(layer, kind, half_window, config.theta(layer))
         names, hues = head_names(heads, mean), head_hues(heads, mean)
         return plot_part(tiles(PIXELS), names, hues, kind, title, explorer.info.name)
 
@@ -116,7 +118,15 @@ def view_part(
         queries=_bounds(queries), keys=_bounds(keys), words=queries.words,
         hide_special=queries.hide_special, query=query, top=links,
     )  # fmt: skip
-    return View(attention_name("part", layer, head), command, payload, draw, arrays, rows)
+    return View(
+        attention_name("part", layer, head),
+        command,
+        payload,
+        draw,
+        arrays,
+        rows,
+        lambda: part_page(tiles(PIXELS), heads, mean, layer, title, explorer.info.name, command),
+    )
 
 
 def _side(axis: Axis) -> dict[str, Any]:

@@ -194,11 +194,14 @@ const mountAttention = (() => {
         this.overview, this.grid.x + step * maps.length + 4, this.grid.y + step * layers.length + 4,
       );
       this.thumbs.font = "11px system-ui, sans-serif";
-      this.thumbs.fillStyle = getComputedStyle(this.root).color;
+      const ink = getComputedStyle(this.root).color;
       this.thumbs.textAlign = "center";
       maps.forEach((name, i) => {
         const short = step < 50 ? name.replace(/^head /, "") : name;
-        this.thumbs.fillText(short, this.grid.x + (i + 0.5) * step, 13);
+        this.thumbs.fillStyle = ink;
+        this.thumbs.fillText(short, this.grid.x + (i + 0.5) * step, 11);
+        this.thumbs.fillStyle = this.data.marks[i];
+        this.thumbs.fillRect(this.grid.x + i * step + 1, 15, step - 2, 3);
       });
     }
 
