@@ -27,8 +27,8 @@ def plot_verification(verification: Verification, title: str) -> Figure:
         axes.plot(layers, [_floor(c.max_abs) for c in of_kind], color=FAINT, lw=1, zorder=1)
         axes.plot(layers, [c.tolerance for c in of_kind], color=FAINT, lw=1, ls=":", zorder=1)
         axes.annotate(
-            f"{what}, allowed", (layers[-1], of_kind[-1].tolerance), xytext=(0, 3),
-            textcoords="offset points", ha="right", fontsize=8, color=FAINT,
+            f"{what},\nallowed", (layers[-1], of_kind[-1].tolerance), xytext=(8, 0),
+            textcoords="offset points", va="center", fontsize=8, color=FAINT,
         )  # fmt: skip
         for kind in ("global", "local"):
             drawn = [check for check in of_kind if check.kind == kind]
@@ -43,7 +43,8 @@ def plot_verification(verification: Verification, title: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e4e7eb", lw=0.6)
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=4)
     return figure
 
 
