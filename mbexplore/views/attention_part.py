@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.maps import head_names, layer_title, strongest_first
+from mbexplore.analysis.maps import Link, head_names, layer_title, strongest_first
 from mbexplore.analysis.tile import Tile, tile, tile_links
 from mbexplore.analysis.words import Axis
 from mbexplore.explorer import Explorer
@@ -55,78 +56,106 @@ def view_part(
         RangeError: the layer, head or query is outside.
     """
     explorer.check_layer_and_head(layer, head)
-    config = recording.config
+    config, encoding = recording.config, recording.encoding
     heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
-    each: tuple[int | None, ...] = (None,) if mean else heads
+    part = _Part(explorer, recording, layer, heads, mean, queries, keys)
     place = None if query is None else queries.place_of(query)
-    found = sorted(
-        (
-            link
-            for one in each
-            for link in tile_links(recording, layer, one, queries, keys, links, place)
-        ),
-        key=strongest_first,
-    )[:links]
-    kind, half_window = config.layer_kinds[layer], config.half_window(layer)
-
-    def tiles(pixels: int) -> list[Tile]:
-        return [tile(recording, layer, one, queries, keys, pixels) for one in each]
-
-    def payload() -> dict[str, Any]:
-        return {
-            "model": dataclasses.asdict(explorer.info),
-            "view": "part",
-            "unit": queries.unit,
-            "queries": _side(queries),
-            "keys": _side(keys),
-            "heads": list(heads),
-            "mean": mean,
-            **layer_facts(config, layer),
-            "links": [dataclasses.asdict(link) for link in found],
-        }
-
-    title = layer_title(layer, kind, half_window, config.theta(layer))
-
-    def draw() -> Figure:
-        from mbexplore.plots.attention_part import plot_part
-
-        names, hues = head_names(heads, mean), head_hues(heads, mean)
-        return plot_part(tiles(PIXELS), names, hues, kind, title, explorer.info.name)
-
-    def arrays() -> dict[str, NDArray[Any]]:
-        import numpy as np
-
-        check_part(len(each), queries, keys)
-        whole = tiles(max(len(queries), len(keys)))
-        return {
-            "queries": np.array(queries.labels),
-            "query_spans": np.array(queries.spans),
-            "keys": np.array(keys.labels),
-            "key_spans": np.array(keys.spans),
-            "weights": np.stack([one.weights for one in whole]),
-        }
-
-    def rows() -> Iterator[list[object]]:
-        yield list(LINK_COLUMNS)
-        for link in found:
-            sides = ((queries, link.query), (keys, link.key))
-            places = [value for side, i in sides for value in (side.spans[i][0], side.labels[i])]
-            yield [layer, link.head, *places, link.weight]
-
+    found = part.links(links, place)
     command = build_command(
-        "attention", explorer.info, recording.encoding, layer=layer, head=head, mean=mean,
+        "attention", explorer.info, [encoding.text], layer=layer, head=head, mean=mean,
         queries=_bounds(queries), keys=_bounds(keys), words=queries.words,
-        hide_special=queries.hide_special, query=query, top=links,
+        hide_special=queries.hide_special, query=query, top=links, truncate=encoding.is_cut,
     )  # fmt: skip
     return View(
         attention_name("part", layer, head),
         command,
-        payload,
-        draw,
-        arrays,
-        rows,
-        lambda: part_page(tiles(PIXELS), heads, mean, layer, title, explorer.info.name, command),
+        lambda: part.payload(found),
+        part.draw,
+        part.arrays,
+        lambda: part.rows(found),
+        lambda: part.page(command),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """What of a recording's attention is looked at; see `view_part`."""
+
+    explorer: Explorer
+    recording: Recording
+    layer: int
+    heads: tuple[int, ...]
+    mean: bool
+    queries: Axis
+    keys: Axis
+
+    @property
+    def each(self) -> tuple[int | None, ...]:
+        """The maps there are: one a head, or one of the mean."""
+        return (None,) if self.mean else self.heads
+
+    @property
+    def title(self) -> str:
+        config = self.recording.config
+        kind, half_window = config.layer_kinds[self.layer], config.half_window(self.layer)
+        return layer_title(self.layer, kind, half_window, config.theta(self.layer))
+
+    def links(self, count: int, place: int | None) -> list[Link]:
+        """The strongest of all maps, of one place among the queries or of all."""
+        of_each = (
+            tile_links(self.recording, self.layer, one, self.queries, self.keys, count, place)
+            for one in self.each
+        )
+        return sorted((link for links in of_each for link in links), key=strongest_first)[:count]
+
+    def tiles(self, pixels: int) -> list[Tile]:
+        sides = self.queries, self.keys
+        return [tile(self.recording, self.layer, one, *sides, pixels) for one in self.each]
+
+    def payload(self, found: list[Link]) -> dict[str, Any]:
+        return {
+            "model": dataclasses.asdict(self.explorer.info),
+            "view": "part",
+            "unit": self.queries.unit,
+            "queries": _side(self.queries),
+            "keys": _side(self.keys),
+            "heads": list(self.heads),
+            "mean": self.mean,
+            **layer_facts(self.recording.config, self.layer),
+            "links": [dataclasses.asdict(link) for link in found],
+        }
+
+    def draw(self) -> Figure:
+        from mbexplore.plots.attention_part import plot_part
+
+        names, hues = head_names(self.heads, self.mean), head_hues(self.heads, self.mean)
+        kind, model = self.recording.config.layer_kinds[self.layer], self.explorer.info.name
+        return plot_part(self.tiles(PIXELS), names, hues, kind, self.title, model)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        import numpy as np
+
+        check_part(len(self.each), self.queries, self.keys)
+        whole = self.tiles(max(len(self.queries), len(self.keys)))
+        return {
+            "queries": np.array(self.queries.labels),
+            "query_spans": np.array(self.queries.spans),
+            "keys": np.array(self.keys.labels),
+            "key_spans": np.array(self.keys.spans),
+            "weights": np.stack([one.weights for one in whole]),
+        }
+
+    def rows(self, found: list[Link]) -> Iterator[list[object]]:
+        yield list(LINK_COLUMNS)
+        for link in found:
+            sides = ((self.queries, link.query), (self.keys, link.key))
+            places = [value for side, i in sides for value in (side.spans[i][0], side.labels[i])]
+            yield [self.layer, link.head, *places, link.weight]
+
+    def page(self, command: list[str]) -> str:
+        model = self.explorer.info.name
+        tiles = self.tiles(PIXELS)
+        return part_page(tiles, self.heads, self.mean, self.layer, self.title, model, command)
 
 
 def _side(axis: Axis) -> dict[str, Any]:
