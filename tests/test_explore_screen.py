@@ -389,6 +389,17 @@ def test_a_text_without_a_mask_is_explored_all_the_same():
     drive(test, text="a b c")
 
 
+def test_a_damaged_model_is_a_sentence_without_a_mask_too():
+    desk = HandDesk()
+    desk.explorer.model.encoder.layers[1].mlp.Wo.weight.data[0, 0] = float("nan")
+
+    async def test(app, press):
+        assert "not finite" in app.error
+
+    for text in (TEXT, "a b c"):
+        drive(test, text, desk=desk)
+
+
 def test_a_model_that_is_not_there_ends_it():
     class Missing(HandDesk):
         def open(self, stop, progress):

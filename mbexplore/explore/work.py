@@ -99,14 +99,14 @@ class WorkingApp(ScreenApp):
         tell = self._teller("run")
         try:
             run = await in_thread(lambda stop: self.desk.predict(explorer, text, stop, tell))
+            masks = run.encoding.mask_positions
+            if jump and masks:
+                self.where = replace(self.where, token=masks[0])
+            self._show(run)
+            recorded = await in_thread(lambda stop: self.desk.record(run, stop, tell))
         except MbexploreError as error:
             self.error = str(error)
             return
-        masks = run.encoding.mask_positions
-        if jump and masks:
-            self.where = replace(self.where, token=masks[0])
-        self._show(run)
-        recorded = await in_thread(lambda stop: self.desk.record(run, stop, tell))
         self._show(recorded)
         self._redraw_pane()
         self._ask_hf()
