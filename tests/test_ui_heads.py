@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from mbexplore_ui.app import answers, in_page
+from mbexplore_ui.app import answers, describe_model, in_page
 from mbexplore_ui.sessions import Sessions
 from mbexplore_ui.views import VIEWS
 
@@ -86,6 +86,16 @@ def test_answers_about_a_token_and_about_a_text_are_not_compared(sessions, names
         show(desk, "compare", other_model=names["labels"])
     with pytest.raises(ModelError, match="needs a second text"):
         show(desk, "compare", other_model=names["answer"])
+
+
+def test_the_page_asks_for_no_token_where_the_whole_text_is_answered(explorers):
+    for kind in ("labels", "tokens"):
+        told = describe_model(kind, explorers[kind])
+        assert told["answers_texts"] == (kind == "labels")
+    of_token = {view.name: list(view.of_token) for view in VIEWS if view.of_token}
+    assert of_token.keys() == set(ASKING) - {"predict"}
+    for view in VIEWS:
+        assert set(view.of_token) == {c["name"] for c in view.controls() if c["of_token"]}
 
 
 def test_a_mask_in_a_classifiers_text_can_be_taken_back(sessions, names):

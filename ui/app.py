@@ -24,6 +24,7 @@ from gradio.events import api
 
 from mbexplore.errors import MbexploreError, UsageError
 from mbexplore.explorer import Explorer
+from mbexplore.heads import ModernBertForSequenceClassification
 
 from .protocol import PageView, Shown
 from .sessions import Desk, Sessions, kept_beginning
@@ -142,6 +143,7 @@ def describe_model(name: str, explorer: Explorer) -> dict[str, Any]:
         "kinds": list(config.layer_kinds),
         "heads": config.num_attention_heads,
         "limit": config.max_position_embeddings,
+        "answers_texts": isinstance(explorer.model, ModernBertForSequenceClassification),
     }
 
 

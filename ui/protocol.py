@@ -54,6 +54,7 @@ class PageView:
         labels: of the wishes that get a control of their own; the others get none.
         hints: what an empty line of text stands for.
         only: for a wish that changes nothing by itself: the values of others with which it does.
+        of_token: wishes without a meaning where the model's answer is about the whole text.
         quick: wishes of an early answer, drawn where the whole one takes long.
     """
 
@@ -64,6 +65,7 @@ class PageView:
     labels: Mapping[str, str] = field(default_factory=dict)
     hints: Mapping[str, str] = field(default_factory=dict)
     only: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
+    of_token: Sequence[str] = ()
     quick: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -81,6 +83,7 @@ class PageView:
                 "label": self.labels.get(name),
                 "hint": self.hints.get(name, ""),
                 "default": wish.default,
+                "of_token": name in self.of_token,
                 "only": {other: list(which) for other, which in self.only.get(name, {}).items()},
             }
             | _kind_of_control(name, wish.annotation)

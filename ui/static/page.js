@@ -213,8 +213,9 @@ const start = (root, about) => {
     return Math.max(0, chips.findIndex((chip) => chip.mask));
   };
   // Whether a wish makes a difference beside the others.
-  const matters = (one) => Object.entries(one.only).every(([name, which]) =>
-    which.includes(wish(view().controls.find((other) => other.name === name))));
+  const matters = (one) => !(one.of_token && model().answers_texts) &&
+    Object.entries(one.only).every(([name, which]) =>
+      which.includes(wish(view().controls.find((other) => other.name === name))));
   const made = new Map(); // the controls of each view, by what they are
   const once = (name, make) => {
     const id = JSON.stringify([state.view, name]);

@@ -115,6 +115,7 @@ ATTRIBUTE = PageView(
     title="Attribution",
     show=show,
     about="How much each token adds to the logit of the answer.",
+    of_token=("token",),
     labels={
         "answer": "answer",
         "contrast": "and not",

@@ -136,6 +136,7 @@ COMPARE = PageView(
     title="Compare",
     show=show,
     about="Two texts, or two models on one text: answers, residuals and attention.",
+    of_token=("token",),
     labels={
         "other": "second text",
         "other_model": "second model",

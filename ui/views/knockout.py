@@ -136,6 +136,7 @@ KNOCKOUT = PageView(
     title="Knock-out",
     show=show,
     about="What becomes of the prediction when a head is silenced; click a head.",
+    of_token=("token",),
     labels={"answer": "answer", "fill": "a silent head gives"},
     hints={"answer": "the model's answer"},
     quick={"whole": False},

@@ -136,6 +136,7 @@ LENS = PageView(
     title="Lens",
     show=show,
     about="What the model would answer if it stopped after each layer.",
+    of_token=("token", "scope", "colour"),
     labels={"scope": "show", "colour": "colour", "answer": "follow"},
     hints={"answer": "the model's answer"},
     only={"colour": {"scope": ("every token",)}},

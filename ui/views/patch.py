@@ -163,6 +163,7 @@ PATCH = PageView(
     title="Patching",
     show=show,
     about="Where in the model the difference between two texts becomes the answer.",
+    of_token=("token",),
     labels={
         "other": "second text",
         "answer": "answer",
