@@ -70,14 +70,12 @@ def plot_heads(rows: tuple[HeadRow, ...], model: str, tokens: int) -> Figure:
     for axes in grid.flat[len(panels) + 1 :]:
         axes.set_visible(False)
     letters = ", ".join(f"{letter} {name}" for name, letter in _LETTERS.items() if letter)
-    lacking = (
-        f" No weight at all on {', '.join(_PLACES[name] for name in nowhere)}." if nowhere else ""
-    )
-    footer(
-        figure,
-        f"Classes, darker for a higher score: {letters}; empty: unclear. Grey: does not apply to "
-        f"layers of this kind.{lacking}",
-    )
+    foot = f"Classes, darker for a higher score: {letters}; empty: unclear."
+    if any(math.isnan(value) for _, values, _ in panels for value in values):
+        foot += " Grey: does not apply to layers of this kind."
+    if nowhere:
+        foot += f" No weight at all on {', '.join(_PLACES[name] for name in nowhere)}."
+    footer(figure, foot)
     return figure
 
 
