@@ -172,7 +172,7 @@ parts.map = (part, page) => {
       if (upright) context.rotate(-Math.PI / 2);
       else context.translate(0, -LABEL / 2);
       context.textAlign = upright ? "left" : "center";
-      context.fillText(called(one, manyColumns), 0, 0, top - 4);
+      context.fillText(called(one, manyColumns), 0, 0, (upright ? top : cellWidth) - 4);
       context.restore();
     });
     if (part.window) {
