@@ -135,6 +135,13 @@ def test_every_map_of_tokens_has_the_same_window(desk, monkeypatch, name):
     assert heat["column_hold"] == [3, 4, 5, 6] and heat["overview"]["total"] == 9
 
 
+def test_patching_a_long_text_is_warned_of_at_once(desk, monkeypatch):
+    wishes = {"other": OTHER, "answer": "b", "whole": False}
+    assert find(show(desk, "patch", **wishes).parts, "note") is None
+    monkeypatch.setattr("mbexplore_ui.views.patch.MOST_TOKENS", 4)
+    assert "shorter pair" in find(show(desk, "patch", **wishes).parts, "note")["text"]
+
+
 def test_a_number_that_rounds_to_nothing_has_no_sign():
     assert [signed(x) for x in (1.5, -1.5, 0.001, -0.001)] == [
         "+1.50",

@@ -28,6 +28,11 @@ from .common import (
 MOST_TOKENS = 120
 """Columns of a map that are drawn large."""
 
+LONG = (
+    "Patching runs the model again for every token at every layer, so a long text takes minutes "
+    "to hours; a shorter pair that differs in the same way takes seconds."
+)
+
 
 def show(
     desk: Desk,
@@ -59,7 +64,8 @@ def show(
     _check_length(desk, other)
     wanted = answer.strip() or None, other_answer.strip() or None
     if not whole:
-        return Shown([_both_predictions(desk, other, place)])
+        long = len(desk.encoding) > MOST_TOKENS
+        return Shown([_both_predictions(desk, other, place), *([note(LONG)] if long else [])])
     _check_answers(_both(desk, other, place), wanted)
     found = desk.once(
         ("patch", other, place, wanted),
