@@ -75,6 +75,7 @@ def _print(explorer: Explorer, found: Attribution) -> None:
     from rich.text import Text
 
     from mbexplore.analysis.attribute import NOT_SHOWN
+    from mbexplore.palette import ON_EITHER
     from mbexplore.text import bar
 
     console = Console(highlight=False)
@@ -90,7 +91,7 @@ def _print(explorer: Explorer, found: Attribution) -> None:
     most = max(1e-12, *map(abs, found.integrated))
     rows = zip(found.tokens, found.integrated, found.gradient_input, strict=True)
     for i, (token, share, gradient) in enumerate(rows):
-        colour = "blue" if share >= 0 else "yellow"
+        colour = ON_EITHER["global" if share >= 0 else "local"]
         table.add_row(
             str(i), Text(view.word(token)), f"{share:+.2f}",
             Text(bar(abs(share) / most, _BAR), style=colour), f"{gradient:+.2f}",
