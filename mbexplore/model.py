@@ -40,8 +40,20 @@ ROWS = 1024
 what is made of them stays in a processor's cache and its memory is used again."""
 
 
-class Tap(nn.Identity):
-    """A named place in the forward pass: returns its input, so that a hook can see or edit it."""
+class Tap(nn.Module):
+    """A named place in the forward pass: returns its input, or what a hook on it makes of that.
+
+    Its hooks are a tuple that is replaced whole: PyTorch's own forward hooks are a dictionary that
+    changes in place, and a pass of another thread that is just reading it then fails.
+    """
+
+    hooks: tuple[Callable[[Tensor], Tensor | None], ...] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for hook in self.hooks:
+            edited = hook(x)
+            x = x if edited is None else edited
+        return x
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from mbexplore.attention import attention_band, attention_weights, key_span
 from mbexplore.config import ModernBertConfig
@@ -61,7 +60,7 @@ DENSE_LIMIT = 2 * 2**30
 Positions = int | slice | Sequence[int] | Tensor | None
 Action = Callable[[Tensor], Tensor | None]
 _HOOKING = threading.Lock()
-"""torch numbers hooks without a lock: two threads could get one number, and lose a hook."""
+"""Held while a tap's hooks are replaced, so that none is lost between two threads."""
 
 Progress = Callable[[int, int], None]
 """Told how much is done, and how much there is."""
@@ -104,16 +103,21 @@ def hooked(model: PretrainedModel, actions: Mapping[str, Action]) -> Iterator[No
         RangeError: a name is no tap; nothing is hooked then.
     """
     taps = {name: find_tap(model, name) for name in actions}
-    handles: list[RemovableHandle] = []
+    with ExitStack() as stack:
+        for name, tap in taps.items():
+            stack.enter_context(_hooked(tap, _as_hook(actions[name])))
+        yield
+
+
+@contextmanager
+def _hooked(tap: Tap, hook: Action) -> Iterator[None]:
+    with _HOOKING:
+        tap.hooks += (hook,)
     try:
-        with _HOOKING:
-            for name, tap in taps.items():
-                handles.append(tap.register_forward_hook(_as_hook(actions[name])))
         yield
     finally:
         with _HOOKING:
-            for handle in handles:
-                handle.remove()
+            tap.hooks = tuple(each for each in tap.hooks if each is not hook)
 
 
 @contextmanager
@@ -133,11 +137,11 @@ def watched(model: PretrainedModel, progress: Progress) -> Iterator[None]:
         yield
 
 
-def _as_hook(action: Action) -> Callable[..., Tensor | None]:
+def _as_hook(action: Action) -> Action:
     owner = threading.get_ident()
 
-    def hook(module: torch.nn.Module, inputs: object, output: Tensor) -> Tensor | None:
-        return action(output) if threading.get_ident() == owner else None
+    def hook(value: Tensor) -> Tensor | None:
+        return action(value) if threading.get_ident() == owner else None
 
     return hook
 

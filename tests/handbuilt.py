@@ -17,7 +17,7 @@ from tokenizers.processors import TemplateProcessing
 from mbexplore.config import ModernBertConfig
 from mbexplore.explorer import Explorer
 from mbexplore.hub import ModelFiles
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.model import ModernBertForMaskedLM, Tap
 from mbexplore.tokenizer import Tokenizer
 
 SLOT = 16
@@ -114,7 +114,8 @@ def build_random(seed: int = 0) -> ModernBertForMaskedLM:
 
 
 def hook_count(model: torch.nn.Module) -> int:
-    return sum(len(module._forward_hooks) for module in model.modules())
+    """Hooks on all taps of a model."""
+    return sum(len(module.hooks) for module in model.modules() if isinstance(module, Tap))
 
 
 def answer_logits(model, input_ids, position):

@@ -17,7 +17,7 @@ from mbexplore.explore.look import Look
 from mbexplore.explore.state import PANES
 from mbexplore.explorer import Comparison, Explorer
 from mbexplore.hub import ModelFiles
-from tests.handbuilt import build_random, build_tokenizer
+from tests.handbuilt import build_random, build_tokenizer, hook_count
 
 TEXT = "a b c [MASK] d e f"
 DARK = Look()
@@ -252,7 +252,7 @@ def test_a_forward_pass_ends_at_the_next_layer_when_it_is_stopped():
     with pytest.raises(Stopped):
         desk.predict(desk.explorer, TEXT, stop, progress)
     assert told == [("predicting", 1, 3)]
-    assert not any(m._forward_hooks for m in desk.explorer.model.encoder.layers.modules())
+    assert hook_count(desk.explorer.model) == 0
 
 
 @pytest.mark.parametrize(

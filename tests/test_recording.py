@@ -10,6 +10,7 @@ import mbexplore
 from mbexplore.errors import RangeError
 from mbexplore.model import Tap
 from mbexplore.recording import KEEP, hooked, kept_taps, record, tap_names, watched
+from tests.handbuilt import hook_count
 
 TEXT = "The river runs from the mountains to the sea, and the [MASK] follows it. " * 4
 
@@ -22,10 +23,6 @@ def explorer():
 @pytest.fixture(scope="module")
 def recording(explorer):
     return explorer.record(TEXT, keep=tuple(KEEP))
-
-
-def hook_count(model):
-    return sum(len(module._forward_hooks) for module in model.modules())
 
 
 def ids_of(encoding):
@@ -98,6 +95,32 @@ def test_hooks_heed_their_own_thread_alone(explorer):
         with torch.inference_mode():
             assert not torch.equal(explorer.model(ids), plain)
     assert fired == [threading.get_ident()]
+
+
+def test_hooks_are_replaced_whole_never_changed(explorer):
+    """Another thread's hooks may come and go while a pass is going through those of a tap."""
+    ids, tap, seen = ids_of(explorer.encode("It [MASK].")), "layers.2.mlp_out", []
+    gone = hooked(explorer.model, {tap: lambda value: seen.append("gone")})
+
+    def others():
+        gone.__exit__(None, None, None)
+        with hooked(explorer.model, {tap: lambda value: seen.append("theirs")}):
+            pass
+
+    def meet(value):
+        thread = threading.Thread(target=others)
+        thread.start()
+        thread.join()
+
+    with torch.inference_mode():
+        gone.__enter__()
+        with (
+            hooked(explorer.model, {tap: meet}),
+            hooked(explorer.model, {tap: lambda value: seen.append("last")}),
+        ):
+            explorer.model(ids)
+            assert hook_count(explorer.model) == 2
+    assert seen == ["gone", "last"] and hook_count(explorer.model) == 0
 
 
 def test_what_is_not_asked_for_is_not_kept(explorer):
