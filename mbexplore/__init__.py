@@ -25,15 +25,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "MKL_DISABLE_FAST_MM": "1"}
-"""What torch and MKL read when they are loaded, set where it isn't.
+HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
+"""Has torch ask Linux for huge pages for large tensors, if it is set before torch is imported:
+where every attention map is looked at once, small ones cost four tenths of the time."""
 
-Torch asks Linux for huge pages for large tensors: where every attention map is looked at once,
-small ones cost four tenths of the time. MKL gives back what a thread has worked with: the page
-answers from forty threads, and each kept some megabytes."""
-
-for _name, _value in ENVIRONMENT.items():
-    os.environ.setdefault(_name, _value)
+os.environ.setdefault(HUGE_PAGES, "1")
 
 _HOME_OF = {
     "Encoding": "tokenizer",

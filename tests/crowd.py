@@ -9,6 +9,7 @@ than a tenth more memory is held than before.
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import time
@@ -20,8 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import mbexplore
-from tests.browser import served
-from tests.test_ui import ask_view
+from mbexplore.cli.ui import ENVIRONMENT
 
 WORDS = ["the", "tide", "rises", "over", "the", "long", "[MASK]", "shore", "and", "falls", "again"]
 MOST_KEPT = 0.10
@@ -38,6 +38,8 @@ class Crowd:
 
 def crowd(address: str, sessions, seconds: float, people: int) -> Crowd:
     """So many people ask for so long, and leave."""
+    from tests.test_ui import ask_view
+
     end, met = time.monotonic() + seconds, Crowd()
 
     def person(number: int) -> None:
@@ -97,6 +99,9 @@ def watched() -> Iterator[list[float]]:
 
 def main(seconds: float = 60.0, people: float = 32) -> bool:
     """One short crowd to warm up, then the measured one; whether all was well."""
+    os.environ.update(ENVIRONMENT | os.environ)
+    from tests.browser import served  # loads torch
+
     with served({"tiny": mbexplore.load("tiny", device="cpu")}) as (address, sessions):
         crowd(address, sessions, seconds / 4, int(people))
         before = settled(sessions)

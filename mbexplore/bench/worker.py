@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mbexplore import ENVIRONMENT
+from mbexplore import HUGE_PAGES
 
 
 def serve(side: str, task: str, folder: Path, tokens: int) -> None:
@@ -22,8 +22,7 @@ def serve(side: str, task: str, folder: Path, tokens: int) -> None:
     A line that is not empty names a file for the answer of that run (npy).
     """
     if side == "theirs":  # as in a process that never heard of mbexplore
-        for name in ENVIRONMENT:
-            os.environ.pop(name, None)
+        os.environ.pop(HUGE_PAGES, None)
     answers, sys.stdout = sys.stdout, sys.stderr  # a library may print what it likes
 
     def answer(**values: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from typing import Annotated
@@ -14,6 +15,10 @@ from mbexplore.errors import UsageError
 
 SWEEP = 60.0
 """Seconds between looks for people who have gone."""
+
+ENVIRONMENT = {"MKL_DISABLE_FAST_MM": "1"}
+"""Set before torch, and MKL with it, is loaded: a page answers from forty threads, and MKL keeps
+what each last worked with. One thread alone is better off when it does."""
 
 
 def ui(
@@ -51,6 +56,7 @@ def ui(
     Example: mbexplore ui -m tiny -m base
     """  # fmt: skip
     pair = _parse_auth(auth)
+    os.environ.update(ENVIRONMENT | os.environ)
     from mbexplore_ui.app import build_app
     from mbexplore_ui.serve import HERE, PORT, choose_port, launched
     from mbexplore_ui.sessions import Sessions
