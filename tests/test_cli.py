@@ -168,6 +168,16 @@ def test_mistakes(arguments, code, sentence):
         assert result.err.startswith("Error: ") and len(result.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_file_gives_what_its_words_typed_give(tmp_path, end):
+    """An editor closes the last line; that is no token of the text."""
+    file = tmp_path / "text.txt"
+    file.write_bytes(f"Two lines\nto [MASK].{end}".encode())
+    typed = run_cli("activations", "Two lines\nto [MASK].", "--json").out
+    assert run_cli("activations", "--file", file, "--json").out == typed
+    assert run_cli("activations", "-", "--json", stdin=file.read_bytes()).out == typed
+
+
 def test_stdin_that_is_not_utf8():
     result = run_cli("predict", "-", stdin=b"The \xff [MASK].")
     assert result.code == 1 and result.out == ""

@@ -65,16 +65,19 @@ def read_lines(text: str | None, file: Path | None) -> list[str]:
 
 
 def read_text(text: str | None, file: Path | None) -> str:
-    """The one text to work on: TEXT, a whole file, or all of standard input."""
+    """The one text to work on: TEXT, a whole file, or all of standard input.
+
+    The line end that closes a file is not of its text: the file gives what its words typed give.
+    """
     if text is not None and file is not None:
         raise UsageError(f"Both a TEXT and --file {file} were given; give one of them.")
     if file is not None:
         try:
-            return _decode(file.read_bytes(), str(file))
+            return _without_line_end(_decode(file.read_bytes(), str(file)))
         except OSError as error:
             raise TextError(f"{file} can't be read ({error.strerror}); name a text file.") from None
     if text == "-":
-        return _decode(sys.stdin.buffer.read(), "Standard input")
+        return _without_line_end(_decode(sys.stdin.buffer.read(), "Standard input"))
     if text is None:
         raise UsageError("No text was given; add a TEXT, --file FILE, or - for standard input.")
     return _decode(text.encode("utf-8", "surrogateescape"), "The text")
@@ -83,6 +86,10 @@ def read_text(text: str | None, file: Path | None) -> str:
 def sample_text() -> str:
     """A bundled paragraph, long enough to show the windows of local layers."""
     return (files("mbexplore_assets") / "samples" / SAMPLE).read_text(encoding="utf-8").strip()
+
+
+def _without_line_end(text: str) -> str:
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def _decode(raw: bytes, what: str) -> str:
