@@ -1,8 +1,8 @@
 """ModernBERT from scratch, inside-out: embeddings, attention, MLP, layer, encoder, MLM head.
 
 Warner et al. 2024, "Smarter, Better, Faster, Longer" (arXiv:2412.13663). Modules and parameters
-have the checkpoint's names. A `Tap` names a value worth seeing and does nothing else: PyTorch's
-forward hooks on it observe or edit the value (see `recording`). Knows nothing of text.
+have the checkpoint's names. A `Tap` names a value worth seeing and does nothing else: hooks on it
+observe or edit the value (see `recording`). Knows nothing of text.
 """
 
 from __future__ import annotations
