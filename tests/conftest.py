@@ -2,9 +2,10 @@
 
 import os
 
-# Before torch is imported anywhere: as many threads as a worker has cores for itself.
-WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // WORKERS)))
+# Before torch is imported anywhere: as many threads as a worker has cores for itself. The process
+# that starts the workers sets nothing, or they would inherit all cores and wait for one another.
+if WORKERS := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // int(WORKERS))))
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 

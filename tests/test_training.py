@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -196,11 +195,9 @@ def test_ctrl_c_saves_the_step_at_hand(corpus, tmp_path):
 
 
 def test_minutes_end_a_run_and_count_over_its_parts(corpus, tmp_path):
-    began = time.monotonic()
     train(options(corpus, tmp_path, minutes=0.02))
-    assert time.monotonic() - began < 30
     entries = History(tmp_path).read()
-    assert entries[-1]["seconds"] >= 1.2
+    assert entries[-2]["seconds"] <= 1.2 <= entries[-1]["seconds"]  # the step that passed the end
     train(options(corpus, tmp_path, minutes=0.02, resume=True))
     assert History(tmp_path).read() == entries  # the time was spent already
 

@@ -260,7 +260,7 @@ class Trainer:
         saved, started = time.monotonic(), time.monotonic() - self.clock.seconds
         self.model.train()
         with self._stopping_on_interrupt():
-            while (progress := self._agreed(budget, started)) < 1.0:
+            while (progress := self._agreed(budget)) < 1.0:
                 factor = rate_factor(self.recipe, self.clock.step, progress)
                 began = time.monotonic()
                 loss = self._step(factor, progress)
@@ -345,9 +345,9 @@ class Trainer:
             return torch.autocast(self.device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _agreed(self, budget: Budget, started: float) -> float:
+    def _agreed(self, budget: Budget) -> float:
         """Progress by the first process's clock: all processes must stop at the same step."""
-        progress = budget.progress(self.clock.step, time.monotonic() - started)
+        progress = budget.progress(self.clock.step, self.clock.seconds)
         if self._stop:
             progress = math.inf
         if self.world == 1:
