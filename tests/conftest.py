@@ -9,7 +9,7 @@ if WORKERS := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
-from hypothesis import HealthCheck, settings  # noqa: E402 - after the environment
+from hypothesis import HealthCheck, settings
 
 settings.register_profile(
     "mbexplore",
