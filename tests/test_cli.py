@@ -235,11 +235,31 @@ def test_ctrl_c_ends_quietly():
     assert out == b"" and error == b""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["predict", "The", "cat"], ["(cat)", "in quotes", "see mbexplore predict --help."]),
+        (["attention", "--lair", "3"], ["--lair", "--layer", "see mbexplore attention --help."]),
+        (["predic"], ["'predic'", "Did you mean 'predict'?"]),
+        (["download"], ["'name'", "see mbexplore download --help."]),
+        (["--threads", "0", "info"], ["--threads", "'0'", "1"]),
+        (["ui", "--port", "abc"], ["--port", "'abc'", "integer"]),
+        (["train"], ["--corpus"]),
+    ],
+)
+def test_a_command_line_that_can_not_be_taken_is_one_sentence(arguments, parts):
+    result = run_cli(*arguments)
+    assert result.code == 2 and not result.out
+    assert result.err.startswith("Error: ") and result.err.count("\n") == 1
+    assert all(part in result.err for part in parts), result.err
+
+
 def test_help_and_version():
     assert "Example: mbexplore predict" in run_cli("predict", "--help").out
     assert "Example: mbexplore attention" in run_cli("attention", "-h").out
     assert mbexplore.__version__ in run_cli("--version").out
-    assert run_cli().code == 2 or "Usage" in run_cli().out
+    nothing = run_cli()
+    assert nothing.code == 2 and "Usage" in nothing.out and not nothing.err
 
 
 def test_only_a_process_of_its_own_looks_for_garbage_seldom():

@@ -109,15 +109,37 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if arguments is None:  # the process is ours
         _collect_seldom()
     try:
-        app(arguments)
+        code = app(arguments, prog_name="mbexplore", standalone_mode=False)
     except MbexploreError as error:
         typer.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except typer.TyperException as error:
+        if message := _sentence(error):
+            typer.echo(f"Error: {message}", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; what is still buffered must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    sys.exit(0)
+    sys.exit(code or 0)  # the code of a `typer.Exit`, or what commands return: None
+
+
+def _sentence(error: typer.TyperException) -> str:
+    """What Typer says of a command line it can't take, in one sentence with value and remedy.
+
+    Empty where help was asked for by giving nothing, and is printed.
+    """
+    message = error.format_message().rstrip(".")
+    if not message or message.endswith("?"):  # "Did you mean ...?" is a remedy
+        return message
+    # Typer names the option; what was given stands in pydantic's error alone.
+    wrong: list[dict[str, object]] = getattr(error.__cause__, "errors", list)()
+    if wrong:
+        message += f", not {wrong[0]['input']!r}"
+    if "extra argument" in message:
+        message += "; put a text of several words in quotes"
+    context: typer.Context | None = getattr(error, "ctx", None)
+    return f"{message}; see {context.command_path if context else 'mbexplore'} --help."
 
 
 def _collect_seldom() -> None:
