@@ -228,7 +228,7 @@ def test_ctrl_c_ends_quietly():
         script("predict", "--no-hf", "-"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
-        time.sleep(1.0)  # it waits for its standard input
+        time.sleep(2.0)  # it waits for its standard input
         process.send_signal(signal.SIGINT)
         out, error = process.communicate(timeout=20)
     assert process.returncode == 130
