@@ -21,13 +21,15 @@ _KIND_OF: dict[str, LayerKind] = {"full_attention": "global", "sliding_attention
 _NAME_OF = {kind: name for name, kind in _KIND_OF.items()}
 # What config.json may hold for a field, by the field's annotation.
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "int": ("a whole number of 1 or more", lambda x: type(x) is int and x >= 1),
+    "int": ("a whole number from 1 to 10^9", lambda x: type(x) is int and 1 <= x <= 10**9),
     "int | None": ("a token id or null", lambda x: x is None or (type(x) is int and x >= 0)),
     "float": ("a number of 0 or more", lambda x: type(x) in (int, float) and 0 <= x < math.inf),
     "bool": ("true or false", lambda x: type(x) is bool),
     "str": ("a name", lambda x: type(x) is str),
     "str | None": ("a name or null", lambda x: x is None or type(x) is str),
 }
+_MOST_LAYERS, _MOST_LABELS = 1_000, 1_000_000
+"""More than any model has: what is listed one by one must fit in memory before the file is read."""
 _DEFAULT_THETA: dict[LayerKind, float] = {"global": 160_000.0, "local": 10_000.0}
 
 
@@ -224,6 +226,11 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
 
 def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[LayerKind, ...]:
     names = values.get("layer_types")
+    if num_layers > _MOST_LAYERS:
+        raise ModelError(
+            f"num_hidden_layers is {num_layers} in config.json; it must be {_MOST_LAYERS:,} or "
+            "less."
+        )
     if names is None:
         every = values.get("global_attn_every_n_layers", 3)
         if type(every) is not int or every < 1:
@@ -254,14 +261,18 @@ def _read_architectures(values: Mapping[str, Any]) -> tuple[str, ...]:
 def _read_labels(values: Mapping[str, Any]) -> tuple[str, ...]:
     """Labels by id; without any, `num_labels` (or two) with the names transformers gives."""
     names = _read_object(values, "id2label")
-    count = values.get("num_labels", 2)
-    if not names and type(count) is int and count >= 1:
+    if not names:
+        count = values.get("num_labels", 2)
+        if type(count) is not int or not 1 <= count <= _MOST_LABELS:
+            raise ModelError(
+                f"num_labels is {count!r} in config.json; it must be a whole number from 1 to "
+                f"{_MOST_LABELS:,}."
+            )
         return tuple(f"LABEL_{i}" for i in range(count))
     by_id = {str(i): str(label) for i, label in names.items()}
-    if not names or by_id.keys() != {str(i) for i in range(len(by_id))}:
+    if by_id.keys() != {str(i) for i in range(len(by_id))}:
         raise ModelError(
-            f"id2label has the ids {', '.join(by_id) or 'of none'} in config.json; they must "
-            "count from 0."
+            f"id2label has the ids {', '.join(by_id)} in config.json; they must count from 0."
         )
     return tuple(by_id[str(i)] for i in range(len(by_id)))
 

@@ -259,3 +259,19 @@ def test_a_config_of_another_size(folder):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"vocab_size": 62}))
     assert_refused(folder, r"of shape \(61, \d+\) where its config.json asks for \(62")
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        {"hidden_size": 10**9, "num_attention_heads": 2},
+        {"vocab_size": 10**9},
+        {"intermediate_size": 10**9},
+    ],
+    ids=str,
+)
+def test_a_config_that_asks_for_more_than_any_machine_holds(folder, absurd):
+    """Terabytes: told by the shapes, and nothing of it is ever allocated."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | absurd))
+    assert_refused(folder, "config.json asks for|that the config asks for")
