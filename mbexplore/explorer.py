@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mbexplore import hub
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
-from mbexplore.heads import ClassifierModel, open_model
+from mbexplore.heads import ClassifierModel, explain_no_head, open_model
 from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.packing import run_packed
 from mbexplore.recording import DEFAULT_KEEP, Recording, check_index, record
@@ -287,10 +287,7 @@ class Explorer:
                 "masked word; use `mbexplore attention` on it, or name a masked-language model."
             )
         if not isinstance(self.model, ModernBertForMaskedLM):
-            raise ModelError(
-                f"{self.info.name} is a bare encoder without an MLM head, so it can't predict; use "
-                "`mbexplore attention` on it, or name a masked-language model."
-            )
+            raise ModelError(explain_no_head(self.info.name, self.files.folder))
         if self.tokenizer.mask_token_id is None:
             raise ModelError(
                 f"The tokenizer of {self.info.name} has no mask token, so there is nothing to "

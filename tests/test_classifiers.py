@@ -107,12 +107,42 @@ def test_files_go_both_ways(name, tmp_path):
     assert differs(name, opened, again.eval(), padded=True) < 1e-5
 
 
-def test_a_classifier_that_no_architecture_names_is_left_alone(tmp_path):
-    _, theirs = build(NAMES[0])
-    theirs.save_pretrained(tmp_path)
+UNNAMED = {
+    "nothing tells": ({}, ModernBertModel),
+    "another class": ({"architectures": ["ModernBertForRewards"]}, ModernBertModel),
+    "only texts have a problem": ({"problem_type": "regression"}, CLASSIFIERS[NAMES[0]]),
+    "parts of names": (
+        {"id2label": {"0": "O", "1": "B-PLACE", "2": "I-PLACE"}},
+        CLASSIFIERS[NAMES[1]],
+    ),
+    "one label is no part": (
+        {"id2label": {"0": "O", "1": "B-PLACE", "2": "PLACE"}},
+        ModernBertModel,
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "kind"), UNNAMED.values(), ids=UNNAMED)
+def test_a_classifier_that_no_architecture_names(changes, kind, tmp_path):
+    ours, _ = build(NAMES[0])
+    ours.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": None}))
-    assert type(open_model(tmp_path)) is ModernBertModel
+    config |= {"architectures": None, "problem_type": None} | changes
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert type(open_model(tmp_path)) is kind
+
+
+def test_what_a_classifier_of_unknown_kind_lacks_is_said(tmp_path):
+    tiny = mbexplore.load("tiny", device="cpu")
+    CLASSIFIERS[NAMES[0]](tiny.model.config).save_pretrained(tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": None}))
+    (tmp_path / "tokenizer.json").write_bytes((tiny.files.folder / "tokenizer.json").read_bytes())
+    refused = run_cli("predict", "The tide [MASK].", "-m", tmp_path)
+    assert (refused.code, refused.out, refused.err.count("\n")) == (1, "", 1)
+    assert "has a classifier, and its config.json does not tell which" in refused.err
+    assert all(name in refused.err for name in NAMES)
+    assert run_cli("attention", "The tide rises.", "-l", "0", "-m", tmp_path).code == 0
 
 
 def test_a_masked_model_is_still_one(tmp_path):
