@@ -31,16 +31,20 @@ def explorer():
 @pytest.fixture(scope="module")
 def views(explorer):
     answer = explorer.predict(TEXT, top_k=3)
-    batch = build_batch(explorer.encode("The tide rises.").ids, explorer.model.config, padded=True)
+    one, two = explorer.encode("The tide rises."), explorer.encode("The tide", pair="- rises.")
+    config = explorer.model.config
+    padded = verify(explorer, build_batch(one.ids, config, padded=True))
+    long = verify(explorer, build_batch(two.ids, config, long=True))
     return {
         "predict": view_predict(explorer, answer, explorer.compare(answer)),
         "predict alone": view_predict(explorer, answer, None),
-        "verify": view_verify(explorer, verify(explorer, batch), "The tide rises.", padded=True),
+        "verify": view_verify(explorer, padded, one, padded=True),
+        "verify two texts": view_verify(explorer, long, two, long=True),
         "embed": view_embed(explorer, embed(explorer, TEXTS, "cls")),
     }
 
 
-NAMES = ["predict", "predict alone", "verify", "embed"]
+NAMES = ["predict", "predict alone", "verify", "verify two texts", "embed"]
 
 
 def nearly(ours, again):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbexplore.cli import options, view
-from mbexplore.cli.output import model_line, shown
+from mbexplore.cli.output import model_line, notice_cut, shown
 from mbexplore.files import TABLES
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def verify(
         ),
     ] = None,
     file: options.File = None,
+    context: options.Context = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -40,7 +41,8 @@ def verify(
     Example: mbexplore verify --long
     """
     path = view.target(output, plot, "verify", TABLES)
-    given = None if text is None and file is None else options.read_text(text, file)
+    is_given = any(source is not None for source in (text, file, context))
+    source = options.read_text(text, file) if is_given else options.sample_text()
     from mbexplore.explorer import load
     from mbexplore.published import add_published
     from mbexplore.verify import build_batch
@@ -48,11 +50,12 @@ def verify(
     from mbexplore.views.verify import view_verify
 
     explorer = load(model, device=device, dtype=dtype)
-    source = options.sample_text() if given is None else given
-    ids = explorer.encode(source, truncate=truncate or given is None).ids
-    batch = build_batch(ids, explorer.model.config, long=long, padded=padded)
+    encoding = explorer.encode(source, pair=context, truncate=truncate or not is_given)
+    if is_given:
+        notice_cut(encoding)
+    batch = build_batch(encoding.ids, explorer.model.config, long=long, padded=padded)
     result = add_published(explorer, compare(explorer, batch))
-    seen = view_verify(explorer, result, given, long=long, padded=padded, truncate=truncate)
+    seen = view_verify(explorer, result, encoding if is_given else None, long=long, padded=padded)
     view.give(seen, path, json, lambda: _print(result, model_line(explorer.info)), explorer.info)
     if not result.passed:
         raise typer.Exit(1)

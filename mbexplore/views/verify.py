@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.explorer import Explorer
+from mbexplore.tokenizer import Encoding
 from mbexplore.verify import Verification
 from mbexplore.views.view import View, build_command
 
@@ -18,21 +19,19 @@ if TYPE_CHECKING:
 def view_verify(
     explorer: Explorer,
     result: Verification,
-    text: str | None = None,
+    encoding: Encoding | None = None,
     *,
     long: bool = False,
     padded: bool = False,
-    truncate: bool = False,
 ) -> View:
     """Every value that was compared, in the order of the forward pass.
 
     Args:
         explorer: which model.
         result: what was found.
-        text: what it ran on; None for the bundled paragraph.
+        encoding: the text, or the two, that it ran on; None for the bundled paragraph.
         long: whether the text was repeated over several windows.
         padded: whether it ran in a padded batch.
-        truncate: whether the text was cut where it was too long.
     """
 
     def payload() -> dict[str, Any]:
@@ -60,8 +59,5 @@ def view_verify(
         for check in result.checks:
             yield [*(getattr(check, name) for name in columns), check.passed]
 
-    texts = [] if text is None else [text]
-    command = build_command(
-        "verify", explorer.info, texts, long=long, padded=padded, truncate=truncate
-    )
+    command = build_command("verify", explorer.info, encoding or [], long=long, padded=padded)
     return View("verify", command, payload, draw, rows=rows)

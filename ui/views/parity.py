@@ -26,7 +26,7 @@ def show(desk: Desk, whole: bool = True) -> Shown:
     result = desk.once(
         "parity", lambda: verify(desk.explorer, [desk.encoding.ids], desk.progress.move)
     )
-    view = view_verify(desk.explorer, result, desk.encoding.text)
+    view = view_verify(desk.explorer, result, desk.encoding)
     return Shown([_curves(desk, result), _outside(result)], view, _verdict(result))
 
 
