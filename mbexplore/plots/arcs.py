@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 
@@ -39,13 +40,25 @@ STRIP = 2000
 LABELS = 7.5
 """Token labels to an inch."""
 
+CROWDED = 0.06
+"""The share of a picture that its links cover at most, before the faint ones fade."""
+
+STEEPEST = 12.0
+"""The highest power of a weight by which a link fades."""
+
+UNSEEN = 0.02
+"""A line fainter than this is not drawn."""
+
+Floats = npt.NDArray[np.float64]
+
 _TURN = np.linspace(0.0, math.pi, 40)
 
 
 def plot_arcs(arcs: Arcs, model: str) -> Figure:
     """The links that carry most of the weight: of one token over the text, or of all by head.
 
-    A line is as wide and as dark as its weight; a head has its hue.
+    A line is as wide and as dark as its weight; a head has its hue. Where lines crowd, the faint
+    ones fade.
 
     Args:
         arcs: of one layer.
@@ -140,6 +153,9 @@ def _draw_head(axes: Axes, arcs: Arcs, head: int, width: float) -> None:
     axes.axhline(0, color=FAINT, linewidth=0.5)
     name = f"mean of {len(arcs.heads)} heads" if arcs.is_mean else f"head {head}"
     axes.set_title(name, fontsize=9, color=INK, weight="bold", pad=3, loc="left")
+    if found:
+        said = f"strongest {max(link.weight for link in found):.2g}"
+        axes.set_title(said, fontsize=8, color=FAINT, pad=3, loc="right")
     _bare(axes)
 
 
@@ -161,20 +177,47 @@ def _draw_arcs(
     `inches` is about how large the axes are, whose limits are set: no line is wider than a third
     of its arc, and loops are round.
     """
+    listed = sorted(links, key=lambda each: each.weight)  # the strongest over the others
+    if not listed:
+        return
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     pitch = inches[0] / (right - left)  # inches from a token to the next
     round_up = pitch / (inches[1] / (top - bottom))
-    lines, colours, widths = [], [], []
-    for link in sorted(links, key=lambda each: each.weight):
-        lines.append(_arc(link, two_sided, round_up))
-        strength = math.sqrt(link.weight / most)
-        colours.append((*to_rgb(_hue(link.head)), 0.12 + 0.88 * strength**1.5))
-        span = 72 * pitch * abs(link.key - link.query) or WIDEST * 3
-        widths.append(max(0.3, min(WIDEST * strength, span / 3)))
-    axes.add_collection(LineCollection(lines, colors=colours, linewidths=widths, capstyle="round"))
+    weights = np.array([link.weight for link in listed])
+    spans = 72 * pitch * np.array([abs(link.key - link.query) for link in listed])
+    strength = np.sqrt(weights / most)
+    widths = np.clip(WIDEST * strength, 0.3, np.where(spans > 0, spans, 3 * WIDEST) / 3)
+    ink = widths * spans / (72**2 * inches[0] * inches[1])
+    opacity = _opacity(0.12 + 0.88 * strength**1.5, weights, ink)
+    seen = opacity >= UNSEEN
+    lines = [_arc(link, two_sided, round_up) for link in itertools.compress(listed, seen)]
+    hues = [to_rgb(_hue(link.head)) for link in itertools.compress(listed, seen)]
+    colours = [(*hue, alpha) for hue, alpha in zip(hues, opacity[seen].tolist(), strict=True)]
+    axes.add_collection(
+        LineCollection(lines, colors=colours, linewidths=widths[seen], capstyle="round")
+    )
 
 
-def _arc(link: Link, two_sided: bool, round_up: float) -> npt.NDArray[np.float64]:
+def _opacity(opacity: Floats, weights: Floats, ink: Floats) -> Floats:
+    """Fades the faint links of a thicket, so that its strong ones read.
+
+    The weaker a link against the strongest, the more it fades, and as steeply as it takes for all
+    together to cover no more than `CROWDED` of the picture; where there is room, none does.
+
+    Args:
+        opacity: of each link, (links,), from 0 to 1.
+        weights: of each.
+        ink: the share of the picture that each would cover, were it opaque.
+    """
+    share, faded = weights / weights.max(), opacity
+    for steepness in np.arange(0.0, STEEPEST, 0.25):
+        faded = opacity * share**steepness
+        if float(faded @ ink) <= CROWDED:
+            break
+    return faded
+
+
+def _arc(link: Link, two_sided: bool, round_up: float) -> Floats:
     middle, half = (link.query + link.key) / 2, (link.key - link.query) / 2
     if half == 0:  # a token's look at itself: a small loop
         turn, radius = 2 * _TURN, 0.2
@@ -213,7 +256,7 @@ def _label_places(
 
 
 def _foot(figure: Figure, arcs: Arcs, more: str) -> None:
-    footer(figure, f"{arcs.note}; wide and dark is much.{more}")
+    footer(figure, f"{arcs.note}; wide and dark is much, faint ones fade where they crowd.{more}")
 
 
 def _bare(axes: Axes) -> None:
