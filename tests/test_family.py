@@ -48,6 +48,7 @@ def size(layers, hidden, inner, heads, **others):
 
 
 LONG_LOCAL = {"local_rope_theta": 160_000.0}
+GRANITE_THETAS = {"global_rope_theta": 150_000.0, "local_rope_theta": 160_000.0}
 JAPANESE = {"vocab_size": 102_400}
 RELATIVES = {
     # config.json of answerdotai/ModernBERT-base and -large.
@@ -69,14 +70,17 @@ RELATIVES = {
     # nomic-ai/modernbert-embed-base: those of base.
     "gte-modernbert-base": BASE | {"classifier_pooling": "mean"},
     "modernbert-embed-base": BASE | {"classifier_pooling": "mean"},
-    # Layers and width on the models' cards, SiLU and 180,000 tokens on the second's. MLP width and
-    # vocabulary: no other gives the exact counts below. Thetas, layer kinds and window of the
-    # second from notes on porting it. Not confirmed: heads of both, SiLU and thetas of the first.
-    "granite-embedding-small-english-r2": size(12, 384, 1536, 12, hidden_activation="silu"),
+    # Values of their config.json as notes on porting them quote it: english in ollama/ollama pull
+    # request 13691, small in a Rust memory library's, 97m in a survey of embedding models and in an
+    # export script that refuses any others, 311m in a Rust port's test. Not quoted are the
+    # activations of small and 311m: ggml-org/llama.cpp pull request 22716 adds SiLU for 97m alone
+    # to the GELU of the others, and another port whose GELU is fixed agrees with small to 1e-9.
+    "granite-embedding-english-r2": BASE | {"global_rope_theta": 80_000.0},
+    "granite-embedding-small-english-r2": size(12, 384, 1536, 12, global_rope_theta=80_000.0),
     "granite-embedding-97m-multilingual-r2": size(
-        12, 384, 1536, 12, hidden_activation="silu", vocab_size=180_000,
-        global_rope_theta=150_000.0, local_rope_theta=160_000.0,
+        12, 384, 1536, 12, hidden_activation="silu", vocab_size=180_000, **GRANITE_THETAS
     ),
+    "granite-embedding-311m-multilingual-r2": BASE | {"vocab_size": 262_152} | GRANITE_THETAS,
     # config.json of sbintuitions/modernbert-ja-30m, and of retrieva-jp/amber-large, which is made
     # from 310m. Layers and widths of the others in the table on the cards of cl-nagoya/ruri-v3,
     # which are made from them, and the MLP width by the parameters there. Not confirmed: heads of
@@ -141,7 +145,8 @@ def test_a_relative_equals_theirs(name, form, record_property):
     ("name", "fault"),
     [
         ("mmbert-small", {"local_rope_theta": 10_000.0}),
-        ("granite-embedding-97m-multilingual-r2", {"global_rope_theta": 160_000.0}),
+        ("granite-embedding-small-english-r2", {"global_rope_theta": 160_000.0}),
+        ("granite-embedding-97m-multilingual-r2", {"local_rope_theta": 10_000.0}),
         ("ettin-17m", {"local_attention": 126}),
     ],
 )
@@ -159,6 +164,7 @@ def test_a_value_of_base_in_its_place_is_seen(name, fault):
     [
         ("base", 149_014_272),
         ("large", 394_781_696),
+        ("granite-embedding-english-r2", 149_014_272),
         ("granite-embedding-small-english-r2", 47_662_464),
         ("granite-embedding-97m-multilingual-r2", 97_441_152),
     ],
@@ -186,8 +192,9 @@ PUBLISHED_MILLIONS = {
     "ettin-17m": 17, "ettin-32m": 32, "ettin-68m": 68, "ettin-150m": 150, "ettin-400m": 400,
     "ettin-1b": 1000, "mmbert-small": 140, "mmbert-base": 307, "gte-modernbert-base": 149,
     "modernbert-embed-base": 149, "granite-embedding-small-english-r2": 47,
-    "granite-embedding-97m-multilingual-r2": 97, "modernbert-ja-30m": 37,
-    "modernbert-ja-70m": 70, "modernbert-ja-130m": 132, "modernbert-ja-310m": 315,
+    "granite-embedding-97m-multilingual-r2": 97, "granite-embedding-311m-multilingual-r2": 311,
+    "modernbert-ja-30m": 37, "modernbert-ja-70m": 70, "modernbert-ja-130m": 132,
+    "modernbert-ja-310m": 315,
 }  # fmt: skip
 """What their authors give as their size, rounded as they round it."""
 
