@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import dataclass
 from importlib.resources import files
+from math import prod
 from pathlib import Path
 from typing import cast
 
@@ -54,7 +55,8 @@ class Listing:
     Attributes:
         name: what to write after -m.
         place: "bundled", "cached", or "hub" for one that would be downloaded.
-        parameters: how many, as its authors round them; None if not known without opening it.
+        parameters: how many: of one that is here as counted, else as its authors round them; None
+            where its files can't be read.
         size: bytes on this machine; None for one that is not here.
     """
 
@@ -129,14 +131,34 @@ def list_models() -> list[Listing]:
     cached = _scan_cache()
     short = {repo: name for name, repo in SHORT_NAMES.items()}
     return [
-        Listing(BUNDLED, "bundled", None, size),
-        *(Listing(short.get(r, r), "cached", KNOWN.get(r), cached[r]) for r in sorted(cached)),
+        Listing(BUNDLED, "bundled", _count_parameters(tiny), size),
+        *(Listing(short.get(r, r), "cached", *cached[r]) for r in sorted(cached)),
         *(Listing(short.get(r, r), "hub", KNOWN[r], None) for r in KNOWN if r not in cached),
     ]
 
 
-def _scan_cache() -> dict[str, int]:
-    """Bytes of every ModernBERT in the cache that is whole, by its hub id."""
+def _count_parameters(folder: Path) -> int | None:
+    """How many numbers the weights of a folder are, by their headers; None if they can't be read.
+
+    A tied decoder is not in the file, and counts once.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        index = folder / INDEX
+        names = [FILE] if (folder / FILE).exists() else read_shards(index)
+        count = 0
+        for name in names:
+            with safe_open(folder / name, framework="np") as file:
+                keys = file.keys()
+                count += sum(prod(file.get_slice(key).get_shape()) for key in keys)
+    except (OSError, SafetensorError, ModelError):
+        return None
+    return count
+
+
+def _scan_cache() -> dict[str, tuple[int | None, int]]:
+    """Parameters and bytes of every ModernBERT in the cache that is whole, by its hub id."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
@@ -148,7 +170,7 @@ def _scan_cache() -> dict[str, int]:
     for repo in repos:
         folder = _cached(repo.repo_id)
         if folder is not None and _is_modernbert(folder / "config.json"):
-            found[repo.repo_id] = repo.size_on_disk
+            found[repo.repo_id] = (_count_parameters(folder), repo.size_on_disk)
     return found
 
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 import mbexplore
 from mbexplore.errors import ModelError
@@ -305,6 +305,8 @@ def test_download_fetches_and_checks_and_models_lists_it(tmp_path):
         assert hub.asked == []
     [base] = [m for m in json.loads(listed.stdout)["models"] if m["name"] == "base"]
     assert base["place"] == "cached" and base["size"] >= len(files["model.safetensors"])
+    tensors = load(files["model.safetensors"]).values()
+    assert base["parameters"] == sum(tensor.numel() for tensor in tensors)
 
 
 def test_a_download_that_is_no_model_is_one_sentence(hub, tmp_path):
@@ -321,6 +323,7 @@ def test_the_list_of_models():
     assert len(names) == len(set(names)) and len(names) >= 1 + len(KNOWN)
     tiny = sum(p.numel() for p in mbexplore.load("tiny", device="cpu").model.parameters())
     assert found[0].size >= 2 * tiny  # float16
+    assert found[0].parameters == tiny
 
 
 def test_the_list_fits_a_terminal(monkeypatch):
