@@ -9,6 +9,7 @@ if WORKERS := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -19,3 +20,15 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("mbexplore")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium without a window, for tests of pages in one file."""
+    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    from tests.browser import MISSING, chromium
+
+    if MISSING is not None:
+        pytest.skip(MISSING)
+    with chromium() as started:
+        yield started

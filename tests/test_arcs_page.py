@@ -42,17 +42,6 @@ def test_a_page_is_whole_and_safe(recording):
     assert [head["name"] for head in json.loads(data)["heads"]] == ["head 0", "head 1"]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    from tests.browser import MISSING, chromium
-
-    if MISSING is not None:
-        pytest.skip(MISSING)
-    with chromium() as started:
-        yield started
-
-
 def told(tab):
     """The links that the page tells of: (what, token, head, weight) each."""
     found = []

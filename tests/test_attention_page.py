@@ -119,17 +119,6 @@ def test_a_page_is_whole_and_safe(recording):
     assert json.loads(data)["maps"] == ["head 0", "head 1"]
 
 
-@pytest.fixture(scope="module")
-def browser():
-    pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    from tests.browser import MISSING, chromium
-
-    if MISSING is not None:
-        pytest.skip(MISSING)
-    with chromium() as started:
-        yield started
-
-
 def open_page(browser, folder, page):
     path = folder / "page.html"
     path.write_text(page, encoding="utf-8")

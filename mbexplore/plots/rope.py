@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -54,15 +56,14 @@ def plot_pair_norms(norms: PairNorms, model: str) -> Figure:
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
     line = f"Layer {norms.layer} {_DOT} {norms.kind} {_DOT} {_THETA} = {norms.theta:,.0f}"
     name_figure(figure, model, "norm in each pair", line, HUE[norms.kind])
-    top = float(max(norms.q.max(), norms.k.max()))
+    scale = PowerNorm(0.5, 0.0, float(max(norms.q.max(), norms.k.max())))
     grid = figure.subplots(1, 2)
     for axes, values, name in zip(grid, (norms.q, norms.k), ("query", "key"), strict=True):
-        image = axes.imshow(
-            values, cmap=kind_colours(norms.kind), norm=PowerNorm(0.5, 0.0, top), aspect="auto"
-        )
+        image = axes.imshow(values, cmap=kind_colours(norms.kind), norm=scale, aspect="auto")
         _name(axes, f"{name} (mean over the text)", "pair, with its wavelength in tokens", "head")
         ticks = list(range(0, values.shape[1], max(1, values.shape[1] // 8)))
         axes.set_xticks(ticks, [f"{m}\n{norms.wavelengths[m]:,.0f}" for m in ticks])
+        axes.fmt_xdata = partial(_pair, norms.wavelengths)
         axes.set_yticks(range(heads))
         mark_heads(axes.yaxis, map(head_colour, range(heads)))
     bar = figure.colorbar(image, ax=grid, pad=0.02, fraction=0.03, aspect=25)
@@ -99,11 +100,18 @@ def plot_score_shares(
                   textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
     ticks = list(range(0, len(parts), max(1, len(parts) // 16)))
     axes.set_xlim(-0.8, len(parts) - 0.2 + 0.03 * len(parts))
-    axes.set_xticks(ticks, [f"{m}\n{2 * np.pi / shares.shares[m].frequency:,.0f}" for m in ticks])
+    wavelengths = 2 * np.pi / np.array([pair.frequency for pair in shares.shares])
+    axes.set_xticks(ticks, [f"{m}\n{wavelengths[m]:,.0f}" for m in ticks])
+    axes.fmt_xdata = partial(_pair, wavelengths)
     _name(axes, "share of each pair (blue raises the score, orange lowers it)",
           "pair, with its wavelength in tokens", "adds to the score")  # fmt: skip
     axes.legend(fontsize=8, frameon=False, labelcolor=INK)
     return figure
+
+
+def _pair(wavelengths: npt.NDArray[np.float64], place: float) -> str:
+    """What a pair is called where it is pointed at."""
+    return f"pair {round(place)}, {wavelengths[round(place)]:,.1f} tokens a turn"
 
 
 def _draw_spectrum(part: SubFigure, spectrum: RopeSpectrum) -> None:

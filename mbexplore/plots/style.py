@@ -27,6 +27,7 @@ from mbexplore.palette import head_colour as head_colour
 from mbexplore.palette import head_hues as head_hues
 
 FAINT = "#66717d"
+ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 @lru_cache
@@ -56,9 +57,7 @@ def weight_scale(weights: NDArray[np.float32]) -> tuple[PowerNorm, str]:
 def name_head(axes: Axes, name: str, hue: str) -> None:
     """A head's name over its picture, legible in ink, and its hue as a bar between the two."""
     axes.set_title(name, fontsize=9, color=INK, pad=5)
-    figure = axes.get_figure(root=False)
-    assert figure is not None
-    above = ScaledTranslation(0, 2 / 72, figure.dpi_scale_trans)
+    above = ScaledTranslation(0, 2 / 72, axes.figure.dpi_scale_trans)
     bar = Line2D((0, 1), (1, 1), color=hue, linewidth=2.2, solid_capstyle="butt", clip_on=False)
     bar.set_transform(axes.transAxes + above)
     axes.add_artist(bar)
@@ -127,7 +126,7 @@ def drawable(text: str) -> str:
 def token_label(token: str, most: int = 14) -> str:
     """A token as an axis label: without its leading space, cut if long."""
     shown = drawable(token.removeprefix(" ")) or "\N{OPEN BOX}"
-    return shown if len(shown) <= most else shown[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return shown if len(shown) <= most else shown[: most - 1] + ELLIPSIS
 
 
 def label_tokens(
@@ -151,9 +150,18 @@ def label_tokens(
         labels = [token_label(tokens[i]) for i in ticks]
     else:  # a label among hundreds needs its place
         labels = [f"{token_label(tokens[i * pool], 10)} {numbers[i * pool]}" for i in ticks]
+
+    def name(place: float) -> str:
+        """Every token of a pixel, for who points at it."""
+        held = range(round(place) * pool, min(round(place) * pool + pool, len(tokens)))
+        ends = [f"{token_label(tokens[i])} {numbers[i]}" for i in (held[0], held[-1])]
+        return f" {ELLIPSIS} ".join(dict.fromkeys(ends))
+
     if axis == "x":
         axes.set_xticks(ticks, labels, rotation=90, fontsize=size)
+        axes.fmt_xdata = name
     else:
         axes.set_yticks(ticks, labels, fontsize=size)
+        axes.fmt_ydata = name
     for label in axes.get_xticklabels() if axis == "x" else axes.get_yticklabels():
         label.set_parse_math(False)  # a token may be a dollar sign

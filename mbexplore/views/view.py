@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +80,7 @@ class View:
         if ending == "csv" and self.rows is not None:
             return _csv(self.rows()).encode()
         if ending == "html":
-            return (self.page() if self.page is not None else self._plain_page()).encode()
+            return (self.page() if self.page is not None else self._picture_page()).encode()
         return self._picture(ending)
 
     def _picture(self, ending: str) -> bytes:
@@ -91,17 +89,11 @@ class View:
         self.draw().savefig(buffer, format=ending, dpi=150)
         return buffer.getvalue()
 
-    def _plain_page(self) -> str:
-        """The picture and the command under it, in one file that needs no network."""
-        picture = b64encode(self._picture("svg")).decode()
-        return (
-            "<!doctype html><meta charset=utf-8>"
-            f"<title>{escape(self.name)}</title>"
-            "<style>body{margin:2rem;font:14px system-ui;color:#1f2933}img{max-width:100%}"
-            "code{background:#f1f3f5;padding:.3em .5em}</style>"
-            f'<img alt="{escape(self.name)}" src="data:image/svg+xml;base64,{picture}">'
-            f"<p><code>{escape(self.command_line)}</code></p>\n"
-        )
+    def _picture_page(self) -> str:
+        from mbexplore.views.picture_page import picture_page
+
+        assert self.draw is not None
+        return picture_page(self.draw(), self.command_line)
 
 
 def join_content(views: Iterable[View], ending: str) -> bytes:

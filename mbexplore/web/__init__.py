@@ -1,4 +1,4 @@
-"""Attention on pages: maps and arcs, each a component in plain JavaScript.
+"""What pages show: maps, arcs and pictures, each a component in plain JavaScript.
 
 Knows no model: a component takes the data that a view makes, and needs no network.
 """
@@ -26,7 +26,7 @@ pre {{
 </style>
 <h1>{title}</h1>
 <p>{note}</p>
-<div id="shown"></div>
+<div id="shown">{body}</div>
 <pre><code>{command}</code></pre>
 <script type="application/json" id="data">{data}</script>
 <script>
@@ -42,9 +42,9 @@ pre {{
 
 @lru_cache
 def component(name: str = "attention") -> tuple[str, str]:
-    """JavaScript and CSS of "attention" or "arcs".
+    """JavaScript and CSS of "attention", "arcs" or "picture".
 
-    The script defines `mountAttention(element, data)`, or `mountArcs`.
+    The script defines `mountAttention(element, data)`, `mountArcs` or `mountPicture`.
     """
     here = files("mbexplore.web")
     js, css = (here.joinpath(f"{name}.{kind}").read_text("utf-8") for kind in ("js", "css"))
@@ -52,7 +52,12 @@ def component(name: str = "attention") -> tuple[str, str]:
 
 
 def build_page(
-    title: str, note: str, command: str, data: dict[str, Any], name: str = "attention"
+    title: str,
+    note: str,
+    command: str,
+    data: dict[str, Any],
+    name: str = "attention",
+    body: str = "",
 ) -> str:
     """A page in one file that opens without a network.
 
@@ -62,6 +67,7 @@ def build_page(
         command: that makes it again.
         data: what the component shows.
         name: of the component.
+        body: html that stands in its element before it starts.
     """
     js, css = component(name)
     # Nothing in the text may end the script element that holds it.
@@ -70,6 +76,7 @@ def build_page(
         title=escape(title),
         note=escape(note),
         command=escape(command),
+        body=body,
         css=css,
         js=js,
         data=safe,
