@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ import mbexplore
 from mbexplore import verify as verify_module
 from mbexplore.cli.options import sample_text
 from mbexplore.errors import UsageError
+from mbexplore.explorer import Explorer
+from mbexplore.hub import ModelFiles
 from mbexplore.model import ACTIVATIONS
 from mbexplore.plots.verify import plot_verification
-from mbexplore.published import PublishedValues, check_published
-from mbexplore.verify import long_batch, padded_batch, verify
+from mbexplore.published import PublishedValues, add_published, check_published
+from mbexplore.verify import Verification, long_batch, padded_batch, verify
 from tests.cli_runner import run_cli
 
 
@@ -116,6 +119,17 @@ def test_a_planted_fault_is_caught_and_its_layer_named(plant, layer, what, explo
     assert (result.parting.layer, result.parting.what) == (layer, what)
 
 
+def test_a_cosine_near_one_is_no_pass(explorer, monkeypatch):
+    """Logits that point the same way to the eye, and are another model's."""
+    ids = torch.tensor(batch_of(explorer))
+    with torch.no_grad():
+        right = explorer.model(ids)
+        tanh_gelu(explorer, monkeypatch)
+        wrong = explorer.model(ids)
+    assert torch.cosine_similarity(right, wrong, dim=-1).min() > 0.9999
+    assert not verify(explorer, batch_of(explorer)).passed
+
+
 def test_ignored_padding_is_caught(explorer, monkeypatch):
     encoder = explorer.model.encoder
     real = encoder._plans
@@ -194,6 +208,24 @@ def test_the_published_values_fail_on_other_weights(small_base):
     checks = check_published(small_base[0], str)
     assert len(checks) == 10
     assert not any(check.passed for check in checks)
+
+
+@pytest.mark.parametrize(
+    ("source", "dtype", "count"),
+    [
+        ("answerdotai/ModernBERT-base", torch.float32, 10),
+        ("answerdotai/ModernBERT-base@main", torch.float32, 10),
+        ("answerdotai/ModernBERT-base", torch.bfloat16, 1),  # the others are of float32
+        ("answerdotai/ModernBERT-large", torch.float32, 0),
+        ("bundled", torch.float32, 0),
+    ],
+)
+def test_they_are_checked_on_base_alone_and_fail_it(small_base, source, dtype, count, tmp_path):
+    model = copy.deepcopy(small_base[0]).to(dtype)
+    explorer = Explorer(model, SimpleNamespace(token=str), ModelFiles("base", source, tmp_path))
+    result = add_published(explorer, Verification((), (), ""))
+    assert len(result.checks) == count
+    assert result.passed == (count == 0)
 
 
 @torch.no_grad()
