@@ -224,10 +224,17 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("bare", [False, True], ids=["mlm", "bare"])
-@pytest.mark.parametrize("name", ["ettin-17m"])
-def test_its_files_in_every_form(name, bare, kind, tmp_path):
+EVERY = [("ettin-17m", kind, bare) for kind in FILES for bare in (False, True)]
+EACH = [
+    (name, list(FILES)[i % len(FILES)], bool(i % 2))
+    for i, name in enumerate(RELATIVES)
+    if name != "ettin-17m"
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "bare"), EVERY + EACH)
+def test_its_files(name, kind, bare, tmp_path):
+    """One relative in every form, with its MLM head and bare, and every one in some form."""
     form, changes, dtype, shard = FILES[kind]
     case = reduced(name, form, **changes)
     whole = parity.build_theirs(parity.build_ours(case).to(dtype), case.config)
