@@ -153,7 +153,7 @@ def test_a_bar_is_as_wide_as_its_chart():
 
 def test_a_page_tells_the_number_that_is_pointed_at(browser, tmp_path):
     figure, _ = build_maps()
-    tab = open_page(browser, tmp_path, picture_page(figure, "mbexplore activations"))
+    tab = open_page(browser, tmp_path, picture_page(figure, "x", "mbexplore activations"))
     assert tab.locator("h1").inner_text() == "maps"
     cells = list(find_cells(figure))
     box = tab.locator(".picture img").bounding_box()
@@ -175,7 +175,7 @@ def test_a_page_shows_its_picture_without_scripts_and_holds_no_markup_of_the_tex
     axes = figure.subplots()
     axes.imshow(np.zeros((1, 2)))
     label_tokens(axes, (" </script>", " <i>"), 1, "x", 5, 8)
-    page = picture_page(figure, "mbexplore rope '<u>'")
+    page = picture_page(figure, "x", "mbexplore rope '<u>'")
     assert not any(tag in page for tag in ("<b>", "<i>", "<u>")) and page.count("</script>") == 2
     assert '<div id="shown"><img alt="a &lt;b&gt; text" src="data:image/svg+xml;base64,' in page
     assert "line $two. Point at" in page

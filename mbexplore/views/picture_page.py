@@ -18,14 +18,15 @@ MOST_CELLS = 200_000
 """Beyond so many cells a picture tells no numbers: the page would take longer to open than help."""
 
 
-def picture_page(figure: Figure, command: str) -> str:
+def picture_page(figure: Figure, name: str, command: str) -> str:
     """A page in one file that needs no network; without scripts it still shows the picture.
 
     Args:
         figure: whose title becomes that of the page.
+        name: the title where it has none.
         command: that makes it again.
     """
-    title, _, line = figure.get_suptitle().partition("\n")
+    title, _, line = (figure.get_suptitle() or name).partition("\n")
     figure.suptitle("")
     buffer = BytesIO()
     figure.savefig(buffer, format="svg")

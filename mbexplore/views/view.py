@@ -93,7 +93,7 @@ class View:
         from mbexplore.views.picture_page import picture_page
 
         assert self.draw is not None
-        return picture_page(self.draw(), self.command_line)
+        return picture_page(self.draw(), self.name, self.command_line)
 
 
 def join_content(views: Iterable[View], ending: str) -> bytes:
