@@ -57,6 +57,24 @@ def fetch_file(repo: str, file: str, revision: str | None, patience: float | Non
     return Path(hf_hub_download(repo, file, revision=revision))
 
 
+def check_blobs(folder: Path) -> None:
+    """Refuses a model in the cache where a large file is not what the hub named it after.
+
+    Args:
+        folder: of a snapshot, whose files are links to blobs; files that are none are passed over.
+
+    Raises:
+        ModelError: a blob's SHA-256 is not its name.
+    """
+    for path in sorted(folder.iterdir()):
+        blob = path.resolve()
+        if path.is_symlink() and _SHA256.fullmatch(blob.name) and _sha256(blob) != blob.name:
+            raise ModelError(
+                f"{path} is damaged: its SHA-256 is not the one that the hub names; delete {blob}, "
+                "then download the model again."
+            )
+
+
 def _links_blobs(repo: str, file: str, about: HfFileMetadata) -> bool:
     """Whether the cache lacks a file and would link it to a blob.
 

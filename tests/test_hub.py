@@ -309,6 +309,21 @@ def test_download_fetches_and_checks_and_models_lists_it(tmp_path):
     assert base["parameters"] == sum(tensor.numel() for tensor in tensors)
 
 
+def test_download_finds_damage_in_the_cache(tmp_path):
+    """One bit, which changes no shape: the file opens all the same."""
+    with serve(Hub(tiny_checkpoint(), repo=SHORT_NAMES["base"])) as hub:
+        done = in_a_process(COMMAND, ["download", "base"], hub.endpoint, tmp_path)
+        weights = Path(done.stdout.decode().splitlines()[1], "model.safetensors")
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+        again = in_a_process(COMMAND, ["download", "base"], hub.endpoint, tmp_path)
+        assert (again.returncode, again.stdout) == (1, b"")
+        assert f"{weights} is damaged" in again.stderr.decode()
+        weights.resolve().unlink()
+        assert in_a_process(COMMAND, ["download", "base"], hub.endpoint, tmp_path).returncode == 0
+
+
 def test_a_download_that_is_no_model_is_one_sentence(hub, tmp_path):
     done = in_a_process(COMMAND, ["download", REPO], hub.endpoint, tmp_path)
     assert done.returncode == 1 and done.stdout == b""

@@ -19,7 +19,7 @@ def download(
     ],
     json: options.Json = False,
 ) -> None:
-    """Fetch a model into the local cache, and open it once to check that it is whole.
+    """Fetch a model into the local cache, and check that it is whole and what the hub describes.
 
     What was stopped, by a broken connection or in any other way, is taken up where it stopped;
     what is cached already is checked alone.
@@ -27,9 +27,11 @@ def download(
     Example: mbexplore download base
     """
     from mbexplore.explorer import load
+    from mbexplore.fetch import check_blobs
 
     explorer = load(name, device="cpu")
     folder = explorer.files.folder
+    check_blobs(folder)
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
     if json:
         print_json(
