@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from mbexplore.errors import ModelError, TextError
 _USUAL_MASKS = ("[MASK]", "<mask>")
 Span = tuple[int, int]
 _ANY_MASK = _USUAL_MASKS[0]  # what every text may write, whatever the model calls it
+_HALF = re.compile("[\ud800-\udfff]")  # of a character: text of JSON or a browser may hold one
 
 
 @dataclass(frozen=True)
@@ -134,12 +136,16 @@ class Tokenizer:
             truncate: whether to cut a longer text at the limit, keeping the last special token.
 
         Raises:
-            TextError: a text is empty, or they are longer than the limit, or the second of a pair
-                would be cut away whole.
+            TextError: a text is empty, or no Unicode, or they are longer than the limit, or the
+                second of a pair would be cut away whole.
         """
         if not text.strip() or (pair is not None and not pair.strip()):
             which = "text" if not text.strip() else "second text"
             raise TextError(f"The {which} is empty; give at least one word.")
+        if half := _HALF.search(text + (pair or "")):
+            raise TextError(
+                f"The text has half of a character in it (U+{ord(half[0]):04X}); take that out."
+            )
         own, place = self._own_mask(text)
         other, place_other = (None, place) if pair is None else self._own_mask(pair)
         encoded = self._inner.encode(own, other)
