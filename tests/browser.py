@@ -80,7 +80,7 @@ class Visit:
     def saved(self, ending: str) -> bytes:
         """What a click on a Save button downloads."""
         with self.page.expect_download() as waiting:
-            self.page.click(f'[data-key="save-{ending}"]')
+            self.page.click(f'[data-key="Save {ending}"]')
         return Path(waiting.value.path()).read_bytes()
 
     @property

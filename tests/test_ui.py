@@ -113,6 +113,10 @@ def test_nothing_in_a_label_is_invisible(explorer):
     assert label("\u200b") == "\\u200b" and label("\u202e") == "\\u202e"
     assert label(" ") == label("") == "\N{OPEN BOX}"
     assert label("\n") == "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}"
+    pieces = chips(explorer.encode("The fishermen wait."))
+    assert [(chip["text"], chip["joined"]) for chip in pieces[1:-1]] == [
+        ("The", False), ("f", False), ("isher", True), ("men", True), ("wait", False), (".", False),
+    ]  # fmt: skip
     kinds = chips(explorer.encode(PARIS))
     assert [i for i, chip in enumerate(kinds) if chip["mask"]] == [6]
     assert [i for i, chip in enumerate(kinds) if chip["special"]] == [0, 8]
@@ -202,14 +206,68 @@ def test_only_models_opened_at_the_start_are_used(explorer, tmp_path):
         Sessions({"tiny": explorer}).desk("a", str(tmp_path), PARIS)
 
 
-def test_work_can_be_stopped():
+def test_a_stop_ends_what_has_begun_and_nothing_else():
     progress = Progress()
+    with progress.work():
+        progress.move(1, 4)
+        progress.stop()
+        for _ in range(2):
+            with pytest.raises(UsageError, match="Stopped"):
+                progress.move(2, 4)
+    assert (progress.done, progress.total) == (0, 0)
     progress.stop()
-    progress.move(1, 4)
-    progress.stop()
-    with pytest.raises(UsageError, match="Stopped"):
-        progress.move(2, 4)
-    progress.move(1, 4)
+    with progress.work():
+        progress.move(1, 4)
+    assert (progress.done, progress.total) == (1, 4)
+
+
+def test_a_recording_tells_its_layers_and_can_be_stopped(explorer, monkeypatch):
+    desk = Sessions({"tiny": explorer}).desk("a", "tiny", PARIS)
+    whole, seen, move = explorer.record(PARIS), [], desk.progress.move
+
+    def stop_at_four(done, total):
+        seen.append((done, total))
+        if done == 4:
+            desk.progress.stop()
+        move(done, total)
+
+    monkeypatch.setattr(desk.progress, "move", stop_at_four)
+    with desk.progress.work(), pytest.raises(UsageError, match="Stopped"):
+        desk.recording  # noqa: B018 - it is made when looked at
+    assert seen == [(layer + 1, 9) for layer in range(4)]
+    assert desk.nbytes == 0
+    monkeypatch.undo()
+    with desk.progress.work():
+        again = desk.recording
+    np.testing.assert_array_equal(again.attention(8).numpy(), whole.attention(8).numpy())
+
+
+def test_who_waits_for_stopped_work_does_not_begin_it_again(explorer):
+    desk = Sessions({"tiny": explorer}).desk("a", "tiny", PARIS)
+    begun, ended, tries, sentences = threading.Event(), threading.Event(), [], []
+
+    def make():
+        tries.append(1)
+        begun.set()
+        assert ended.wait(30)
+        desk.progress.check()
+
+    def person(waits_for):
+        assert waits_for is None or waits_for.wait(30)
+        try:
+            with desk.progress.work():
+                if waits_for:
+                    threading.Timer(0.2, lambda: (desk.progress.stop(), ended.set())).start()
+                desk.once("slow", make)
+        except UsageError as error:
+            sentences.append(str(error))
+
+    people = [threading.Thread(target=person, args=(which,)) for which in (None, begun)]
+    for thread in people:
+        thread.start()
+    for thread in people:
+        thread.join()
+    assert len(tries) == 1 and sentences == ["Stopped; Run starts it again."] * 2
 
 
 # ---- a part of a map
@@ -315,6 +373,10 @@ def test_a_zoomed_map_is_saved_as_it_is_shown(served_page, explorer, tmp_path):
     [
         ({"name": "predict", "text": "No mask."}, "has no [MASK]"),
         ({"name": "predict", "text": "  "}, "The text is empty"),
+        ({"name": "predict", "text": "Half \ud800 a [MASK]"}, "half of a character in it (U+D800)"),
+        ({"name": "lens", "text": PARIS, "answer": "\udc00"}, "half of a character in it (U+DC00)"),
+        ({"name": "compare", "text": PARIS, "other": "\udc00 [MASK]"}, "half of a character"),
+        ({"name": "attention", "text": PARIS, "rows": "\ud800"}, "'\\ud800' is no token range"),
         ({"name": "predict", "text": PARIS, "model": "/etc"}, "was not opened at the start"),
         ({"name": "predict", "text": PARIS, "top_k": "five"}, "can't be 'five'"),
         ({"name": "attention", "text": PARIS, "layer": 99}, "There is no layer 99"),
@@ -388,6 +450,100 @@ def test_the_command_says_where_the_page_is_and_stops_cleanly():
         process.kill()
         process.communicate()
     assert process.returncode == 0 and "Traceback" not in err and out == ""
+
+
+def test_the_environment_is_set_before_torch_is_loaded():
+    """MKL reads it once, as it is loaded with torch."""
+    code = (
+        "import os, sys\n"
+        "from mbexplore.cli import main\n"
+        "from mbexplore.cli.ui import ENVIRONMENT\n"
+        "class Watch:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch':\n"
+        "            print(*(os.environ.get(each) for each in ENVIRONMENT), flush=True)\n"
+        "            os._exit(0)\n"
+        "assert 'torch' not in sys.modules and ENVIRONMENT\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        "main(['ui'])\n"
+    )
+    from mbexplore.cli.ui import ENVIRONMENT
+
+    environ = {name: value for name, value in os.environ.items() if name not in ENVIRONMENT}
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environ, timeout=120
+    )
+    assert process.stdout.split() == list(ENVIRONMENT.values()), process.stderr
+
+
+@pytest.fixture
+def launches(monkeypatch):
+    """`mbexplore ui` without a server: what it would be launched with; Ctrl-C follows at once."""
+    from contextlib import contextmanager
+
+    handlers, asked = {}, []
+    monkeypatch.setattr(signal, "signal", handlers.__setitem__)
+
+    @contextmanager
+    def launched(app, host, port, **wishes):
+        asked.append({"host": host, **wishes})
+        yield f"http://{host}:{port}", "https://far.example" if wishes["share"] else None
+        assert signal.SIGINT in handlers
+
+    def build(sessions):
+        handlers[signal.SIGINT]()
+
+    monkeypatch.setattr("mbexplore_ui.serve.launched", launched)
+    monkeypatch.setattr("mbexplore_ui.app.build_app", build)
+    monkeypatch.setattr("mbexplore_ui.serve.choose_port", lambda host, port: port or 7860)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        ((), ""),
+        (("--host", "localhost"), ""),
+        (("--host", "0.0.0.0"), "Everybody who can reach 0.0.0.0 can use this page; --auth"),
+        (("--host", "0.0.0.0", "--auth", "ada:right"), ""),
+        (("--share",), "Everybody who is told the public address can use this page; --auth"),
+        (("--share", "--auth", "ada:right"), ""),
+    ],
+)
+def test_a_page_that_others_reach_without_a_password_is_warned_of(launches, arguments, warning):
+    result = run_cli("ui", *arguments)
+    assert result.code == 0
+    assert (warning in result.err) if warning else (result.err == "")
+    [asked] = launches
+    assert asked["share"] == ("--share" in arguments)
+    assert ("https://far.example" in result.out) == ("--share" in arguments)
+    assert asked["auth"] == (("ada", "right") if "--auth" in arguments else None)
+
+
+def test_nothing_is_shared_or_listens_elsewhere_unless_it_is_said(monkeypatch):
+    """What Gradio itself is told; no variable of the environment changes it."""
+    from mbexplore_ui.serve import launched
+
+    monkeypatch.setenv("GRADIO_SHARE", "true")
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "0.0.0.0")
+    told = []
+
+    class App:
+        def launch(self, **wishes):
+            told.append(wishes)
+            return None, "http://127.0.0.1:7860/", None
+
+        def close(self, verbose):
+            pass
+
+    for share in (False, True):
+        with launched(App(), "127.0.0.1", 7860, share=share):
+            pass
+    with launched(App(), "127.0.0.1", 7860):
+        pass
+    assert [wishes["share"] for wishes in told] == [False, True, False]
+    assert {wishes["server_name"] for wishes in told} == {"127.0.0.1"}
+    assert not any(wishes["enable_monitoring"] or wishes["mcp_server"] for wishes in told)
 
 
 def test_a_taken_port_offers_the_next_free_one():

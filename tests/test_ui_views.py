@@ -38,6 +38,11 @@ def sessions():
     return Sessions({"handbuilt": build_explorer(build_random()), "copier": build_explorer()})
 
 
+@pytest.fixture(scope="module")
+def explorer():
+    return load("tiny", device="cpu")
+
+
 @pytest.fixture
 def desk(sessions):
     return sessions.desk("me", "handbuilt", TEXT)
@@ -55,7 +60,7 @@ def find(parts, kind, title=""):
     for part in parts:
         if part["kind"] == kind and title in part.get("title", ""):
             return part
-        if found := find(part.get("parts", []), kind, title):
+        if found := find([*part.get("parts", []), *part.get("panes", [])], kind, title):
             return found
     return None
 
@@ -140,6 +145,49 @@ def test_patching_a_long_text_is_warned_of_at_once(desk, monkeypatch):
     assert find(show(desk, "patch", **wishes).parts, "note") is None
     monkeypatch.setattr("mbexplore_ui.views.patch.MOST_TOKENS", 4)
     assert "shorter pair" in find(show(desk, "patch", **wishes).parts, "note")["text"]
+
+
+@pytest.mark.parametrize("way", ["norm-based", "rollout"])
+def test_mixing_follows_the_held_token_and_says_how_long_a_text_may_be(desk, monkeypatch, way):
+    wishes = {"layer": 1, "way": way}
+
+    def who(**more):
+        links = find(show(desk, "attention", **wishes, **more).parts, "table")
+        return {name.split()[-1] for name in column(links, "who looks")}
+
+    assert who(token=3) == {"3"} and len(who()) > 1
+    monkeypatch.setattr("mbexplore.analysis.mix.MOST_TOKENS", 8)
+    shown = show(desk, "attention", **wishes)
+    told = find(shown.parts, "note")["text"]
+    assert told.startswith(way.capitalize()) and "8 tokens here, and this one has 9" in told
+    assert shown.view is None and find(shown.parts, "map") is None
+    assert find(show(desk, "attention", layer=1).parts, "map")  # weights still are drawn
+
+
+def test_a_band_says_what_lies_at_the_windows_ends(explorer):
+    sessions = Sessions({"tiny": explorer})
+    for text, words in (("a b c d e " * 8, "two ends"), (TEXT, "no two are 16 apart")):
+        shown = show(sessions.desk("me", "tiny", text), "attention", layer=4, picture="band")
+        band = find(shown.parts, "map")
+        assert words in band["note"]
+        assert {"\N{MINUS SIGN}1", "0", "+1"} <= {name for name, _ in band["columnPlaces"]}
+
+
+def test_arcs_of_a_long_text_say_which_part_they_are(desk, monkeypatch):
+    wishes = {"layer": 0, "picture": "arcs"}
+    assert "long text" not in find(show(desk, "attention", **wishes).parts, "arcs")["note"]
+    monkeypatch.setattr("mbexplore_ui.views.attention.MOST_ARC_PLACES", 4)
+    note = find(show(desk, "attention", token=5, **wishes).parts, "arcs")["note"]
+    assert "the part from token 3 to 6;" in note
+
+
+def test_many_masks_are_cut_to_the_first_and_it_is_said(explorer, monkeypatch):
+    monkeypatch.setattr("mbexplore_ui.views.predict.MOST_MASKS", 2)
+    desk = Sessions({"tiny": explorer}).desk("me", "tiny", "[MASK] a [MASK] b [MASK]")
+    shown = show(desk, "predict", hugging_face=False)
+    assert [p["kind"] for p in shown.parts] == ["heading", "row", "heading", "row", "note"]
+    assert "first 2 of 3 masks" in shown.parts[-1]["text"]
+    assert len(shown.view.payload()["masks"]) == 3
 
 
 def test_a_number_that_rounds_to_nothing_has_no_sign():

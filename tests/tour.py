@@ -93,7 +93,7 @@ class Tour:
         self.page.keyboard.press("ArrowRight")
         self.page.wait_for_selector(f'.thumb.held[data-layer="{LOCAL}"][data-head="2"]')
         self.person.settle()
-        assert self.page.evaluate("document.activeElement.className") == "thumbs"
+        assert self.page.evaluate("document.activeElement.dataset.key") == "thumbs"
 
     def hover_a_token(self) -> None:
         """In the arcs, a token under the pointer shows its own links and their numbers."""

@@ -126,6 +126,7 @@ def describe(models: Mapping[str, Explorer], views: tuple[PageView, ...]) -> dic
                 "title": view.title,
                 "about": view.about,
                 "controls": view.controls(),
+                "none": view.none,
                 "quick": dict(view.quick),
             }
             for view in views
@@ -175,7 +176,8 @@ def view_endpoint(sessions: Sessions, view: PageView) -> Callable[..., dict[str,
 
         def work() -> Shown:
             desk = sessions.desk(request.session_hash, model, text)
-            return view.run(desk, dict(zip(wishes, values, strict=False)))
+            with desk.progress.work():
+                return view.run(desk, dict(zip(wishes, values, strict=False)))
 
         return told(guarded(work), time.perf_counter() - start)
 
@@ -241,7 +243,7 @@ def text_endpoints(sessions: Sessions) -> list[Callable[..., Any]]:
         return {"done": going.done, "total": going.total}
 
     def stop(request: gr.Request) -> None:
-        """Ends the work for this session at its next step."""
+        """Ends the works for this session that have begun, each at its next step."""
         sessions.progress(request.session_hash).stop()
 
     return [tokens, toggle, beginning, progress, stop]
@@ -268,10 +270,11 @@ def save_endpoint(sessions: Sessions, views: Mapping[str, PageView]) -> Callable
             if view not in views:
                 raise UsageError(f"There is no view {view!r}; choose one of {', '.join(views)}.")
             desk = sessions.desk(request.session_hash, model, text)
-            made = views[view].run(desk, wishes).view
-            if made is None:
-                raise UsageError(f"{views[view].title} has nothing to save yet.")
-            content = b64encode(made.content(ending)).decode()
+            with desk.progress.work():
+                made = views[view].run(desk, wishes).view
+                if made is None:
+                    raise UsageError(f"{views[view].title} has nothing to save yet.")
+                content = b64encode(made.content(ending)).decode()
             return {"name": f"{made.name}.{ending}", "data": content}
 
         file: dict[str, str] = guarded(work)

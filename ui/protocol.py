@@ -55,6 +55,7 @@ class PageView:
         hints: what an empty line of text stands for.
         only: for a wish that changes nothing by itself: the values of others with which it does.
         of_token: wishes without a meaning where the model's answer is about the whole text.
+        none: what is shown where no token is held; "" where the first mask stands for it.
         quick: wishes of an early answer, drawn where the whole one takes long.
     """
 
@@ -66,6 +67,7 @@ class PageView:
     hints: Mapping[str, str] = field(default_factory=dict)
     only: Mapping[str, Mapping[str, Sequence[Any]]] = field(default_factory=dict)
     of_token: Sequence[str] = ()
+    none: str = ""
     quick: Mapping[str, Any] = field(default_factory=dict)
 
     @property

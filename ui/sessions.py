@@ -11,14 +11,15 @@ import sys
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from mbexplore.errors import ModelError, TextError, UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.recording import KEEP, Recording
+from mbexplore.recording import KEEP, Recording, watched
 from mbexplore.tokenizer import Encoding
 
 Made = TypeVar("Made")
@@ -34,11 +35,34 @@ tokens takes 4.7 GiB on base."""
 
 @dataclass
 class Progress:
-    """How far the work for a session is, and whether it was told to stop."""
+    """How far the work for a session is, and how often it was told to stop.
+
+    Several works may go on at once, each in a thread of its own; a stop ends all that have begun.
+    """
 
     done: int = 0
     total: int = 0
-    stopped: bool = False
+    stops: int = 0
+    _here: threading.local = field(default_factory=threading.local)
+
+    @contextmanager
+    def work(self) -> Iterator[None]:
+        """A work of this thread: a stop after its beginning ends it."""
+        self._here.stops = self.stops
+        try:
+            yield
+        finally:
+            del self._here.stops
+
+    def check(self) -> None:
+        """Goes on, or not.
+
+        Raises:
+            UsageError: the work of this thread is to stop.
+        """
+        if getattr(self._here, "stops", self.stops) != self.stops:
+            self.done = self.total = 0
+            raise UsageError("Stopped; Run starts it again.")
 
     def move(self, done: int, total: int) -> None:
         """Is told by what works, after every step.
@@ -46,14 +70,12 @@ class Progress:
         Raises:
             UsageError: the work is to stop.
         """
-        if self.stopped:
-            self.stopped, self.done, self.total = False, 0, 0
-            raise UsageError("Stopped; Run starts it again.")
+        self.check()
         self.done, self.total = (0, 0) if done >= total else (done, total)
 
     def stop(self) -> None:
-        """Ends the work at its next step; nothing where none is going on."""
-        self.stopped = self.total > 0
+        """Ends what has begun at its next step; what begins later is not meant."""
+        self.stops += 1
 
 
 class Desk:
@@ -84,9 +106,14 @@ class Desk:
         self._locks: defaultdict[Hashable, threading.RLock] = defaultdict(threading.RLock)
 
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What `make` gives, made once for this text and then held; who asks meanwhile waits."""
+        """What `make` gives, made once for this text and then held; who asks meanwhile waits.
+
+        Raises:
+            UsageError: who waits was told to stop meanwhile.
+        """
         with self._locks[key]:
             if key not in self._made:
+                self.progress.check()
                 self._made[key] = make()
             made: Made = self._made[key]
             return made
@@ -97,9 +124,16 @@ class Desk:
 
         def run() -> Recording:
             self.runs += 1
-            return self.explorer.record(self.encoding, keep=tuple(KEEP))
+            with self.counting():
+                return self.explorer.record(self.encoding, keep=tuple(KEEP))
 
         return self.once("recording", run)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Tells the layers of the passes in the block, each of which can be stopped."""
+        with watched(self.explorer.model, self.progress.move):
+            yield
 
     def beside(self, text: str, model: str = "") -> Desk:
         """The same session's desk of another text, or under another model.

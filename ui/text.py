@@ -22,12 +22,12 @@ def label(token: str) -> str:
 
 
 def chips(encoding: Encoding) -> list[dict[str, Any]]:
-    """What the page draws for each token."""
-    masks = set(encoding.mask_positions)
+    """What the page draws for each token; pieces of a word are `joined` to the one before."""
+    masks, words = set(encoding.mask_positions), encoding.words
     return [
         {
             "text": label(token),
-            "space": token.startswith(" "),
+            "joined": i > 0 and words[i] is not None and words[i] == words[i - 1],
             "special": encoding.offsets[i] == (0, 0) and encoding.words[i] is None,
             "mask": i in masks,
         }

@@ -66,11 +66,9 @@ def ui(
     free = choose_port(host, port)
     if port is None and free != PORT:
         notice(f"Port {PORT} is taken; the page is on {free}.")
-    if host not in HERE and pair is None:
-        notice(
-            f"Everybody who can reach {host} can use this page; --auth USER:PASS asks them for a "
-            "password."
-        )
+    if pair is None and (share or host not in HERE):
+        reached = "is told the public address" if share else f"can reach {host}"
+        notice(f"Everybody who {reached} can use this page; --auth USER:PASS asks for a password.")
     names: list[str | None] = list(dict.fromkeys(models)) if models else [None]
     opened = [load(name, device=device, dtype=dtype) for name in names]
     sessions = Sessions({explorer.info.name: explorer for explorer in opened})

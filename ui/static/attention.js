@@ -45,14 +45,21 @@ parts.explore = (part, page) => {
       right.classList.remove("looking");
     },
   };
-  const fill = (found) => left.replaceChildren(parts.thumbs({ ...found, look }, page));
+  const save = (ending) => page.busy(page.ask("save", "model_view", ending, state.model, state.text, part.wishes));
+  const fill = ({ parts: [found], formats, command }) => {
+    const saving = savingOf("Save all heads", formats, { save, say: page.say });
+    saving.append(el("button", {
+      class: "quiet", title: command, onclick: () => navigator.clipboard.writeText(command),
+    }, "Copy command"));
+    left.replaceChildren(parts.thumbs({ ...found, look }, page), saving);
+  };
   if (modelViews.has(key)) fill(modelViews.get(key));
   else {
     const { words, special, mean } = part.wishes;
     page.busy(page.ask("model_view", state.model, state.text, words, special, mean)).then((answer) => {
       if (modelViews.size > 8) modelViews.clear();
-      modelViews.set(key, answer.parts[0]);
-      fill(answer.parts[0]);
+      modelViews.set(key, answer);
+      fill(answer);
     }, (error) => left.replaceChildren(el("p", { class: "note" }, error.message)));
   }
   return grid;
@@ -99,7 +106,7 @@ parts.thumbs = (part, page) => {
   });
   const paint = () => canvases.forEach((one) => one());
   paint();
-  document.addEventListener("mbexplore:theme", () => grid.isConnected && paint());
+  onTheme(grid, paint);
   return grid;
 };
 
@@ -140,13 +147,21 @@ parts.map = (part, page) => {
     const manyRows = many, manyColumns = many && part.zoom;
     const widest = (places, named) => Math.max(...places.map((one) => measure.measureText(called(one, named)).width));
     const left = Math.ceil(Math.min(widest(part.rowPlaces, manyRows), 92)) + 8;
-    const side = Math.max(160, Math.min(width - left - 2, 680));
+    const side = Math.max(160, Math.min(width - left - 8, 680));
     const cell = side / Math.max(columns, part.zoom ? rows : 1);
     const cellWidth = part.zoom ? cell : side / columns;
     const cellHeight = part.zoom ? cell : Math.max(Math.min(18, 560 / rows), 1.2);
-    const columnWidth = widest(part.columnPlaces, manyColumns), upright = columnWidth + 4 > cellWidth;
+    const apart = LABEL + 1, sparse = 2.2 * LABEL; // where a pixel is many tokens, a few names do
+    const everyRow = Math.max(1, Math.ceil((part.pool[0] > 1 ? sparse : apart) / cellHeight));
+    const upright = widest(part.columnPlaces, manyColumns) + 4 > cellWidth;
+    const everyColumn = upright ? Math.max(1, Math.ceil((part.pool[1] > 1 ? sparse : apart + 1) / cellWidth)) : 1;
+    const middle = part.zoom ? 0 : (columns - 1) / 2; // so that offset 0 keeps its label
+    const isNamed = (_, c) => (c - middle) % everyColumn === 0;
+    const columnWidth = widest(part.columnPlaces.filter(isNamed), manyColumns);
     const top = upright ? Math.ceil(Math.min(columnWidth, 92)) + 8 : LABEL + 8;
-    const context = sized(canvas, Math.ceil(left + cellWidth * columns + 1), Math.ceil(top + cellHeight * rows + 1));
+    const over = (size) => Math.max(1, (LABEL + 3 - size) / 2); // by which a name is larger than its cell
+    const context = sized(canvas, Math.ceil(left + cellWidth * columns + over(upright ? cellWidth : LABEL)),
+      Math.ceil(top + cellHeight * rows + over(cellHeight)));
     const ink = getComputedStyle(frame).color;
     const colours = palette(part.hue);
     context.imageSmoothingEnabled = false;
@@ -158,15 +173,11 @@ parts.map = (part, page) => {
     context.font = FONT;
     context.fillStyle = ink;
     context.textBaseline = "middle";
-    const apart = LABEL + 1, sparse = 2.2 * LABEL; // where a pixel is many tokens, a few names do
-    const everyRow = Math.max(1, Math.ceil((part.pool[0] > 1 ? sparse : apart) / cellHeight));
     context.textAlign = "right";
     part.rowPlaces.forEach((one, r) => r % everyRow ||
       context.fillText(called(one, manyRows), left - 4, top + (r + 0.5) * cellHeight, left - 5));
-    const everyColumn = upright ? Math.max(1, Math.ceil((part.pool[1] > 1 ? sparse : apart + 1) / cellWidth)) : 1;
-    const middle = part.zoom ? 0 : (columns - 1) / 2; // so that offset 0 keeps its label
     part.columnPlaces.forEach((one, c) => {
-      if ((c - middle) % everyColumn) return;
+      if (!isNamed(one, c)) return;
       context.save();
       context.translate(left + (c + 0.5) * cellWidth, top - 4);
       if (upright) context.rotate(-Math.PI / 2);
@@ -316,7 +327,7 @@ parts.arcs = (part, page) => {
         const linkedTo = cursor && cursor[1] !== side && reached.has(place);
         context.font = `${here || linkedTo ? "600 " : ""}13px system-ui, sans-serif`;
         context.fillStyle = ink;
-        context.globalAlpha = !cursor || here || linkedTo ? 1 : 0.55;
+        context.globalAlpha = !cursor || here || linkedTo ? 1 : 0.65;
         context.textAlign = side ? "left" : "right";
         context.fillText(word, side ? to : from, y(place), room - 4);
         if (linkedTo) {

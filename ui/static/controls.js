@@ -78,10 +78,8 @@ const refill = (group, wanted) => {
   group.hidden = !wanted.length;
 };
 
-// Buttons that save a view, and the command and the address that bring it back. `save(ending)`
-// gives a file, `link()` an address and whether the text is in it; `say` tells what went wrong.
-const footOf = ({ formats, command }, { save, link, say }) => {
-  if (!formats.length) return [];
+// Buttons that save something under each ending; `save(ending)` gives the file.
+const savingOf = (name, formats, { save, say }) => {
   const download = async (ending) => {
     try {
       const file = await save(ending);
@@ -93,6 +91,16 @@ const footOf = ({ formats, command }, { save, link, say }) => {
       say(error);
     }
   };
+  return el("div", { class: "save", role: "group", "aria-label": name }, el("span", {}, name),
+    ...formats.map((ending) => el("button", {
+      class: "quiet", "data-key": `${name} ${ending}`, onclick: () => download(ending),
+    }, ending.toUpperCase())));
+};
+
+// Buttons that save a view, and the command and the address that bring it back. `save(ending)`
+// gives a file, `link()` an address and whether the text is in it; `say` tells what went wrong.
+const footOf = ({ formats, command }, { save, link, say }) => {
+  if (!formats.length) return [];
   const copied = el("span", { class: "copied", role: "status" });
   const copy = async (text, told) => {
     await navigator.clipboard.writeText(text);
@@ -104,10 +112,7 @@ const footOf = ({ formats, command }, { save, link, say }) => {
     copy(href, isWhole ? "copied" : "copied without the text, which is too long for a link");
   };
   return [
-    el("div", { class: "save", role: "group", "aria-label": "Save this view" }, el("span", {}, "Save"),
-      ...formats.map((ending) => el("button", {
-        class: "quiet", "data-key": `save-${ending}`, onclick: () => download(ending),
-      }, ending.toUpperCase()))),
+    savingOf("Save", formats, { save, say }),
     el("div", { class: "command" }, el("code", {}, command),
       el("button", { class: "quiet", onclick: () => copy(command, "copied") }, "Copy"),
       el("button", { class: "quiet", onclick: copyLink }, "Copy link"), copied),

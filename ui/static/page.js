@@ -6,7 +6,7 @@ const start = (root, about) => {
   const main = root.querySelector(".mbexplore");
   const views = Object.fromEntries(about.views.map((view) => [view.name, view]));
   const EARLY = 250; // milliseconds after which an answer that is not whole is better than none
-  const LONGEST = 8000; // characters of a text that an address carries
+  const LONGEST = 50000; // characters of a text that an address carries
 
   const state = {
     model: about.models[0].name, text: about.examples[0], view: about.views[0].name,
@@ -86,7 +86,9 @@ const start = (root, about) => {
   };
   const message = el("p", { id: "mb-message", class: "message", role: "alert" });
   const count = el("p", { class: "count" });
-  const tokens = el("div", { class: "tokens chips", role: "group", "aria-label": "Tokens: a click masks or unmasks" });
+  const tokens = roving(el("div", {
+    class: "tokens chips", role: "group", "aria-label": "Tokens: Enter masks or unmasks, Shift and Enter a range",
+  }));
   const models = el("select", {
     id: "mb-model",
     onchange: () => {
@@ -121,23 +123,28 @@ const start = (root, about) => {
 
   const keepBeginning = async () => {
     begin();
-    area.value = await busy(ask("beginning", state.model, area.value));
-    fit();
-    run();
+    try {
+      area.value = await busy(ask("beginning", state.model, area.value));
+      fit();
+      await run();
+    } catch (error) {
+      main.dataset.drawn = "";
+      say(error);
+    }
   };
 
   const drawChips = () => {
     tokens.replaceChildren(...chips.map((chip, i) => {
-      const kind = chip.mask ? "chip mask" : chip.special ? "chip special" : "chip";
+      const kinds = ["chip", chip.mask && "mask", chip.special && "special", chip.joined && "joined", i === state.token && "held"];
       return el("button", {
-        class: i === state.token ? `${kind} held` : kind, "data-token": String(i), dir: "auto",
+        class: kinds.filter(Boolean).join(" "), "data-token": String(i), dir: "auto", tabindex: i ? "-1" : "0",
         "aria-pressed": chip.special ? null : String(chip.mask),
         "aria-disabled": chip.special ? "true" : null,
         title: chip.special ? `token ${i}` : `token ${i}: click to ${chip.mask ? "unmask" : "mask"}`,
       }, chip.text);
     }));
-    roving(tokens);
-    count.textContent = `${chips.length.toLocaleString("en")} of ${model().limit.toLocaleString("en")} tokens`;
+    const many = `${chips.length.toLocaleString("en")} of ${model().limit.toLocaleString("en")} tokens`;
+    count.textContent = chips.length ? `${many} · click one to mask it, Shift-click for a range` : many;
   };
 
   // Of many chips the held one is in sight; only their own box scrolls for it.
@@ -148,16 +155,18 @@ const start = (root, about) => {
     if (top < tokens.scrollTop || top > tokens.scrollTop + room) tokens.scrollTop = top - room / 2;
   };
 
-  // A new text or model: tokens, then the view. `hidden` are the words behind its masks.
-  const run = async (hidden) => {
+  // A new text or model: tokens, then the view. `hidden` are the words behind its masks; `push`
+  // tells whether the way back leads to what was there before.
+  const run = async (hidden, push = true) => {
     const mine = begin();
+    if (main.classList.contains("busy")) await ask("stop").catch(() => null); // what is no longer wanted
     if (area.value !== state.text) {
       forgetWindows();
       state.token = -1;
       state.hidden = hidden ?? [];
     }
     state.text = area.value;
-    toAddress(true);
+    toAddress(push);
     say(null);
     body.classList.toggle("stale", shown !== key());
     try {
@@ -188,7 +197,7 @@ const start = (root, about) => {
   roving(tabs);
 
   const page = {
-    state, about, model, ask, busy,
+    state, about, model, ask, busy, say: (error) => say(error),
     get chips() { return chips; },
     // What the view that is shown would say with some wishes changed; holds nothing.
     look: (changes) => ask(state.view, state.model, state.text, ...values(changes)),
@@ -207,11 +216,9 @@ const start = (root, about) => {
     },
   };
 
+  const isHeld = () => state.token >= 0 && state.token < chips.length;
   // The held token; where none is, the first mask, or else the first token.
-  const place = () => {
-    if (state.token >= 0 && state.token < chips.length) return state.token;
-    return Math.max(0, chips.findIndex((chip) => chip.mask));
-  };
+  const place = () => (isHeld() ? state.token : Math.max(0, chips.findIndex((chip) => chip.mask)));
   // Whether a wish makes a difference beside the others.
   const matters = (one) => !(one.of_token && model().answers_texts) &&
     Object.entries(one.only).every(([name, which]) =>
@@ -230,13 +237,22 @@ const start = (root, about) => {
     node.update(value, ...word);
     return node;
   };
+  // Where no token means all of them, one that is held can be let go.
+  const heldToken = () => {
+    const { none } = view(), isNone = none && !isHeld();
+    return [
+      step("token", chips.length, isNone ? "" : place(), isNone ? none : chips[place()].text, isNone ? "none" : "word"),
+      none && !isNone && once("let go", () =>
+        el("button", { class: "quiet", onclick: () => page.hold({ token: -1 }) }, `${none} tokens`)),
+    ];
+  };
   const drawHeld = () => {
     const used = new Set(view().controls.filter((c) => c.kind === "held" && matters(c)).map((c) => c.name));
     const { kinds, heads } = model(), kind = kinds[state.layer];
     refill(held, [
       used.has("layer") && step("layer", kinds.length, state.layer, kind, `kind ${kind}`),
       used.has("head") && step("head", heads, state.head),
-      used.has("token") && chips.length && step("token", chips.length, place(), chips[place()].text, "word"),
+      ...(used.has("token") && chips.length ? heldToken() : []),
     ].filter(Boolean));
   };
   const drawControls = () => refill(controls, view().controls
@@ -301,17 +317,18 @@ const start = (root, about) => {
     if (!chips.length) return clear();
     say(null);
     body.classList.toggle("stale", shown !== key());
-    const { name, quick } = view();
-    const asked = (changes) => ask(name, state.model, state.text, ...values(changes));
+    const { name, quick } = view(), asked = [name, state.model, state.text, ...values()];
+    const earlier = [name, state.model, state.text, ...values(quick)]; // as things are now, not then
     let isWhole = false, isEarly = false;
     const early = setTimeout(async () => {
-      const answer = Object.keys(quick).length ? await asked(quick).catch(() => null) : null;
+      if (!Object.keys(quick).length || mine !== turn) return;
+      const answer = await ask(...earlier).catch(() => null);
       if (!answer || isWhole || mine !== turn) return;
       drawAnswer(answer, false);
       isEarly = true;
     }, EARLY);
     try {
-      const answer = await busy(asked());
+      const answer = await busy(ask(...asked));
       if (mine !== turn) return;
       drawAnswer(answer, true);
       main.dataset.drawn = "";
@@ -343,7 +360,7 @@ const start = (root, about) => {
   });
   const nameTheme = () => {
     theme.textContent = isDark() ? "Light" : "Dark";
-    document.dispatchEvent(new Event("mbexplore:theme"));
+    for (const painted of main.querySelectorAll(".painted")) painted.dispatchEvent(new Event("mbexplore:theme"));
   };
 
   // ---- all together
@@ -366,7 +383,7 @@ const start = (root, about) => {
     area.value = state.text;
     fit();
     nameTheme();
-    run();
+    run(undefined, false);
   };
   window.addEventListener("popstate", restore);
   restore();

@@ -64,6 +64,13 @@ const number = (value) => {
   return text.replace("-", MINUS);
 };
 
+// Calls `paint()` when the theme changes. The page tells every painted element, so that none that
+// is gone is held by whoever would have to know it.
+const onTheme = (element, paint) => {
+  element.classList.add("painted");
+  element.addEventListener("mbexplore:theme", paint);
+};
+
 // Calls `paint(width)` now and whenever the element's width or the theme changes.
 const responsive = (element, paint) => {
   let last = 0;
@@ -72,7 +79,7 @@ const responsive = (element, paint) => {
     if (width && (force || width !== last)) paint((last = width));
   };
   new ResizeObserver(() => again(false)).observe(element);
-  document.addEventListener("mbexplore:theme", () => element.isConnected && again(true));
+  onTheme(element, () => again(true));
 };
 
 // A canvas sized in CSS pixels, sharp on any screen.
@@ -145,7 +152,8 @@ const parts = {
       chip.style.background = css(colour);
       chip.style.color = inkOn(colour);
     }));
-    return figure(part, null, tokens, readout);
+    const scale = scaleOf({ low: part.hue === "signed" ? -top : 0, high: top, unit: part.unit }, part.hue);
+    return figure(part, scale, tokens, readout);
   },
 };
 

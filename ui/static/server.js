@@ -34,7 +34,7 @@ const connect = (session, main, bar) => {
 
   const busy = async (work) => {
     let polling = null;
-    const stop = el("button", { class: "quiet", onclick: () => ask("stop") }, "Stop");
+    const stop = el("button", { class: "quiet", onclick: () => ask("stop").catch(() => null) }, "Stop");
     const far = el("span", {}); // the button itself stays, so that no click on it is lost
     const later = setTimeout(() => {
       going++;

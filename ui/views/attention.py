@@ -28,7 +28,7 @@ from ..parts import cell, note, side_by_side, stacked, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
-from .common import per_cent
+from .common import per_cent, whole_number
 
 PIXELS = 384
 """The most rows and columns of a map that the browser gets."""
@@ -90,7 +90,7 @@ def show(
     panes = [stacked(*looked.pane(each, picture)) for each in layers]
     wishes = {"words": words, "special": special, "mean": mean}
     explore: Part = {"kind": "explore", "wishes": wishes, "panes": [side_by_side(*panes)]}
-    return Shown([explore], looked.view(layer, picture))
+    return Shown([explore], None if looked.is_too_long else looked.view(layer, picture))
 
 
 def show_model(desk: Desk, words: bool = False, special: bool = True, mean: bool = False) -> Shown:
@@ -113,7 +113,7 @@ def show_model(desk: Desk, words: bool = False, special: bool = True, mean: bool
         {"kind": each.kind, "maps": [_shades(one, float(one.max())) for one in each.weights]}
         for each in maps
     ]
-    part = {"kind": "thumbs", "size": maps[0].weights.shape[-1], "layers": layers}
+    part: Part = {"kind": "thumbs", "size": maps[0].weights.shape[-1], "layers": layers}
     return Shown([part], view_model(desk.explorer, desk.recording, maps))
 
 
@@ -148,6 +148,11 @@ class Look:
         return self.queries.spans == self.keys.spans
 
     @property
+    def is_too_long(self) -> bool:
+        """Whether what is asked for is made of shorter texts alone."""
+        return self.way != "weights" and len(self.desk.encoding) > mix.MOST_TOKENS
+
+    @property
     def hull(self) -> Axis:
         """What both sides of the part shown lie in."""
         if self.is_square:
@@ -173,8 +178,9 @@ class Look:
             )  # fmt: skip
         if self.is_square:
             return view_map(
-                explorer, recording, layer, self.head, query=query, axis=self.hull, mean=mean
-            )
+                explorer, recording, layer, self.head, query=query, axis=self.hull, mean=mean,
+                progress=self.desk.progress.move,
+            )  # fmt: skip
         return view_part(
             explorer, recording, layer, self.head, queries=self.queries, keys=self.keys, mean=mean,
             query=self.token if self._has(self.queries, self.token) else None,
@@ -182,9 +188,16 @@ class Look:
 
     def pane(self, layer: int, picture: Picture) -> list[Part]:
         """The picture of one layer, and its strongest links."""
+        if self.is_too_long:
+            return [note(
+                f"{self.way.capitalize()} values are worked out for every pair of tokens at once, "
+                f"so a text may have {mix.MOST_TOKENS} tokens here, and this one has "
+                f"{len(self.desk.encoding):,}; weights are drawn at any length."
+            )]  # fmt: skip
         if self.way != "weights":
             whole = self._mixed(layer)
-            return [self._map(layer, whole), self._table(layer, _strongest(whole))]
+            held = self._row_of_held(whole.queries, 1)
+            return [self._map(layer, whole), self._table(layer, _strongest(whole, held))]
         if picture == "arcs":
             return [self._arcs(layer), self._table(layer, self._links(layer))]
         if picture == "map":
@@ -255,20 +268,22 @@ class Look:
         mean = self.head is None
         found = band_map(self.desk.recording, layer, self.head, PIXELS, self.queries, mean=mean)
         [edge] = found.edge.tolist()
+        ends = f"{per_cent(edge)} of the weight lies at the window's two ends"
+        if len(self.desk.encoding) <= found.half_window:
+            ends = f"no two are {found.half_window} apart, as the window's ends are"
         return {
             "kind": "map",
             "title": f"{self._title(layer)} \N{MIDDLE DOT} straightened",
             "hue": "local",
             **_numbers(found.weights[0]),
             "rowPlaces": _places(found.axis, found.pool),
-            "columnPlaces": [[f"{offset:+d}", int(offset)] for offset in found.offsets],
+            "columnPlaces": [[whole_number(o), o] for o in found.offsets.tolist()],
             "pool": [found.pool, 1],
             "window": None,
             "zoom": False,
             "zoomed": self.zoomed,
             "held": self._row_of_held(found.axis, found.pool),
-            "note": f"Columns are how far the key stands from the query; {per_cent(edge)} of the "
-            "weight lies at the window's two ends.",
+            "note": f"Columns are how far the key stands from the query; {ends}.",
         }  # fmt: skip
 
     def _near(self) -> Axis:
@@ -289,6 +304,10 @@ class Look:
         )  # fmt: skip
         shown = len(found.links)
         some = "" if shown == found.total else f", the strongest {shown:,} of {found.total:,}"
+        part = "" if len(axis) == len(self.hull) else (
+            f" Of this long text it is the part from token {axis.starts[0]:,} to "
+            f"{axis.stops[-1] - 1:,}; hold another token to see what is around it."
+        )  # fmt: skip
         return {
             "kind": "arcs",
             "title": self._title(layer),
@@ -297,7 +316,7 @@ class Look:
             "links": [[link.query, link.key, round(link.weight, 4)] for link in found.links],
             "held": axis.place_of(self.token) if self._has(axis, self.token) else None,
             "note": f"Links that carry {self.mass} % of every row{some}; from the left column "
-            "(who looks) to the right (at whom).",
+            f"(who looks) to the right (at whom).{part}",
         }  # fmt: skip
 
     def _links(self, layer: int, *sides: Axis) -> Sequence[tuple[str, int, str, int, float]]:
@@ -334,9 +353,13 @@ def _told(queries: Axis, keys: Axis, link: Link) -> tuple[str, int, str, int, fl
     return names[0], queries.spans[query][0], names[1], keys.spans[key][0], link.weight
 
 
-def _strongest(found: Tile) -> list[tuple[str, int, str, int, float]]:
-    order = np.argsort(-found.weights, axis=None, kind="stable")[:LINKS]
-    places = [divmod(int(place), found.weights.shape[1]) for place in order]
+def _strongest(found: Tile, held: int | None) -> list[tuple[str, int, str, int, float]]:
+    """The largest of a whole map, or of its held row alone."""
+    first = 0 if held is None else held
+    rows = found.weights if held is None else found.weights[held : held + 1]
+    order = np.argsort(-rows, axis=None, kind="stable")[:LINKS]
+    wide = rows.shape[1]
+    places = [(first + int(place) // wide, int(place) % wide) for place in order]
     return [
         (
             label(found.queries.labels[i]), found.queries.spans[i][0],
@@ -384,5 +407,6 @@ ATTENTION = PageView(
         "picture": {"way": ("weights",)},
         "mass": {"way": ("weights",), "picture": ("arcs",)},
     },
+    none="all",
 )
 MODEL_VIEW = PageView(name="model_view", title="", show=show_model)

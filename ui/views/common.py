@@ -146,6 +146,11 @@ def signed(value: float, digits: int = 2) -> str:
     return text.replace("-", MINUS) if float(text) else text[1:]
 
 
+def whole_number(value: int) -> str:
+    """A distance with its sign; 0 has none."""
+    return f"{value:+d}".replace("-", MINUS) if value else "0"
+
+
 def scientific(value: float) -> str:
     """A very small number, "4.8e\N{MINUS SIGN}7"."""
     if value == 0:

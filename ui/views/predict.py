@@ -28,6 +28,8 @@ from .common import MINUS, agreement, check_one_text, per_cent, prediction_table
 
 MOST_TOKENS = 300
 """Rows of the table of labels by token."""
+MOST_MASKS = 40
+"""Masks whose answers are listed."""
 
 _WARM: WeakSet[Explorer] = WeakSet()
 _WARMING = threading.Lock()
@@ -43,7 +45,7 @@ def show(desk: Desk, top_k: int = DEFAULT_TOP_K, hugging_face: bool = True) -> S
     if hugging_face:
         comparison, theirs = desk.once(("compare", top_k), lambda: _compared(desk, answer))
     parts: list[Part] = []
-    for i, mask in enumerate(answer.masks):
+    for i, mask in enumerate(answer.masks[:MOST_MASKS]):
         other = None if comparison is None else comparison.masks[i]
         if len(answer.masks) > 1:
             parts.append(heading(f"Mask at token {mask.position}"))
@@ -53,6 +55,9 @@ def show(desk: Desk, top_k: int = DEFAULT_TOP_K, hugging_face: bool = True) -> S
             else _bars("Hugging Face", other, theirs)
         )
         parts.append(side_by_side(_bars("mbexplore", mask, ours), right))
+    if len(answer.masks) > MOST_MASKS:
+        count = f"{len(answer.masks):,}"
+        parts.append(note(f"The first {MOST_MASKS} of {count} masks; a saved file has all."))
     line = "" if comparison is None else agreement(comparison.summary)
     return Shown(parts, view_predict(desk.explorer, answer, comparison), line)
 
@@ -60,7 +65,8 @@ def show(desk: Desk, top_k: int = DEFAULT_TOP_K, hugging_face: bool = True) -> S
 def _timed(desk: Desk, top_k: int) -> tuple[Answer, float]:
     desk.explorer.predict(_short(desk.explorer))  # the first run of a process is not like others
     start = time.perf_counter()
-    answer = desk.explorer.predict(desk.encoding, top_k=top_k)
+    with desk.counting():
+        answer = desk.explorer.predict(desk.encoding, top_k=top_k)
     return answer, time.perf_counter() - start
 
 
@@ -129,7 +135,9 @@ def _token_labels(found: Classification, comparison: ClassComparison | None) -> 
     parts = [table(["token", "place", *names], rows, title="The likeliest label of every token",
                    left=("token", "mbexplore", "Hugging Face"))]  # fmt: skip
     if len(tokens) > MOST_TOKENS:
-        parts.append(note(f"The first {MOST_TOKENS} of {len(tokens):,} tokens; a file has all."))
+        parts.append(
+            note(f"The first {MOST_TOKENS} of {len(tokens):,} tokens; a saved file has all.")
+        )
     return parts
 
 
