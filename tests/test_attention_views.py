@@ -15,10 +15,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mbexplore.analysis.band import PIXELS
+from mbexplore.analysis.links import MASS
 from mbexplore.analysis.maps import THUMBNAIL, layer_map, model_maps
 from mbexplore.analysis.places import find_place
 from mbexplore.analysis.words import build_axis
 from mbexplore.blocks import SHADES
+from mbexplore.cli.attention_wish import SHARE
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import OutputError, RangeError
 from mbexplore.explorer import Explorer, load
@@ -130,6 +132,10 @@ def test_a_table_names_tokens_by_their_place_in_the_text(explorer, recording, zo
         assert float(row["weight"]) == pytest.approx(float(dense[query, key]))
 
 
+def test_arcs_carry_as_much_here_as_anywhere():
+    assert SHARE == MASS  # told twice, for the command line starts without torch
+
+
 def run(explorer, *arguments):
     return run_cli("attention", TEXT, "-m", explorer.files.folder, *arguments)
 
@@ -153,6 +159,7 @@ BAD = {
     "no such word": (["--query", "zebra"], 1, "no token or word 'zebra'; the nearest is"),
     "a hidden query": (["--query", "0", "--hide-special"], 1, "Token 0 is not among those shown"),
     "a query cut off": (["--query", "9", "--tokens", "0:4"], 1, "Token 9 is not among those"),
+    "the mass of a map": (["--mass", "0.9"], 2, "--mass is the share of a row that its arcs"),
     "too much mass": (["--view", "arcs", "--mass", "2"], 1, "The mass is 2; choose more than 0"),
     "a format": (["-o", "map.gif"], 1, "map.gif ends in '.gif'; choose one of .png"),
 }  # fmt: skip
@@ -341,9 +348,9 @@ def test_the_row_of_a_query_is_shaded_by_its_weights(explorer, recording, layer,
         assert shades_of(line[7:].ljust(len(expected))) == expected.tolist()
 
 
-@pytest.mark.parametrize("form", ["map", "arcs"])
+@pytest.mark.parametrize("form", [(), ("--view", "arcs", "--mass", "1")])
 def test_bars_stand_for_the_weights_of_a_query(explorer, recording, form):
-    asked = ("-l", str(GLOBAL), "--view", form, "--query", "c", "--mass", "1", "--top", "30")
+    asked = ("-l", str(GLOBAL), *form, "--query", "c", "--top", "30")
     lines = run(explorer, *asked).out.splitlines()
     rows = [match for line in lines if (match := re.match(ROW, line))]
     dense, place = recording.attention(GLOBAL), 3

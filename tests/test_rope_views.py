@@ -132,8 +132,9 @@ def test_rope_on_the_command_line(tmp_path):
     assert result.code == 0 and "Theta 160,000, global layers" in result.out
     assert "local layers 1, 2, 4, 5, 7, 8: they look across 32 tokens" in result.out
     assert (tmp_path / "rope.png").read_bytes().startswith(b"\x89PNG")
-    asked = ("rope", "The river runs to the sea.", "-l", 3, "--head", 1)
-    assert "add up to the score" in run_cli(*asked, "--query", "river", "--key", "sea").out
+    asked = ("rope", "The river runs to the sea.", "-l", 3)
+    score = run_cli(*asked, "--head", 1, "--query", "river", "--key", "sea").out
+    assert "Layer 3, head 1: river 2 looks at sea" in score and "add up to the score" in score
     norms = run_cli(*asked, "-o", tmp_path / "norms.npz")
     assert norms.code == 0 and "Layer 3 is global" in norms.out
     assert np.load(tmp_path / "norms.npz")["q"].shape == (4, 32)
@@ -164,7 +165,10 @@ def test_a_view_and_its_command_are_one_answer(explorer):
 
 
 def test_rope_refuses_what_it_cannot_answer():
-    for arguments in (("A text.",), ("--layer", 0, "--query", "moon"), ("--query", "moon")):
+    for arguments in (
+        ("A text.",), ("--layer", 0, "--query", "moon"), ("--query", "moon"),
+        ("--layer", 0, "--head", 1),
+    ):  # fmt: skip
         assert run_cli("rope", *arguments).code == 2
     refused = run_cli("rope", "-l", 0, "--query", "mooon", "--key", 3)
     assert refused.code == 1 and "the nearest is 'moon'" in refused.err

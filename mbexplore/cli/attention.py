@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import typer
-
+from mbexplore.cli import attention_options as asks
 from mbexplore.cli import options, view
-from mbexplore.cli.attention_wish import Sight, Wish
+from mbexplore.cli.attention_wish import SHARE, Sight, Wish
 from mbexplore.cli.output import notice_cut
 
 if TYPE_CHECKING:
@@ -17,55 +17,24 @@ if TYPE_CHECKING:
     from mbexplore.analysis.words import Axis
     from mbexplore.explorer import Explorer
     from mbexplore.recording import Progress, Recording
+    from mbexplore.tokenizer import Encoding
     from mbexplore.views.view import View
 
 
 def attention(
     text: options.Text = None,
-    layer: Annotated[
-        str, typer.Option("--layer", "-l", help="Which layer, from 0; all is the model view.")
-    ] = "0",
-    head: Annotated[
-        int | None,
-        typer.Option(help="Which head, from 0; all of them by default.", show_default=False),
-    ] = None,
-    form: Annotated[
-        str,
-        typer.Option(
-            "--view",
-            help="map; band, a local layer by offset; or arcs, the links that carry most.",
-        ),
-    ] = "map",
-    mean: Annotated[bool, typer.Option("--mean", help="The mean over the heads.")] = False,
-    words: Annotated[bool, typer.Option("--words", help="Words instead of their pieces.")] = False,
-    hide_special: Annotated[
-        bool, typer.Option("--hide-special", help="Without [CLS] and [SEP].")
-    ] = False,
-    tokens: Annotated[
-        str | None,
-        typer.Option(metavar="A:B", help="Only these tokens, A to B - 1.", show_default=False),
-    ] = None,
-    queries: Annotated[
-        str | None,
-        typer.Option(metavar="A:B", help="Only these tokens as rows.", show_default=False),
-    ] = None,
-    keys: Annotated[
-        str | None,
-        typer.Option(metavar="A:B", help="Only these tokens as columns.", show_default=False),
-    ] = None,
-    query: Annotated[
-        str | None,
-        typer.Option(
-            help="Links of this token alone: a word of the text, or a position.",
-            show_default=False,
-        ),
-    ] = None,
-    links: Annotated[
-        int, typer.Option("--links", "--top", min=0, help="How many of the strongest links.")
-    ] = 20,
-    mass: Annotated[
-        float, typer.Option(help="The share of each row that its arcs carry together.")
-    ] = 0.7,
+    layer: asks.Layer = "0",
+    head: asks.Head = None,
+    form: asks.Form = "map",
+    mean: asks.Mean = False,
+    words: asks.Words = False,
+    hide_special: asks.HideSpecial = False,
+    tokens: asks.Tokens = None,
+    queries: asks.Queries = None,
+    keys: asks.Keys = None,
+    query: asks.Query = None,
+    links: asks.Links = 20,
+    mass: asks.Mass = SHARE,
     plot: view.Plot = False,
     output: view.Output = None,
     file: options.File = None,
@@ -98,12 +67,20 @@ def attention(
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
     from mbexplore.explorer import load
-    from mbexplore.views.attention_checks import taps
 
     explorer = load(model, device=device, dtype=dtype)
     explorer.check_layer_and_head(wish.number or 0, head)
     encoding = explorer.encode(source, pair=context, truncate=truncate or whole)
     notice_cut(encoding)
+    _answer(explorer, encoding, wish, path, json)
+
+
+def _answer(
+    explorer: Explorer, encoding: Encoding, wish: Wish, path: Path | None, json: bool
+) -> None:
+    """Refuses what can't be shown of this text, runs the model, and gives what it did."""
+    from mbexplore.views.attention_checks import taps
+
     config, sight = explorer.model.config, wish.find(encoding)
     sight.check(config, path)
     recording = view.recorded(explorer, encoding, taps(config, wish.form, wish.number))

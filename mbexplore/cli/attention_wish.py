@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 FORMS = ("map", "band", "arcs")
 
+SHARE = 0.7
+"""What of each row its arcs carry, unless another share is asked for."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -75,6 +78,8 @@ class Wish:
                 is_band and self.words,
             "--view band shows all queries; leave out --query, or ask for --view arcs.":
                 is_band and self.query is not None,
+            "--mass is the share of a row that its arcs carry; add --view arcs.":
+                self.view != "arcs" and self.mass != SHARE,
             "--queries and --keys cut a map of one layer; name one, without --view.":
                 is_part and (every or self.view != "map"),
             "--tokens cuts both sides of a map; give it, or --queries and --keys.":

@@ -31,7 +31,10 @@ def rope(
         int | None,
         typer.Option("--layer", "-l", help="A layer's norms in each pair.", show_default=False),
     ] = None,
-    head: Annotated[int, typer.Option(help="With --query: which head, from 0.")] = 0,
+    head: Annotated[
+        int | None,
+        typer.Option(help="With --query: which head, from 0; 0 by default.", show_default=False),
+    ] = None,
     query: Annotated[
         str | None,
         typer.Option(help="Take a score apart: the token that looks, a position or a word."),
@@ -56,6 +59,8 @@ def rope(
     """
     if (query is None) != (key is None):
         raise UsageError("A score needs both --query and --key; give both of them.")
+    if head is not None and query is None:
+        raise UsageError("--head is the one whose score is taken apart; add --query and --key.")
     if layer is None and (query is not None or text is not None or file is not None):
         raise UsageError("A text is looked at one layer at a time; add --layer, such as --layer 0.")
     path = view.target(output, plot, "rope", ARRAYS)
@@ -73,6 +78,7 @@ def rope(
         seen = view_rope(explorer, spectra)
         view.give(seen, path, json, lambda: _print_spectra(explorer, spectra), explorer.info)
         return
+    head = head or 0
     explorer.check_layer_and_head(layer, head)
     encoding = explorer.encode(source, pair=context, truncate=truncate or whole)
     notice_cut(encoding)
