@@ -1,6 +1,7 @@
 """Merged and cut axes against sums and means written out, on maps of random q and k."""
 
 from itertools import pairwise
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbexplore.analysis import maps
 from mbexplore.analysis.maps import layer_map, map_rows
 from mbexplore.analysis.words import build_axis
 from mbexplore.errors import RangeError
@@ -76,15 +78,17 @@ def test_every_axis_is_what_it_says(sizes, seed, layer, cut, hide, words, mean):
 
 
 @given(sizes=sizes, seed=st.integers(0, 99), layer=st.sampled_from([GLOBAL, LOCAL]),
-       pixels=st.integers(1, 20), words=st.booleans(), hide=st.booleans())  # fmt: skip
+       pixels=st.integers(1, 20), words=st.booleans(), hide=st.booleans(),
+       rows=st.integers(1, 30))  # fmt: skip
 def test_a_pooled_picture_holds_the_maximum_of_every_square(
-    sizes, seed, layer, pixels, words, hide
+    sizes, seed, layer, pixels, words, hide, rows
 ):
     encoding = build_encoding(sizes)
     recording = build_recording(encoding, seed)
     axis = build_axis(encoding, words=words, hide_special=hide)
     dense = merged(recording.attention(layer).numpy(), axis.spans)
-    found = layer_map(recording, layer, pixels=pixels, axis=axis)
+    with mock.patch.object(maps, "ROWS", rows):  # a picture is put together from several blocks
+        found = layer_map(recording, layer, pixels=pixels, axis=axis)
     pool, size = found.pool, found.weights.shape[-1]
     assert size <= pixels and (size - 1) * pool < len(axis) <= size * pool
     for row in range(size):

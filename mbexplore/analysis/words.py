@@ -110,14 +110,15 @@ class Axis:
         size = weights.shape[dim]
         places = self.places_of(np.arange(first_token, first_token + size)) - low
         inside = (places >= 0) & (places < high - low)
-        tokens = torch.from_numpy(np.flatnonzero(inside)).to(weights.device)
-        chosen = weights if len(tokens) == size else weights.index_select(dim, tokens)
-        if len(tokens) == high - low:
-            return chosen  # a token each
+        tokens, targets = np.flatnonzero(inside), places[inside]
+        if len(tokens) != size:
+            weights = weights.index_select(dim, torch.from_numpy(tokens).to(weights.device))
+        if np.array_equal(targets, np.arange(high - low)):
+            return weights  # a token each
         shape = list(weights.shape)
         shape[dim] = high - low
-        target = torch.from_numpy(places[inside]).to(weights.device)
-        return weights.new_zeros(shape).index_add_(dim, target, chosen)
+        target = torch.from_numpy(targets).to(weights.device)
+        return weights.new_zeros(shape).index_add_(dim, target, weights)
 
 
 def build_axis(
