@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 if TYPE_CHECKING:
     from mbexplore_ui.sessions import Sessions
@@ -89,12 +89,24 @@ class Visit:
         return self.page.inner_text(".message")
 
 
-def visit(browser: Browser, address: str, *, width: int = 1280, theme: str = "light") -> Visit:
+def visit(
+    browser: Browser,
+    address: str,
+    *,
+    width: int = 1280,
+    theme: str = "light",
+    motion: str = "reduce",
+) -> Visit:
     """A new person: a context of its own, in which nothing of another's is known."""
     context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion="reduce"
+        viewport={"width": width, "height": 900}, color_scheme=theme, reduced_motion=motion
     )
     context.set_default_timeout(PATIENCE)
+    return tab_of(context, address)
+
+
+def tab_of(context: BrowserContext, address: str) -> Visit:
+    """One more tab of a person."""
     visited = Visit(context.new_page(), address)
     own = urlsplit(address).netloc
 

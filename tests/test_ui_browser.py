@@ -1,5 +1,6 @@
 """The page in a real browser: the tour, hostile texts, two people, keyboard, themes, widths."""
 
+import json
 import os
 import time
 import urllib.error
@@ -11,7 +12,7 @@ import mbexplore
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.browser import MISSING, chromium, served, visit
+from tests.browser import MISSING, chromium, served, tab_of, visit
 from tests.test_ui import call
 from tests.tour import LOCAL, PARIS, Tour
 
@@ -23,10 +24,15 @@ PICTURES = os.environ.get("MBEXPLORE_TOUR")
 """A folder for a picture of every view."""
 
 
+NASTY_MODEL = "</script><img src=x onerror=\"document.title='owned'\">"
+"""A folder may be called so."""
+
+
 @pytest.fixture(scope="module")
 def world():
     """One server and one browser for all tests of this file."""
     models = {"tiny": mbexplore.load("tiny", device="cpu")}
+    models[NASTY_MODEL] = models["tiny"]
     assert models["tiny"].reference  # opened here, so that no step waits for transformers
     with served(models) as (address, sessions), chromium() as browser:
         yield browser, address, sessions
@@ -45,7 +51,19 @@ def test_the_tour(person):
     """Everything a person does on it, and not one request to another address."""
     if PICTURES:
         Path(PICTURES).mkdir(parents=True, exist_ok=True)
-    Tour(person, Path(PICTURES) if PICTURES else None).run()
+    Looked(person, Path(PICTURES) if PICTURES else None).run()
+
+
+class Looked(Tour):
+    """A tour on which text stands out from its ground in every view, in both themes."""
+
+    def shoot(self, name):
+        super().shoot(name)
+        for _ in range(2):
+            theme = self.page.inner_text(".theme")
+            assert self.page.evaluate(CONTRAST) >= 4.5, (name, theme)
+            self.page.click(".theme")
+            assert self.page.inner_text(".theme") != theme
 
 
 HOSTILE = [
@@ -67,6 +85,39 @@ def test_text_is_data(person, text):
     assert page.title() == "mbexplore"
     assert person.message == ""
     assert "\u200b" not in page.inner_text(".chips")  # what can't be seen is spelt out
+
+
+NASTY = {
+    "a\x00b\x1b[31mc\x07 [MASK]": 13,
+    "\u2066\u202eabc\u202c\u2069 \u200f\u061c[MASK]": 10,
+    "a" + "\u0301" * 200 + " [MASK]": 300,
+    "</script></textarea></main><script>document.title='owned'</script> [MASK]": 20,
+    "a\tb\n\nc\u2028d\u2029 [MASK]": 12,
+    "[MASK] " * 100: 102,
+    "w" * 1500 + " [MASK]": 1000,
+    "[CLS][SEP][PAD][UNK] {{value}} ${value} [MASK]": 15,
+}
+
+
+def test_nasty_texts_and_names_are_data_too(person):
+    """Each one typed over the last: what comes back is that text, as many tokens, and no markup."""
+    person.open(text=PARIS, model=NASTY_MODEL, view="attention")
+    page = person.page
+    assert page.input_value("#mb-model") == NASTY_MODEL and page.title() == "mbexplore"
+    for text, least in NASTY.items():
+        page.evaluate("text => { document.querySelector('#mb-text').value = text; }", text)
+        before = page.url
+        page.click("button.run")
+        page.wait_for_function("before => location.href !== before", arg=before)
+        person.settle()
+        assert person.message == "", text[:20]
+        assert page.locator(".chip").count() >= least, text[:20]
+        assert page.locator(".mbexplore img, .mbexplore script").count() == 0
+        assert page.title() == "mbexplore"
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1280, text[:20]
+    page.evaluate("() => { document.querySelector('#mb-text').value = 'half \\ud800 [MASK]'; }")
+    page.click("button.run")
+    page.wait_for_selector(".message:has-text('half of a character in it (U+D800)')")
 
 
 @pytest.mark.parametrize("view", ["attention", "lens", "attribute", "compare"])
@@ -133,6 +184,53 @@ def test_long_work_can_be_stopped_and_begun_again(person, monkeypatch):
     assert person.message == ""
 
 
+@pytest.fixture
+def slow(monkeypatch):
+    """A layer of a recording takes a third of a second."""
+    from contextlib import contextmanager
+
+    from mbexplore_ui.sessions import Desk
+
+    from mbexplore.recording import watched
+
+    @contextmanager
+    def counting(desk):
+        def patiently(done, total):
+            time.sleep(0.3)
+            desk.progress.move(done, total)
+
+        with watched(desk.explorer.model, patiently):
+            yield
+
+    monkeypatch.setattr(Desk, "counting", counting)
+
+
+def test_a_recording_can_be_stopped_and_a_new_text_ends_it(person, slow):
+    page = person.page
+    asked = []
+    page.on("request", lambda r: "/run/" in r.url and asked.append((r.url, r.post_data_json)))
+    page.goto(f"{person.address}/#view=lens&text=One+[MASK].")
+    page.wait_for_selector(".progress button:has-text('Stop'):not([hidden])")
+    assert " of 9" in page.inner_text(".progress")
+    page.click(".progress button")
+    page.wait_for_selector(".message:has-text('Stopped; Run starts it again.')")
+    person.settle()
+    assert page.locator(".mbexplore.busy").count() == 0 and page.locator(".chip").count() == 5
+    # Two clicks at once, then another text: what was begun ends, and only the last is drawn.
+    page.click("button.run")
+    page.click('[data-view="attention"]')
+    page.wait_for_selector(".progress:has-text(' of 9')")
+    page.fill("#mb-text", "Two [MASK] here.")
+    page.press("#mb-text", "Enter")
+    page.wait_for_selector(".thumb.held")
+    person.settle()
+    assert person.message == "" and page.locator(".chip").count() == 6
+    for url, body in asked:  # a look at one view never has the wishes of another
+        if url.endswith("/lens"):
+            assert len(body["data"]) == 7 and body["data"][3] in ("every token", "held token")
+    assert any(url.endswith("/stop") for url, _ in asked)
+
+
 def test_shift_click_masks_a_range_and_shows_it_again(person):
     whole = "The capital of France is Paris."
     person.open(text=whole, view="lens")
@@ -151,6 +249,116 @@ def test_shift_click_masks_a_range_and_shows_it_again(person):
     assert page.input_value("#mb-text") == "The capital of [MASK] [MASK] [MASK]."
     click(4, 0, modifiers=["Shift"])
     assert page.input_value("#mb-text") == whole
+    # The same with keys alone; an arrow goes one token on, however often the text ran before.
+    page.focus('.chips [data-token="4"]')
+    page.keyboard.press("Enter")
+    page.wait_for_selector('.chip.mask[data-token="4"]:focus')
+    person.settle()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.token") == "6"
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector('.chip.mask[data-token="6"]:focus')
+    person.settle()
+    assert page.input_value("#mb-text") == "The capital of [MASK] [MASK] [MASK]."
+
+
+def test_the_way_back_leads_through_what_was_seen_and_out(person):
+    page = person.page
+    page.goto(f"{person.address}/#text=The%20sea%20is%20[MASK].&view=lens")  # as people write them
+    person.settle()
+    assert "text=The+sea+is+%5BMASK%5D." in page.url
+    person.tab("rope")
+    page.fill("#mb-text", PARIS)
+    page.press("#mb-text", "Enter")
+    page.wait_for_selector(".chip:has-text('France')")
+    person.settle()
+    for way, view, word in (
+        (page.go_back, "rope", "sea"),
+        (page.go_back, "lens", "sea"),
+        (page.go_forward, "rope", "sea"),
+        (page.go_back, "lens", "sea"),
+    ):
+        way()
+        page.wait_for_selector(f'[data-view="{view}"][aria-selected="true"]')
+        page.wait_for_selector(f".chip:has-text('{word}')")
+        person.settle()
+    page.go_back()
+    page.wait_for_url("about:blank")
+
+
+def test_a_held_token_can_be_let_go(person):
+    person.open(text=PARIS, view="attention", layer=LOCAL, head=2, token=4)
+    page = person.page
+
+    def who():
+        cells = page.locator(".held-head td:first-child").all_inner_texts()
+        return {cell.split()[-1] for cell in cells}
+
+    assert who() == {"4"} and page.input_value("#mb-token") == "4"
+    page.click("button:has-text('all tokens')")
+    page.wait_for_selector(".holding .none")
+    person.settle()
+    assert len(who()) > 1 and page.input_value("#mb-token") == "" and "token=" not in page.url
+    assert page.locator("button:has-text('all tokens')").count() == 0
+
+
+def test_the_model_view_is_saved_too(person):
+    person.open(text=PARIS, view="attention")
+    with person.page.expect_download() as waiting:
+        person.page.click('[data-key="Save all heads json"]')
+    saved = json.loads(Path(waiting.value.path()).read_bytes())
+    assert [layer["layer"] for layer in saved["layers"]] == list(range(9))
+
+
+def test_a_long_text_is_in_the_link(person):
+    text = "The tide rises and falls, and the boats wait. " * 190 + "[MASK]"
+    assert len(text) > 8000
+    person.open(text=text, view="rope")
+    person.page.reload()
+    person.settle()
+    assert person.page.input_value("#mb-text") == text
+
+
+def test_a_server_that_is_gone_is_one_sentence(world):
+    browser, _, _ = world
+    with served({"tiny": mbexplore.load("tiny", device="cpu")}) as (address, _):
+        person = visit(browser, address)
+        person.open(text=PARIS, view="rope")
+    for control in ('[data-view="lens"]', "button.run", ".examples .link >> nth=1"):
+        person.page.click(control)
+        person.page.wait_for_selector(".message:has-text('The server does not answer; start')")
+        person.settle()
+    assert person.errors == []
+    person.page.context.close()
+
+
+MOVING = """(() => {
+  const seen = [];
+  document.querySelector(".mbexplore").classList.add("busy");
+  for (const node of document.querySelectorAll("body, body *")) {
+    for (const part of [null, "::before", "::after"]) {
+      const style = getComputedStyle(node, part);
+      const takes = (times) => times.split(",").some((each) => parseFloat(each) > 0);
+      const { animationName, animationDuration, transitionDuration, scrollBehavior } = style;
+      if (animationName !== "none" && takes(animationDuration)) seen.push(animationName);
+      if (node.closest(".mbexplore") && takes(transitionDuration)) seen.push("transition");
+      if (scrollBehavior === "smooth") seen.push("scroll");
+    }
+  }
+  return seen;
+})()"""
+"""What moves on the page as it works, Gradio's own parts too."""
+
+
+def test_it_moves_only_for_who_has_not_asked_for_stillness(world):
+    browser, address, _ = world
+    for motion, moving in (("reduce", []), ("no-preference", ["mb-travel"])):
+        person = visit(browser, address, motion=motion)
+        person.open(text=PARIS, view="attention")
+        person.page.wait_for_selector(".thumb.held")
+        assert person.page.evaluate(MOVING) == moving
+        person.page.context.close()
 
 
 def test_hovering_a_thumbnail_looks_and_a_click_holds(person):
@@ -221,6 +429,13 @@ def test_two_people_never_meet(world):
     assert len(sessions) == 2
     assert "secret" not in second.page.content()
     assert "France" not in first.page.inner_text(".chips")
+    tab = tab_of(second.page.context, address)  # another of the same person's: a session too
+    tab.open(text="The moon is [MASK].")
+    assert len(sessions) == 3
+    second.page.click('[data-view="lens"]')
+    second.settle()
+    assert second.page.input_value("#mb-text") == PARIS
+    assert tab.page.locator(".chip:has-text('moon')").count() == 1
     for one in (first, second):
         one.page.context.close()
     assert emptied(browser, sessions)  # a closed tab is forgotten
@@ -266,6 +481,10 @@ def test_it_fits(world, width, theme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     assert page.evaluate(CONTRAST) >= 4.5
+    map_now = "document.querySelector('.map canvas').toDataURL()"
+    before = page.evaluate(map_now)
+    page.click(".theme")
+    assert page.evaluate(map_now) != before  # maps are painted anew in the other theme's colours
     person.page.context.close()
     assert person.errors == []
 
@@ -287,7 +506,9 @@ CONTRAST = """(() => {
     .filter((n) => [...n.childNodes].some((c) => c.nodeType === 3 && c.data.trim()))
     .filter((n) => n.getClientRects().length && !n.closest(".hidden"))
     .map((n) => {
-      const [a, b] = [light(getComputedStyle(n).color), light(ground(n))].sort((x, y) => y - x);
+      const style = getComputedStyle(n);
+      const ink = n.closest("svg") ? style.fill : style.color;
+      const [a, b] = [light(ink), light(ground(n))].sort((x, y) => y - x);
       return (a + 0.05) / (b + 0.05);
     });
   return Math.min(...worst);

@@ -159,7 +159,7 @@ def test_mixing_follows_the_held_token_and_says_how_long_a_text_may_be(desk, mon
     monkeypatch.setattr("mbexplore.analysis.mix.MOST_TOKENS", 8)
     shown = show(desk, "attention", **wishes)
     told = find(shown.parts, "note")["text"]
-    assert told.startswith(way.capitalize()) and "8 tokens here, and this one has 9" in told
+    assert told.startswith(way.capitalize()) and "up to 8 tokens, and this one has 9;" in told
     assert shown.view is None and find(shown.parts, "map") is None
     assert find(show(desk, "attention", layer=1).parts, "map")  # weights still are drawn
 

@@ -47,7 +47,7 @@ parts.explore = (part, page) => {
   };
   const save = (ending) => page.busy(page.ask("save", "model_view", ending, state.model, state.text, part.wishes));
   const fill = ({ parts: [found], formats, command }) => {
-    const saving = savingOf("Save all heads", formats, { save, say: page.say });
+    const saving = savingOf(part.wishes.mean ? "Save all layers" : "Save all heads", formats, { save, say: page.say });
     saving.append(el("button", {
       class: "quiet", title: command, onclick: () => navigator.clipboard.writeText(command),
     }, "Copy command"));

@@ -34,7 +34,7 @@ const STOPS = {
     global: ["#1b2026", "#17507f", "#5ba7e0", "#d6ebfb"],
     local: ["#1b2026", "#7a3a0c", "#ee9a52", "#fde8d4"],
     plain: ["#1b2026", "#4d5966", "#a9b3bd", "#f1f4f7"],
-    signed: ["#fde8d4", "#ee9a52", "#7a3a0c", "#1b2026", "#17507f", "#5ba7e0", "#d6ebfb"],
+    signed: ["#ffc78c", "#ee9a52", "#7a3a0c", "#1b2026", "#17507f", "#5ba7e0", "#acd8ff"],
   },
 };
 

@@ -190,8 +190,8 @@ class Look:
         """The picture of one layer, and its strongest links."""
         if self.is_too_long:
             return [note(
-                f"{self.way.capitalize()} values are worked out for every pair of tokens at once, "
-                f"so a text may have {mix.MOST_TOKENS} tokens here, and this one has "
+                f"{self.way.capitalize()} values are worked out for all pairs of tokens at once, "
+                f"in texts of up to {mix.MOST_TOKENS} tokens, and this one has "
                 f"{len(self.desk.encoding):,}; weights are drawn at any length."
             )]  # fmt: skip
         if self.way != "weights":
