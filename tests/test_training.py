@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import typer
+from tokenizers import Tokenizer
 
 from mbexplore.errors import DeviceError, MbexploreError, ModelError, OutputError, UsageError
 from mbexplore.model import ModernBertForMaskedLM
@@ -22,6 +23,7 @@ from mbexplore.training.recipe import Recipe
 from mbexplore.training.session import TrainOptions, train
 from mbexplore.training.tokenizer import build_tokenizer
 from mbexplore.training.trainer import build_optimizers
+from tests.cli_runner import run_cli
 
 RECIPE = Recipe(batch_tokens=256, length=32, long_length=64, long_part=0.3, warmup_steps=2)
 
@@ -202,18 +204,33 @@ def test_minutes_end_a_run_and_count_over_its_parts(corpus, tmp_path):
     assert History(tmp_path).read() == entries  # the time was spent already
 
 
+WRITTEN = ["training_state.pt", "model.safetensors", "config.json", "tokenizer_config.json"]
+WRITTEN += ["log.jsonl", "loss.png"]
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-@pytest.mark.parametrize("name", ["training_state.pt", "model.safetensors", "config.json"])
+@pytest.mark.parametrize("name", WRITTEN)
 def test_a_full_disk_is_one_sentence_and_harms_no_checkpoint(corpus, tmp_path, name):
     train(options(corpus, tmp_path, steps=2))
     before = (tmp_path / name).read_bytes()
     (tmp_path / f".{name}.part").symlink_to("/dev/full")
-    with pytest.raises(OutputError, match="can't be written") as caught:
+    with pytest.raises(
+        OutputError, match=r"can't be written \(No space left on device\)"
+    ) as caught:
         train(options(corpus, tmp_path, steps=4, resume=True))
     assert "\n" not in str(caught.value)
     assert (tmp_path / name).read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
     train(options(corpus, tmp_path, steps=4, resume=True))
     assert len(losses(tmp_path)) == 4
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_disk_that_is_full_from_the_start(corpus, tmp_path):
+    (tmp_path / ".tokenizer.json.part").symlink_to("/dev/full")
+    with pytest.raises(OutputError, match=r"tokenizer.json can't be written \(No space left"):
+        train(options(corpus, tmp_path, steps=1))
+    assert not list(tmp_path.iterdir())
 
 
 def test_mistakes_are_told(corpus, whole_run, tmp_path):
@@ -315,15 +332,26 @@ def test_the_command_passes_its_options_on_and_shows_progress(corpus, tmp_path):
     out = tmp_path / "run"
     arguments = ["--corpus", str(corpus), "--out", str(out), "--preset", "micro", "--steps", "3"]
     more = ["--vocab-size", "400", "--device", "cpu", "--save-every", "2", "--seed", "3"]
+    second = tmp_path / "second.txt"
+    second.write_text("A zebra, a zebra. " * 200)
     run = subprocess.run(
-        [*command, *arguments, *more], capture_output=True, text=True, timeout=100, check=False
-    )
+        [*command, *arguments, str(second), *more],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert run.stdout == ""
-    assert "step 3" in run.stderr
+    assert all(part in run.stderr for part in ("step 3", "loss ", "tokens/s", "s left"))
     assert f"Saved in {out}" in run.stderr
+    read = Tokenizer.from_file(str(out / "tokenizer.json"))
+    assert read.token_to_id("Ġzebra") is not None  # of the second file
     assert (out / "step-2" / "model.safetensors").exists()
     assert checkpoint.load_state(out)["recipe"]["seed"] == 3
+
+
+def test_a_mistake_is_one_line_on_the_command(tmp_path):
+    result = run_cli("train", "--corpus", tmp_path / "no.txt", "--out", tmp_path, "--steps", "1")
+    assert (result.code, result.out) == (1, "")
+    assert result.err.count("\n") == 1 and "There is no file" in result.err
 
 
 def test_an_export_is_half_the_size_and_answers_alike(whole_run, tmp_path, capsys):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from mbexplore.errors import MbexploreError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,10 +24,14 @@ def train(
             metavar="FILE[:WEIGHT][:lines]",
             help="Text (.txt or .xz, UTF-8): a paragraph a line, a blank line between documents. "
             "The weight is how often it is seen in an epoch; `lines` says that each line is a text "
-            "of its own. Repeat for several files.",
+            "of its own. Several may follow, as a shell makes of *.txt.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder of the model, its log and its checkpoint.")],
+    more: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILE]...", help="More of the corpus.", show_default=False),
+    ] = None,
     preset: Annotated[str, typer.Option(help="Size of the model: tiny or micro.")] = "tiny",
     steps: Annotated[int | None, typer.Option(min=1, help="Train so many steps.")] = None,
     minutes: Annotated[
@@ -74,7 +81,7 @@ def train(
     from mbexplore.training.session import train as run
 
     options = TrainOptions(
-        corpus=corpus,
+        corpus=[*corpus, *(more or [])],
         out=out,
         preset=preset,
         steps=steps,
@@ -92,11 +99,17 @@ def train(
         precision=precision,
         compiled=compiled,
     )
-    console = Console(stderr=True)
+    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")  # torchrun's first
     try:
         with _progress(console) as progress:
             task = progress.add_task("reading the corpus", total=1.0, loss="", speed="", left="")
-            run(options, on_step=lambda report: _show(progress, task, report))
+            try:
+                run(options, on_step=lambda report: _show(progress, task, report))
+            except MbexploreError:
+                progress.live.transient = True  # one sentence is all that stays
+                progress.live.stop()
+                progress.disable = True
+                raise
     except KeyboardInterrupt:
         console.print(f"Stopped and saved in {out}; add --resume to go on.")
         raise typer.Exit(130) from None
@@ -117,12 +130,12 @@ def _progress(console: Console) -> Progress:
 
 def _show(progress: Progress, task: TaskID, report: Report) -> None:
     done = min(report.done, 1.0)
-    left = report.seconds * (1 - done) / done / 60 if done > 0 else 0.0
+    left = report.seconds * (1 - done) / done if done > 0 else 0.0
     progress.update(
         task,
         completed=done,
         description=f"step {report.step:,}",
         loss=f"loss {report.loss:.3f}",
         speed=f"{report.tokens_per_second:,.0f} tokens/s",
-        left=f"{left:.0f} min left",
+        left=f"{left / 60:.0f} min left" if left >= 60 else f"{left:.0f} s left",
     )

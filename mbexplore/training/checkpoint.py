@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from contextlib import suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +19,33 @@ from tokenizers import Tokenizer
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import ModelError, OutputError
 from mbexplore.model import ModernBertForMaskedLM
-from mbexplore.training.tokenizer import save_tokenizer_config
+from mbexplore.training.tokenizer import tokenizer_config_json
 
 STATE_FILE = "training_state.pt"
 
 
-def write_beside(path: Path, write: Callable[[Path], object]) -> None:
-    """Calls `write` with a path beside `path`, then renames that file over it.
+def write_file(path: Path, content: bytes) -> None:
+    """Writes a file beside `path`, then renames it over it.
+
+    What a killed run left beside it is written over, so nothing piles up.
 
     Raises:
-        OutputError: the file can't be written (a full disk, say); `path` is as it was.
+        OutputError: it can't be written (a full disk, say); `path` is as it was.
     """
     beside = path.with_name(f".{path.name}.part")
     try:
-        write(beside)
-        with beside.open("rb+") as file:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
-        os.replace(beside, path)
-    except Exception as error:
-        beside.unlink(missing_ok=True)
-        # torch and safetensors report a full disk as errors of their own
-        if isinstance(error, OSError) or type(error).__name__ in (
-            "SafetensorError",
-            "RuntimeError",
-        ):
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-            raise OutputError(
-                f"{path} can't be written ({str(reason).splitlines()[0]}); free some space or give "
-                "another --out. What was there before is unharmed."
-            ) from error
-        raise
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise OutputError(
+            f"{path} can't be written ({error.strerror}); free some space or give another --out. "
+            "What was there before is unharmed."
+        ) from None
 
 
 def save_model_folder(
@@ -73,17 +71,14 @@ def save_model_folder(
         for name, value in model.state_dict().items()
         if not (name == "decoder.weight" and config.tie_word_embeddings)
     }
-    text = json.dumps(config_json(config, dtype), indent=2) + "\n"
-    write_beside(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
-    write_beside(folder / "tokenizer.json", lambda path: tokenizer.save(str(path)))
-    write_beside(
-        folder / "tokenizer_config.json",
-        lambda path: save_tokenizer_config(path, config.max_position_embeddings),
-    )
-    write_beside(
-        folder / "model.safetensors",
-        lambda path: path.write_bytes(save(weights, metadata={"format": "pt"})),
-    )
+    files = {
+        "config.json": json.dumps(config_json(config, dtype), indent=2) + "\n",
+        "tokenizer.json": tokenizer.to_str(pretty=True),
+        "tokenizer_config.json": tokenizer_config_json(config.max_position_embeddings),
+    }
+    for name, text in files.items():
+        write_file(folder / name, text.encode())
+    write_file(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
 
 
 def config_json(config: ModernBertConfig, dtype: torch.dtype) -> dict[str, Any]:
@@ -101,7 +96,9 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     Raises:
         OutputError: the file can't be written.
     """
-    write_beside(folder / STATE_FILE, lambda path: torch.save(state, path))
+    content = BytesIO()
+    torch.save(state, content)
+    write_file(folder / STATE_FILE, content.getvalue())
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mbexplore.errors import OutputError
+from mbexplore.training.checkpoint import write_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,13 +51,15 @@ class History:
         return entries
 
     def keep_until(self, step: int, *, write: bool = True) -> None:
-        """Drops the lines after `step`: those steps are about to be done again."""
+        """Drops the lines after `step`: those steps are about to be done again.
+
+        Raises:
+            OutputError: the log can't be written; it is as it was.
+        """
         if not write or not self.path.exists():
             return
         kept = [entry for entry in self.read() if entry["step"] <= step]
-        beside = self.path.with_name(".log.part")
-        beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
-        beside.replace(self.path)
+        write_file(self.path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
 
 def plot_history(entries: list[Entry], smooth: int = 50) -> Figure:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from tokenizers import Tokenizer
 
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import DeviceError, ModelError, OutputError, UsageError
-from mbexplore.training.checkpoint import STATE_FILE, write_beside
+from mbexplore.training.checkpoint import STATE_FILE, write_file
 from mbexplore.training.corpus import (
     Document,
     iterate_paragraphs,
@@ -100,10 +101,9 @@ def train(options: TrainOptions, on_step: Callable[[Report], None] = lambda repo
         entries = trainer.history.read()
         del trainer  # and its hold on the process group
         if rank == 0 and entries:
-            figure = plot_history(entries)
-            write_beside(
-                options.out / "loss.png", lambda path: figure.savefig(path, format="png", dpi=120)
-            )
+            picture = BytesIO()
+            plot_history(entries).savefig(picture, format="png", dpi=120)
+            write_file(options.out / "loss.png", picture.getvalue())
 
 
 def choose_device(name: str) -> torch.device:
@@ -204,7 +204,7 @@ def _tokenizer(
         words = read_words(options.words) if options.words else []
         vocab_size = options.vocab_size or PRESETS[options.preset]["vocab_size"]
         built = build_tokenizer(texts, vocab_size, words)
-        write_beside(kept, lambda path: built.save(str(path)))
+        write_file(kept, built.to_str(pretty=True).encode())
     if dist.is_initialized():
         dist.barrier()  # the others read what the first has written
     return read_tokenizer(kept)

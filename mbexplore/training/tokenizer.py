@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
@@ -109,8 +108,8 @@ def _train(texts: Iterator[str], vocab_size: int) -> Tokenizer:
     return tokenizer
 
 
-def save_tokenizer_config(path: Path, max_length: int) -> None:
-    """Writes the tokenizer_config.json with which transformers opens the folder unchanged."""
+def tokenizer_config_json(max_length: int) -> str:
+    """The tokenizer_config.json with which transformers opens the folder unchanged."""
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
@@ -122,5 +121,4 @@ def save_tokenizer_config(path: Path, max_length: int) -> None:
         "pad_token": "[PAD]",
         "mask_token": "[MASK]",
     }
-    text = json.dumps(config, indent=2) + "\n"
-    path.write_text(text, encoding="utf-8")
+    return json.dumps(config, indent=2) + "\n"

@@ -175,9 +175,11 @@ class Trainer:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         torch.manual_seed(recipe.seed)
+        # Opened first: a config.json that asks for too much is told by the weights beside it.
+        begun = None if start is None else ModernBertForMaskedLM.from_pretrained(start)
         self.model = ModernBertForMaskedLM(config).to(self.device)
-        if start is not None:
-            self.model.load_state_dict(ModernBertForMaskedLM.from_pretrained(start).state_dict())
+        if begun is not None:
+            self.model.load_state_dict(begun.state_dict())
         self.optimizers = build_optimizers(self.model, recipe)
         self.clock = Clock()
         self._stop = False
