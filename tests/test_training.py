@@ -244,8 +244,10 @@ def test_mistakes_are_told(corpus, whole_run, tmp_path):
         train(options(corpus, whole_run, steps=13, resume=True, seed=5))
     with pytest.raises(ModelError, match="another corpus"):
         train(options(f"{corpus}:2", whole_run, steps=13, resume=True))
-    with pytest.raises(ModelError, match="--tokenizer"):
+    with pytest.raises(ModelError, match="can't be read as a tokenizer"):
         train(options(corpus, tmp_path, steps=1, tokenizer=corpus))
+    with pytest.raises(ModelError, match="There is no model 'nowhere'"):
+        train(options(corpus, tmp_path, steps=1, start=Path("nowhere"), vocab_size=None))
     with pytest.raises(UsageError, match="--precision"):
         train(options(corpus, tmp_path, steps=1, precision="half"))
     with pytest.raises(DeviceError, match="--device"):
@@ -260,6 +262,14 @@ def test_a_broken_checkpoint_is_told(corpus, tmp_path):
     (tmp_path / checkpoint.STATE_FILE).write_bytes(b"not a checkpoint")
     with pytest.raises(ModelError, match="can't be read"):
         train(options(corpus, tmp_path, steps=1, resume=True))
+    torch.save({"config": {}}, tmp_path / checkpoint.STATE_FILE)
+    with pytest.raises(ModelError, match="it lacks clock, corpus"):
+        train(options(corpus, tmp_path, steps=1, resume=True))
+
+
+def test_a_run_may_begin_with_the_bundled_model(corpus, tmp_path):
+    train(options(corpus, tmp_path, steps=1, start=Path("tiny"), vocab_size=None))
+    assert losses(tmp_path)[0] < 5.0  # a new one of 10,240 tokens begins at 9
 
 
 def test_a_loss_that_explodes_stops_the_run(corpus, tmp_path, monkeypatch):
@@ -310,7 +320,7 @@ def test_a_cut_log_is_read_up_to_the_cut(tmp_path):
     history.keep_until(2)
     lines = history.path.read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2]
-    top, bottom = plot_history(history.read()).axes
+    top, bottom = plot_history(history.read(), smooth=2).axes
     assert top.lines[1].get_ydata()[1] == pytest.approx(0.75)  # the mean of 1 and 1/2
     assert len(bottom.lines[0].get_xdata()) == 2
 

@@ -46,7 +46,9 @@ def train(
     ] = 3.0,
     start: Annotated[
         Path | None,
-        typer.Option("--from", help="Begin with the weights and tokenizer of this model folder."),
+        typer.Option(
+            "--from", help="Begin with the weights and tokenizer of a model: tiny, or a folder."
+        ),
     ] = None,
     words: Annotated[
         Path | None, typer.Option(help="Names that must be one token each, one a line.")

@@ -22,6 +22,8 @@ from mbexplore.model import ModernBertForMaskedLM
 from mbexplore.training.tokenizer import tokenizer_config_json
 
 STATE_FILE = "training_state.pt"
+STATE = {"config", "recipe", "corpus", "model", "optimizers", "clock"}
+"""What a run needs to go on."""
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -112,8 +114,12 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        missing = STATE.difference(state)
     except Exception as error:
         raise ModelError(
-            f"{path} can't be read ({str(error).splitlines()[0]}); start again without --resume."
+            f"{path} can't be read ({str(error).splitlines()[0]}); give another --out."
         ) from None
+    if missing:
+        raise ModelError(f"{path} is no state of a run: it lacks {', '.join(sorted(missing))}; "
+                         "give another --out.")  # fmt: skip
     return state

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
 from mbexplore.errors import OutputError
+from mbexplore.palette import HUE, INK
 from mbexplore.training.checkpoint import write_file
 
 if TYPE_CHECKING:
@@ -62,28 +64,31 @@ class History:
         write_file(self.path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
 
-def plot_history(entries: list[Entry], smooth: int = 50) -> Figure:
+def plot_history(entries: list[Entry], smooth: int | None = None) -> Figure:
     """Loss over tokens, with a running mean, and the learning rate beneath.
 
     Args:
         entries: of `History.read`, at least one.
-        smooth: steps of the running mean.
+        smooth: steps of the running mean; by default a twentieth of the run, 50 at most.
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    smooth = smooth or min(50, 1 + len(entries) // 20)
+    figure = Figure(figsize=(8, 5), facecolor="white", layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     tokens = [entry["tokens"] / 1e6 for entry in entries]
     losses = [entry["loss"] for entry in entries]
-    means, total = [], 0.0
-    for i, loss in enumerate(losses):
-        total += loss - (losses[i - smooth] if i >= smooth else 0.0)
-        means.append(total / min(i + 1, smooth))
-    top.plot(tokens, losses, color="0.8", linewidth=0.5, label="each step")
-    top.plot(tokens, means, color="C0", label=f"mean of {smooth} steps")
-    top.set_ylabel("loss (nats a masked token)")
-    top.legend()
-    bottom.plot(tokens, [entry["rate"] for entry in entries], color="C1")
-    bottom.set_ylabel("learning rate")
-    bottom.set_xlabel("tokens seen (millions)")
+    means = [mean(losses[max(0, i + 1 - smooth) : i + 1]) for i in range(len(losses))]
+    top.plot(tokens, losses, color=INK, alpha=0.3, lw=0.6, label="each step")
+    top.plot(tokens, means, color=HUE["global"], lw=1.5, label=f"mean of the last {smooth} steps")
+    top.set_ylabel("loss (nats a masked token)", color=INK, fontsize=9)
+    top.legend(frameon=False, fontsize=9, labelcolor=INK)
+    bottom.plot(tokens, [entry["rate"] for entry in entries], color=HUE["local"], lw=1.5)
+    bottom.set_ylabel("learning rate", color=INK, fontsize=9)
+    bottom.set_xlabel("tokens seen (millions)", color=INK, fontsize=9)
+    for axes in (top, bottom):
+        axes.tick_params(length=0, labelcolor=INK, labelsize=8)
+        axes.grid(axis="y", color="#e4e7eb", lw=0.6)
+        axes.spines[:].set_visible(False)
+    figure.align_ylabels()
     return figure

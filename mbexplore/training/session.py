@@ -19,6 +19,7 @@ from tokenizers import Tokenizer
 
 from mbexplore.config import ModernBertConfig
 from mbexplore.errors import DeviceError, ModelError, OutputError, UsageError
+from mbexplore.hub import locate
 from mbexplore.training.checkpoint import STATE_FILE, write_file
 from mbexplore.training.corpus import (
     Document,
@@ -69,6 +70,8 @@ def train(options: TrainOptions, on_step: Callable[[Report], None] = lambda repo
         MbexploreError: an option, a file or the disk is at fault.
     """
     budget = _check(options)
+    if options.start is not None:
+        options = replace(options, start=locate(str(options.start)).folder)
     with _processes() as rank:
         device = choose_device(options.device)
         corpora = [
@@ -221,7 +224,8 @@ def read_tokenizer(path: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises nothing narrower
         raise ModelError(
-            f"--tokenizer {path} can't be read ({error}); give a tokenizer.json or a model folder."
+            f"{file} can't be read as a tokenizer ({error}); give a tokenizer.json or a model's "
+            "folder."
         ) from None
     special_ids(tokenizer)
     tokenizer.no_padding()
