@@ -95,10 +95,11 @@ def marked(tokens: tuple[str, ...], position: int | None, around: int = 12) -> T
 def build_table(*columns: str, left: tuple[str, ...] = ()) -> Table:
     """A table in the house style: numbers to the right, the columns in `left` to the left."""
     from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    from mbexplore.cli.table import NarrowTable
+
+    table = NarrowTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         table.add_column(Text(name), justify="left" if name in left else "right", overflow="fold")
     return table
