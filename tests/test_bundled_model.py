@@ -11,9 +11,11 @@ from mbexplore.model import ModernBertForMaskedLM
 from mbexplore.training import evaluate
 from mbexplore.training.corpus import CorpusSpec, read_documents, read_words
 from mbexplore.training.tokenizer import SPECIAL_TOKENS, split_words
+from tests.cli_runner import run_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ROOT / "assets" / "tiny"
+CARD = (TINY / "README.md").read_text(encoding="utf-8")
 HELDOUT = ROOT.parent / "shared" / "corpus" / "heldout.txt.xz"
 
 # A little below what the card says was measured.
@@ -97,6 +99,33 @@ def test_it_answers_the_cloze_suite(model, tokenizer, suite, capsys):
     assert five >= LEAST_CLOZE[1]
 
 
+def test_its_card_has_the_figures_of_the_suite(model, tokenizer, suite):
+    table = evaluate.cloze_table(evaluate.answer_cloze(model, tokenizer, suite))
+    for name, (first, five, count) in table.items():
+        assert f"| {name} | {first:.1%} | {five:.1%} | {count} |" in CARD
+
+
+@pytest.mark.skipif(not HELDOUT.exists(), reason="the held-out text is not part of the project")
+def test_its_card_names_the_heads_that_the_command_finds(tmp_path):
+    """With the paragraphs that the card's own command picks."""
+    lines = [line for document in read_documents(CorpusSpec(HELDOUT)) for line in document]
+    long = [line for line in lines if 50 <= len(line.split()) <= 100]
+    (tmp_path / "paragraphs.txt").write_text("\n".join(long[13::14]), encoding="utf-8")
+    found = json.loads(run_cli("heads", "--file", tmp_path / "paragraphs.txt", "--json").out)
+    assert f"{found['texts']} held-out paragraphs, {found['tokens']:,} tokens" in CARD
+    heads = {(head["layer"], head["head"]): head for head in found["heads"]}
+    for layer, head, kind, row in (
+        (5, 2, "previous", "looks at the token before | {:.2f} on it"),
+        (5, 1, "next", "looks at the token after | {:.2f} on it"),
+        (1, 3, "previous", "looks at the token before | {:.2f} on it"),
+        (0, 2, "punctuation", "gathers at punctuation, near and far (global) | {:.2f} on it"),
+        (6, 0, "sep", "gathers at the separators (global), the most of all heads | {:.2f} on"),
+    ):
+        share = heads[layer, head]["masses"][kind]
+        assert f"| {layer}.{head} | {row.format(share)}" in CARD
+    assert found["strongest"]["separator"]["layer"] == 6
+
+
 @pytest.mark.skipif(not HELDOUT.exists(), reason="the held-out text is not part of the project")
 def test_it_predicts_held_out_text(model, tokenizer):
     documents = read_documents(CorpusSpec(HELDOUT))[::6]  # all of it takes minutes
@@ -132,9 +161,8 @@ def test_transformers_gives_the_same_answers(model, tokenizer, suite):
 
 
 def test_its_card_says_what_it_must():
-    card = (TINY / "README.md").read_text(encoding="utf-8")
     for part in ("CC BY 4.0", "WordNet 3.0 Copyright 2006 by Princeton University", "top-1"):
-        assert part in card
-    assert "/work" not in card
+        assert part in CARD
+    assert "/work" not in CARD
     config = json.loads((TINY / "config.json").read_text())
     assert config["model_type"] == "modernbert"
