@@ -111,3 +111,18 @@ def test_a_tap_holds_a_token_and_another_lets_it_go(browser, recording, tmp_path
         assert told(tab) == [each for what in ("key", "query") for each in
                              [one for one in wanted if one[0] == what][:14]]  # fmt: skip
     tab.close()
+
+
+def opacities(tab):
+    paths = tab.locator(".arcs-picture path:visible").all()
+    return [float(path.get_attribute("opacity")) for path in paths]
+
+
+def test_the_faint_arcs_of_a_thicket_fade(browser, recording, tmp_path):
+    few = arcs(recording, GLOBAL, 0, mass=0.01)
+    found = opacities(open_page(browser, tmp_path, arcs_page(few, "small", ["attention"])))
+    assert len(found) == few.total and min(found) >= 0.15
+    thicket = arcs(recording, GLOBAL, mass=1.0)
+    found = opacities(open_page(browser, tmp_path, arcs_page(thicket, "small", ["attention"])))
+    assert found == sorted(found) and found[-1] == 1.0  # the strongest on top, as dark as ever
+    assert len(found) == thicket.total and found[0] < 0.05

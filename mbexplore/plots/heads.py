@@ -35,7 +35,8 @@ _PLACES = {
 def plot_heads(rows: tuple[HeadRow, ...], model: str, tokens: int) -> Figure:
     """Layers by heads for every statistic; the number of a layer has the hue of its kind.
 
-    Shares of the weight have one square-root scale from 0 to 1, so that they compare.
+    Shares of the weight have one square-root scale from 0 to 1, so that they compare; distances
+    have one too, or a long text would leave local layers all alike.
 
     Args:
         rows: the atlas, every head of every layer in order.
@@ -48,7 +49,7 @@ def plot_heads(rows: tuple[HeadRow, ...], model: str, tokens: int) -> Figure:
     nowhere = [name for name in MASSES if not any(row.masses[name] for row in rows)]
     panels = [
         ("entropy (1 = all alike)", [row.entropy for row in rows], Normalize(0.0, 1.0)),
-        ("mean distance in tokens", [row.distance for row in rows], Normalize(0.0, farthest)),
+        ("mean distance in tokens", [row.distance for row in rows], PowerNorm(0.5, 0.0, farthest)),
         *(
             (f"weight on {_PLACES[name]}", [_applies(row, name) for row in rows], shares)
             for name in MASSES
@@ -102,7 +103,7 @@ def plot_similar_heads(
         distances[each.layer, each.head] = each.distance
     size = (max(5.5, 0.62 * heads + 2.4), max(3.2, 0.3 * layers + 1.6))
     figure = Figure(figsize=size, facecolor="white", layout="constrained")
-    _title(figure, model, f"heads like {own.layer}.{own.head} ({own.label})")
+    _title(figure, model, f"heads like {own.layer}.{own.head} ({own.kind}, {own.label})")
     axes = figure.subplots()
     image = _draw(axes, distances, Normalize(0.0, 1.0), rows)
     for (layer, head), distance in np.ndenumerate(distances):

@@ -161,8 +161,9 @@ def arcs_page(arcs: Arcs, model: str, command: Sequence[str]) -> str:
     """A page in one file where pointing at a token shows its links alone."""
     title = f"{PurePath(model).name}: {arcs.title}, {arcs.axis.size}, the links that carry most"
     note = (
-        f"{arcs.note}. Left of the text: to what came before; right: after. Wide and dark is much; "
-        "dashed lines come from other tokens to the one pointed at."
+        f"{arcs.note}. Left of the text: to what came before; right: after. Wide and dark is much, "
+        "faint ones fade where they crowd; dashed lines come from other tokens to the one pointed "
+        "at."
     )
     return build_page(title, note, shlex.join(("mbexplore", *command)), arcs_data(arcs), "arcs")
 

@@ -10,6 +10,8 @@ const mountArcs = (() => {
   const LABELS = 130; // pixels for the tokens
   const HEIGHT = 560; // pixels that a short text fills
   const LISTED = 14; // links that are told of a token, on each side
+  const CROWDED = 0.06; // the share of the picture that arcs cover at most, before faint ones fade
+  const STEEPEST = 12; // the highest power of a weight by which an arc fades
 
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
   const visible = (label) => label.trim().replace(/\s/g, "␣") || "␣";
@@ -146,16 +148,39 @@ const mountArcs = (() => {
 
     drawAll() {
       this.all.replaceChildren();
-      this.drawArcs(this.shown(this.links), this.all, "arcs-out", this.most);
+      const links = this.shown(this.links);
+      this.drawArcs(links, this.all, "arcs-out", this.most, this.fading(links));
     }
 
-    // The strongest last, over the others; a line is as wide and dark as its share of `most`.
-    drawArcs(links, parent, name, most) {
-      for (const link of [...links].reverse()) this.drawArc(link, parent, name, most);
+    // How much of an arc of some weight is left where there are so many: the weaker it is, the more
+    // it fades, as steeply as it takes for all together to leave room on the picture.
+    fading(links) {
+      const room = CROWDED * this.picture.width.baseVal.value * this.picture.height.baseVal.value;
+      const strongest = links.reduce((most, { weight }) => Math.max(most, weight), 1e-9);
+      const inks = links.map(({ query, key, weight }) => {
+        const { width, opacity } = this.stroke(weight, this.most);
+        return width * opacity * Math.abs(query - key) * this.step;
+      });
+      for (let power = 0; ; power += 0.25) {
+        const left = (weight) => (weight / strongest) ** power;
+        const ink = links.reduce((sum, { weight }, i) => sum + inks[i] * left(weight), 0);
+        if (ink <= room || power >= STEEPEST) return left;
+      }
     }
 
-    drawArc({ head, query, key, weight }, parent, name, most) {
+    // A line is as wide and dark as its share of `most`.
+    stroke(weight, most) {
       const strength = Math.sqrt(weight / most);
+      return { width: Math.max(0.6, 3.2 * strength), opacity: 0.15 + 0.85 * strength };
+    }
+
+    // The strongest last, over the others.
+    drawArcs(links, parent, name, most, left = () => 1) {
+      for (const link of [...links].reverse()) this.drawArc(link, parent, name, most, left);
+    }
+
+    drawArc({ head, query, key, weight }, parent, name, most, left) {
+      const { width, opacity } = this.stroke(weight, most);
       const out = this.out(Math.abs(query - key));
       const x = key <= query ? this.left : this.right;
       const [from, to] = [this.y(query), this.y(key)];
@@ -163,8 +188,7 @@ const mountArcs = (() => {
       const arc = `M${x} ${from} A${out} ${Math.abs(to - from) / 2} 0 0 1 ${x} ${to}`;
       draw("path", {
         class: name, d: query === key ? loop : arc, stroke: this.head(head).hue,
-        "stroke-width": Math.max(0.6, 3.2 * strength).toFixed(2),
-        opacity: (0.15 + 0.85 * strength).toFixed(2),
+        "stroke-width": width.toFixed(2), opacity: (opacity * left(weight)).toFixed(3),
       }, parent);
     }
 
