@@ -481,7 +481,7 @@ def test_it_fits(world, width, theme):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     assert page.evaluate(CONTRAST) >= 4.5
-    map_now = "document.querySelector('.map canvas').toDataURL()"
+    map_now = "document.querySelector('canvas[data-key=map]').toDataURL()"
     before = page.evaluate(map_now)
     page.click(".theme")
     assert page.evaluate(map_now) != before  # maps are painted anew in the other theme's colours

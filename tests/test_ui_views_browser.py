@@ -78,6 +78,20 @@ def test_a_click_on_the_lens_holds_the_token_for_every_view(person):
     assert "key=2" in person.page.url
 
 
+def test_a_cursor_stays_where_it_was_when_what_it_holds_is_drawn(person):
+    person.open(text=PARIS, view="attention", layer=4, head=2)
+    canvas = person.page.wait_for_selector("canvas[data-key=map]")
+    canvas.focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "Enter"):
+        person.page.keyboard.press(key)
+    person.page.wait_for_function("location.hash.includes('token=2')")
+    person.settle()
+    told = person.page.inner_text(".map .readout")
+    assert told.startswith("capital 2 \N{RIGHTWARDS ARROW} The 1 ")
+    person.page.keyboard.press("ArrowDown")
+    assert person.page.inner_text(".map .readout").startswith("of 3 \N{RIGHTWARDS ARROW} The 1 ")
+
+
 def test_a_curve_tells_its_values(person):
     person.open(text=PARIS, view="lens")
     chart = person.page.locator('[data-key^="lines Rank"]')

@@ -127,7 +127,8 @@ parts.map = (part, page) => {
   const out = part.zoom && part.zoomed
     ? el("button", { class: "quiet", onclick: () => page.hold({ rows: "", columns: "" }) }, "Whole map")
     : null;
-  let cursor = null, drag = null, at = () => null;
+  const id = `map ${part.title} ${rows} ${columns}`;
+  let cursor = leftAt(page, id, rows, columns), drag = null, at = () => null;
 
   const name = ([text, token], pool) => (pool > 1 ? `${text} ${token}–${token + pool - 1}` : `${text} ${token}`);
   const tell = () => {
@@ -230,7 +231,7 @@ parts.map = (part, page) => {
   const repaint = () => paint(frame.clientWidth);
   const move = (to) => {
     if (!to) return;
-    cursor = to;
+    page.cursors.set(id, (cursor = to));
     tell();
     repaint();
   };
@@ -279,6 +280,7 @@ parts.map = (part, page) => {
   });
   canvas.classList.add(part.zoom ? "zooms" : "holds");
   responsive(frame, paint);
+  tell();
   const scale = scaleOf({ low: 0, high: part.scale, unit: "" }, part.hue);
   scale.title = "colours follow the square root, so that faint links show";
   return figure(part, scale, frame, readout, part.note ? el("p", { class: "note" }, part.note) : null, out);

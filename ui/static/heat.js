@@ -74,7 +74,8 @@ parts.heat = (part, page) => {
   const hue = (row) => (Array.isArray(part.hue) ? part.hue[row] : part.hue);
   const share = shareOn(part), holds = part.hold.some(Boolean);
   const [markRow, markColumn] = part.mark ?? [null, null];
-  let cursor = markRow !== null && markColumn !== null ? part.mark : null;
+  const id = `heat ${part.title} ${rows} ${columns}`;
+  let cursor = markRow !== null && markColumn !== null ? part.mark : leftAt(page, id, rows, columns);
   let cellWidth = 1, cellHeight = 1, labelHeight = 0;
 
   const names = el("canvas", { "aria-hidden": "true" });
@@ -189,7 +190,7 @@ parts.heat = (part, page) => {
 
   const move = (to) => {
     if (!to || (cursor && to[0] === cursor[0] && to[1] === cursor[1])) return;
-    cursor = to;
+    page.cursors.set(id, (cursor = to));
     tell();
     paint(frame.clientWidth);
   };

@@ -65,8 +65,9 @@ const start = (root, about) => {
     }
   };
 
-  // Which part of a long text each view draws large means nothing for another text.
+  // Which part of a long text each view draws large means nothing for another text, nor do cursors.
   const forgetWindows = () => {
+    page.cursors.clear();
     for (const wishes of Object.values(state.wishes)) delete wishes.first;
   };
 
@@ -199,6 +200,7 @@ const start = (root, about) => {
   const page = {
     state, about, model, ask, busy, say: (error) => say(error),
     get chips() { return chips; },
+    cursors: new Map(), // where the cursor stands in a map, by the map: a redraw leaves it there
     // What the view that is shown would say with some wishes changed; holds nothing.
     look: (changes) => ask(state.view, state.model, state.text, ...values(changes)),
     // Sets layer, head, token, or wishes of the view that is shown, and draws it anew.

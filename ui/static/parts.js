@@ -157,6 +157,12 @@ const parts = {
   },
 };
 
+// The place [row, column] where the cursor was left in a map, where the map still has it.
+const leftAt = (page, id, rows, columns) => {
+  const place = page.cursors.get(id);
+  return place && place[0] < rows && place[1] < columns ? place : null;
+};
+
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const clamp = (value, count) => Math.min(Math.max(value, 0), count - 1);
 
