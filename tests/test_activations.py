@@ -25,6 +25,7 @@ from mbexplore.analysis.neurons import (
 )
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.similarity import linear_cka
+from mbexplore.blocks import SHADES
 from mbexplore.cli.strips import print_strips
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
@@ -360,3 +361,13 @@ def test_a_narrow_terminal_shows_the_longest_of_every_cell():
     wide = io.StringIO()
     print_strips(Console(file=wide, width=80, color_system=None), np.eye(2), "ab", ["local"] * 2)
     assert wide.getvalue().splitlines()[1] == "b   \N{FULL BLOCK}\N{FULL BLOCK}"
+
+
+def test_the_lines_of_neurons_are_as_bright_as_they_write(tiny):
+    found = layer_neurons(tiny, tiny.record(PARIS, keep=taps(tiny.model.config, 3)), 3)
+    lines = run_cli("activations", PARIS, "--layer", 3).out.splitlines()
+    largest = np.abs(found.written).max()
+    for one, written in zip(found.top, np.abs(found.written), strict=True):
+        [line] = [line for line in lines if line.startswith(f"{one.neuron:>5} ")][:1]
+        shades = [SHADES[round(4 * float(x) ** 0.5)] for x in written / largest]
+        assert line[6:].ljust(6 * len(shades)) == "".join(shade * 6 for shade in shades)

@@ -10,6 +10,7 @@ import shlex
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import mbexplore
 from mbexplore.analysis import heads
@@ -24,6 +25,8 @@ from mbexplore.analysis.heads import (
     similar_heads,
     strongest_heads,
 )
+from mbexplore.blocks import SHADES
+from mbexplore.cli.heatmap import print_atlas
 from mbexplore.errors import TextError
 from mbexplore.views.heads import view_heads, view_similar_heads
 from tests.cli_runner import run_cli
@@ -223,6 +226,23 @@ def test_heads_on_the_command_line(tmp_path):
         assert named == (best["score"] >= 0.005)  # these texts are too short for an edge
     like = run_cli("heads", "The river runs to the sea.", "--like", "3.1", "--json")
     assert like.code == 0 and json.loads(like.out)["like"] == {"layer": 3, "head": 1}
+
+
+def test_a_terminal_shows_layers_by_heads():
+    out, values = io.StringIO(), np.zeros((5, 3))
+    values[0, 2] = values[3, 0] = 1.0
+    print_atlas(Console(file=out, width=40, color_system=None), {"self": values, "far": 1 - values})
+    first, *lines = out.getvalue().rstrip("\n").splitlines()
+    assert first.split() == ["self", "far"]
+    dark, bright = " " * 4, SHADES[-1] * 4  # a head is four cells wide, a line two layers high
+    expected = [(dark, dark, bright), (bright, dark, dark), (dark, dark, dark)]
+    assert [line[:15] for line in lines] == [
+        f"{2 * i:>2} " + "".join(cells) for i, cells in enumerate(expected)
+    ]
+    assert {line[17:] for line in lines} == {SHADES[-1] * 12}  # of two layers the larger shows
+    narrow = io.StringIO()
+    print_atlas(Console(file=narrow, width=20, color_system=None), {"a": values, "b": values})
+    assert len(narrow.getvalue().splitlines()) == 2 * (1 + 3 + 1)
 
 
 def test_a_view_and_its_command_are_one_answer(explorer, tmp_path):

@@ -190,6 +190,7 @@ def _print_layer(explorer: Explorer, found: LayerNeurons) -> None:
         f"{found.fires.mean():.0%} fire at a token on average. Those that write most over "
         f"{len(found.tokens):,} tokens:"
     )
+    _print_written(console, found)
     table = view.build_table("neuron", "fires", "writes then", "most at", "", "raises", "lowers",
                              left=("most at", "raises", "lowers"))  # fmt: skip
     for one in found.top:
@@ -200,6 +201,20 @@ def _print_layer(explorer: Explorer, found: LayerNeurons) -> None:
     console.print(table)
     fires = f"A neuron fires where its activation is beyond {found.threshold:.2f}, the layer's RMS."
     console.print(Text(f"{fires} {NOT_SHOWN}", style="dim"))
+
+
+def _print_written(console: Console, found: LayerNeurons) -> None:
+    """How much each of the top neurons writes at every token, either way, as a line a neuron."""
+    import numpy as np
+
+    from mbexplore.cli.strips import print_strips
+
+    written = np.abs(found.written)
+    shades = np.sqrt(written / max(float(written.max()), 1e-30))
+    names = [f"{one.neuron:>5}" for one in found.top]
+    pool = print_strips(console, shades, names, [found.kind] * len(names), most=6)
+    pooled = f", {pool} tokens to a cell, the most shows" if pool > 1 else ""
+    console.print(f"Across: what they write at every token{pooled}.", style="dim")
 
 
 def _print_token(explorer: Explorer, found: TokenNeurons) -> None:

@@ -15,6 +15,7 @@ from mbexplore.errors import RangeError
 from mbexplore.files import ARRAYS, TABLES
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from mbexplore.analysis.heads import HeadRow, Likeness
@@ -127,6 +128,8 @@ def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, 
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
     tokens = sum(map(len, encodings))
     console.print(f"{len(encodings):,} text{'' if one else 's'}, {tokens:,} tokens.")
+    if console.is_terminal:
+        _print_maps(console, atlas)
     table = view.build_table("head", "class", "entropy", "dist", "weight on", "sinks",
                              left=("head", "class", "weight on", "sinks"))  # fmt: skip
     for column in table.columns[:-1]:
@@ -156,6 +159,27 @@ def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, 
             "against the mean.",
             style="dim",
         )
+    )
+
+
+def _print_maps(console: Console, atlas: tuple[HeadRow, ...]) -> None:
+    """The atlas in colours: layers by heads, a map for everything that some head looks at."""
+    import numpy as np
+
+    from mbexplore.analysis.heads import MASSES
+    from mbexplore.cli.heatmap import print_atlas
+
+    shape = atlas[-1].layer + 1, atlas[-1].head + 1
+    panels = {"entropy": np.reshape([row.entropy for row in atlas], shape)}
+    for name in MASSES:
+        masses = np.reshape([row.masses[name] for row in atlas], shape)
+        if masses.any():
+            panels[_SHORT.get(name, name)] = np.sqrt(masses)
+    print_atlas(console, panels)
+    console.print(
+        "Layers down, heads across, brighter for more: entropy, and shares of the weight on a "
+        "square-root scale.",
+        style="dim",
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,6 +37,9 @@ NARROWEST = 24
 
 LABEL = 14
 """Columns for the names of rows."""
+
+PANEL = 12
+"""Columns that a small map of layers by heads has at least."""
 
 FAINT = Style(dim=True)
 
@@ -109,6 +112,31 @@ def print_model(console: Console, maps: Sequence[LayerMap]) -> None:
         style = Style(color=ON_BLACK[layer_map.kind][2][1])
         labels = [[Segment(name, style)]] + [[Segment(" " * beside)]] * (len(panels[0]) - 1)
         _print_lines(console, _side_by_side([labels, *panels], gap=1, first_gap=0))
+
+
+def print_atlas(console: Console, panels: Mapping[str, NDArray[np.floating]]) -> None:
+    """Maps of layers by heads under their names, as many side by side as the terminal holds.
+
+    Args:
+        console: to print on.
+        panels: (layers, heads) each, from 0 to 1.
+    """
+    layers, heads = next(iter(panels.values())).shape
+    times = -(-PANEL // heads)
+    beside = [f"{layer:>2} " for layer in range(0, layers, 2)]  # two layers a line
+    labels = [[Segment(text, FAINT)] for text in (" " * 3, *beside)]
+    drawn = [
+        [
+            [Segment(set_cell_size(name, heads * times), Style(bold=True))],
+            *_lines(console, values.repeat(times, axis=1), ramp(ON_BLACK["global"])),
+        ]
+        for name, values in panels.items()
+    ]
+    in_a_line = max(1, (min(console.width, WIDEST) - 1) // (heads * times + 2))
+    for first in range(0, len(drawn), in_a_line):
+        side_by_side = [labels, *drawn[first : first + in_a_line]]
+        _print_lines(console, _side_by_side(side_by_side, gap=2, first_gap=0))
+        console.print()
 
 
 def _print_panels(

@@ -17,8 +17,8 @@ WIDEST = 10_000
 class NarrowTable(Table):
     """A table whose numbers, the columns to the right, are not broken while there is a way.
 
-    Texts fold first. Columns without a name repeat a number as a bar, so they go next; then names
-    break within a word, and at last the space between columns goes and every text folds.
+    Texts fold first. Those without a name are bars that repeat a number, so they go next; then
+    names break within a word, and at last the space between columns goes and every text folds.
     """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -33,7 +33,7 @@ class NarrowTable(Table):
 
         if fits(self):
             return self
-        named = [column for column in self.columns if str(column.header)]
+        named = [each for each in self.columns if str(each.header) or _is_number(each)]
         for columns, name, padding, is_whole in (
             (self.columns, WIDEST, 1, True),
             (named, WIDEST, 1, True),
@@ -62,6 +62,10 @@ class NarrowTable(Table):
         return table
 
 
+def _is_number(column: Column) -> bool:
+    return column.justify == "right"
+
+
 def _number_width(
     console: Console, options: ConsoleOptions, column: Column, name: int
 ) -> int | None:
@@ -73,7 +77,7 @@ def _number_width(
         column: to measure.
         name: as much as a word of its name may take at most.
     """
-    if column.justify != "right":
+    if not _is_number(column):
         return None
     longest = max(map(len, str(column.header).split()), default=0)
     sizes = (console.measure(cell, options=options).maximum for cell in column.cells)
