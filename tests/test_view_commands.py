@@ -126,6 +126,12 @@ def test_the_command_line_makes_the_same_answer(one, views):
         assert run_again(view) == plain(view), view.command_line
 
 
+@pytest.mark.parametrize("views", [lens_views, part_views])
+def test_a_command_names_the_second_text_too(one, views):
+    for view in views(one, one.encode(TEXT, pair="d e")):
+        assert run_again(view) == plain(view), view.command_line
+
+
 def test_two_texts_and_two_models_are_named_in_the_command(one, other):
     for answers in ((None, None), ("c", "e")):
         found = patch(one, TEXT, OTHER, answer=answers[0] or "b", other=answers[1])

@@ -56,15 +56,15 @@ def view_part(
         RangeError: the layer, head or query is outside.
     """
     explorer.check_layer_and_head(layer, head)
-    config, encoding = recording.config, recording.encoding
+    config = recording.config
     heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
     part = _Part(explorer, recording, layer, heads, mean, queries, keys)
     place = None if query is None else queries.place_of(query)
     found = part.links(links, place)
     command = build_command(
-        "attention", explorer.info, [encoding.text], layer=layer, head=head, mean=mean,
+        "attention", explorer.info, recording.encoding, layer=layer, head=head, mean=mean,
         queries=_bounds(queries), keys=_bounds(keys), words=queries.words,
-        hide_special=queries.hide_special, query=query, top=links, truncate=encoding.is_cut,
+        hide_special=queries.hide_special, query=query, top=links,
     )  # fmt: skip
     return View(
         attention_name("part", layer, head),
