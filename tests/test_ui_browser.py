@@ -379,6 +379,10 @@ def test_hovering_a_thumbnail_looks_and_a_click_holds(person):
     person.settle()
     assert "layer=3&head=2" in page.url
     assert page.inner_text(".map figcaption").startswith("Layer 3 head 2")
+    page.mouse.move(5, 5)
+    page.hover('.thumb[data-layer="3"][data-head="2"]')
+    page.wait_for_timeout(300)
+    assert page.locator(".looking").count() == 0  # what is held is no mere look
 
 
 def test_arrow_keys_move_the_held_layer_and_head(person):

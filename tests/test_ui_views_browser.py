@@ -147,6 +147,13 @@ def test_a_long_text_scrolls_in_its_map_and_not_in_the_page(world):
     assert person.page.evaluate("document.documentElement.scrollWidth") <= 390
     scroller = "document.querySelector('.scroller')"
     assert person.page.evaluate(f"{scroller}.scrollWidth > {scroller}.clientWidth")
+    # Where nothing is marked, what stands out most is in sight, though it stands far to the right.
+    person.open(
+        text="The sea fell again and the moon rose. " * 11 + "The [MASK] is large.", view="compare",
+        other='"' + "The sea fell again and the moon rose. " * 11 + 'The [MASK] is small."',
+    )  # fmt: skip
+    assert person.page.evaluate(f"{scroller}.scrollLeft") > 50
+    assert person.page.evaluate("document.querySelector('#mb-text').clientHeight") > 100
     person.page.context.close()
     assert person.errors == []
 

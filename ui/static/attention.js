@@ -41,6 +41,7 @@ parts.explore = (part, page) => {
     away() {
       clearTimeout(look.timer);
       look.timer = null;
+      if (!right.classList.contains("looking")) return;
       right.replaceChildren(...panes);
       right.classList.remove("looking");
     },
@@ -73,7 +74,7 @@ parts.thumbs = (part, page) => {
     "aria-label": `Every head; held: layer ${state.layer}, head ${state.head}. Arrows move.`,
   });
   grid.style.setProperty("--heads", heads);
-  grid.append(el("span"), ...part.layers[0].maps.map((_, head) =>
+  grid.append(el("span", { class: "corner" }, heads === 1 ? "layer" : "layer, head"), ...part.layers[0].maps.map((_, head) =>
     el("span", { class: "head-name" }, heads === 1 ? "mean" : String(head))));
   const canvases = [];
   part.layers.forEach(({ kind, maps }, layer) => {
@@ -84,7 +85,7 @@ parts.thumbs = (part, page) => {
         class: `thumb ${kind}${here ? " held" : ""}`, tabindex: "-1", "data-layer": String(layer),
         "data-head": String(head), title: `layer ${layer} head ${head}, ${kind}`,
         "aria-label": `layer ${layer} head ${head}, ${kind}`, "aria-pressed": String(here),
-        onmouseenter: () => part.look?.at(layer, head),
+        onmouseenter: () => (here ? part.look?.away() : part.look?.at(layer, head)),
         onclick: () => page.hold(heads === 1 ? { layer } : { layer, head }),
       });
       const shades = bytesOf(map);

@@ -204,6 +204,11 @@ parts.heat = (part, page) => {
       scroller.scrollLeft = x - (seen - cellWidth) / 2;
     }
   };
+  // The column of the value farthest from nothing: of a wide map it is in sight at first.
+  const strongest = () => {
+    const most = part.columns.map((_, c) => Math.max(...part.values.map((row) => Math.abs(row[c] ?? 0))));
+    return most.indexOf(Math.max(...most));
+  };
   const hold = () => {
     if (!cursor || !holds) return;
     const of = [part.row_hold, part.column_hold];
@@ -231,7 +236,7 @@ parts.heat = (part, page) => {
   let first = true;
   responsive(frame, (width) => {
     paint(width);
-    if (first && markColumn !== null) show(markColumn);
+    if (first) show(markColumn ?? strongest());
     first = false;
   });
   tell();
