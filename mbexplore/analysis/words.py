@@ -62,7 +62,8 @@ class Axis:
     def size(self) -> str:
         """How many places there are, and of which part of the text, in words."""
         part = "" if self.bounds is None else f" (tokens {self.bounds[0]}:{self.bounds[1]})"
-        return f"{len(self):,} {self.unit}{part}"
+        unit = self.unit.removesuffix("s") if len(self) == 1 else self.unit
+        return f"{len(self):,} {unit}{part}"
 
     def places_of(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
         """The place that holds each token, -1 for a token that is not shown."""
