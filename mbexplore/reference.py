@@ -5,6 +5,7 @@ The only module that imports transformers, and only when a reference is built.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,7 +50,11 @@ class Reference:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         model: Any = getattr(transformers, architecture).from_pretrained(
-            folder, dtype=dtype, attn_implementation=attention, local_files_only=True
+            folder,
+            config=_read_config(folder),
+            dtype=dtype,
+            attn_implementation=attention,
+            local_files_only=True,
         )
         return cls(model.to(device).eval(), transformers.__version__)
 
@@ -109,6 +114,19 @@ class Reference:
                 ids, mask = ids[:, None], mask[:, None]  # each text the one choice there is
             values["logits"] = _logits(self._model(ids, mask))
         return values
+
+
+def _read_config(folder: Path) -> Any:
+    """Their own reading of config.json.
+
+    Transformers 5 takes a null `local_rope_theta`, which to 4 meant the global one, for a number.
+    """
+    from transformers import ModernBertConfig
+
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    if values.get("local_rope_theta", 0) is None and "global_rope_theta" in values:
+        values["local_rope_theta"] = values["global_rope_theta"]
+    return ModernBertConfig.from_dict(values)
 
 
 def _logits(output: Any) -> Tensor:

@@ -149,9 +149,9 @@ def long_batch(ids: Sequence[int], config: ModernBertConfig) -> Batch:
 
 
 def padded_batch(ids: Sequence[int]) -> Batch:
-    """The text beside its first half, so that one row is padded."""
+    """The text beside its first half, so that one row is padded, be it of a single token."""
     inner = ids[1:-1]
-    return [tuple(ids), (ids[0], *inner[: (len(inner) + 1) // 2], ids[-1])]
+    return [tuple(ids), (ids[0], *inner[: len(inner) // 2], ids[-1])]
 
 
 def _places(config: ModernBertConfig) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -14,7 +15,7 @@ from mbexplore import verify as verify_module
 from mbexplore.cli.options import sample_text
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.hub import ModelFiles
+from mbexplore.hub import ModelFiles, locate
 from mbexplore.model import ACTIVATIONS
 from mbexplore.plots.verify import plot_verification
 from mbexplore.published import PublishedValues, add_published, check_published
@@ -46,7 +47,8 @@ def test_a_padded_batch_passes(explorer):
     ids = batch_of(explorer)[0]
     result = verify(explorer, padded_batch(ids))
     assert result.passed, result.parting
-    assert result.tokens == (len(ids), (len(ids) - 1) // 2 + 2)
+    assert result.tokens == (len(ids), (len(ids) - 2) // 2 + 2)
+    assert [len(row) for row in padded_batch(explorer.encode("a").ids)] == [3, 2]
     wide = mbexplore.load("tiny", device="cpu", dtype="float64")
     with pytest.raises(UsageError, match="NaN for a padded batch in float64"):
         verify(wide, padded_batch(ids))
@@ -176,6 +178,20 @@ def test_the_bundled_paragraph_is_cut_for_a_model_of_short_texts(tmp_path):
     (tmp_path / "tokenizer.json").write_bytes(tokenizer.read_bytes())
     done = run_cli("verify", "-m", tmp_path)
     assert done.code == 0 and "on 32 tokens" in done.out
+
+
+def test_a_null_local_theta_is_the_global_one_on_both_sides(tmp_path):
+    """As transformers 4 wrote it; transformers 5 fails on it."""
+    shutil.copytree(locate("tiny").folder, tmp_path, dirs_exist_ok=True)
+    config = json.loads((tmp_path / "config.json").read_text())
+    for key in ("rope_parameters", "layer_types"):
+        config.pop(key, None)
+    config |= {"global_rope_theta": 5e4, "local_rope_theta": None}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    explorer = mbexplore.load(str(tmp_path), device="cpu")
+    result = verify(explorer, batch_of(explorer))
+    assert result.passed, result.parting
+    assert {check.theta for check in result.checks} == {5e4, None}
 
 
 def test_the_curve_is_drawn(explorer):
