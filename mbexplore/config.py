@@ -283,6 +283,12 @@ def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:
     A legacy `local_rope_theta` that is present and null means the global one.
     """
     parameters = _read_object(values, "rope_parameters")
+    strange = sorted(parameters.keys() - _KIND_OF.keys())
+    if strange:
+        raise ModelError(
+            f"rope_parameters has {strange[0]!r} in config.json; it must say of each of "
+            f"{' and '.join(_KIND_OF)} what holds for it."
+        )
     scaling = _read_object(values, "rope_scaling")  # the legacy way to ask for another rope_type
     thetas: dict[LayerKind, float] = {}
     for kind in ("global", "local"):
