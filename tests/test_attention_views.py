@@ -160,6 +160,7 @@ BAD = {
     "a hidden query": (["--query", "0", "--hide-special"], 1, "Token 0 is not among those shown"),
     "a query cut off": (["--query", "9", "--tokens", "0:4"], 1, "Token 9 is not among those"),
     "the mass of a map": (["--mass", "0.9"], 2, "--mass is the share of a row that its arcs"),
+    "the links of a band": (["-l", "4", "--view", "band", "--top", "5"], 2, "--top counts links"),
     "too much mass": (["--view", "arcs", "--mass", "2"], 1, "The mass is 2; choose more than 0"),
     "a format": (["-o", "map.gif"], 1, "map.gif ends in '.gif'; choose one of .png"),
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mbexplore.cli import attention_options as asks
 from mbexplore.cli import options, view
-from mbexplore.cli.attention_wish import SHARE, Sight, Wish
+from mbexplore.cli.attention_wish import LINKS, SHARE, Sight, Wish
 from mbexplore.cli.output import notice_cut
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def attention(
     queries: asks.Queries = None,
     keys: asks.Keys = None,
     query: asks.Query = None,
-    links: asks.Links = 20,
+    links: asks.Links = LINKS,
     mass: asks.Mass = SHARE,
     plot: view.Plot = False,
     output: view.Output = None,

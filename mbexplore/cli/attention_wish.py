@@ -23,6 +23,9 @@ FORMS = ("map", "band", "arcs")
 SHARE = 0.7
 """What of each row its arcs carry, unless another share is asked for."""
 
+LINKS = 20
+"""How many links are listed, unless another number is asked for."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -78,6 +81,8 @@ class Wish:
                 is_band and self.words,
             "--view band shows all queries; leave out --query, or ask for --view arcs.":
                 is_band and self.query is not None,
+            "--top counts links, which only maps and arcs of one layer list; leave it out.":
+                (every or is_band) and self.links != LINKS,
             "--mass is the share of a row that its arcs carry; add --view arcs.":
                 self.view != "arcs" and self.mass != SHARE,
             "--queries and --keys cut a map of one layer; name one, without --view.":
