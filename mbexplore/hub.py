@@ -6,6 +6,7 @@ where it is kept, is huggingface_hub's own cache and format.
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from dataclasses import dataclass
@@ -43,6 +44,8 @@ KNOWN = {
 }
 """Models of the family on the hub and how many parameters their cards give them; any other that
 config.json calls modernbert opens as well."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk says that holds no more."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
 _HELPFUL = ("tokenizer_config.json", "special_tokens_map.json")
@@ -239,8 +242,9 @@ def _download(repo: str, revision: str | None) -> Path:
         ) from None
     except failures as error:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-        on_disk = isinstance(error, OSError) and error.filename is not None
-        remedy = "make room or set HF_HOME" if on_disk else "connect to the network"
+        remedy = "connect to the network"
+        if isinstance(error, OSError) and (error.filename or error.errno in _FULL):
+            reason, remedy = error.strerror or reason, "make room or set HF_HOME"
         raise ModelError(
             f"{_spell(repo, revision)} is not in the cache and can't be downloaded ({reason}); "
             f"{remedy}, or name a folder."

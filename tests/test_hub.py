@@ -220,6 +220,24 @@ def test_a_cache_that_can_not_be_written_is_one_sentence(hub, tmp_path):
     assert "make room or set HF_HOME" in message
 
 
+@pytest.mark.skipif(os.name == "nt", reason="limits are posix")
+def test_a_disk_that_is_full_is_one_sentence_and_what_came_is_kept(hub, tmp_path):
+    """A limit on the size of files stands for the disk's."""
+    weights = hub.files["model.safetensors"] = bytes(range(256)) * 100_000
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (15_000_000, 15_000_000))\n"
+        "from mbexplore.cli import main; import sys; main(sys.argv[1:])\n"
+    )
+    done = in_a_process(code, ["download", REPO], hub.endpoint, tmp_path)
+    assert done.returncode == 1
+    sentence = done.stderr.decode().splitlines()[-1]
+    assert "(File too large); make room or set HF_HOME" in sentence
+    hub.asked.clear()
+    folder, _ = locate_elsewhere(REPO, hub.endpoint, tmp_path)
+    assert Path(folder, "model.safetensors").read_bytes() == weights
+    assert [start > 0 for _, start in hub.asked] == [True]
+
+
 def test_what_was_missing_is_fetched_later_and_the_rest_is_not(hub, tmp_path):
     weights = hub.files.pop("model.safetensors")
     sentence_of(REPO, hub.endpoint, tmp_path)
