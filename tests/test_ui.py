@@ -191,6 +191,53 @@ def test_sessions_are_dropped_when_closed_idle_or_too_many(explorer):
     assert desk.recording and large.desk("a", "tiny", PARIS) is desk  # not run again
 
 
+def test_who_waits_for_an_answer_is_not_idle(explorer):
+    now = [0.0]
+    sessions = Sessions({"tiny": explorer}, idle=60, clock=lambda: now[0])
+    for name in "ab":
+        sessions.desk(name, "tiny", PARIS)
+    for now[0] in (50.0, 100.0):
+        sessions.progress("a")
+        sessions.sweep()
+    assert len(sessions) == 1 and sessions.progress("a") is sessions.progress("a")
+    assert sessions.progress("b") is not sessions.progress("b")  # nobody's
+
+
+def test_a_closed_page_ends_its_work(explorer):
+    sessions, begun, sentences = Sessions({"tiny": explorer}), threading.Semaphore(0), []
+    held = threading.Event()
+
+    def person(name, step):
+        desk = sessions.desk(name, "tiny", PARIS)
+        try:
+            with desk.progress.work():
+                begun.release()
+                while True:
+                    step()
+                    desk.progress.move(1, 2)
+        except UsageError as error:
+            sentences.append((name, str(error)))
+
+    def work(name, step):
+        thread = threading.Thread(target=person, args=(name, step))
+        thread.start()
+        assert begun.acquire(timeout=30)
+        return thread
+
+    first = work("a", lambda: time.sleep(0.01))
+    sessions.drop("a")
+    first.join(30)
+    assert not first.is_alive() and sentences == [("a", "Stopped; Run starts it again.")]
+    second, third = work("b", lambda: time.sleep(0.01)), work("c", lambda: held.wait(30))
+    assert not sessions.close(patience=0.2)  # one is in the middle of a step
+    assert len(sessions) == 0
+    held.set()
+    assert sessions.close(patience=30)
+    for thread in (second, third):
+        thread.join(30)
+    assert {name for name, _ in sentences} == {"a", "b", "c"}
+
+
 def test_a_text_that_makes_room_gives_its_memory_back(explorer, monkeypatch):
     sessions, held = Sessions({"tiny": explorer}), []
     first = weakref.ref(sessions.desk("a", "tiny", PARIS))
@@ -444,12 +491,22 @@ def test_the_command_says_where_the_page_is_and_stops_cleanly():
         address = process.stdout.readline().strip()
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", address), process.stderr.read()
         assert urllib.request.urlopen(address, timeout=60).status == 200
+        answers = []  # somebody is still waiting for one
+        long = "the river runs on " * 300 + PARIS
+        asking = threading.Thread(
+            target=lambda: answers.append(ask_view(address, "attribute", long, steps=200))
+        )
+        asking.start()
+        while asking.is_alive() and call(address, "progress")["total"] != 200:
+            time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
         process.communicate()
     assert process.returncode == 0 and "Traceback" not in err and out == ""
+    asking.join(60)
+    assert answers == ["Stopped; Run starts it again."]
 
 
 def test_the_environment_is_set_before_torch_is_loaded():

@@ -223,7 +223,8 @@ def text_endpoints(sessions: Sessions) -> list[Callable[..., Any]]:
 
         def work() -> tuple[str, list[str]]:
             desk = sessions.desk(request.session_hash, model, text)
-            return toggled(desk.encoding, first, last, hidden, answers(desk))
+            with desk.progress.work():
+                return toggled(desk.encoding, first, last, hidden, answers(desk))
 
         changed, words = guarded(work)
         return {"text": changed, "hidden": words}

@@ -28,6 +28,8 @@ IDLE = 1800.0
 """Seconds after which a session that asks nothing is dropped."""
 DESKS = 2
 """Texts a session holds: the one shown, and one to compare it with."""
+CLOSING = 3.0
+"""Seconds that work has to end in when the page is closed."""
 BUDGET = 6 * 2**30
 """Bytes of recordings held for all sessions together; the longest unused go first. One of 8,192
 tokens takes 4.7 GiB on base."""
@@ -38,20 +40,29 @@ class Progress:
     """How far the work for a session is, and how often it was told to stop.
 
     Several works may go on at once, each in a thread of its own; a stop ends all that have begun.
+
+    Attributes:
+        done: steps of the work that told last.
+        total: of how many; 0 where nobody counts.
+        stops: how often it was told.
+        threads: those that work, for this session or another one.
     """
 
     done: int = 0
     total: int = 0
     stops: int = 0
+    threads: set[int] = field(default_factory=set)
     _here: threading.local = field(default_factory=threading.local)
 
     @contextmanager
     def work(self) -> Iterator[None]:
         """A work of this thread: a stop after its beginning ends it."""
         self._here.stops = self.stops
+        self.threads.add(threading.get_ident())
         try:
             yield
         finally:
+            self.threads.discard(threading.get_ident())
             del self._here.stops
 
     def check(self) -> None:
@@ -156,8 +167,8 @@ class Desk:
 
 @dataclass
 class _Session:
+    progress: Progress
     desks: OrderedDict[tuple[str, str], Desk] = field(default_factory=OrderedDict)
-    progress: Progress = field(default_factory=Progress)
     used: float = 0.0
 
 
@@ -183,6 +194,7 @@ class Sessions:
         self._budget = budget
         self._clock = clock
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._working: set[int] = set()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -217,9 +229,9 @@ class Sessions:
         explorer = self.model(model)
         session = session or uuid4().hex
         with self._lock:
-            held = self._sessions.setdefault(session, _Session())
-            held.used = self._clock()
-            self._sessions.move_to_end(session)
+            if session not in self._sessions:
+                self._sessions[session] = _Session(Progress(threads=self._working))
+            held = self._use(session)
         self.sweep()
         with self._lock:
             if (desk := held.desks.get((model, text))) is not None:
@@ -240,19 +252,43 @@ class Sessions:
             release()
         return desk
 
+    def _use(self, session: str) -> _Session:
+        """A session that asks for something; the lock is held."""
+        held = self._sessions[session]
+        held.used = self._clock()
+        self._sessions.move_to_end(session)
+        return held
+
     def progress(self, session: str | None) -> Progress:
-        """How far the work for a session is."""
+        """How far the work for a session is; who asks waits for it, and so is not idle."""
         with self._lock:
-            held = self._sessions.get(session or "")
-        return held.progress if held else Progress()
+            known = session is not None and session in self._sessions
+            return self._use(session or "").progress if known else Progress()
 
     def drop(self, session: str | None) -> None:
-        """Forgets a session: its page was closed."""
+        """Forgets a session, and ends its work: its page was closed."""
         with self._lock:
             held = self._sessions.pop(session or "", None)
         if held is not None:
+            held.progress.stop()
             del held
             release()
+
+    def close(self, patience: float = CLOSING) -> bool:
+        """Forgets everybody, and waits until their work has ended.
+
+        Args:
+            patience: seconds waited at most.
+
+        Returns:
+            Whether it has; a step may take longer.
+        """
+        for session in list(self._sessions):
+            self.drop(session)
+        end = time.monotonic() + patience
+        while self._working and time.monotonic() < end:
+            time.sleep(0.02)
+        return not self._working
 
     def sweep(self) -> None:
         """Forgets sessions that were idle too long, and the longest unused beyond the budget.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from typing import Annotated
 
@@ -80,6 +81,11 @@ def ui(
             typer.echo(address)
         while not stop.wait(SWEEP):
             sessions.sweep()
+        has_ended = sessions.close()
+    if not has_ended:  # Python would abort in a thread that computes on
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _parse_auth(auth: str | None) -> tuple[str, str] | None:

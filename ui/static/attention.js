@@ -203,12 +203,15 @@ parts.map = (part, page) => {
       context.stroke();
     }
     if (values && cellWidth >= 36 && cellHeight >= 15) {
+      // Nearly nothing beside the rest is told from nothing; where all is small, by how much.
+      const short = (value) => value >= 0.0005 && part.scale >= 0.01 ? value.toFixed(3).replace(/^0/, "")
+        : part.scale >= 0.01 || cellWidth < 44 ? "~0" : value.toExponential(1).replace("-", MINUS);
       context.textAlign = "center";
       for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) {
         const value = valueAt(r, c);
         if (!value) continue;
         context.fillStyle = inkOn(colours[shades[r * columns + c]]);
-        context.fillText(value < 0.0005 ? "~0" : value.toFixed(3).replace(/^0/, ""),
+        context.fillText(short(value),
           left + (c + 0.5) * cellWidth, top + (r + 0.5) * cellHeight, cellWidth - 2);
       }
     }

@@ -145,7 +145,7 @@ const start = (root, about) => {
       }, chip.text);
     }));
     const many = `${chips.length.toLocaleString("en")} of ${model().limit.toLocaleString("en")} tokens`;
-    count.textContent = chips.length ? `${many} · click one to mask it, Shift-click a range` : many;
+    count.textContent = chips.length ? `${many} · click one to mask it, Shift-click a range` : "";
   };
 
   // Of many chips the held one is in sight; only their own box scrolls for it.
