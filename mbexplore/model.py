@@ -11,12 +11,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 from typing_extensions import Self
 
 from mbexplore.attention import attend, block_mask, in_blocks, packed_lengths
@@ -24,7 +22,7 @@ from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.errors import ModelError
 from mbexplore.linear import Linear
 from mbexplore.rope import apply_rope, rope_into, rope_tables
-from mbexplore.weights import Checkpoint, write_checkpoint
+from mbexplore.weights import Checkpoint, Unfilled, write_checkpoint
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # the exact erf one
@@ -208,25 +206,6 @@ class EncoderLayer(nn.Module):
         return self.out(x + self.mlp_out(self.mlp(self.mlp_norm(x))))
 
 
-class _Unfilled(TorchFunctionMode):
-    """Inside it a parameter has its shape and no memory, and nothing fills a tensor in place.
-
-    For a model whose parameters come from a file: no page of what is thrown away is ever touched,
-    and a config.json that asks for more than any machine holds is told by its shapes. The meta
-    device would do as well, but costs a second of imports (sympy) at its first use.
-    """
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if func is torch.empty:
-            return torch.zeros((), **kwargs).expand(*args)
-        if func.__name__.endswith("_") and not func.__name__.endswith("__"):
-            return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
-
-
 class PretrainedModel(nn.Module):
     """What the encoder and the models with a head share: initialisation and loading."""
 
@@ -257,7 +236,7 @@ class PretrainedModel(nn.Module):
             ModelError: a file, a key or a shape is not what the config asks for.
         """
         config = ModernBertConfig.from_folder(Path(folder))
-        with _Unfilled():
+        with Unfilled():
             model = cls(config)
         with Checkpoint(Path(folder)) as checkpoint:
             model.load_checkpoint(checkpoint)

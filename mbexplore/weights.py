@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from typing_extensions import Self
 
 from mbexplore.errors import ModelError, OutputError
@@ -29,6 +30,25 @@ _DTYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+
+
+class Unfilled(TorchFunctionMode):
+    """Inside it a parameter has its shape and no memory, and nothing fills a tensor in place.
+
+    For a model whose parameters come from a file: no page of what is thrown away is ever touched,
+    and a config.json that asks for more than any machine holds is told by its shapes. The meta
+    device would do as well, but costs a second of imports (sympy) at its first use.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.empty:
+            return torch.zeros((), **kwargs).expand(*args)
+        if func.__name__.endswith("_") and not func.__name__.endswith("__"):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 class Checkpoint:

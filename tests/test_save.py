@@ -10,7 +10,8 @@ from transformers import ModernBertForMaskedLM as TheirModel
 from transformers import ModernBertModel as TheirEncoder
 
 from mbexplore.errors import OutputError
-from mbexplore.model import ModernBertForMaskedLM, ModernBertModel, _Unfilled
+from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
+from mbexplore.weights import Unfilled
 from tests import parity
 from tests.parity import Case, build_inputs, build_ours
 
@@ -137,6 +138,6 @@ def test_loading_never_waits_for_luckier_memory(monkeypatch):
         raise AssertionError("a sample was rejected, and unfilled memory is never redrawn")
 
     monkeypatch.setattr(torch, "empty_like", drawn_again)
-    with _Unfilled():
+    with Unfilled():
         model.init_weights()
     assert all((parameter == 100.0).all() for parameter in model.parameters())
