@@ -235,6 +235,12 @@ def strip(
     }  # fmt: skip
 
 
+def shades(weights: npt.NDArray[np.float32], scale: float) -> str:
+    """A map in 256 shades of the root of each weight's share of `scale`, in base64."""
+    levels = np.rint(np.sqrt(weights / max(scale, 1e-9)) * 255)
+    return b64encode(levels.astype(np.uint8).tobytes()).decode()
+
+
 def picture(figure: Figure, alt: str) -> Part:
     """A matplotlib figure as it is saved. Slow: for what is drawn once, not for redraws."""
     from io import BytesIO

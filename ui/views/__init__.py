@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from ..protocol import PageView
 from .activations import ACTIVATIONS
-from .attention import ATTENTION, MODEL_VIEW
+from .attention import ATTENTION
 from .attribute import ATTRIBUTE
 from .compare import COMPARE
 from .knockout import KNOCKOUT
 from .lens import LENS
+from .model_view import MODEL_VIEW
 from .parity import PARITY
 from .patch import PATCH
 from .predict import PREDICT

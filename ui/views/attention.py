@@ -1,4 +1,4 @@
-"""Attention: every head at a glance, and the held one as a map, a band or arcs."""
+"""Attention: the held head as a map, a band or arcs; the page draws every head beside it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 from mbexplore.analysis import mix
 from mbexplore.analysis.band import band_map
 from mbexplore.analysis.links import arcs
-from mbexplore.analysis.maps import Link, model_maps, nearest_other_kind
+from mbexplore.analysis.maps import Link, nearest_other_kind
 from mbexplore.analysis.places import find_range
 from mbexplore.analysis.tile import Tile, tile, tile_links
 from mbexplore.analysis.words import Axis, build_axis
-from mbexplore.views.attention import view_map, view_model
+from mbexplore.views.attention import view_map
 from mbexplore.views.attention_arcs import view_arcs
 from mbexplore.views.attention_band import view_band
 from mbexplore.views.attention_part import view_part
 from mbexplore.views.mix import view_mix
 from mbexplore.views.view import View
 
-from ..parts import cell, note, side_by_side, stacked, table
+from ..parts import cell, note, shades, side_by_side, stacked, table
 from ..protocol import PageView, Part, Shown
 from ..sessions import Desk
 from ..text import label
@@ -34,7 +34,6 @@ PIXELS = 384
 """The most rows and columns of a map that the browser gets."""
 EXACT = 128
 """A map of at most so many rows and columns is sent as numbers, a larger one as shades."""
-THUMBNAIL = 32
 MOST_ARC_PLACES = 240
 """Tokens in a column of arcs; of a longer text, those around the held one."""
 LINKS = 12
@@ -91,30 +90,6 @@ def show(
     wishes = {"words": words, "special": special, "mean": mean}
     explore: Part = {"kind": "explore", "wishes": wishes, "panes": [side_by_side(*panes)]}
     return Shown([explore], None if looked.is_too_long else looked.view(layer, picture))
-
-
-def show_model(desk: Desk, words: bool = False, special: bool = True, mean: bool = False) -> Shown:
-    """Every head of every layer as a small map.
-
-    Args:
-        desk: the text and the model.
-        words: whether the pieces of a word are one.
-        special: whether [CLS] and [SEP] are shown.
-        mean: the mean of each layer's heads in their place.
-    """
-    axis = build_axis(desk.encoding, words=words, hide_special=not special)
-    maps = desk.once(
-        ("model view", words, special, mean),
-        lambda: model_maps(
-            desk.recording, None, THUMBNAIL, axis, mean=mean, progress=desk.progress.move
-        ),
-    )
-    layers = [
-        {"kind": each.kind, "maps": [_shades(one, float(one.max())) for one in each.weights]}
-        for each in maps
-    ]
-    part: Part = {"kind": "thumbs", "size": maps[0].weights.shape[-1], "layers": layers}
-    return Shown([part], view_model(desk.explorer, desk.recording, maps))
 
 
 class Look:
@@ -315,7 +290,7 @@ class Look:
             "places": _places(axis, 1),
             "links": [[link.query, link.key, round(link.weight, 4)] for link in found.links],
             "held": axis.place_of(self.token) if self._has(axis, self.token) else None,
-            "note": f"Links that carry {self.mass} % of every row{some}; from the left column "
+            "note": f"Links that carry {self.mass}% of every row{some}; from the left column "
             f"(who looks) to the right (at whom).{part}",
         }  # fmt: skip
 
@@ -379,13 +354,8 @@ def _numbers(weights: npt.NDArray[np.float32]) -> dict[str, Any]:
     rows, columns = weights.shape
     scale = max(float(weights.max()), 1e-9)
     exact = max(rows, columns) <= EXACT
-    data = b64encode(weights.astype("<f4").tobytes()).decode() if exact else _shades(weights, scale)
+    data = b64encode(weights.astype("<f4").tobytes()).decode() if exact else shades(weights, scale)
     return {"shape": [rows, columns], "scale": scale, "exact": exact, "data": data}
-
-
-def _shades(weights: npt.NDArray[np.float32], scale: float) -> str:
-    shades = np.rint(np.sqrt(weights / max(scale, 1e-9)) * 255)
-    return b64encode(shades.astype(np.uint8).tobytes()).decode()
 
 
 ATTENTION = PageView(
@@ -409,4 +379,3 @@ ATTENTION = PageView(
     },
     none="all",
 )
-MODEL_VIEW = PageView(name="model_view", title="", show=show_model)
