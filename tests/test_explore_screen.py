@@ -1,6 +1,7 @@
 """The explorer on a screen without a terminal: Textual's Pilot presses every key."""
 
 import asyncio
+import gc
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -273,6 +274,18 @@ def test_every_pane_fits_every_screen(size, look):
             assert "mbexplore" in top[0] and TEXT in top[1] and "1 heads" in whole(app)
 
     drive(test, size=size, look=look)
+
+
+def test_work_that_is_ended_before_it_begins_leaves_nothing():
+    async def test(app, press):
+        await press("2")
+        app._redraw_pane()
+        app._redraw_pane()  # ends the first, whose task has not had its turn
+        await settle(app, app.pilot)
+        assert app.picture.lines and not app._work
+
+    drive(test)
+    gc.collect()  # a coroutine that nobody awaited would complain now, and fail this test
 
 
 def test_resizing_keeps_the_place():

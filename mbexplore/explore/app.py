@@ -69,7 +69,7 @@ class ExploreApp(WorkingApp):
         """Shows the screen, then opens the model behind it."""
         self._apply_look()
         self.query_one(Stage if self._given else "#field").focus()
-        self._begin("open", self._open())
+        self._begin("open", self._open)
         self.set_interval(0.1, self._redraw_title)
         if not self.is_headless and sys.platform != "win32":
             self._leave_on_signals()

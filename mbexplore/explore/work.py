@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from mbexplore.explorer import Explorer
     from mbexplore.views.view import View
 
+Work = Callable[[], Coroutine[Any, Any, None]]
+"""Begins when it is called: what is ended before that leaves no coroutine that nobody awaits."""
+
 ENDED = ("run", "pane", "hf", "save")
 """Kinds of work that can be ended; opening the model is the other one."""
 
@@ -44,10 +48,10 @@ class WorkingApp(ScreenApp):
         self._work: dict[str, Worker[None]] = {}
         self._pause: Timer | None = None
 
-    def _begin(self, kind: str, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, kind: str, work: Work) -> None:
         async def tidily() -> None:
             try:
-                await work
+                await work()
             finally:
                 if self._work.get(kind) is worker:
                     del self._work[kind]
@@ -55,7 +59,7 @@ class WorkingApp(ScreenApp):
                     self._redraw()
 
         self._cancel(kind)
-        worker = self.run_worker(tidily(), name=kind)
+        worker: Worker[None] = self.run_worker(tidily, name=kind)
         self._work[kind] = worker
 
     def _cancel(self, *kinds: str) -> bool:
@@ -92,7 +96,8 @@ class WorkingApp(ScreenApp):
             self._pause.stop()
         if self.explorer is not None:
             self._cancel("hf", "pane")
-            self._begin("run", self._run_text(self.explorer, self.draft.text, jump))
+            work = partial(self._run_text, self.explorer, self.draft.text, jump)
+            self._begin("run", work)
 
     async def _run_text(self, explorer: Explorer, text: str, jump: bool) -> None:
         """Our answer first, then the recording for the panes, then Hugging Face."""
@@ -119,7 +124,7 @@ class WorkingApp(ScreenApp):
     def _ask_hf(self) -> None:
         run = self.run_shown
         if self.where.hf and run is not None and run.answer and run.comparison is None:
-            self._begin("hf", self._compare(run))
+            self._begin("hf", partial(self._compare, run))
 
     async def _compare(self, run: Run) -> None:
         self._teller("hf")("Hugging Face", 0, 0)
@@ -144,7 +149,7 @@ class WorkingApp(ScreenApp):
         """Draws the pane anew, from the recording."""
         scene = self._scene()
         if scene is not None and scene.width and scene.height:
-            self._begin("pane", self._draw_pane(scene))
+            self._begin("pane", partial(self._draw_pane, scene))
 
     async def _draw_pane(self, scene: Scene) -> None:
         from mbexplore.explore.panes import PANES_BY_NAME, say_all
@@ -178,7 +183,7 @@ class WorkingApp(ScreenApp):
             else:
                 use(view)
 
-        self._begin("save", find())
+        self._begin("save", find)
 
     def _saver(self, view: View) -> Callable[[str], None]:
         async def save(name: str) -> None:
@@ -200,4 +205,4 @@ class WorkingApp(ScreenApp):
             else:
                 self._say(f"Saved {path}")
 
-        return lambda name: self._begin("save", save(name))
+        return lambda name: self._begin("save", partial(save, name))
