@@ -125,8 +125,6 @@ def _table(rows: list[Row], opponent: str | None) -> Table:
         "work", "tokens", ours, theirs, "faster", "MiB", "MiB",
     ]  # fmt: skip
     table = view.build_table(*columns, left=("work",))
-    for column in table.columns[1:]:
-        column.no_wrap = True
     for row in rows:
         cells = [row.work, "" if row.tokens is None else f"{row.tokens:,}", _seconds(row.left)]
         if row.right is not None and row.ratio is not None:
