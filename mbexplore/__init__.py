@@ -16,12 +16,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mbexplore.config import ModernBertConfig
+    from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.errors import MbexploreError
     from mbexplore.explorer import Explorer, load
-    from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
+    from mbexplore.network.config import ModernBertConfig
+    from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel
     from mbexplore.recording import Recording
-    from mbexplore.tokenizer import Encoding
 
 __version__ = "0.1.0"
 
@@ -32,12 +32,12 @@ where every attention map is looked at once, small ones cost four tenths of the 
 os.environ.setdefault(HUGE_PAGES, "1")
 
 _HOME_OF = {
-    "Encoding": "tokenizer",
+    "Encoding": "checkpoints.tokenizer",
     "Explorer": "explorer",
     "MbexploreError": "errors",
-    "ModernBertConfig": "config",
-    "ModernBertForMaskedLM": "model",
-    "ModernBertModel": "model",
+    "ModernBertConfig": "network.config",
+    "ModernBertForMaskedLM": "network.model",
+    "ModernBertModel": "network.model",
     "Recording": "recording",
     "load": "explorer",
 }

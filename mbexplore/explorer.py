@@ -13,14 +13,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mbexplore import hub
+from mbexplore.checkpoints import hub
+from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
-from mbexplore.heads import ClassifierModel, explain_no_head, open_model
-from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
-from mbexplore.packing import run_packed
+from mbexplore.network.heads import ClassifierModel, explain_no_head, open_model
+from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.network.packing import run_packed
 from mbexplore.recording import DEFAULT_KEEP, Recording, check_index, record
-from mbexplore.reference import Reference
-from mbexplore.tokenizer import Encoding, Tokenizer
+from mbexplore.reference.huggingface import Reference
 
 DEFAULT_TOP_K = 5
 DTYPES = {

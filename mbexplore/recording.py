@@ -14,11 +14,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mbexplore.attention import attention_band, attention_weights, key_span
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
-from mbexplore.model import ModernBertForMaskedLM, PretrainedModel, Tap
-from mbexplore.tokenizer import Encoding
+from mbexplore.network.attention import attention_band, attention_weights, key_span
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel, Tap
 
 LAYER_TAPS: dict[str, str] = {
     "q_rot": "attn.q_rot",

@@ -14,11 +14,11 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints.hub import ModelFiles
+from mbexplore.checkpoints.tokenizer import Tokenizer
 from mbexplore.explorer import Explorer
-from mbexplore.hub import ModelFiles
-from mbexplore.model import ModernBertForMaskedLM, Tap
-from mbexplore.tokenizer import Tokenizer
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM, Tap
 
 SLOT = 16
 COPY_LAYER, COPY_HEAD = 1, 0

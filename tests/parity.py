@@ -21,8 +21,8 @@ from transformers import ModernBertForMaskedLM as TheirModel
 from transformers.initialization import no_init_weights
 from transformers.models.modernbert import modeling_modernbert
 
-from mbexplore.config import ModernBertConfig
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM
 
 PAD = 0
 LENGTHS = [1, 2, 3, 5, 8, 17, 33, 63, 64, 65, 90, 129, 150]

@@ -25,8 +25,8 @@ from mbexplore.analysis.neurons import (
 )
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.similarity import linear_cka
-from mbexplore.blocks import SHADES
 from mbexplore.cli.strips import print_strips
+from mbexplore.display.half_blocks import SHADES
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import hooked

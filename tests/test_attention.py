@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mbexplore.attention import (
+from mbexplore.network.attention import (
     BLOCK,
     attend,
     attention_band,
@@ -137,7 +137,7 @@ def test_a_local_layer_makes_no_map_of_the_whole_text(monkeypatch):
         scores.append(q.shape[0] * q.shape[2] * k.shape[2])
         return torch.zeros_like(q)
 
-    monkeypatch.setattr("mbexplore.attention.scaled_dot_product_attention", spy)
+    monkeypatch.setattr("mbexplore.network.attention.scaled_dot_product_attention", spy)
     attend(*draw_qkv(0, 1, 2, 1000), half_window=10)
     assert sum(scores) <= (1000 + BLOCK) * (BLOCK + 2 * 10)
 
@@ -180,7 +180,7 @@ def test_packed_texts_are_found_by_their_numbers(segments, lengths):
 def test_a_global_map_in_blocks_of_rows_is_the_dense_one(monkeypatch):
     q, k = draw_qkv(1, 3, 90, count=2)
     expected = dense_weights(q[None], k[None], None)[0]
-    monkeypatch.setattr("mbexplore.attention.SCORES", 3 * 90 * 20)
+    monkeypatch.setattr("mbexplore.network.attention.SCORES", 3 * 90 * 20)
     torch.testing.assert_close(attention_weights(q, k), expected)
     rows, columns = torch.tensor([80, 3, 41]), torch.arange(30, 60)
     part = attention_weights(q, k, queries=rows, keys=columns)

@@ -19,12 +19,12 @@ from mbexplore.analysis.links import MASS
 from mbexplore.analysis.maps import THUMBNAIL, layer_map, model_maps
 from mbexplore.analysis.places import find_place
 from mbexplore.analysis.words import build_axis
-from mbexplore.blocks import SHADES
 from mbexplore.cli.attention_wish import SHARE
-from mbexplore.config import ModernBertConfig
+from mbexplore.display.half_blocks import SHADES
+from mbexplore.display.palette import showing_root
 from mbexplore.errors import OutputError, RangeError
 from mbexplore.explorer import Explorer, load
-from mbexplore.palette import showing_root
+from mbexplore.network.config import ModernBertConfig
 from mbexplore.plots.attention import picture_pixels, plot_layer_maps
 from mbexplore.plots.model_view import plot_model_view
 from mbexplore.views.attention import view_map, view_model

@@ -19,10 +19,10 @@ from mbexplore.bench.prepare import _write_tokenizer, write_random
 from mbexplore.bench.processes import Worker, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.bench.works import Entry, Model, check_equal, contest, measure, measure_parts
+from mbexplore.checkpoints.tokenizer import Tokenizer
 from mbexplore.errors import MbexploreError, ModelError, UsageError
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.plots.bench import plot_bench
-from mbexplore.tokenizer import Tokenizer
 from mbexplore.views.bench import view_bench
 from tests.cli_runner import run_cli
 

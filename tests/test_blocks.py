@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from rich.console import Console
 
-from mbexplore.blocks import HALF, SHADES, Blocks, fit, max_pool
-from mbexplore.palette import ON_BLACK, ramp
+from mbexplore.display.half_blocks import HALF, SHADES, Blocks, fit, max_pool
+from mbexplore.display.palette import ON_BLACK, ramp
 
 COLOURS = ramp(ON_BLACK["global"])
 pictures = arrays.arrays(

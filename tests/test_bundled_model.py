@@ -7,7 +7,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training import evaluate
 from mbexplore.training.corpus import CorpusSpec, read_documents, read_words
 from mbexplore.training.tokenizer import SPECIAL_TOKENS, split_words

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import mbexplore
-from mbexplore import hub
 from mbexplore.analysis.card import map_memory, read_card
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints import hub
 from mbexplore.errors import RangeError
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.views.info import view_info
 from tests.cli_runner import run_cli
 

@@ -9,11 +9,11 @@ import transformers
 from transformers import ModernBertConfig as TheirConfig
 
 import mbexplore
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints.hub import locate
 from mbexplore.errors import ModelError
-from mbexplore.heads import CLASSIFIERS, open_model
-from mbexplore.hub import locate
-from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.heads import CLASSIFIERS, open_model
+from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel
 from tests import parity
 from tests.cli_runner import run_cli
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import ModernBertConfig as TheirConfig
 
-from mbexplore.config import ModernBertConfig, regular_layer_kinds
 from mbexplore.errors import ModelError
+from mbexplore.network.config import ModernBertConfig, regular_layer_kinds
 
 LEGACY = {
     "model_type": "modernbert",

@@ -10,7 +10,7 @@ from transformers import ModernBertModel as TheirEncoder
 import mbexplore
 from mbexplore.analysis.embed import embed
 from mbexplore.errors import RangeError, TextError
-from mbexplore.model import ModernBertModel
+from mbexplore.network.model import ModernBertModel
 from tests.cli_runner import run_cli
 
 TEXTS = ["The tide rises.", "The sea comes in, and the boats lie in the harbour.", "He paid."]

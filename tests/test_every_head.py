@@ -14,8 +14,8 @@ from mbexplore.analysis.knockout import Block, Head, knockout, knockout_heads
 from mbexplore.analysis.lens import lens
 from mbexplore.analysis.patch import patch
 from mbexplore.analysis.question import ask
-from mbexplore.hub import locate
-from mbexplore.model import ModernBertModel
+from mbexplore.checkpoints.hub import locate
+from mbexplore.network.model import ModernBertModel
 from mbexplore.recording import hooked
 from tests.cli_runner import run_cli
 from tests.parity import spread_weights

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mbexplore.checkpoints.hub import ModelFiles
 from mbexplore.errors import ModelError
 from mbexplore.explore.app import ExploreApp
 from mbexplore.explore.desk import Desk
@@ -17,7 +18,6 @@ from mbexplore.explore.keys import KEYS
 from mbexplore.explore.look import Look
 from mbexplore.explore.state import PANES
 from mbexplore.explorer import Comparison, Explorer
-from mbexplore.hub import ModelFiles
 from tests.handbuilt import build_random, build_tokenizer, hook_count
 
 TEXT = "a b c [MASK] d e f"

@@ -10,7 +10,7 @@ from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.embed import embed
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, find_device
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.model import ModernBertForMaskedLM
 
 TEXT = "He opened the [MASK] and walked into the [MASK]."
 

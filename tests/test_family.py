@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from transformers import ModernBertConfig as TheirConfig
 
 import mbexplore
-from mbexplore.config import ModernBertConfig
-from mbexplore.heads import open_model
-from mbexplore.hub import locate
-from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
+from mbexplore.checkpoints.hub import locate
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.heads import open_model
+from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel
 from tests import parity
 
 ROWS = 400  # of the reduced vocabulary

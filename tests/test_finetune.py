@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import mbexplore
 from mbexplore.analysis.classify import classify, encode_question
-from mbexplore.heads import ModernBertForSequenceClassification
+from mbexplore.network.heads import ModernBertForSequenceClassification
 from tests.cli_runner import run_cli
 
 LABELS = ("sea", "money")

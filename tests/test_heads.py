@@ -25,8 +25,8 @@ from mbexplore.analysis.heads import (
     similar_heads,
     strongest_heads,
 )
-from mbexplore.blocks import SHADES
 from mbexplore.cli.heatmap import print_atlas
+from mbexplore.display.half_blocks import SHADES
 from mbexplore.errors import TextError
 from mbexplore.views.heads import view_heads, view_similar_heads
 from tests.cli_runner import run_cli

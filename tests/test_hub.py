@@ -12,8 +12,8 @@ import pytest
 from safetensors.torch import load, save
 
 import mbexplore
+from mbexplore.checkpoints.hub import KNOWN, SHORT_NAMES, list_models, locate
 from mbexplore.errors import ModelError
-from mbexplore.hub import KNOWN, SHORT_NAMES, list_models, locate
 from tests.cli_runner import run_cli
 from tests.hub_server import COMMITS, REPO, Hub, serve
 
@@ -60,7 +60,7 @@ def locate_elsewhere(name, endpoint, cache, **options):
     """The folder and its files, or "error" and the sentence."""
     code = (
         "import json, sys\nfrom mbexplore.errors import MbexploreError\n"
-        "from mbexplore.hub import locate\n"
+        "from mbexplore.checkpoints.hub import locate\n"
         "try: folder = locate(sys.argv[1]).folder\n"
         "except MbexploreError as error: print(json.dumps(['error', str(error)]))\n"
         "else: print(json.dumps([str(folder), sorted(p.name for p in folder.iterdir())]))\n"
@@ -101,7 +101,7 @@ def test_a_broken_connection_is_taken_up_where_it_broke(hub, tmp_path):
 def test_a_killed_download_is_taken_up_where_it_was_killed(hub, tmp_path):
     weights = hub.files["model.safetensors"] = bytes(range(256)) * 100_000
     hub.stalls = {"model.safetensors": 22_000_000}
-    code = f"from mbexplore.hub import locate; locate({REPO!r})"
+    code = f"from mbexplore.checkpoints.hub import locate; locate({REPO!r})"
     with subprocess.Popen(
         [sys.executable, "-c", code],
         env=environment_of(hub.endpoint, tmp_path),
@@ -168,7 +168,7 @@ def test_without_symbolic_links_the_weights_are_kept_and_fetched_once(hub, tmp_p
 def test_a_huggingface_hub_of_another_inside_fetches_by_itself(hub, tmp_path):
     code = (
         "import sys\nimport huggingface_hub.file_download as inside\n"
-        "from mbexplore.hub import locate\n"
+        "from mbexplore.checkpoints.hub import locate\n"
         "theirs = inside.http_get\n"
         "def http_get(url, content, **other):\n"
         "    if 'mbexplore' in content.name: raise TypeError('no resume_size')\n"
@@ -288,8 +288,8 @@ def tiny_checkpoint():
     """The files of a small ModernBERT that can be opened, as bytes."""
     from dataclasses import replace
 
-    from mbexplore.config import ModernBertConfig
-    from mbexplore.model import ModernBertForMaskedLM
+    from mbexplore.network.config import ModernBertConfig
+    from mbexplore.network.model import ModernBertForMaskedLM
 
     tiny = locate("tiny").folder
     base = ModernBertConfig.from_folder(tiny)

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 import mbexplore
-from mbexplore.linear import (
+from mbexplore.network.linear import (
     FAST,
     FEW,
     HEIGHT,
@@ -31,7 +31,7 @@ def counted(monkeypatch):
         taken.append(args)
         return product(*args)
 
-    monkeypatch.setattr("mbexplore.linear.onednn_product", lambda: count)
+    monkeypatch.setattr("mbexplore.network.linear.onednn_product", lambda: count)
     return taken
 
 
@@ -45,7 +45,7 @@ def calls(counted, monkeypatch):
 @pytest.fixture
 def slow_mkl(monkeypatch):
     """As on a processor whose vectors MKL leaves unused."""
-    monkeypatch.setattr("mbexplore.linear.mkl_is_slow", lambda: True)
+    monkeypatch.setattr("mbexplore.network.linear.mkl_is_slow", lambda: True)
 
 
 def error(found, exact):

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from mbexplore.analysis.mix import KEEP, WAYS, mix, mixed, norms, rollout, terms, value_zeroing
-from mbexplore.attention import attention_weights
 from mbexplore.errors import RangeError
+from mbexplore.network.attention import attention_weights
 from mbexplore.recording import hooked
 from tests.cli_runner import run_cli
 from tests.handbuilt import COPY_LAYER, build_explorer, build_random, hook_count
@@ -71,7 +71,7 @@ def test_rollout_is_the_product_of_the_matrices(recording):
 def test_rollout_reaches_as_far_as_the_windows_and_no_further():
     from dataclasses import replace
 
-    from mbexplore.model import ModernBertForMaskedLM
+    from mbexplore.network.model import ModernBertForMaskedLM
     from tests.parity import spread_weights
 
     model = build_random()

@@ -10,12 +10,12 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers.models.modernbert import modeling_modernbert
 
-import mbexplore.model
-from mbexplore.attention import attention_band, attention_weights
-from mbexplore.config import ModernBertConfig
+import mbexplore.network.model
 from mbexplore.errors import ModelError
-from mbexplore.model import ModernBertForMaskedLM, Tap, build_norm
-from mbexplore.rope import rope_tables
+from mbexplore.network.attention import attention_band, attention_weights
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM, Tap, build_norm
+from mbexplore.network.rope import rope_tables
 from tests import parity
 from tests.parity import CASES, build_inputs, build_ours, build_theirs, largest_difference
 
@@ -162,7 +162,7 @@ def with_norm_on_layer_0(ours, _monkeypatch):
 
 def with_tanh_gelu(ours, _monkeypatch):
     for layer in ours.model.layers:
-        layer.mlp.act = mbexplore.model.build_activation("gelu_pytorch_tanh")
+        layer.mlp.act = mbexplore.network.model.build_activation("gelu_pytorch_tanh")
 
 
 def with_halves_swapped(ours, _monkeypatch):
@@ -177,14 +177,14 @@ def with_interleaved_rope(_ours, monkeypatch):
         return torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2)
 
     monkeypatch.setattr(
-        mbexplore.model, "rope_into", lambda out, *args: out.copy_(interleaved(*args))
+        mbexplore.network.model, "rope_into", lambda out, *args: out.copy_(interleaved(*args))
     )
 
 
 def with_padding_ignored(_ours, monkeypatch):
-    attend = mbexplore.model.attend
+    attend = mbexplore.network.model.attend
     monkeypatch.setattr(
-        mbexplore.model,
+        mbexplore.network.model,
         "attend",
         lambda *args, **limits: attend(*args, **limits | {"segments": None, "mask": None}),
     )
@@ -302,7 +302,7 @@ def test_packed_texts_get_the_logits_they_get_alone():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_a_long_text_in_row_blocks_equals_the_path_with_gradients(dtype, monkeypatch):
-    monkeypatch.setattr(mbexplore.model, "ROWS", 40)
+    monkeypatch.setattr(mbexplore.network.model, "ROWS", 40)
     model, input_ids = small_model().to(dtype), torch.randint(1, 61, (2, 150))
     with torch.inference_mode():
         blocks = model(input_ids)

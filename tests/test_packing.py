@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mbexplore
-from mbexplore.packing import packs, run_packed
+from mbexplore.network.packing import packs, run_packed
 
 LENGTHS = [3, 70, 1, 40, 200, 12, 33]
 

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from mbexplore.palette import (
+from mbexplore.display.palette import (
     FAINTEST,
     HEADS,
     HUE,

@@ -17,11 +17,11 @@ from mbexplore.analysis.classify import (
     encode_question,
 )
 from mbexplore.analysis.question import NO_ANSWER
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints.hub import locate
 from mbexplore.errors import ModelError, RangeError, TextError
-from mbexplore.heads import CLASSIFIERS
-from mbexplore.hub import locate
-from mbexplore.verify import build_batch, verify
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.heads import CLASSIFIERS
+from mbexplore.reference.verify import build_batch, verify
 from mbexplore.views.classify import view_classes
 from tests.cli_runner import run_cli
 from tests.parity import spread_weights

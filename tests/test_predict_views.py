@@ -10,9 +10,9 @@ import pytest
 import mbexplore
 from mbexplore.analysis.embed import embed
 from mbexplore.files import ARRAYS, TABLES
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.plots.predict import MOST_PANELS, Bars, plot_bars
-from mbexplore.verify import build_batch, verify
+from mbexplore.reference.verify import build_batch, verify
 from mbexplore.views.embed import view_embed
 from mbexplore.views.predict import around, view_predict
 from mbexplore.views.verify import view_verify

@@ -8,7 +8,7 @@ import torch
 
 import mbexplore
 from mbexplore.errors import RangeError
-from mbexplore.model import Tap
+from mbexplore.network.model import Tap
 from mbexplore.recording import KEEP, hooked, kept_taps, record, tap_names, watched
 from tests.handbuilt import hook_count
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbexplore.rope import apply_rope, inverse_frequencies, rope_into, rope_tables
+from mbexplore.network.rope import apply_rope, inverse_frequencies, rope_into, rope_tables
 
 CPU = torch.device("cpu")
 

@@ -13,10 +13,10 @@ import torch
 
 import mbexplore
 from mbexplore.analysis.rope import mean_turns, pair_norms, rope_spectra, score_shares
-from mbexplore.config import ModernBertConfig
+from mbexplore.display.palette import ON_BLACK, ramp
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
-from mbexplore.palette import ON_BLACK, ramp
+from mbexplore.network.config import ModernBertConfig
 from mbexplore.views.rope import view_rope
 from tests.cli_runner import run_cli
 

@@ -9,9 +9,9 @@ from safetensors.torch import load_file
 from transformers import ModernBertForMaskedLM as TheirModel
 from transformers import ModernBertModel as TheirEncoder
 
+from mbexplore.checkpoints.weights import Unfilled
 from mbexplore.errors import OutputError
-from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
-from mbexplore.weights import Unfilled
+from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel
 from tests import parity
 from tests.parity import Case, build_inputs, build_ours
 
@@ -117,7 +117,7 @@ def test_a_save_that_breaks_off_leaves_the_old_files(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("mbexplore.weights.save_file", full_disk)
+    monkeypatch.setattr("mbexplore.checkpoints.weights.save_file", full_disk)
     with pytest.raises(OutputError, match=r"can't be written \(No space left on device\)"):
         build_ours(CASES[1]).save_pretrained(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

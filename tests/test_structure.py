@@ -9,68 +9,81 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     "errors",
-    "files text attention rope linear config",
-    "palette weights fetch",
-    "model",
-    "heads",
-    "recording packing hub tokenizer reference",
+    "files text",
+    "network checkpoints",
+    "recording",
+    "reference.huggingface",
     "explorer",
-    "analysis training verify published bench",
-    "blocks plots web",
+    "analysis reference bench",
+    "display plots web training",
     "views",
     "cli ui demo explore",
 ]
 LEVEL = {part: level for level, parts in enumerate(LEVELS) for part in parts.split()}
-SOURCES = [
-    ROOT / "demo.py",
-    *(ROOT / "ui").glob("**/*.py"),
-    *(ROOT / "mbexplore").glob("*/**/*.py"),
-]
-SOURCES += [path for path in (ROOT / "mbexplore").glob("*.py") if not path.stem.startswith("__")]
 
 
-def part_of(module: str) -> str:
-    """`mbexplore.analysis.lens` belongs to "analysis", `mbexplore_ui.app` to "ui"."""
-    if module.split(".")[0] == "mbexplore_ui":
-        return "ui"
-    return module.removeprefix("mbexplore.").split(".")[0]
+def name_of(path: Path) -> str:
+    """`mbexplore/analysis/lens.py` is "analysis.lens", `ui/app.py` is "ui.app"."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "mbexplore" else parts
+    return ".".join(part for part in parts if part != "__init__")
 
 
-def imports_of(path: Path) -> set[str]:
-    """Parts of mbexplore that a file imports, anywhere in it."""
-    modules = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+FILES = {
+    name_of(path): path
+    for path in (
+        ROOT / "demo.py",
+        *(ROOT / "ui").rglob("*.py"),
+        *(ROOT / "mbexplore").rglob("*.py"),
+    )
+}
+FILES = {name: path for name, path in FILES.items() if name and name != "__main__"}
+
+
+def level_of(name: str) -> int:
+    """Of a file, or of the folder that it lies in."""
+    while name not in LEVEL:
+        name = name.rpartition(".")[0]
+    return LEVEL[name]
+
+
+def imported_by(name: str) -> set[str]:
+    """Files of ours that a file imports, anywhere in it but for the type checker alone."""
+    tree = ast.parse(FILES[name].read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    found: list[str] = []
+    package = name if FILES[name].stem == "__init__" else name.rpartition(".")[0]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            modules += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            modules += names if node.module == "mbexplore" else [node.module]
-    ours = [module for module in modules if module.split(".")[0] in ("mbexplore", "mbexplore_ui")]
-    return {part_of(module) for module in ours} & LEVEL.keys()
+            found += [alias.name.removeprefix("mbexplore.") for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) + 1 - node.level]
+                module = ".".join([*above, module]).strip(".")
+            module = module.removeprefix("mbexplore").removeprefix(".").replace("_ui", "ui")
+            names = [f"{module}.{alias.name}".strip(".") for alias in node.names]
+            found += [one if one in FILES else module for one in names]
+    return {one for one in found if one in FILES and one != name}
 
 
-def part_graph() -> dict[str, set[str]]:
-    graph: dict[str, set[str]] = {}
-    for path in SOURCES:
-        if path.exists():
-            part = path.relative_to(ROOT).with_suffix("").as_posix().removeprefix("mbexplore/")
-            part = part.split("/")[0]
-            graph.setdefault(part, set()).update(imports_of(path) - {part})
-    return graph
+GRAPH = {name: imported_by(name) for name in FILES}
 
 
-def test_every_part_has_a_level():
-    assert part_graph().keys() <= LEVEL.keys()
-
-
-def test_no_part_imports_one_above_it():
-    graph = part_graph()
-    wrong = [(a, b) for a, parts in graph.items() for b in parts if LEVEL[a] < LEVEL[b]]
+def test_no_file_imports_one_above_it():
+    wrong = [(a, b) for a, files in GRAPH.items() for b in files if level_of(a) < level_of(b)]
     assert not wrong
 
 
 def test_no_circle_of_imports():
-    TopologicalSorter(part_graph()).prepare()
+    TopologicalSorter(GRAPH).prepare()
+
+
+def test_the_graph_sees_imports():
+    assert "analysis.lens" in GRAPH["views.lens"]
+    assert any(name.startswith("ui.") for name in GRAPH["ui.app"])
 
 
 def test_the_command_line_imports_nothing_heavy():

@@ -8,9 +8,9 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbexplore.checkpoints.hub import locate
+from mbexplore.checkpoints.tokenizer import Tokenizer
 from mbexplore.errors import ModelError, TextError
-from mbexplore.hub import locate
-from mbexplore.tokenizer import Tokenizer
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 

@@ -13,7 +13,7 @@ import typer
 from tokenizers import Tokenizer
 
 from mbexplore.errors import DeviceError, MbexploreError, ModelError, OutputError, UsageError
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training import checkpoint, evaluate, session
 from mbexplore.training.export import export
 from mbexplore.training.history import History, plot_history

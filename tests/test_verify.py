@@ -11,15 +11,15 @@ import torch
 from torch import nn
 
 import mbexplore
-from mbexplore import verify as verify_module
+from mbexplore.checkpoints.hub import ModelFiles, locate
 from mbexplore.cli.options import sample_text
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.hub import ModelFiles, locate
-from mbexplore.model import ACTIVATIONS
+from mbexplore.network.model import ACTIVATIONS
 from mbexplore.plots.verify import plot_verification
-from mbexplore.published import PublishedValues, add_published, check_published
-from mbexplore.verify import Verification, long_batch, padded_batch, verify
+from mbexplore.reference import verify as verify_module
+from mbexplore.reference.published import PublishedValues, add_published, check_published
+from mbexplore.reference.verify import Verification, long_batch, padded_batch, verify
 from tests.cli_runner import run_cli
 
 
@@ -81,7 +81,7 @@ def interleaved_rope(explorer, monkeypatch):
         return torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2)
 
     monkeypatch.setattr(
-        "mbexplore.model.rope_into", lambda out, *args: out.copy_(interleave(*args))
+        "mbexplore.network.model.rope_into", lambda out, *args: out.copy_(interleave(*args))
     )
 
 
@@ -206,8 +206,8 @@ def small_base():
     from transformers import ModernBertConfig as TheirConfig
     from transformers import ModernBertForMaskedLM as Theirs
 
-    from mbexplore.config import ModernBertConfig, regular_layer_kinds
-    from mbexplore.model import ModernBertForMaskedLM
+    from mbexplore.network.config import ModernBertConfig, regular_layer_kinds
+    from mbexplore.network.model import ModernBertForMaskedLM
 
     torch.manual_seed(0)
     config = ModernBertConfig.base(

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mbexplore.errors import ModelError
-from mbexplore.model import ModernBertForMaskedLM, ModernBertModel
+from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel
 from tests import parity
 from tests.parity import Case, build_inputs, build_ours, build_theirs
 
@@ -111,7 +111,7 @@ def test_the_dtype_is_the_files_own_or_the_one_asked_for(tmp_path, dtype):
 GROWTH = """
 import re, sys
 from pathlib import Path
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.model import ModernBertForMaskedLM
 
 def own_memory():  # what no file backs
     return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -137,7 +137,7 @@ def test_loading_copies_no_weights(tmp_path):
 
 HOLD = """
 import sys
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.model import ModernBertForMaskedLM
 
 model = ModernBertForMaskedLM.from_pretrained(sys.argv[1])
 touched = sum(float(each.detach().sum()) for each in model.parameters())

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from mbexplore.analysis import maps
 from mbexplore.analysis.maps import layer_map, map_rows
 from mbexplore.analysis.words import build_axis
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.recording import Recording
-from mbexplore.tokenizer import Encoding
 from tests.handbuilt import handbuilt_config
 
 GLOBAL, LOCAL = 0, 1

@@ -24,7 +24,7 @@ from gradio.events import api
 
 from mbexplore.errors import MbexploreError, UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.heads import ModernBertForSequenceClassification
+from mbexplore.network.heads import ModernBertForSequenceClassification
 
 from .protocol import PageView, Shown
 from .sessions import Desk, Sessions, kept_beginning

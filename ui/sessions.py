@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import uuid4
 
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, TextError, UsageError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import KEEP, Recording, watched
-from mbexplore.tokenizer import Encoding
 
 Made = TypeVar("Made")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mbexplore.tokenizer import Encoding
+from mbexplore.checkpoints.tokenizer import Encoding
 
 MASK = "[MASK]"
 

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from mbexplore.analysis.question import Question, ask
 from mbexplore.analysis.target import Target
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import hooked
-from mbexplore.tokenizer import Encoding
 
 NOT_SHOWN = (
     "The shares depend on the baseline, and the way there passes inputs that are no text; tokens "

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from mbexplore.analysis.maps import head_names, layer_title, pooled_note
 from mbexplore.analysis.words import Axis, build_axis
-from mbexplore.config import LayerKind
 from mbexplore.errors import RangeError
+from mbexplore.network.config import LayerKind
 from mbexplore.recording import Recording, check_local
 
 PIXELS = 400

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from math import prod
 
-from mbexplore.config import LayerKind, ModernBertConfig
+from mbexplore.checkpoints.hub import ModelFiles
+from mbexplore.checkpoints.weights import Checkpoint, checkpoint_files
 from mbexplore.errors import RangeError
-from mbexplore.hub import ModelFiles
-from mbexplore.weights import Checkpoint, checkpoint_files
+from mbexplore.network.config import LayerKind, ModernBertConfig
 
 FLOAT32 = 4
 """Bytes of a float32, the type that maps are derived in."""

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from mbexplore.analysis.question import NO_ANSWER
 from mbexplore.analysis.target import widened
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, check_finite
-from mbexplore.heads import (
+from mbexplore.network.heads import (
     MULTI_LABEL,
     REGRESSION,
     ClassifierModel,
@@ -24,7 +25,6 @@ from mbexplore.heads import (
     ModernBertForQuestionAnswering,
     ModernBertForTokenClassification,
 )
-from mbexplore.tokenizer import Encoding
 
 MOST_ANSWER_TOKENS = 30
 """Longest answer looked for in a text, as in the question answering scripts of transformers."""

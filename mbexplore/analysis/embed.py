@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer, check_finite
-from mbexplore.tokenizer import Encoding
 
 POOLINGS = ("mean", "cls")
 

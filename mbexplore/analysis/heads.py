@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from mbexplore.config import LayerKind
 from mbexplore.errors import TextError
+from mbexplore.network.config import LayerKind
 from mbexplore.recording import Progress, Recording, check_index
 
 MASSES = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge", "far")

@@ -19,12 +19,12 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from mbexplore.analysis.question import ask
 from mbexplore.analysis.target import Standing, Target
-from mbexplore.attention import attend, visible
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
+from mbexplore.network.attention import attend, visible
+from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import Action, check_index, hooked
-from mbexplore.tokenizer import Encoding
 
 NOT_SHOWN = (
     "Other parts may make up for a silenced one, so a small effect is no proof that the part is "

@@ -13,8 +13,8 @@ from torch import Tensor
 from mbexplore.analysis.maps import Link as Link
 from mbexplore.analysis.maps import first_head, layer_title, links_at, map_rows, strongest_first
 from mbexplore.analysis.words import Axis, build_axis
-from mbexplore.config import LayerKind
 from mbexplore.errors import RangeError
+from mbexplore.network.config import LayerKind
 from mbexplore.recording import Progress, Recording, check_index
 
 MASS = 0.7

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.words import Axis, build_axis
-from mbexplore.config import LayerKind, ModernBertConfig
+from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.recording import Progress, Recording
 
 PIXELS = 512

@@ -20,7 +20,7 @@ from torch import Tensor
 from mbexplore.analysis.target import Source, as_recording
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
-from mbexplore.model import EncoderLayer
+from mbexplore.network.model import EncoderLayer
 from mbexplore.recording import Recording, check_index
 
 NOT_SHOWN = (

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.target import widened
-from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
-from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.network.config import LayerKind, ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.recording import Action, Recording, check_index, hooked, of_layers
 
 DEFAULT_NEURONS = 12

@@ -18,10 +18,10 @@ from torch import Tensor
 
 from mbexplore.analysis.question import Question, ask
 from mbexplore.analysis.target import Target
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import Action, Recording, hooked
-from mbexplore.tokenizer import Encoding
 
 NOT_SHOWN = (
     "Each place is patched alone: what two places carry only together, or twice, is not seen; and "

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.recording import check_index
-from mbexplore.tokenizer import Encoding
 
 
 def find_place(encoding: Encoding, name: str) -> int:

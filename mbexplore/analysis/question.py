@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.target import Standing, Target, find_position, find_token, widened
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, Prediction, check_finite
-from mbexplore.heads import (
+from mbexplore.network.heads import (
     MULTI_LABEL,
     REGRESSION,
     ClassifierModel,
@@ -24,8 +25,7 @@ from mbexplore.heads import (
     ModernBertForQuestionAnswering,
     ModernBertForTokenClassification,
 )
-from mbexplore.model import PretrainedModel
-from mbexplore.tokenizer import Encoding
+from mbexplore.network.model import PretrainedModel
 
 ENDS = ("start", "end")
 """What a question answering head tells of an answer, in the order of its logits."""

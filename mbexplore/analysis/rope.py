@@ -1,6 +1,6 @@
 """What RoPE does: how fast each pair turns, and what each pair adds to a score.
 
-Su et al. 2021 (arXiv:2104.09864); see `mbexplore.rope` for the pairs.
+Su et al. 2021 (arXiv:2104.09864); see `mbexplore.network.rope` for the pairs.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.errors import RangeError
+from mbexplore.network.config import LayerKind, ModernBertConfig
+from mbexplore.network.rope import inverse_frequencies, rope_tables
 from mbexplore.recording import Recording, check_index
-from mbexplore.rope import inverse_frequencies, rope_tables
 
 KERNEL_LENGTH = 8192
 

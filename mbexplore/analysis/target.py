@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import Recording, check_index
-from mbexplore.tokenizer import Encoding, Tokenizer
 
 Source = str | Encoding | Recording
 """What an analysis looks at: a text, its tokens, or what was recorded over it before."""

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mbexplore.analysis.places import word_spans, word_texts
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
-from mbexplore.tokenizer import Encoding
 
 
 @dataclass(frozen=True)

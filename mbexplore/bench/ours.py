@@ -15,12 +15,12 @@ from torch.overrides import TorchFunctionMode
 
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.result import PARTS
-from mbexplore.heads import open_model
-from mbexplore.linear import Linear, mkl_is_slow, onednn_product
-from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
-from mbexplore.packing import run_packed
+from mbexplore.checkpoints.tokenizer import Encoding
+from mbexplore.network.heads import open_model
+from mbexplore.network.linear import Linear, mkl_is_slow, onednn_product
+from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.network.packing import run_packed
 from mbexplore.recording import DEFAULT_KEEP, Recording, record
-from mbexplore.tokenizer import Encoding
 
 Run = Callable[[], Tensor]
 
@@ -189,7 +189,7 @@ def _open(folder: Path) -> PretrainedModel:
 
 def _encoding(folder: Path, tokens: int) -> Encoding:
     """A text of random tokens, asked about in the middle; its words do not matter here."""
-    from mbexplore.config import ModernBertConfig
+    from mbexplore.network.config import ModernBertConfig
 
     ids = tuple(make_ids(tokens, ModernBertConfig.from_folder(folder).vocab_size))
     return Encoding(

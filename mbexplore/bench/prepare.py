@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from mbexplore import hub
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints import hub
+from mbexplore.checkpoints.tokenizer import Tokenizer
 from mbexplore.errors import MbexploreError, UsageError
-from mbexplore.model import ModernBertForMaskedLM
-from mbexplore.tokenizer import Tokenizer
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM
 
 SIZES = ("tiny", "base", "large")
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from mbexplore.analysis.neurons import Change, LayerNeurons, Neuron, TokenNeurons
     from mbexplore.analysis.residual import ResidualNorms
     from mbexplore.analysis.similarity import Similarity
-    from mbexplore.config import LayerKind
+    from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer
-    from mbexplore.tokenizer import Encoding
+    from mbexplore.network.config import LayerKind
     from mbexplore.views.view import View
 
 
@@ -129,7 +129,7 @@ def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -
     from rich.text import Text
 
     from mbexplore.analysis.similarity import NOT_SHOWN
-    from mbexplore.palette import ON_EITHER
+    from mbexplore.display.palette import ON_EITHER
     from mbexplore.text import bar
 
     console, kinds = Console(highlight=False), explorer.model.config.layer_kinds
@@ -222,7 +222,7 @@ def _print_token(explorer: Explorer, found: TokenNeurons) -> None:
     from rich.text import Text
 
     from mbexplore.analysis.neurons import NOT_SHOWN
-    from mbexplore.palette import ON_EITHER
+    from mbexplore.display.palette import ON_EITHER
 
     console, config = Console(highlight=False), explorer.model.config
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))

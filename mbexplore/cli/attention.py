@@ -15,9 +15,9 @@ from mbexplore.cli.output import notice_cut
 if TYPE_CHECKING:
     from mbexplore.analysis.tile import Tile
     from mbexplore.analysis.words import Axis
+    from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer
     from mbexplore.recording import Progress, Recording
-    from mbexplore.tokenizer import Encoding
     from mbexplore.views.view import View
 
 

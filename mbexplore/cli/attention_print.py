@@ -18,8 +18,8 @@ from mbexplore.analysis.words import Axis
 from mbexplore.cli import heatmap, view
 from mbexplore.cli.output import model_line
 from mbexplore.cli.strips import print_strips
+from mbexplore.display.palette import ON_EITHER, showing_root
 from mbexplore.explorer import ModelInfo
-from mbexplore.palette import ON_EITHER, showing_root
 from mbexplore.recording import Recording
 from mbexplore.text import bar, shown, word
 from mbexplore.views.view import View

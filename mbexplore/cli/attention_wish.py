@@ -15,8 +15,8 @@ from mbexplore.views.names import attention_name
 
 if TYPE_CHECKING:
     from mbexplore.analysis.words import Axis
-    from mbexplore.config import ModernBertConfig
-    from mbexplore.tokenizer import Encoding
+    from mbexplore.checkpoints.tokenizer import Encoding
+    from mbexplore.network.config import ModernBertConfig
 
 FORMS = ("map", "band", "arcs")
 

@@ -75,7 +75,7 @@ def _print(explorer: Explorer, found: Attribution) -> None:
     from rich.text import Text
 
     from mbexplore.analysis.attribute import NOT_SHOWN
-    from mbexplore.palette import ON_EITHER
+    from mbexplore.display.palette import ON_EITHER
     from mbexplore.text import bar
 
     console = Console(highlight=False)

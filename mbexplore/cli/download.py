@@ -26,8 +26,8 @@ def download(
 
     Example: mbexplore download base
     """
+    from mbexplore.checkpoints.fetch import check_blobs
     from mbexplore.explorer import load
-    from mbexplore.fetch import check_blobs
 
     explorer = load(name, device="cpu")
     folder = explorer.files.folder

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from mbexplore.analysis.heads import HeadRow, Likeness
+    from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer
     from mbexplore.recording import Progress, Recording
-    from mbexplore.tokenizer import Encoding
 
 _SHORT = {"previous": "prev", "punctuation": "punct", "cls": "CLS", "sep": "SEP"}
 _LEAST = 0.1
@@ -122,7 +122,7 @@ def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, 
     from rich.text import Text
 
     from mbexplore.analysis.heads import strongest_heads
-    from mbexplore.palette import ON_EITHER
+    from mbexplore.display.palette import ON_EITHER
 
     console, one = Console(highlight=False), len(encodings) == 1
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))

@@ -12,8 +12,8 @@ from rich.segment import Segment, Segments
 from rich.style import Style
 
 from mbexplore.analysis.maps import head_names
-from mbexplore.blocks import Blocks, Ramp, fit
-from mbexplore.palette import ON_BLACK, head_hues, ramp, showing_root
+from mbexplore.display.half_blocks import Blocks, Ramp, fit
+from mbexplore.display.palette import ON_BLACK, head_hues, ramp, showing_root
 from mbexplore.text import word
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mbexplore.analysis.maps import LayerMap
     from mbexplore.analysis.tile import Tile
     from mbexplore.analysis.words import Axis
-    from mbexplore.config import LayerKind
+    from mbexplore.network.config import LayerKind
 
 Line = list[Segment]
 Title = tuple[str, str]

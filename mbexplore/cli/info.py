@@ -35,8 +35,8 @@ def info(
     import os
 
     path = view.target(output, plot, "info", TABLES)
-    from mbexplore import hub
     from mbexplore.analysis.card import read_card
+    from mbexplore.checkpoints import hub
     from mbexplore.views.info import view_info
 
     name = model or os.environ.get("MBEXPLORE_MODEL") or hub.BUNDLED

@@ -68,7 +68,7 @@ def _print(explorer: Explorer, found: Lens) -> None:
     from rich.text import Text
 
     from mbexplore.analysis.lens import NOT_SHOWN
-    from mbexplore.palette import ON_EITHER
+    from mbexplore.display.palette import ON_EITHER
 
     console, kinds = Console(highlight=False), explorer.model.config.layer_kinds
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))

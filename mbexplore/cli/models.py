@@ -17,7 +17,7 @@ def models(json: options.Json = False) -> None:
 
     Example: mbexplore models
     """
-    from mbexplore.hub import list_models
+    from mbexplore.checkpoints.hub import list_models
 
     found = list_models()
     if json:

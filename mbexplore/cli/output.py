@@ -12,8 +12,8 @@ from mbexplore import files
 from mbexplore.text import shown as shown
 
 if TYPE_CHECKING:
+    from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import ModelInfo
-    from mbexplore.tokenizer import Encoding
 
 
 def print_json(payload: dict[str, Any]) -> None:

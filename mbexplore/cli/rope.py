@@ -155,8 +155,8 @@ def _print_turns(console: Console, spectrum: RopeSpectrum) -> None:
     from rich.style import Style
 
     from mbexplore.analysis.rope import mean_turns
-    from mbexplore.blocks import Blocks
-    from mbexplore.palette import ON_BLACK, ramp
+    from mbexplore.display.half_blocks import Blocks
+    from mbexplore.display.palette import ON_BLACK, ramp
 
     room = min(console.width, _WIDEST) - 4
     cos, _ = mean_turns(spectrum, room)
@@ -218,7 +218,7 @@ def _print_shares(shares: ScoreShares, tokens: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.palette import ON_EITHER
+    from mbexplore.display.palette import ON_EITHER
     from mbexplore.text import bar
 
     console = Console(highlight=False)

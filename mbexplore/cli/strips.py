@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.segment import Segment, Segments
 from rich.style import Style
 
-from mbexplore.blocks import Blocks
-from mbexplore.config import LayerKind
-from mbexplore.palette import ON_BLACK, ramp
+from mbexplore.display.half_blocks import Blocks
+from mbexplore.display.palette import ON_BLACK, ramp
+from mbexplore.network.config import LayerKind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

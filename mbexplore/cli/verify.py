@@ -12,7 +12,7 @@ from mbexplore.cli.output import model_line, notice_cut, shown
 from mbexplore.files import TABLES
 
 if TYPE_CHECKING:
-    from mbexplore.verify import Check, Verification
+    from mbexplore.reference.verify import Check, Verification
 
 
 def verify(
@@ -44,9 +44,9 @@ def verify(
     is_given = any(source is not None for source in (text, file, context))
     source = options.read_text(text, file) if is_given else options.sample_text()
     from mbexplore.explorer import load
-    from mbexplore.published import add_published
-    from mbexplore.verify import build_batch
-    from mbexplore.verify import verify as compare
+    from mbexplore.reference.published import add_published
+    from mbexplore.reference.verify import build_batch
+    from mbexplore.reference.verify import verify as compare
     from mbexplore.views.verify import view_verify
 
     explorer = load(model, device=device, dtype=dtype)

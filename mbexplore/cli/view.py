@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from mbexplore.config import ModernBertConfig
+    from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer, ModelInfo
+    from mbexplore.network.config import ModernBertConfig
     from mbexplore.recording import Recording
-    from mbexplore.tokenizer import Encoding
     from mbexplore.views.view import View
 
 At = Annotated[

@@ -30,7 +30,7 @@ from mbexplore.explore.widgets import Field, Stage
 from mbexplore.explore.work import ENDED, WorkingApp
 
 if TYPE_CHECKING:
-    from mbexplore.config import LayerKind
+    from mbexplore.network.config import LayerKind
     from mbexplore.views.view import View
 
 PAUSE = 0.35

@@ -15,9 +15,9 @@ from mbexplore.explore.state import Bounds
 from mbexplore.explore.threads import Stop
 
 if TYPE_CHECKING:
+    from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Answer, Comparison, Explorer
     from mbexplore.recording import Recording
-    from mbexplore.tokenizer import Encoding
 
 Made = TypeVar("Made")
 Progress = Callable[[str, int, int], None]

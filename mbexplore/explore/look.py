@@ -13,9 +13,9 @@ from functools import cached_property
 from rich.style import Style
 from textual.theme import Theme
 
-from mbexplore.blocks import Ramp
-from mbexplore.config import LayerKind
-from mbexplore.palette import HUE, ON_BLACK, ON_WHITE, Stops, ramp
+from mbexplore.display.half_blocks import Ramp
+from mbexplore.display.palette import HUE, ON_BLACK, ON_WHITE, Stops, ramp
+from mbexplore.network.config import LayerKind
 
 SHADES = 32
 """Colours of a heat map: enough for the eye, few enough that their pairs are drawn from a cache."""

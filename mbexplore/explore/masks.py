@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import TextError
 from mbexplore.text import word
-from mbexplore.tokenizer import Encoding
 
 MASK = "[MASK]"
 

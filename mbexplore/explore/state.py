@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mbexplore.config import LayerKind
+from mbexplore.network.config import LayerKind
 
 EXACT = 8
 """Tokens on a side from which on a map is read as figures; the last step of the zoom."""

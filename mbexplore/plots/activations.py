@@ -16,7 +16,7 @@ from mbexplore.analysis import neurons, similarity
 from mbexplore.analysis.neurons import LayerNeurons, Neuron, TokenNeurons
 from mbexplore.analysis.residual import ResidualNorms
 from mbexplore.analysis.similarity import Similarity
-from mbexplore.config import LayerKind
+from mbexplore.network.config import LayerKind
 from mbexplore.plots.style import (
     FAINT,
     HUE,

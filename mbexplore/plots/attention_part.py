@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mbexplore.analysis.tile import Tile
-from mbexplore.config import LayerKind
+from mbexplore.network.config import LayerKind
 from mbexplore.plots.style import (
     FAINT,
     HUE,

@@ -10,7 +10,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mbexplore.analysis.compare import NOT_SHOWN, Matrix, Side, SideBySide
-from mbexplore.config import LayerKind
+from mbexplore.network.config import LayerKind
 from mbexplore.plots.style import (
     FAINT,
     HUE,

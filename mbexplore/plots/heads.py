@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from mbexplore.analysis.heads import MASSES, HeadRow, Likeness
-from mbexplore.palette import HUE, head_colour
+from mbexplore.display.palette import HUE, head_colour
 from mbexplore.plots.style import FAINT, INK, drawable, footer, mark_heads, name_bar, plain_axes
 
 _COLUMNS = (4, 5, 3)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, StrMethodFormatter
 
 from mbexplore.analysis.card import ModelCard, map_memory
-from mbexplore.palette import HUE
+from mbexplore.display.palette import HUE
 from mbexplore.plots.style import FAINT, INK, drawable, plain_axes, plain_numbers
 
 MIB = 2**20

@@ -9,7 +9,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from mbexplore.analysis.knockout import NOT_SHOWN, HeadEffects, Knockout
-from mbexplore.config import LayerKind
+from mbexplore.network.config import LayerKind
 from mbexplore.plots.style import (
     FAINT,
     HUE,

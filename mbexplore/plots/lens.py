@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from mbexplore.analysis.lens import NOT_SHOWN, Lens, LensMap
-from mbexplore.config import LayerKind
+from mbexplore.network.config import LayerKind
 from mbexplore.plots.style import (
     FAINT,
     INK,

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.transforms import blended_transform_factory
 
 from mbexplore.analysis.maps import LayerMap
-from mbexplore.palette import TINT
+from mbexplore.display.palette import TINT
 from mbexplore.plots.style import (
     HUE,
     INK,

@@ -11,7 +11,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure, SubFigure
 
 from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares, mean_turns
-from mbexplore.palette import HUE, head_colour
+from mbexplore.display.palette import HUE, head_colour
 from mbexplore.plots.style import (
     FAINT,
     INK,

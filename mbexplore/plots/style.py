@@ -19,12 +19,12 @@ from matplotlib.ticker import NullLocator, StrMethodFormatter
 from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 
-from mbexplore.config import LayerKind
-from mbexplore.palette import HUE as HUE
-from mbexplore.palette import INK as INK
-from mbexplore.palette import ON_WHITE, showing_root
-from mbexplore.palette import head_colour as head_colour
-from mbexplore.palette import head_hues as head_hues
+from mbexplore.display.palette import HUE as HUE
+from mbexplore.display.palette import INK as INK
+from mbexplore.display.palette import ON_WHITE, showing_root
+from mbexplore.display.palette import head_colour as head_colour
+from mbexplore.display.palette import head_hues as head_hues
+from mbexplore.network.config import LayerKind
 
 FAINT = "#66717d"
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"

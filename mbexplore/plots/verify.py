@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mbexplore.plots.style import FAINT, HUE, INK
-from mbexplore.verify import Check, Verification
+from mbexplore.reference.verify import Check, Verification
 
 
 def plot_verification(verification: Verification, title: str) -> Figure:

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import save
 from tokenizers import Tokenizer
 
-from mbexplore.config import ModernBertConfig
 from mbexplore.errors import ModelError, OutputError
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training.tokenizer import tokenizer_config_json
 
 STATE_FILE = "training_state.pt"

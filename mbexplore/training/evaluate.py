@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training.corpus import Document
 from mbexplore.training.packing import Ints, stream_rows, tokenize_corpora
 from mbexplore.training.tokenizer import special_ids

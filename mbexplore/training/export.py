@@ -20,7 +20,7 @@ def export(
     """Copies a trained model with its weights in float16."""
     import torch
 
-    from mbexplore.model import ModernBertForMaskedLM
+    from mbexplore.network.model import ModernBertForMaskedLM
     from mbexplore.training.checkpoint import save_model_folder
     from mbexplore.training.session import read_tokenizer
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
+from mbexplore.display.palette import HUE, INK
 from mbexplore.errors import OutputError
-from mbexplore.palette import HUE, INK
 from mbexplore.training.checkpoint import write_file
 
 if TYPE_CHECKING:

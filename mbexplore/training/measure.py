@@ -33,7 +33,7 @@ def measure(
     import torch
     from tokenizers import Tokenizer
 
-    from mbexplore.model import ModernBertForMaskedLM
+    from mbexplore.network.model import ModernBertForMaskedLM
     from mbexplore.training import evaluate
     from mbexplore.training.corpus import CorpusSpec, parse_corpus_spec, read_documents
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mbexplore.config import ModernBertConfig
 from mbexplore.errors import UsageError
+from mbexplore.network.config import ModernBertConfig
 
 
 @dataclass(frozen=True)

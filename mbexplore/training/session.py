@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 from tokenizers import Tokenizer
 
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints.hub import locate
 from mbexplore.errors import DeviceError, ModelError, OutputError, UsageError
-from mbexplore.hub import locate
+from mbexplore.network.config import ModernBertConfig
 from mbexplore.training.checkpoint import STATE_FILE, write_file
 from mbexplore.training.corpus import (
     Document,

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from mbexplore.config import ModernBertConfig
 from mbexplore.errors import MbexploreError, ModelError
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training.checkpoint import load_state, save_model_folder, save_state
 from mbexplore.training.history import History
 from mbexplore.training.packing import (

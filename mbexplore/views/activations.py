@@ -10,8 +10,8 @@ from mbexplore.analysis import neurons, similarity
 from mbexplore.analysis.neurons import LayerNeurons, Neuron, TokenNeurons
 from mbexplore.analysis.residual import ResidualNorms
 from mbexplore.analysis.similarity import Similarity
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
-from mbexplore.tokenizer import Encoding
 from mbexplore.views.view import View, build_command
 
 if TYPE_CHECKING:

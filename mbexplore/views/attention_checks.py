@@ -5,8 +5,8 @@ from __future__ import annotations
 from mbexplore.analysis.links import check_mass
 from mbexplore.analysis.maps import nearest_other_kind
 from mbexplore.analysis.words import Axis
-from mbexplore.config import ModernBertConfig
 from mbexplore.errors import OutputError
+from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import DENSE_LIMIT, check_local, of_layers
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from mbexplore.analysis.maps import Link
 from mbexplore.analysis.words import Axis
-from mbexplore.config import ModernBertConfig
 from mbexplore.explorer import Explorer
+from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import Recording
 from mbexplore.views.view import build_command
 

@@ -17,8 +17,8 @@ from mbexplore.analysis.links import Arcs
 from mbexplore.analysis.maps import LayerMap, head_names
 from mbexplore.analysis.tile import Tile
 from mbexplore.analysis.words import Axis
-from mbexplore.config import LayerKind
-from mbexplore.palette import HUE, ON_WHITE, TINT, head_hues
+from mbexplore.display.palette import HUE, ON_WHITE, TINT, head_hues
+from mbexplore.network.config import LayerKind
 from mbexplore.web import build_page
 
 NOTE = (

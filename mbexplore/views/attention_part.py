@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.analysis.maps import Link, head_names, layer_title, strongest_first
 from mbexplore.analysis.tile import Tile, tile, tile_links
 from mbexplore.analysis.words import Axis
+from mbexplore.display.palette import head_hues
 from mbexplore.explorer import Explorer
-from mbexplore.palette import head_hues
 from mbexplore.recording import Recording
 from mbexplore.views.attention_checks import check_part
 from mbexplore.views.attention_facts import LINK_COLUMNS, layer_facts

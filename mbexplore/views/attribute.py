@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis.attribute import NOT_SHOWN, Attribution
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
-from mbexplore.tokenizer import Encoding
 from mbexplore.views.view import View, build_command
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis.heads import CLASSES, MASSES, HeadRow, Likeness, Sink, strongest_heads
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
-from mbexplore.tokenizer import Encoding
 from mbexplore.views.view import View, build_command
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from mbexplore.analysis.knockout import (
     Part,
     Tokens,
 )
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
-from mbexplore.tokenizer import Encoding
 from mbexplore.views.view import View, build_command
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis.mix import NOT_SHOWN, WAYS, Mix
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
-from mbexplore.tokenizer import Encoding
 from mbexplore.views.view import View, build_command
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
-from mbexplore.tokenizer import Encoding
-from mbexplore.verify import Verification
+from mbexplore.reference.verify import Verification
 from mbexplore.views.view import View, build_command
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import OutputError
 from mbexplore.explorer import ModelInfo, find_device
 from mbexplore.files import PICTURES
-from mbexplore.tokenizer import Encoding
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.config import ModernBertConfig
 from mbexplore.errors import ModelError, TextError
 from mbexplore.explorer import Prediction
-from mbexplore.heads import (
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.heads import (
     REGRESSION,
     ClassifierModel,
     ModernBertForMultipleChoice,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mbexplore.verify import Check, Verification, verify
+from mbexplore.reference.verify import Check, Verification, verify
 from mbexplore.views.verify import view_verify
 
 from ..parts import cell, line, lines, note, side_by_side, table

@@ -15,7 +15,7 @@ from mbexplore.analysis.rope import (
     rope_spectra,
     score_shares,
 )
-from mbexplore.config import LayerKind
+from mbexplore.network.config import LayerKind
 from mbexplore.views.rope import view_rope
 
 from ..parts import cell, heat, line, lines, side_by_side, table

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mbexplore.analysis.links import Link
-    from mbexplore.blocks import Ramp
+    from mbexplore.display.half_blocks import Ramp
     from mbexplore.explore.threads import Stop
     from mbexplore.views.view import View
 

@@ -10,7 +10,7 @@ import numpy as np
 from rich.style import Style
 
 from mbexplore.analysis.words import Axis, build_axis
-from mbexplore.blocks import Blocks, Ramp
+from mbexplore.display.half_blocks import Blocks, Ramp
 from mbexplore.explore.lines import Line, pad, say
 from mbexplore.explore.state import EXACT, Bounds, State
 from mbexplore.text import word

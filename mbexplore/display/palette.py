@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mbexplore.config import LayerKind
+from mbexplore.network.config import LayerKind
 
 HUE: dict[LayerKind, str] = {"global": "#0b4f8a", "local": "#a84300"}
 """Blue for global layers and orange for local ones, in every view; told apart by all eyes."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mbexplore.checkpoints.hub import SHORT_NAMES
 from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
-from mbexplore.hub import SHORT_NAMES
-from mbexplore.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.recording import hooked
-from mbexplore.verify import Check, Verification
+from mbexplore.reference.verify import Check, Verification
 
 TOLERANCE = 1e-4
 """As in the integration test of transformers; the values are printed to four digits."""

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mbexplore.attention import attention_weights
-from mbexplore.config import LayerKind, ModernBertConfig
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.heads import ClassifierModel
-from mbexplore.model import ModernBertForMaskedLM
+from mbexplore.network.attention import attention_weights
+from mbexplore.network.config import LayerKind, ModernBertConfig
+from mbexplore.network.heads import ClassifierModel
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.recording import hooked
 
 TOLERANCE = {

@@ -15,10 +15,10 @@ from math import prod
 from pathlib import Path
 from typing import cast
 
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints.fetch import PATIENCE, fetch_file
 from mbexplore.errors import ModelError
-from mbexplore.fetch import PATIENCE, fetch_file
 from mbexplore.files import FILE, INDEX, read_shards
+from mbexplore.network.config import ModernBertConfig
 
 BUNDLED = "tiny"
 SHORT_NAMES = {

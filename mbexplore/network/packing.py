@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from mbexplore.model import PretrainedModel
+from mbexplore.network.model import PretrainedModel
 
 PACK = 4096
 """Tokens of a row: enough to keep the matrix products busy, few enough to need little memory."""

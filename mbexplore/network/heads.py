@@ -13,15 +13,15 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from mbexplore.config import ModernBertConfig
+from mbexplore.checkpoints.weights import Checkpoint
 from mbexplore.errors import ModelError
-from mbexplore.model import (
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import (
     ModernBertForMaskedLM,
     ModernBertModel,
     PredictionHead,
     PretrainedModel,
 )
-from mbexplore.weights import Checkpoint
 
 POOLINGS = ("cls", "mean")
 REGRESSION = "regression"

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from mbexplore.attention import attend, block_mask, in_blocks, packed_lengths
-from mbexplore.config import LayerKind, ModernBertConfig
+from mbexplore.checkpoints.weights import Checkpoint, Unfilled, write_checkpoint
 from mbexplore.errors import ModelError
-from mbexplore.linear import Linear
-from mbexplore.rope import apply_rope, rope_into, rope_tables
-from mbexplore.weights import Checkpoint, Unfilled, write_checkpoint
+from mbexplore.network.attention import attend, block_mask, in_blocks, packed_lengths
+from mbexplore.network.config import LayerKind, ModernBertConfig
+from mbexplore.network.linear import Linear
+from mbexplore.network.rope import apply_rope, rope_into, rope_tables
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # the exact erf one

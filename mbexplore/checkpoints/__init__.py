@@ -1,0 +1,1 @@
+"""From a name to files, tensors and a tokenizer."""

@@ -1,0 +1,1 @@
+"""Blocks, and one renderer each for terminal, figure, data and browser."""

@@ -1,0 +1,1 @@
+"""The model and nothing else: configuration, rotation, attention, products, layers and heads."""

@@ -1,0 +1,1 @@
+"""The other side: transformers on the same weights, and published values."""
