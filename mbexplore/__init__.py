@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from mbexplore.network.config import ModernBertConfig
     from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel
     from mbexplore.recording import Recording
+    from mbexplore.views import View
+    from mbexplore.views.result import Result
 
 __version__ = "0.1.0"
 
@@ -39,6 +41,8 @@ _HOME_OF = {
     "ModernBertForMaskedLM": "network.model",
     "ModernBertModel": "network.model",
     "Recording": "recording",
+    "Result": "views.result",
+    "View": "views",
     "load": "explorer",
 }
 
@@ -50,6 +54,8 @@ __all__ = [
     "ModernBertForMaskedLM",
     "ModernBertModel",
     "Recording",
+    "Result",
+    "View",
     "load",
 ]
 
@@ -58,7 +64,13 @@ def __getattr__(name: str) -> Any:
     """Loads a public name from its module when it is first asked for."""
     if name not in _HOME_OF:
         raise AttributeError(f"module 'mbexplore' has no attribute {name!r}")
-    return getattr(import_module(f"mbexplore.{_HOME_OF[name]}"), name)
+    found = getattr(import_module(f"mbexplore.{_HOME_OF[name]}"), name)
+    if _HOME_OF[name] == "explorer":
+        from mbexplore.explorer import Explorer
+        from mbexplore.views.methods import Methods
+
+        Explorer.methods = Methods()
+    return found
 
 
 def __dir__() -> list[str]:

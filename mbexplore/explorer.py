@@ -6,9 +6,11 @@ Defaults, limits and checks live here, once.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import MethodType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -104,8 +106,16 @@ class Comparison:
         )
 
 
-class Explorer:
+if TYPE_CHECKING:
+    from mbexplore.views.typed import ViewMethods
+else:
+    ViewMethods = object
+
+
+class Explorer(ViewMethods):
     """A loaded model with its tokenizer. Read-only: one may serve many people.
+
+    Every view is a method: `explorer.lens("The capital of France is [MASK].")`.
 
     Attributes:
         model: ours.
@@ -113,6 +123,19 @@ class Explorer:
         files: where the model lies.
         info: what answers say of it.
     """
+
+    methods: ClassVar[Mapping[str, Callable[..., Any]]] = {}
+    """The views as methods, by name; the package fills it."""
+
+    def __getattr__(self, name: str) -> Any:
+        """A view, as a method."""
+        if name not in type(self).methods:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return MethodType(type(self).methods[name], self)
+
+    def __dir__(self) -> list[str]:
+        """Names of the views too, so that they complete."""
+        return [*super().__dir__(), *type(self).methods]
 
     def __init__(self, model: PretrainedModel, tokenizer: Tokenizer, files: hub.ModelFiles) -> None:
         self.model = model

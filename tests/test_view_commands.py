@@ -24,8 +24,8 @@ from mbexplore.views.compare import view_compare
 from mbexplore.views.knockout import view_head_effects, view_knockout
 from mbexplore.views.lens import view_lens, view_lens_map
 from mbexplore.views.mix import view_mix
+from mbexplore.views.old import build_command
 from mbexplore.views.patch import MAPS, view_patch
-from mbexplore.views.view import build_command
 from tests.cli_runner import run_cli
 from tests.handbuilt import build_random, build_tokenizer
 

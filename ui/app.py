@@ -22,6 +22,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 from gradio.events import api
 
+from mbexplore.display import page as display
 from mbexplore.errors import MbexploreError, UsageError
 from mbexplore.explorer import Explorer
 from mbexplore.network.heads import ModernBertForSequenceClassification
@@ -33,9 +34,7 @@ from .views import VIEWS
 
 Made = TypeVar("Made")
 
-SCRIPTS = (
-    "parts.js", "heat.js", "lines.js", "attention.js", "server.js", "controls.js", "page.js",
-)  # fmt: skip
+SCRIPTS = ("server.js", "controls.js", "page.js")
 EXAMPLES = (
     "The capital of France is [MASK].",
     "She poured the [MASK] into a cup and drank it.",
@@ -108,12 +107,13 @@ def script() -> str:
     """The page's own script, whole."""
     folder = files(__package__) / "static"
     source = "\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    return source + "\nwatch('value', () => start(element, props.value));"
+    return display.script() + source + "\nwatch('value', () => start(element, props.value));"
 
 
 def style() -> str:
     """The page's own style sheet."""
-    return (files(__package__) / "static" / "page.css").read_text(encoding="utf-8")
+    own = (files(__package__) / "static" / "page.css").read_text(encoding="utf-8")
+    return own + display.style()
 
 
 def describe(models: Mapping[str, Explorer], views: tuple[PageView, ...]) -> dict[str, Any]:

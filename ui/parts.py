@@ -232,6 +232,7 @@ def strip(
     return {
         "kind": "strip", "title": title, "tokens": list(tokens), "mark": mark, "unit": unit,
         "values": [_short(value) for value in values], "hue": hue,
+        "high": max([abs(value) for value in values], default=0.0) or 1.0,
     }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mbexplore.errors import UsageError
-from mbexplore.views.view import View
+from mbexplore.views.old import View
 
 from .sessions import Desk
 

@@ -20,6 +20,7 @@ from mbexplore.cli.activations import activations
 from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
 from mbexplore.cli.bench import bench
+from mbexplore.cli.build import add_view
 from mbexplore.cli.compare import compare
 from mbexplore.cli.download import download
 from mbexplore.cli.embed import embed
@@ -27,7 +28,6 @@ from mbexplore.cli.explore import explore
 from mbexplore.cli.heads import heads
 from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
-from mbexplore.cli.lens import lens
 from mbexplore.cli.mix import mix
 from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
@@ -38,6 +38,7 @@ from mbexplore.cli.train import train
 from mbexplore.cli.ui import ui
 from mbexplore.cli.verify import verify
 from mbexplore.errors import MbexploreError
+from mbexplore.views import REGISTRY
 
 app = typer.Typer(
     name="mbexplore",
@@ -55,7 +56,6 @@ app.command()(rope)
 app.command()(heads)
 app.command()(verify)
 app.command()(train)
-app.command()(lens)
 app.command()(mix)
 app.command()(knockout)
 app.command()(patch)
@@ -67,6 +67,8 @@ app.command()(download)
 app.command()(bench)
 app.command()(explore)
 app.command()(ui)
+for each in REGISTRY.values():
+    add_view(app, each)
 
 
 def _print_version(wanted: bool) -> None:

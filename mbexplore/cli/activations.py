@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer
     from mbexplore.network.config import LayerKind
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 
 def activations(

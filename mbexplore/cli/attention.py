@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer
     from mbexplore.recording import Progress, Recording
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 
 def attention(

@@ -22,7 +22,7 @@ from mbexplore.display.palette import ON_EITHER, showing_root
 from mbexplore.explorer import ModelInfo
 from mbexplore.recording import Recording
 from mbexplore.text import bar, shown, word
-from mbexplore.views.view import View
+from mbexplore.views.old import View
 
 Payload = dict[str, Any]
 

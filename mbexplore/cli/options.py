@@ -18,9 +18,21 @@ Text = Annotated[
     str | None,
     typer.Argument(metavar="[TEXT]", help="The text; - reads standard input.", show_default=False),
 ]
+Texts = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[TEXT]...", help="The texts; - reads standard input.", show_default=False
+    ),
+]
 File = Annotated[
     Path | None,
-    typer.Option("--file", "-f", help="Read the text from a file.", show_default=False),
+    typer.Option("--file", "-f", help="Read one text, the whole file.", show_default=False),
+]
+Lines = Annotated[
+    Path | None,
+    typer.Option(
+        "--lines", help="Read one text a line; - reads standard input.", show_default=False
+    ),
 ]
 Context = Annotated[
     str | None,
@@ -54,6 +66,11 @@ def use_threads(count: int) -> None:
     os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(count)
     if "torch" in sys.modules:  # it reads the environment but once
         sys.modules["torch"].set_num_threads(count)
+
+
+def read_file_lines(file: Path) -> list[str]:
+    """The texts to work on: each line of a file or, for "-", of standard input."""
+    return read_lines("-", None) if str(file) == "-" else read_lines(None, file)
 
 
 def read_lines(text: str | None, file: Path | None) -> list[str]:

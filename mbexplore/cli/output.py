@@ -21,14 +21,14 @@ def print_json(payload: dict[str, Any]) -> None:
     typer.echo(json.dumps(payload, ensure_ascii=False))
 
 
-def notice(message: str) -> None:
-    """A dim line on stderr."""
-    typer.secho(message, err=True, dim=True)
+def notice(message: str, *, dim: bool = True) -> None:
+    """A line on stderr."""
+    typer.secho(message, err=True, dim=dim)
 
 
-def notice_bundled(info: ModelInfo) -> None:
-    """Says, with the bundled model, how to get the real one."""
-    if info.source == "bundled":
+def notice_bundled(info: ModelInfo, asked: str | None = None) -> None:
+    """Says, where the bundled model answered and nobody asked for it, how to get the real one."""
+    if info.source == "bundled" and asked is None:
         notice(
             "Answered by the small bundled model, tiny; -m base opens answerdotai/ModernBERT-base "
             "(a download of 599 MB, once)."

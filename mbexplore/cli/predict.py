@@ -19,7 +19,7 @@ from mbexplore.files import TABLES
 if TYPE_CHECKING:
     from mbexplore.cli.answers import Part
     from mbexplore.explorer import Explorer
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 MANY = ("json", "csv")
 """What the answers to several texts can be saved as, in one file."""
@@ -78,7 +78,7 @@ def predict(
         )
     from mbexplore.analysis.classify import is_classifier
     from mbexplore.explorer import load
-    from mbexplore.views.view import join_content
+    from mbexplore.views.old import join_content
 
     explorer = load(model, device=device, dtype=dtype)
     if is_classifier(explorer):

@@ -12,6 +12,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from mbexplore.display.blocks import Hue
 from mbexplore.network.config import LayerKind
 
 HUE: dict[LayerKind, str] = {"global": "#0b4f8a", "local": "#a84300"}
@@ -49,6 +50,49 @@ ON_BLACK: dict[LayerKind, Stops] = {
 
 ON_EITHER: dict[LayerKind, str] = {"global": "#3a80c0", "local": "#c1651a"}
 """For words in a terminal, whose ground may be black or white: legible on both."""
+
+
+LIGHT: dict[Hue, tuple[str, ...]] = {
+    "global": ("#ffffff", "#6aaed6", "#0b4f8a", "#062a4f"),
+    "local": ("#ffffff", "#f5a15a", "#a84300", "#5c2300"),
+    "plain": ("#ffffff", "#a9b3bd", "#4d5966", "#1f2933"),
+    "signed": ("#5a0a45", "#b0307f", "#e49ac6", "#ffffff", "#74c7b8", "#0f7f74", "#053f3a"),
+}
+"""Evenly spaced stops of every hue on paper, from nothing to most; "signed" from magenta for the
+least over white for 0 to teal for the most: hues that no layer has."""
+
+DARK: dict[Hue, tuple[str, ...]] = {
+    "global": ("#1b2026", "#17507f", "#5ba7e0", "#d6ebfb"),
+    "local": ("#1b2026", "#7a3a0c", "#ee9a52", "#fde8d4"),
+    "plain": ("#1b2026", "#4d5966", "#a9b3bd", "#f1f4f7"),
+    "signed": ("#ffc2e6", "#dd72b4", "#74265a", "#1b2026", "#125e56", "#3fb3a4", "#b4efe6"),
+}
+"""The same in the dark and in terminals: they start from the ground."""
+
+SIGN: dict[bool, str] = {True: "#0f7f74", False: "#b0307f"}
+"""One colour for what is above 0 and one for what is below."""
+
+
+def colour_of(hue: Hue, share: float, *, dark: bool = False) -> str:
+    """The colour at a place of a hue's scale, "#rrggbb".
+
+    Args:
+        hue: whose scale.
+        share: from 0 to 1; 0.5 is nothing for "signed".
+        dark: for a dark ground.
+    """
+    stops = (DARK if dark else LIGHT)[hue]
+    at = min(max(share, 0.0), 1.0) * (len(stops) - 1)
+    low = min(int(at), len(stops) - 2)
+    pairs = zip(_rgb(stops[low]), _rgb(stops[low + 1]), strict=True)
+    return "#" + "".join(f"{round(a + (b - a) * (at - low)):02x}" for a, b in pairs)
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever has the larger contrast on a colour (WCAG 2): 4.58 at least."""
+    linear = [v / 3295 if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in _rgb(colour)]
+    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if light > 0.179 else "#ffffff"
 
 
 def head_colour(head: int) -> str:

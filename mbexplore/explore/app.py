@@ -31,7 +31,7 @@ from mbexplore.explore.work import ENDED, WorkingApp
 
 if TYPE_CHECKING:
     from mbexplore.network.config import LayerKind
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 PAUSE = 0.35
 """Seconds without a key after which a text is run."""

@@ -24,7 +24,7 @@ from mbexplore.text import shown
 if TYPE_CHECKING:
     from mbexplore.explore.panes import Picture, Scene
     from mbexplore.explorer import Explorer
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Begins when it is called: what is ended before that leaves no coroutine that nobody awaits."""

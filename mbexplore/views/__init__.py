@@ -1,5 +1,7 @@
-"""Answers in every form. A command, the page and the terminal explorer show the same views.
+"""The views, one file each. Importing this registers all of them and loads nothing heavy."""
 
-One file a command: a function from the service and the user's wishes to a `View`. Computes
-nothing that an analysis could; knows no skin.
-"""
+from __future__ import annotations
+
+from mbexplore.views import lens as lens
+from mbexplore.views.view import REGISTRY as REGISTRY
+from mbexplore.views.view import View as View

@@ -12,7 +12,7 @@ from mbexplore.analysis.residual import ResidualNorms
 from mbexplore.analysis.similarity import Similarity
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
-from mbexplore.views.view import View, build_command
+from mbexplore.views.old import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

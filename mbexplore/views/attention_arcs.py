@@ -22,7 +22,7 @@ from mbexplore.views.attention_facts import (
 )
 from mbexplore.views.attention_page import arcs_page
 from mbexplore.views.names import attention_name
-from mbexplore.views.view import View
+from mbexplore.views.old import View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ from mbexplore.recording import Recording
 from mbexplore.views.attention_facts import about, attention_command, layer_facts
 from mbexplore.views.attention_page import attention_page
 from mbexplore.views.names import attention_name
-from mbexplore.views.view import View
+from mbexplore.views.old import View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from mbexplore.analysis.words import Axis
 from mbexplore.explorer import Explorer
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import Recording
-from mbexplore.views.view import build_command
+from mbexplore.views.old import build_command
 
 LINK_COLUMNS = ("layer", "head", "query", "query_token", "key", "key_token", "weight")
 

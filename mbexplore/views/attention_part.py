@@ -17,7 +17,7 @@ from mbexplore.views.attention_checks import check_part
 from mbexplore.views.attention_facts import LINK_COLUMNS, layer_facts
 from mbexplore.views.attention_page import part_page
 from mbexplore.views.names import attention_name
-from mbexplore.views.view import View, build_command
+from mbexplore.views.old import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.bench.result import Bench, Row, Side
-from mbexplore.views.view import View
+from mbexplore.views.old import View
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

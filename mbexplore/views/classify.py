@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis.classify import Candidate, ClassComparison, Classification, Ruling
 from mbexplore.explorer import Explorer
+from mbexplore.views.old import View, build_command
 from mbexplore.views.predict import around
-from mbexplore.views.view import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis.compare import NOT_SHOWN, SideBySide
 from mbexplore.explorer import Explorer
-from mbexplore.views.view import View, build_command
+from mbexplore.views.old import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.analysis.heads import CLASSES, MASSES, HeadRow, Likeness, Sink, strongest_heads
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
-from mbexplore.views.view import View, build_command
+from mbexplore.views.old import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

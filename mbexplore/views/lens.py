@@ -1,97 +1,157 @@
-"""The logit lens of one position, or of every position, in every form."""
+"""The logit lens at one token, or at every token."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from mbexplore.analysis.lens import NOT_SHOWN, Lens, LensMap
-from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.explorer import Explorer
-from mbexplore.views.view import View, build_command
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
+from mbexplore.display.numbers import percent
+from mbexplore.text import state_name, word
+from mbexplore.views.papers import LOGIT_LENS, TUNED_LENS
+from mbexplore.views.parameters import Token
+from mbexplore.views.shared import layer_hues, state_names, token_names
+from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
+    from mbexplore.analysis.lens import Lens, LensMap
+    from mbexplore.session import Session
 
-COLOURS = ("rank", "entropy", "kl")
+UNITS = {"rank": "rank of the final answer", "entropy": "nats", "kl": "KL(final || layer), nats"}
 
 
-def view_lens(explorer: Explorer, encoding: Encoding, found: Lens, answer: str | None) -> View:
-    """One position, layer by layer.
+class LensView(View["Lens | LensMap"]):
+    """Logit lens: the model's own head on the residual stream after each layer."""
 
-    Args:
-        explorer: whose lens it is.
-        encoding: of the text.
-        found: what to show.
-        answer: the token that was asked about; None for the model's own answer.
-    """
-
-    def payload() -> dict[str, Any]:
-        model = dataclasses.asdict(explorer.info)
-        return {"model": model, **dataclasses.asdict(found), "not_shown": NOT_SHOWN}
-
-    def draw() -> Figure:
-        from mbexplore.plots.lens import plot_lens
-
-        return plot_lens(found, explorer.model.config.layer_kinds, explorer.info.name)
-
-    def rows() -> Iterator[list[object]]:
-        yield ["state", "token", "probability", "rank", "answer_probability", "kl", "entropy"]
-        for row in found.rows:
-            for p in row.predictions:
-                yield [row.state, p.token, p.probability, row.rank, row.probability, row.kl,
-                       row.entropy]  # fmt: skip
-
-    command = build_command(
-        "lens",
-        explorer.info,
-        encoding,
-        at=found.target.position,
-        answer=answer,
-        top_k=len(found.rows[0].predictions),
+    name = "lens"
+    title = "Lens"
+    question = "When is the answer decided?"
+    group = "When"
+    papers = (LOGIT_LENS, TUNED_LENS)
+    limits = (
+        "The head was trained on the last layer alone: a token missing from an early row may still "
+        "be there in a form that the head can't read."
     )
-    return View("lens", command, payload, draw, rows=rows)
 
+    token: Token = option(
+        "The token looked at, by position or word; by default the first mask.", default=None
+    )
+    answer: str | None = option(
+        "The token or label followed; by default the model's own answer.", default=None
+    )
+    top_k: int = option(
+        "Predictions listed for each layer.", default=3, short="-k", at_least=1, label=""
+    )
+    all_tokens: bool = option(
+        "Every token of the text: layers x tokens.", default=False, flag="--all", label="all tokens"
+    )
+    colour: Literal["rank", "entropy", "kl"] = option(
+        "What colours the map of all tokens.", default="rank", only={"all_tokens": (True,)}
+    )
 
-def view_lens_map(
-    explorer: Explorer, encoding: Encoding, found: LensMap, colour: str = "rank"
-) -> View:
-    """Every position: layers by tokens, coloured by one of `COLOURS`."""
+    def compute(self, session: Session) -> Lens | LensMap:
+        """One pass over the text, then the head on every state."""
+        from mbexplore.analysis.lens import KEEP, lens, lens_map
 
-    def payload() -> dict[str, Any]:
-        return {
-            "model": dataclasses.asdict(explorer.info),
-            "tokens": list(found.tokens),
-            "top": found.top,
-            **{name: getattr(found, name).tolist() for name in COLOURS},
-            "not_shown": NOT_SHOWN,
+        if self.all_tokens:
+            recording = session.recording(*KEEP)
+            return lens_map(session.explorer, recording, progress=session.progress)
+        position = session.token(self.token)
+        recording = session.recording(*KEEP)
+        return lens(session.explorer, recording, position, answer=self.answer, top_k=self.top_k)
+
+    def blocks(self, found: Lens | LensMap, session: Session) -> Iterator[Block]:
+        """The answer's rise, or the map of all tokens."""
+        from mbexplore.analysis.lens import LensMap
+
+        if isinstance(found, LensMap):
+            yield from self._map(found, session)
+        else:
+            yield from self._trail(found, session)
+        yield Note(f"KL(final || layer) and entropy in nats. {self.limits}")
+
+    def _trail(self, found: Lens, session: Session) -> Iterator[Block]:
+        answer = word(found.target.token)
+        names, hues = state_names(session), layer_hues(session, states=True)
+        decided = found.settled
+        yield Headline(
+            f"{answer} is not at rank 1 in the end."
+            if decided is None
+            else f"{answer} is at rank 1 from {state_name(decided)} on."
+        )
+        tops = tuple(f"top-{n + 1}" for n in range(self.top_k))
+        columns = ("after", *tops, "rank", "p", "KL", "entropy")
+        rows = tuple(
+            (
+                Cell(names[row.state], hue=hues[row.state]),
+                *(
+                    Cell(
+                        p.token,
+                        f"{word(p.token)} {percent(p.probability, 0)}",
+                        strong=p.token_id == found.target.token_id,
+                    )
+                    for p in row.predictions
+                ),
+                Cell(row.rank, f"{row.rank:,}"),
+                Cell(row.probability, percent(row.probability)),
+                Cell(row.kl, f"{row.kl:.2f}"),
+                Cell(row.entropy, f"{row.entropy:.2f}"),
+            )
+            for row in found.rows
+        )
+        probabilities = {
+            f"p {n + 1}": [row.predictions[n].probability for row in found.rows]
+            for n in range(self.top_k)
         }
+        yield Table(columns, rows[::-1], left=columns[: self.top_k + 1], extra={
+            name: values[::-1] for name, values in probabilities.items()
+        })  # fmt: skip
+        marks = {} if decided is None else {"rank 1 from here": float(decided)}
+        rank = Series(answer, tuple(float(row.rank) for row in found.rows), dots=True)
+        kl = Series("KL", tuple(row.kl for row in found.rows))
+        entropy = Series("entropy", tuple(row.entropy for row in found.rows), dashed=True)
+        yield Row(
+            (
+                Lines(
+                    (rank,), f"Rank of {answer} {found.target.place}", y="rank", log_y=True,
+                    ticks=names, marks=marks, y_down=True,
+                ),
+                Lines((kl, entropy), "Distance from the final distribution", y="nats", ticks=names),
+            )
+        )  # fmt: skip
 
-    def draw() -> Figure:
-        from mbexplore.plots.lens import plot_lens_map
+    def _map(self, found: LensMap, session: Session) -> Iterator[Block]:
+        from mbexplore.analysis.lens import settled_states
 
-        return plot_lens_map(found, explorer.model.config.layer_kinds, colour, explorer.info.name)
-
-    def arrays() -> dict[str, NDArray[Any]]:
-        import numpy as np
-
-        values = {name: getattr(found, name) for name in COLOURS}
-        return {"tokens": np.array(found.tokens), "top": np.array(found.top), **values}
-
-    def rows() -> Iterator[list[object]]:
-        yield ["state", "position", "token", "top", *COLOURS]
-        for state, tops in enumerate(found.top):
-            for i, top in enumerate(tops):
-                values = (getattr(found, name)[state, i].item() for name in COLOURS)
-                yield [state, i, found.tokens[i], top, *values]
-
-    command = build_command(
-        "lens",
-        explorer.info,
-        encoding,
-        all=True,
-        colour=colour,
-    )
-    return View("lens", command, payload, draw, arrays, rows)
+        place = session.focus(self.token)
+        yield Heat(
+            getattr(found, self.colour).astype(float),
+            state_names(session),
+            token_names(found.tokens),
+            title="Top prediction after each layer at every token",
+            row_axis="after",
+            column_axis="token",
+            hue="global",
+            log=self.colour == "rank",
+            low=1.0 if self.colour == "rank" else 0.0,
+            darkest_low=self.colour == "rank",
+            unit=UNITS[self.colour],
+            texts=tuple(tuple(word(top) for top in tops) for tops in found.top),
+            select=("layer", "token"),
+            row_values=(None, *range(len(found.top) - 1)),
+            row_hues=layer_hues(session, states=True),
+            mark=(None, place),
+            upward=True,
+        )
+        rows = tuple(
+            (
+                Cell(i, select={"token": i}),
+                Cell(found.tokens[i], word(found.tokens[i])),
+                Cell(found.top[-1][i], word(found.top[-1][i])),
+                Cell(since, state_name(since)),
+                Cell(float(found.entropy[-1, i]), f"{found.entropy[-1, i]:.2f}"),
+            )
+            for i, since in enumerate(settled_states(found))
+        )
+        columns = ("position", "token", "final answer", "rank 1 from", "final entropy")
+        yield Table(columns, rows, left=columns[1:4])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.analysis.mix import NOT_SHOWN, WAYS, Mix
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
-from mbexplore.views.view import View, build_command
+from mbexplore.views.old import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.explorer import Answer, Comparison, Explorer, MaskPredictions
-from mbexplore.views.view import View, build_command
+from mbexplore.views.old import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
 from mbexplore.reference.verify import Verification
-from mbexplore.views.view import View, build_command
+from mbexplore.views.old import View, build_command
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

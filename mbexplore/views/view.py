@@ -1,179 +1,157 @@
-"""What every view is: data, picture, table, arrays, and the command line that makes it again."""
+"""What a view is: parameters, the analysis that it calls, and the blocks that it shows.
+
+That is all a view has to say. The command, the tab with its controls, the terminal pane, pictures,
+files and the method of `Explorer` come from it; see `Result` and the front ends.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
-import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from io import BytesIO, StringIO
-from typing import TYPE_CHECKING, Any
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.errors import OutputError
-from mbexplore.explorer import ModelInfo, find_device
-from mbexplore.files import PICTURES
+from typing_extensions import dataclass_transform
+
+from mbexplore.display.blocks import Block, Table
+from mbexplore.errors import UsageError
+from mbexplore.views.papers import Paper
+from mbexplore.views.parameters import Parameter, parameters_of
+from mbexplore.views.parameters import option as option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mbexplore.session import Session
+    from mbexplore.views.result import Result
 
-@dataclass(frozen=True, eq=False)
-class View:
-    """One answer in every form. Each form is made when it is asked for.
+Data = TypeVar("Data")
+Group = Literal["What", "From where", "When", "Which part", "Versus", "Under the hood"]
+
+REGISTRY: dict[str, type[View[Any]]] = {}
+"""Every view by name. A class with a `name` enters itself."""
+
+
+def _any(values: Collection[Any]) -> str:
+    return " or ".join(map(str, values))
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
+class View(Generic[Data]):
+    """One way to look at a model or at a text. Subclasses are frozen dataclasses of parameters.
 
     Attributes:
-        name: stem of a file's name, "attention-layer3".
-        command: the arguments that make it on the command line, after `mbexplore`.
-        payload: what `--json` prints.
-        draw: the picture.
-        arrays: named arrays, for npz.
-        rows: a table with its header first, for csv.
-        page: a self-contained html page; without it, the picture on a page.
+        name: of the command, the endpoint, the file and, by default, the method.
+        title: on the page's tab.
+        question: that it answers, in one line.
+        group: of tabs.
+        papers: where the method comes from.
+        limits: what it can't show.
+        reads: what it looks at: one text, several texts at once, or the model alone.
+        sample: whether a bundled paragraph stands in for a text that isn't given.
+        method: name of the method of `Explorer`.
+        example: arguments of the command in its help.
     """
 
-    name: str
-    command: Sequence[str]
-    payload: Callable[[], dict[str, Any]]
-    draw: Callable[[], Figure] | None = None
-    arrays: Callable[[], Mapping[str, NDArray[Any]]] | None = None
-    rows: Callable[[], Iterable[Sequence[object]]] | None = None
-    page: Callable[[], str] | None = None
+    name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    question: ClassVar[str] = ""
+    group: ClassVar[Group] = "Under the hood"
+    papers: ClassVar[tuple[Paper, ...]] = ()
+    limits: ClassVar[str] = ""
+    reads: ClassVar[Literal["text", "texts", "model"]] = "text"
+    sample: ClassVar[bool] = False
+    method: ClassVar[str] = ""
+    example: ClassVar[str] = '"The capital of France is [MASK]."'
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
 
-    @property
-    def formats(self) -> tuple[str, ...]:
-        """The endings this view can be saved under."""
-        forms = {
-            **dict.fromkeys(PICTURES, self.draw),
-            "html": self.page or self.draw,
-            "json": self.payload,
-            "npz": self.arrays,
-            "csv": self.rows,
-        }
-        return tuple(ending for ending, form in forms.items() if form is not None)
+    def __init_subclass__(cls) -> None:
+        """Makes a frozen dataclass of the fields, and registers a class that has a name."""
+        super().__init_subclass__()
+        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        cls.parameters = parameters_of(cls)
+        if "name" in vars(cls):
+            cls.method = vars(cls).get("method", cls.name)
+            REGISTRY[cls.name] = cls
 
-    @property
-    def command_line(self) -> str:
-        """The command that makes this view, ready for a shell."""
-        return shlex.join(("mbexplore", *self.command))
-
-    def content(self, ending: str) -> bytes:
-        """The bytes of a file.
-
-        Args:
-            ending: one of `formats`.
+    def __post_init__(self) -> None:
+        """Refuses values that the view can't take, and those without an effect.
 
         Raises:
-            OutputError: the format can't hold this view.
+            MbexploreError: the sentence names the parameter, its value and the remedy.
         """
-        if ending not in self.formats:
-            raise OutputError(
-                f"{self.name} can't be saved as .{ending}; choose one of "
-                f"{', '.join('.' + known for known in self.formats)}."
-            )
-        if ending == "json":
-            return (json.dumps(self.payload(), ensure_ascii=False) + "\n").encode()
-        if ending == "npz" and self.arrays is not None:
-            return _npz(self.arrays())
-        if ending == "csv" and self.rows is not None:
-            return _csv(self.rows()).encode()
-        if ending == "html":
-            return (self.page() if self.page is not None else self._picture_page()).encode()
-        return self._picture(ending)
+        values = self.values
+        for parameter in self.parameters:
+            value = parameter.check(values[parameter.name], self.name)
+            if value is not values[parameter.name]:
+                object.__setattr__(self, parameter.name, value)
+            if value != parameter.default and not parameter.has_effect(values):
+                needs = " and ".join(
+                    other.replace("_", " ") + ("" if list(which) == [True] else f" {_any(which)}")
+                    for other, which in parameter.option.only.items()
+                )
+                raise UsageError(
+                    f"{parameter.name.replace('_', ' ')} {value!r} has no effect without {needs}; "
+                    "leave it out, or set that too."
+                )
 
-    def _picture(self, ending: str) -> bytes:
-        assert self.draw is not None
-        buffer = BytesIO()
-        self.draw().savefig(buffer, format=ending, dpi=150)
-        return buffer.getvalue()
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameters' values by name."""
+        return {one.name: getattr(self, one.name) for one in self.parameters}
 
-    def _picture_page(self) -> str:
-        from mbexplore.views.picture_page import picture_page
+    @property
+    def changed(self) -> dict[str, Any]:
+        """The values that aren't the defaults."""
+        defaults = {one.name: one.default for one in self.parameters}
+        return {name: value for name, value in self.values.items() if value != defaults[name]}
 
-        assert self.draw is not None
-        return picture_page(self.draw(), self.name, self.command_line)
+    def of(self, session: Session) -> Result[Data]:
+        """This view of a session's text, computed once.
 
+        Raises:
+            MbexploreError: the model or the text can't be looked at in this way.
+        """
+        from mbexplore.views.result import Result
 
-def join_content(views: Iterable[View], ending: str) -> bytes:
-    """The bytes of one file with the answers to several texts.
+        return session.once(self, lambda: Result(self, session, self.compute(session)))
 
-    Args:
-        views: of one kind, one a text; each is let go when it is written.
-        ending: "json" for an object whose "answers" are the list of their payloads, or "csv" for
-            one table whose first column is the number of the text, from 0.
-    """
-    if ending == "json":
-        payloads = [view.payload() for view in views]
-        return (json.dumps({"answers": payloads}, ensure_ascii=False) + "\n").encode()
-    lines: list[Sequence[object]] = []
-    for number, view in enumerate(views):
-        assert view.rows is not None
-        header, *rows = view.rows()
-        lines += [] if lines else [["text", *header]]
-        lines += ([number, *row] for row in rows)
-    return _csv(lines).encode()
+    # What a view says.
 
+    def compute(self, session: Session) -> Data:
+        """Calls the analysis."""
+        raise NotImplementedError
 
-def build_command(
-    name: str, info: ModelInfo, texts: Sequence[str] | Encoding, **wishes: object
-) -> list[str]:
-    """The arguments of a command, its texts first where none can be taken for an option.
+    def blocks(self, found: Data, session: Session) -> Iterator[Block]:
+        """What is shown of it, the headline first."""
+        raise NotImplementedError
 
-    Args:
-        name: of the command.
-        info: the model that answered, in its dtype and on its device.
-        texts: what the command reads; an encoding stands for its text, the one after it, and
-            whether they were cut.
-        **wishes: its options, `top_k=3` for `--top-k 3`. True names a switch, a list repeats the
-            option, None and False say nothing.
-    """
-    if isinstance(texts, Encoding):
-        wishes = {"context": texts.context, **wishes, "truncate": texts.is_cut}
-        texts = texts.texts[:1]
-    options = [
-        argument
-        for option, wish in wishes.items()
-        for value in (wish if isinstance(wish, list) else [wish])
-        for argument in _option(option, value)
-    ]
-    options += model_arguments(info)
-    if any(text.startswith("-") for text in texts):
-        return [name, *options, "--", *texts]
-    return [name, *texts, *options]
+    # What a view may say, where the default doesn't fit.
 
+    def position(self, found: Data) -> int | None:
+        """The token that the answer is about, marked in the text."""
+        target = getattr(found, "target", None)
+        place = getattr(target, "position", None)
+        return place if isinstance(place, int) else None
 
-def model_arguments(info: ModelInfo) -> tuple[str, ...]:
-    """The options that open this model again; nothing for the bundled one as it comes."""
-    named = () if info.source == "bundled" else ("-m", info.name)
-    dtype = () if info.dtype == "float32" else ("--dtype", info.dtype)
-    kind = info.device.partition(":")[0]
-    device = () if kind == find_device("auto").type else ("--device", kind)
-    return (*named, *dtype, *device)
+    def file_name(self, found: Data) -> str:
+        """Stem of a saved file's name."""
+        return self.name
 
+    def to_json(self, found: Data) -> dict[str, Any]:
+        """What `--json` prints, beside the model: the fields of the data by default."""
+        from mbexplore.display.data import to_plain
 
-def _option(name: str, value: object) -> tuple[str, ...]:
-    flag = f"--{name.replace('_', '-')}"
-    if value is None or value is False:
-        return ()
-    if value is True:
-        return (flag,)
-    if str(value).startswith("-"):
-        return (f"{flag}={value}",)
-    return (flag, str(value))
+        plain: dict[str, Any] = to_plain(found)
+        return plain
 
+    def arrays(self, found: Data) -> Mapping[str, NDArray[Any]]:
+        """Named arrays for npz: the arrays among the data's fields by default."""
+        from mbexplore.display.data import arrays_of
 
-def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    import numpy as np
+        return arrays_of(found)
 
-    buffer = BytesIO()
-    # The stubs take any keyword for `allow_pickle`, so the arrays go in as one mapping.
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
+    def table(self, found: Data, session: Session) -> Table | None:
+        """The rows of csv and of `to_frame`: the first table that is shown by default."""
+        from mbexplore.display.data import first_table
 
-
-def _csv(rows: Iterable[Sequence[object]]) -> str:
-    text = StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+        return first_table(self.of(session).blocks)

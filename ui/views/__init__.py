@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from mbexplore.views import REGISTRY
+
 from ..protocol import PageView
+from ..registered import RegisteredView
 from .activations import ACTIVATIONS
 from .attention import ATTENTION
 from .attribute import ATTRIBUTE
 from .compare import COMPARE
 from .knockout import KNOCKOUT
-from .lens import LENS
 from .model_view import MODEL_VIEW
 from .parity import PARITY
 from .patch import PATCH
@@ -21,7 +23,7 @@ VIEWS: tuple[PageView, ...] = (
     MODEL_VIEW,
     ROPE,
     ACTIVATIONS,
-    LENS,
+    RegisteredView(REGISTRY["lens"]),
     KNOCKOUT,
     PATCH,
     ATTRIBUTE,

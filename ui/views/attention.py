@@ -22,7 +22,7 @@ from mbexplore.views.attention_arcs import view_arcs
 from mbexplore.views.attention_band import view_band
 from mbexplore.views.attention_part import view_part
 from mbexplore.views.mix import view_mix
-from mbexplore.views.view import View
+from mbexplore.views.old import View
 
 from ..parts import cell, note, shades, side_by_side, stacked, table
 from ..protocol import PageView, Part, Shown

@@ -18,7 +18,7 @@ from mbexplore.text import word
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 SHADE = " \N{LIGHT SHADE}\N{MEDIUM SHADE}\N{DARK SHADE}\N{FULL BLOCK}"
 NAME, PEAK = 8, 16

@@ -12,7 +12,7 @@ from mbexplore.text import word
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 NAME = 11
 SHORT = {

@@ -24,7 +24,7 @@ from mbexplore.explore.panes.pane import (
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 LABEL = 13
 PROFILE = " \N{LOWER ONE EIGHTH BLOCK}\N{LOWER ONE QUARTER BLOCK}\N{LOWER THREE EIGHTHS BLOCK}" \

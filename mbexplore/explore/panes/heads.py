@@ -11,7 +11,7 @@ from mbexplore.explore.panes.pane import Pane, Picture, Scene, axis_key, axis_of
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 GAP = 2
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis.lens import Lens, LensRow, lens
 from mbexplore.explore.lines import Line, clip, pad, say
@@ -12,7 +12,6 @@ from mbexplore.text import state_name, word
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.view import View
 
 TOP = 8
 """Tokens asked for after each layer."""
@@ -76,11 +75,13 @@ def _row(row: LensRow, data: Lens, scene: Scene, count: int) -> Line:
     ]
 
 
-def view(scene: Scene, stop: Stop) -> View:
-    """`lens --at`."""
-    from mbexplore.views.lens import view_lens
+def view(scene: Scene, stop: Stop) -> Any:
+    """`lens --token`."""
+    from mbexplore.session import Session
+    from mbexplore.views.lens import LensView
 
-    return view_lens(scene.run.explorer, scene.run.encoding, load(scene, stop), None)
+    session = Session(scene.run.explorer, scene.run.encoding, recording=scene.recording)
+    return LensView(token=scene.state.token).of(session)
 
 
 PANE = Pane("lens", load, draw, view)

@@ -26,7 +26,7 @@ from mbexplore.text import bar, word
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 COLUMN = 36
 """Cells of one head's list, at least."""

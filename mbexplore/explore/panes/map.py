@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mbexplore.analysis.links import Link
     from mbexplore.display.half_blocks import Ramp
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 LABEL = 13
 """Cells of a row's label."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mbexplore.explore.look import Look
     from mbexplore.explore.threads import Stop
     from mbexplore.recording import Recording
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 Data = TypeVar("Data")
 

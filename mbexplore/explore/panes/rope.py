@@ -14,7 +14,7 @@ from mbexplore.explore.panes.pane import Pane, Picture, Scene, levels_of, on
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.view import View
+    from mbexplore.views.old import View
 
 LABEL = 13
 COLUMNS = " \N{LOWER ONE EIGHTH BLOCK}\N{LOWER ONE QUARTER BLOCK}\N{LOWER THREE EIGHTHS BLOCK}" \

@@ -52,7 +52,7 @@ parts.lines = (part) => {
     const { left, right, top } = CHART, foot = part.x.label ? CHART.foot : CHART.bareFoot;
     const low = CHART.tall, height = low + foot;
     x = scaleTo(xs, part.x.log, left, width - right);
-    const y = scaleTo(ys, part.y.log, low, top);
+    const y = part.y.down ? scaleTo(ys, part.y.log, top, low) : scaleTo(ys, part.y.log, low, top);
     const root = svg("svg", { width, height, "aria-hidden": "true" });
     const stroke = (x1, y1, x2, y2, kind) => root.append(svg("line", { x1, y1, x2, y2, class: kind }));
     const text = (at, anchor, label, kind = "tick") => {

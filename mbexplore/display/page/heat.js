@@ -9,17 +9,35 @@ const WIDEST_CANVAS = 16000; // device px that every browser can draw
 const shareOn = (part) => {
   const f = part.log ? (v) => Math.log(Math.max(v, part.low)) : (v) => v;
   const low = f(part.low), high = f(part.high);
-  return (value) => (high > low ? (f(value) - low) / (high - low) : 0);
+  return (value) => {
+    const share = high > low ? (f(value) - low) / (high - low) : 0;
+    return part.darkest_low ? 1 - share : share;
+  };
+};
+
+// A matrix with its first row at the bottom as one with its first row at the top, which canvases want.
+const fromTop = (part) => {
+  if (!part.upward) return part;
+  const turned = (rows) => rows && [...rows].reverse();
+  const { overview, mark } = part;
+  return {
+    ...part, upward: false, values: turned(part.values), rows: turned(part.rows), texts: turned(part.texts),
+    hue: Array.isArray(part.hue) ? turned(part.hue) : part.hue, row_hues: turned(part.row_hues),
+    row_hold: turned(part.row_hold ?? part.rows.map((_, i) => i)),
+    overview: overview && { ...overview, values: turned(overview.values) },
+    mark: mark && [mark[0] === null ? null : part.rows.length - 1 - mark[0], mark[1]],
+  };
 };
 
 // The scale itself: a strip of its colours between its two ends.
 const scaleOf = (part, hue) => {
+  const at = (x) => (part.darkest_low ? 1 - x / 83 : x / 83);
   const canvas = el("canvas", { class: "ramp", "aria-hidden": "true" });
   const box = el("span", { class: "scale" }, number(part.low), canvas, `${number(part.high)} ${part.unit}`);
   const paint = () => {
     const context = sized(canvas, 84, 10);
     for (let x = 0; x < 84; x++) {
-      context.fillStyle = css(shade(hue, x / 83));
+      context.fillStyle = css(shade(hue, at(x)));
       context.fillRect(x, 0, 1, 10);
     }
   };
@@ -69,7 +87,8 @@ const overviewOf = (part, page, hue, share) => {
   return box;
 };
 
-parts.heat = (part, page) => {
+parts.heat = (whole, page) => {
+  const part = fromTop(whole);
   const rows = part.rows.length, columns = part.columns.length;
   const hue = (row) => (Array.isArray(part.hue) ? part.hue[row] : part.hue);
   const share = shareOn(part), holds = part.hold.some(Boolean);

@@ -1,4 +1,4 @@
-// Drawings of the parts that ui/parts.py makes: `parts[kind](part, page)` gives an element.
+// Drawings of blocks: `parts[kind](part, page)` gives an element; display/browser.py makes the parts.
 // All text goes in as text; nothing that comes from the server is ever parsed as markup.
 
 const el = (tag, properties = {}, ...children) => {
@@ -22,22 +22,7 @@ const svg = (tag, properties = {}, ...children) => {
 
 const isDark = () => document.body.classList.contains("dark");
 
-// Colour scales, the same hues as the package's pictures; in the dark they start from the ground.
-const STOPS = {
-  light: {
-    global: ["#ffffff", "#6aaed6", "#0b4f8a", "#062a4f"],
-    local: ["#ffffff", "#f5a15a", "#a84300", "#5c2300"],
-    plain: ["#ffffff", "#a9b3bd", "#4d5966", "#1f2933"],
-    signed: ["#5c2300", "#a84300", "#f5a15a", "#ffffff", "#6aaed6", "#0b4f8a", "#062a4f"],
-  },
-  dark: {
-    global: ["#1b2026", "#17507f", "#5ba7e0", "#d6ebfb"],
-    local: ["#1b2026", "#7a3a0c", "#ee9a52", "#fde8d4"],
-    plain: ["#1b2026", "#4d5966", "#a9b3bd", "#f1f4f7"],
-    signed: ["#ffc78c", "#ee9a52", "#7a3a0c", "#1b2026", "#17507f", "#5ba7e0", "#acd8ff"],
-  },
-};
-
+// Colour scales: STOPS is display/palette.py's, put before this script.
 const hex = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
 
 // share 0..1 -> [r, g, b]
@@ -106,6 +91,7 @@ const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…
 
 const parts = {
   note: (part) => el("p", { class: "note" }, part.text),
+  headline: (part) => el("p", { class: "headline", dir: "auto" }, part.text),
   heading: (part) => el("h3", { dir: "auto" }, part.text),
   row: (part, page) => el("div", { class: "row" }, ...part.parts.map((p) => draw(p, page))),
   column: (part, page) => el("div", { class: "column" }, ...part.parts.map((p) => draw(p, page))),
@@ -135,7 +121,7 @@ const parts = {
   },
 
   strip(part, page) {
-    const top = Math.max(...part.values.map((v) => Math.abs(v ?? 0)), 1e-12);
+    const top = part.high;
     const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
     const tell = (i) => {
       readout.textContent = `token ${i} · ${part.tokens[i]} · ${number(part.values[i])} ${part.unit}`;

@@ -1,0 +1,249 @@
+"""A command out of a view: its options, and what every one of them does with its answer."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from mbexplore.cli import options
+from mbexplore.cli.output import model_line, notice, notice_bundled, notice_cut, print_json
+from mbexplore.cli.progress import progress
+from mbexplore.errors import UsageError
+from mbexplore.files import check_target, write_whole
+from mbexplore.views import View
+from mbexplore.views.methods import sample_text
+from mbexplore.views.parameters import Parameter
+from mbexplore.views.result import FORMATS, Result, join_content
+
+if TYPE_CHECKING:
+    from mbexplore.explorer import Explorer
+
+Shared = dict[str, Any]
+PANEL = "Text and model"
+JOINED = ("json", "csv")
+"""Formats of the results for several texts in one file."""
+
+TYPES: dict[str, Any] = {
+    "switch": bool, "choice": str, "integer": int, "number": float, "text": str,
+    "texts": list[str], "layer": int, "head": int, "token": str, "model": str,
+}  # fmt: skip
+
+SHARED: dict[str, tuple[Any, Any]] = {
+    "plot": (Annotated[bool, typer.Option("--plot", help="Save a picture.")], False),
+    "output": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                "-o", "--output", show_default=False,
+                help="Save as png, svg, pdf, html, json, csv or npz.",
+            ),
+        ],
+        None,
+    ),
+    "json": (options.Json, False),
+    "file": (options.File, None),
+    "lines": (options.Lines, None),
+    "context": (options.Context, None),
+    "truncate": (options.Truncate, False),
+    "model": (options.Model, None),
+    "device": (options.Device, "auto"),
+    "dtype": (options.Dtype, "float32"),
+}  # fmt: skip
+"""Options that every command of a view has, with their defaults: here and nowhere else."""
+OF_TEXTS = ("file", "lines", "context", "truncate")
+
+
+class OnceCommand(TyperCommand):
+    """A command that refuses an option given twice, where only one could count."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses, after looking at what is there more than once."""
+        *_, order = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter, times in Counter(order).items():
+            if times > 1 and not parameter.multiple and not getattr(parameter, "count", False):
+                name = max(parameter.opts, key=len)
+                raise UsageError(f"{name} was given {times} times; give it once.")
+        return super().parse_args(ctx, args)
+
+
+def add_view(app: typer.Typer, view: type[View[Any]]) -> None:
+    """Adds a view's command to the command line."""
+    app.command(view.name, help=_help(view), short_help=view.question, cls=OnceCommand)(
+        build_function(view)
+    )
+
+
+def _help(view: type[View[Any]]) -> str:
+    about = " ".join((view.__doc__ or "").split("\n\n")[0].split())
+    papers = "".join(f"\n\n{paper}" for paper in view.papers)
+    example = f"Example: mbexplore {view.name} {view.example}"
+    return f"{about}\n\n{view.question}\n\n{view.limits}{papers}\n\n{example}"
+
+
+def build_function(view: type[View[Any]]) -> Callable[..., None]:
+    """A function whose signature Typer makes arguments and options of."""
+
+    def command(**given: Any) -> None:
+        shared = {name: given.pop(name, default) for name, (_, default) in SHARED.items()}
+        texts = given.pop("texts", None)
+        run(view, texts, given, shared)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    shared_names = [n for n in SHARED if view.reads != "model" or n not in OF_TEXTS]
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            *_texts(view),
+            *(
+                inspect.Parameter(one.name, kind, default=_default(one), annotation=_of(one))
+                for one in view.parameters
+            ),
+            *(
+                inspect.Parameter(name, kind, default=SHARED[name][1], annotation=SHARED[name][0])
+                for name in shared_names
+            ),
+        ]
+    )
+    command.__name__ = view.name
+    return command
+
+
+def _texts(view: type[View[Any]]) -> list[inspect.Parameter]:
+    if view.reads == "model":
+        return []
+    annotation = options.Text if view.reads == "text" else options.Texts
+    return [
+        inspect.Parameter("texts", inspect.Parameter.KEYWORD_ONLY, default=None,
+                          annotation=annotation)
+    ]  # fmt: skip
+
+
+def _default(one: Parameter) -> Any:
+    if one.default is dataclasses.MISSING:
+        return inspect.Parameter.empty
+    return list(one.default) if isinstance(one.default, tuple) else one.default
+
+
+def _of(one: Parameter) -> Any:
+    kind = TYPES[one.kind]
+    kind = kind | None if one.optional or one.kind == "token" else kind
+    about = one.option
+    choices = [str(choice) for choice in one.choices]
+    if about.positional:
+        return Annotated[
+            kind, typer.Argument(help=about.help, metavar=f"[{one.name.upper()}]",
+                                 show_default=False)
+        ]  # fmt: skip
+    flags = [one.flag, *([about.short] if about.short else [])]
+    if one.kind == "switch" and one.default is True:
+        flags = [f"{one.flag}/--no-{one.flag.removeprefix('--')}"]
+    return Annotated[
+        kind,
+        typer.Option(
+            *flags,
+            help=about.help,
+            metavar="|".join(choices) if choices else None,
+            autocompletion=(lambda: choices) if choices else None,
+            show_default=one.default not in (None, ()),
+        ),
+    ]
+
+
+def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared) -> None:
+    """Reads the texts, opens the model, computes the view, prints and saves it."""
+    path = _target(view, shared)
+    chosen = view(**{name: _plain(value) for name, value in given.items()})
+    sources = list(read_sources(view, texts, shared))
+    if len(sources) > 1 and path is not None:
+        check_target(path, JOINED)
+    from mbexplore.explorer import load
+
+    explorer = load(shared["model"], device=shared["device"], dtype=shared["dtype"])
+    results: list[Result[Any]] = []
+    for source in sources:
+        result = compute(chosen, explorer, source, shared)
+        print_json(result.to_json()) if shared["json"] else show(result)
+        results.append(result)
+    if path is not None:
+        save(results, path)
+    notice_bundled(explorer.info, shared["model"])
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _target(view: type[View[Any]], shared: Shared) -> Path | None:
+    """The file to write, if any; checked before any work is done."""
+    output: Path | None = shared["output"]
+    path = Path(f"{view.name}.png") if shared["plot"] and output is None else output
+    return path and check_target(path, FORMATS)
+
+
+def read_sources(view: type[View[Any]], texts: Any, shared: Shared) -> Iterator[Any]:
+    """What the view looks at, once a result: a text each, several texts, or nothing."""
+    if view.reads == "model":
+        yield ()
+        return
+    given = [texts] if isinstance(texts, str) else list(texts or ())
+    file, lines = shared["file"], shared["lines"]
+    if sum((bool(given), file is not None, lines is not None)) > 1:
+        raise UsageError("A text was given in two ways; give a TEXT, --file or --lines.")
+    if lines is not None:
+        found = options.read_file_lines(lines)
+        yield from (found,) if view.reads == "texts" else found
+    elif not given and file is None and view.sample:
+        yield sample_text() if view.reads == "text" else [sample_text()]
+    elif view.reads == "texts":
+        yield [options.read_text(one, None) for one in given] or [options.read_text(None, file)]
+    else:
+        yield options.read_text(given[0] if given else None, file)
+
+
+def compute(view: View[Any], explorer: Explorer, source: Any, shared: Shared) -> Result[Any]:
+    """The view of one source, with a bar where it takes long."""
+    from mbexplore.session import Session
+
+    with progress(view.title or view.name) as advance:
+        session = Session(
+            explorer, source, context=shared["context"], truncate=shared["truncate"],
+            progress=advance,
+        )  # fmt: skip
+        result = view.of(session)
+        _ = result.blocks
+    if view.reads == "text":
+        notice_cut(session.encoding)
+    return result
+
+
+def show(result: Result[Any]) -> None:
+    """Prints a result for people."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from mbexplore.cli.marked import marked
+    from mbexplore.display.terminal import render
+
+    console = Console(highlight=False)
+    console.print(Text(f"Model: {model_line(result.info)}", style="bold"))
+    if result.view.reads == "text":
+        encoding = result.session.encoding
+        console.print(marked(encoding.tokens, result.view.position(result.data)))
+    for block in result.blocks:
+        console.print(render(block))
+
+
+def save(results: list[Result[Any]], path: Path) -> None:
+    """Saves one result, or several in one file; says where."""
+    ending = path.suffix.removeprefix(".").lower()
+    with progress("Saving"):
+        one = len(results) == 1
+        content = results[0].content(ending) if one else join_content(results, ending)
+    write_whole(path, content)
+    notice(str(path), dim=False)

@@ -1,0 +1,306 @@
+"""What a view shows, as data: a small vocabulary that every renderer knows.
+
+A block holds numbers and text, never markup, colours or positions. `terminal`, `figure`, `browser`
+and `data` each render every kind. Importing this loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Hue = Literal["global", "local", "signed", "plain"]
+"""Blue and orange of the two kinds of layer, a scale for signed values, and grey."""
+
+Selection: TypeAlias = Mapping[str, "int | str | None"]
+"""What a click selects: a `layer`, `head` or `token`, or another parameter of the view."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Anything that can be shown."""
+
+
+@dataclass(frozen=True)
+class Headline(Block):
+    """The view's answer in one sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Heading(Block):
+    """A title inside a view."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Note(Block):
+    """A quiet sentence: a caveat, how to read what stands above, what is not shown."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Row(Block):
+    """Blocks beside each other, below each other where there is no room."""
+
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Column(Block):
+    """Blocks below each other, as one cell of a row."""
+
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        value: the number or word itself, as files hold it.
+        text: how it is shown; the value itself by default.
+        bar: from 0 to 1, or from -1 for the hue "signed": drawn behind the text.
+        hue: of the bar, or of the text where there is none.
+        strong: whether it stands out.
+        select: what a click on it selects.
+    """
+
+    value: str | int | float | bool | None
+    text: str = ""
+    bar: float | None = None
+    hue: Hue = "plain"
+    strong: bool = False
+    select: Selection | None = None
+
+    @property
+    def shown(self) -> str:
+        """How it is shown."""
+        return self.text or ("" if self.value is None else str(self.value))
+
+
+Value: TypeAlias = "Cell | str | int | float | None"
+
+
+@dataclass(frozen=True)
+class Table(Block):
+    """A table.
+
+    Attributes:
+        columns: their names.
+        rows: as many values each; anything but a `Cell` is shown as it is.
+        title: above it.
+        left: columns of words; those of numbers are aligned to the right.
+        extra: columns for files only, by name: one value a row.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Value, ...], ...]
+    title: str = ""
+    left: tuple[str, ...] = ()
+    extra: Mapping[str, Sequence[str | int | float | None]] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> tuple[tuple[Cell, ...], ...]:
+        """The rows, every value as a cell."""
+        return tuple(
+            tuple(one if isinstance(one, Cell) else Cell(one) for one in row) for row in self.rows
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Heat(Block):
+    """A small matrix in colour.
+
+    Attributes:
+        values: (rows, columns); NaN where there is nothing.
+        rows: a label each, the first at the bottom where `upward`.
+        columns: a label each.
+        title: above it.
+        row_axis: what the rows are: "layer".
+        column_axis: what the columns are: "token".
+        hue: of all cells, or of each row.
+        low: value of the lightest colour; the least by default, minus `high` for "signed".
+        high: value of the darkest; the most by default.
+        log: whether colours are spaced by logarithms; all values are above 0 then.
+        unit: of the values: "nats".
+        texts: a word in each cell, where there is room.
+        select: the parameters that a click sets by its row and by its column.
+        row_values: what each row selects; its index by default, nothing for None.
+        column_values: what each column selects.
+        row_hues: colour of each row's label.
+        mark: row and column that are outlined; None for all of them.
+        upward: whether the first row is at the bottom, as layers are everywhere.
+        darkest_low: whether low values are the dark ones, as for ranks: 1 is best.
+    """
+
+    values: NDArray[np.floating]
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    title: str = ""
+    row_axis: str = ""
+    column_axis: str = ""
+    hue: Hue | tuple[Hue, ...] = "plain"
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    unit: str = ""
+    texts: tuple[tuple[str, ...], ...] | None = None
+    select: tuple[str | None, str | None] = (None, None)
+    row_values: tuple[int | None, ...] | None = None
+    column_values: tuple[int | None, ...] | None = None
+    row_hues: tuple[Hue, ...] | None = None
+    mark: tuple[int | None, int | None] | None = None
+    upward: bool = False
+    darkest_low: bool = False
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Values of the lightest and the darkest colour (the other way round: `darkest_low`)."""
+        import numpy as np
+
+        finite = self.values[np.isfinite(self.values)]
+        signed = self.hue == "signed"
+        most = (float(abs(finite).max()) if signed else float(finite.max())) if finite.size else 1.0
+        high = most if self.high is None else self.high
+        least = -high if signed else float(finite.min()) if finite.size else 0.0
+        low = least if self.low is None else self.low
+        return low, high if high > low else low + 1.0
+
+    def hue_of(self, row: int) -> Hue:
+        """The hue of a row's cells."""
+        return self.hue if isinstance(self.hue, str) else self.hue[row]
+
+    def shade(self, value: float) -> float:
+        """How dark a value is, from 0 to 1."""
+        from math import isfinite, log
+
+        low, high = self.bounds
+        if not isfinite(value):
+            return 0.0
+        if self.log:
+            low, high, value = log(max(low, 1e-30)), log(high), log(max(value, low, 1e-30))
+        share = min(max((value - low) / (high - low), 0.0), 1.0)
+        return 1 - share if self.darkest_low else share
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve of `Lines`: y over x, or over 0, 1, 2, ..."""
+
+    name: str
+    y: tuple[float, ...]
+    x: tuple[float, ...] | None = None
+    hue: Hue = "plain"
+    dashed: bool = False
+    dots: bool = False
+
+    @property
+    def points(self) -> tuple[tuple[float, float], ...]:
+        """(x, y) of each point."""
+        x = range(len(self.y)) if self.x is None else self.x
+        return tuple((float(a), float(b)) for a, b in zip(x, self.y, strict=True))
+
+
+@dataclass(frozen=True)
+class Lines(Block):
+    """Curves over one axis.
+
+    Attributes:
+        series: the curves.
+        title: above them.
+        x: what the axis is.
+        y: likewise.
+        log_x: whether it is logarithmic.
+        log_y: likewise.
+        ticks: names of x = 0, 1, 2, ...; None for numbers.
+        marks: upright lines, by name.
+        levels: level lines, by name.
+        y_down: whether low values are at the top, as for ranks.
+    """
+
+    series: tuple[Series, ...]
+    title: str = ""
+    x: str = ""
+    y: str = ""
+    log_x: bool = False
+    log_y: bool = False
+    ticks: tuple[str, ...] | None = None
+    marks: Mapping[str, float] = field(default_factory=dict)
+    levels: Mapping[str, float] = field(default_factory=dict)
+    y_down: bool = False
+
+
+@dataclass(frozen=True)
+class Bars(Block):
+    """Level bars, one a row, each with its number.
+
+    Attributes:
+        labels: of the bars.
+        values: their lengths.
+        title: above them.
+        unit: of the values; "%" shows shares as per cent.
+        hue: of the bars; "signed" for values of both signs.
+        high: the value of a full bar; the largest by default. Bars that stand beside each other
+            share it.
+        theirs: values of the other side, drawn as rings; None where it has none.
+        theirs_name: what the other side is.
+        strong: rows that stand out.
+        select: what a click on each row selects.
+    """
+
+    labels: tuple[str, ...]
+    values: tuple[float, ...]
+    title: str = ""
+    unit: str = ""
+    hue: Hue = "global"
+    high: float | None = None
+    theirs: tuple[float | None, ...] | None = None
+    theirs_name: str = ""
+    strong: frozenset[int] = frozenset()
+    select: tuple[Selection, ...] | None = None
+
+    @property
+    def full(self) -> float:
+        """The value of a full bar."""
+        every = [abs(v) for v in (*self.values, *(v for v in self.theirs or () if v is not None))]
+        return self.high or max(every, default=0.0) or 1.0
+
+
+@dataclass(frozen=True)
+class TokenStrip(Block):
+    """The text, each token coloured by its value; a click selects the token.
+
+    Attributes:
+        tokens: of the text.
+        values: one a token.
+        title: above it.
+        unit: of the values.
+        hue: of the tokens.
+        mark: the token that is outlined.
+        high: the value of the darkest colour; the largest by default.
+    """
+
+    tokens: tuple[str, ...]
+    values: tuple[float, ...]
+    title: str = ""
+    unit: str = ""
+    hue: Hue = "signed"
+    mark: int | None = None
+    high: float | None = None
+
+    @property
+    def full(self) -> float:
+        """The value of the darkest colour."""
+        return self.high or max((abs(value) for value in self.values), default=0.0) or 1.0
+
+
+if TYPE_CHECKING:
+    import numpy as np

@@ -1,0 +1,257 @@
+"""Blocks as JSON for a browser: display/page has a drawing for each kind.
+
+Everything is text and numbers, and the scripts set text as text: nothing in it is ever markup.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import singledispatch
+from math import isfinite
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mbexplore.display.blocks import (
+    Bars,
+    Block,
+    Cell,
+    Column,
+    Heading,
+    Headline,
+    Heat,
+    Lines,
+    Note,
+    Row,
+    Table,
+    TokenStrip,
+)
+from mbexplore.display.numbers import decimals, fixed, percent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Part: TypeAlias = dict[str, Any]
+DIGITS = 4
+"""Significant digits of a number that is drawn; files hold all of them."""
+OVERVIEW = 400
+"""Most columns of the small map of a whole text."""
+WIDE = 120
+"""Most columns of a matrix that are drawn large."""
+
+
+def to_parts(blocks: Iterable[Block], first: int | None = None) -> list[Part]:
+    """Blocks as the scripts draw them.
+
+    Args:
+        blocks: of a view.
+        first: of a matrix with many columns, the first that is drawn large; None for those around
+            its mark.
+    """
+    parts = [to_part(block) for block in blocks]
+    return [_windowed(part, first) for part in parts]
+
+
+def _windowed(part: Part, first: int | None) -> Part:
+    if part["kind"] in ("row", "column"):
+        return part | {"parts": [_windowed(one, first) for one in part["parts"]]}
+    return cut_columns(part, first) if part["kind"] == "heat" else part
+
+
+@singledispatch
+def to_part(block: Block) -> Part:
+    """A block as JSON.
+
+    Raises:
+        TypeError: there is no renderer for this kind of block.
+    """
+    raise TypeError(f"no browser renderer for {type(block).__name__}")
+
+
+@to_part.register
+def _(block: Headline) -> Part:
+    return {"kind": "headline", "text": block.text}
+
+
+@to_part.register
+def _(block: Heading) -> Part:
+    return {"kind": "heading", "text": block.text}
+
+
+@to_part.register
+def _(block: Note) -> Part:
+    return {"kind": "note", "text": block.text}
+
+
+@to_part.register
+def _(block: Row) -> Part:
+    return {"kind": "row", "parts": [to_part(one) for one in block.blocks]}
+
+
+@to_part.register
+def _(block: Column) -> Part:
+    return {"kind": "column", "parts": [to_part(one) for one in block.blocks]}
+
+
+@to_part.register
+def _(block: Table) -> Part:
+    return {
+        "kind": "table",
+        "title": block.title,
+        "columns": [{"name": name, "left": name in block.left} for name in block.columns],
+        "rows": [[_cell(cell) for cell in row] for row in block.cells],
+    }
+
+
+def _cell(cell: Cell) -> Part:
+    made: Part = {"text": cell.shown}
+    if cell.bar is not None:
+        made |= {"bar": round(float(cell.bar), 4), "hue": cell.hue}
+    if cell.strong:
+        made["strong"] = True
+    return made | ({"hold": dict(cell.select)} if cell.select else {})
+
+
+@to_part.register
+def _(block: Bars) -> Part:
+    """Bars are a table here: their numbers are read as easily as their lengths."""
+    theirs = block.theirs
+    places = decimals(block.full, 3)
+    signed = block.hue == "signed"
+
+    def number(value: float | None) -> str:
+        if value is None:
+            return ""
+        return percent(value) if block.unit == "%" else fixed(value, places, signed=signed)
+
+    rows = []
+    for i, (label, value) in enumerate(zip(block.labels, block.values, strict=True)):
+        select = dict(block.select[i]) if block.select else None
+        name: Part = {"text": label} | ({"hold": select} if select else {})
+        value_cell = {"text": number(value), "bar": round(value / block.full, 4), "hue": block.hue}
+        row = [name, value_cell]
+        if theirs is not None:
+            other = theirs[i]
+            share = 0.0 if other is None else round(other / block.full, 4)
+            row.append({"text": number(other), "bar": share, "hue": "plain"})
+        rows.append([one | ({"strong": True} if i in block.strong else {}) for one in row])
+    names = ["", "" if block.unit == "%" else block.unit, *([block.theirs_name] * bool(theirs))]
+    columns = [{"name": name, "left": i == 0} for i, name in enumerate(names)]
+    return {"kind": "table", "title": block.title, "columns": columns, "rows": rows}
+
+
+@to_part.register
+def _(block: Heat) -> Part:
+    low, high = block.bounds
+    columns = range(len(block.columns))
+    return {
+        "kind": "heat",
+        "title": block.title,
+        "array": block.values,
+        "rows": list(block.rows),
+        "columns": list(block.columns),
+        "axis": block.column_axis,
+        "hue": block.hue if isinstance(block.hue, str) else list(block.hue),
+        "low": short(low),
+        "high": short(high),
+        "log": block.log,
+        "darkest_low": block.darkest_low,
+        "upward": block.upward,
+        "unit": block.unit,
+        "texts": None if block.texts is None else [list(row) for row in block.texts],
+        "hold": list(block.select),
+        "row_hold": None if block.row_values is None else list(block.row_values),
+        "column_hold": list(columns if block.column_values is None else block.column_values),
+        "row_hues": None if block.row_hues is None else list(block.row_hues),
+        "mark": None if block.mark is None else list(block.mark),
+    }
+
+
+def cut_columns(part: Part, first: int | None) -> Part:
+    """A matrix with the columns that are drawn large, and a small map of all where it is cut."""
+    part = dict(part)
+    array: NDArray[np.floating] = part.pop("array")
+    total = array.shape[1]
+    mark = part["mark"]
+    start = first
+    if start is None:
+        start = 0 if mark is None or mark[1] is None else mark[1] - WIDE // 2
+    start = max(0, min(start, total - WIDE))
+    seen = slice(start, min(start + WIDE, total))
+    if mark is not None and mark[1] is not None:
+        inside = seen.start <= mark[1] < seen.stop
+        part["mark"] = [mark[0], mark[1] - seen.start] if inside else None
+    texts = part["texts"]
+    return part | {
+        "values": [[short(x) for x in row] for row in array[:, seen].tolist()],
+        "overview": None if total <= WIDE else _overview(array, seen),
+        "columns": part["columns"][seen],
+        "column_hold": part["column_hold"][seen],
+        "texts": None if texts is None else [row[seen] for row in texts],
+    }
+
+
+def _overview(array: NDArray[np.floating], seen: slice) -> Part:
+    """All columns, pooled: of the columns of a pixel the value farthest from 0 is kept."""
+    import numpy as np
+
+    total = array.shape[1]
+    pool = -(-total // OVERVIEW)
+    firsts = range(0, total, pool)
+    most, least = (each.reduceat(array, firsts, axis=1) for each in (np.maximum, np.minimum))
+    values = np.where(most >= -least, most, least)
+    return {
+        "values": [[short(x) for x in row] for row in values.tolist()],
+        "pool": pool,
+        "total": total,
+        "start": seen.start,
+        "stop": seen.stop,
+    }
+
+
+@to_part.register
+def _(block: Lines) -> Part:
+    return {
+        "kind": "lines",
+        "title": block.title,
+        "series": [
+            {
+                "name": one.name,
+                "points": [[short(a), short(b)] for a, b in one.points],
+                "hue": one.hue,
+                "dashed": one.dashed,
+                "dots": one.dots,
+            }
+            for one in block.series
+        ],
+        "x": {
+            "label": block.x,
+            "log": block.log_x,
+            "ticks": None if block.ticks is None else list(block.ticks),
+        },
+        "y": {"label": block.y, "log": block.log_y, "down": block.y_down},
+        "marks": _named(block.marks),
+        "levels": _named(block.levels),
+    }
+
+
+def _named(places: Mapping[str, float]) -> list[Part]:
+    return [{"name": name, "at": short(at)} for name, at in places.items()]
+
+
+@to_part.register
+def _(block: TokenStrip) -> Part:
+    return {
+        "kind": "strip",
+        "title": block.title,
+        "tokens": list(block.tokens),
+        "values": [short(value) for value in block.values],
+        "high": short(block.full),
+        "unit": block.unit,
+        "hue": block.hue,
+        "mark": block.mark,
+    }
+
+
+def short(value: float) -> float | None:
+    """A number of `DIGITS` significant digits; None for what JSON has no number for."""
+    return float(f"{value:.{DIGITS}g}") if isfinite(value) else None

@@ -1,0 +1,107 @@
+"""Blocks and data as files hold them: JSON, CSV and NPZ. The numbers are never rounded."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO, StringIO
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.display.blocks import Block, Column, Heat, Row, Table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def to_plain(value: Any) -> Any:
+    """Dataclasses, tuples and arrays as JSON has them; NaN and infinities as null."""
+    import math
+
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [to_plain(one) for one in value]
+    if hasattr(value, "tolist"):  # arrays and tensors of any library
+        return to_plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def to_json(value: Any) -> bytes:
+    """One line of JSON."""
+    return (json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def arrays_of(found: Any) -> dict[str, NDArray[Any]]:
+    """The arrays among the fields of a dataclass, and its tokens."""
+    import numpy as np
+
+    if not dataclasses.is_dataclass(found):
+        return {}
+    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    arrays = {name: one for name, one in fields.items() if isinstance(one, np.ndarray)}
+    if arrays and isinstance(fields.get("tokens"), tuple):
+        arrays["tokens"] = np.array(fields["tokens"])
+    return arrays
+
+
+def to_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Named arrays in one compressed file that numpy opens."""
+    import numpy as np
+
+    buffer = BytesIO()
+    # The stubs take any keyword for `allow_pickle`, so the arrays go in as one mapping.
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def walk(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Every block, those inside rows and columns too."""
+    for block in blocks:
+        if isinstance(block, Row | Column):
+            yield from walk(block.blocks)
+        else:
+            yield block
+
+
+def first_table(blocks: Iterable[Block]) -> Table | None:
+    """The first table that is shown, or else the first matrix with a row for each cell."""
+    every = list(walk(blocks))
+    table = next((one for one in every if isinstance(one, Table)), None)
+    heat = next((one for one in every if isinstance(one, Heat)), None)
+    if table is not None:
+        return table
+    return None if heat is None else table_of(heat)
+
+
+def table_of(heat: Heat) -> Table:
+    """A matrix as a table with a row for each cell."""
+    names = (heat.row_axis or "row", heat.column_axis or "column", heat.unit or "value")
+    rows = tuple(
+        (row, column, float(heat.values[r, c]))
+        for r, row in enumerate(heat.rows)
+        for c, column in enumerate(heat.columns)
+    )
+    return Table(names, rows)
+
+
+def rows_of(table: Table) -> list[list[Any]]:
+    """Header and rows of a table, with its columns for files."""
+    header = [*table.columns, *table.extra]
+    rows = [[cell.value for cell in row] for row in table.cells]
+    for values in table.extra.values():
+        for row, value in zip(rows, values, strict=True):
+            row.append(value)
+    return [header, *rows]
+
+
+def to_csv(rows: Iterable[Sequence[Any]]) -> bytes:
+    """Rows as comma-separated values; line ends are those of Unix."""
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

@@ -1,0 +1,379 @@
+"""Blocks as a matplotlib figure, for png, svg, pdf and notebooks. No pyplot, no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import singledispatch
+from textwrap import wrap
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure, SubFigure
+
+from mbexplore.display.blocks import (
+    Bars,
+    Block,
+    Cell,
+    Column,
+    Heading,
+    Headline,
+    Heat,
+    Hue,
+    Lines,
+    Note,
+    Row,
+    Table,
+    TokenStrip,
+)
+from mbexplore.display.fonts import drawable, token_label
+from mbexplore.display.numbers import decimals, fixed, percent
+from mbexplore.display.palette import HUE, INK, LIGHT, SIGN, colour_of, ink_on
+
+FAINT = "#66717d"
+Size: TypeAlias = tuple[float, float]
+Surface: TypeAlias = Figure | SubFigure
+LABELS = 60
+"""Most labels along an axis."""
+WORDS = 40
+"""Most columns whose words are written into the cells."""
+
+
+def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
+    """All blocks below each other, each as large as what it shows.
+
+    Args:
+        blocks: of a view. Tables are drawn only where nothing else is; notes never: they belong to
+            the text around a picture.
+        title: what is shown, of which model.
+    """
+    every = [one for one in map(_drawn, blocks) if one is not None]
+    pictures = [one for one in every if not isinstance(one, Table)] or every
+    whole = Column(tuple(pictures))
+    headline = next((one.text for one in blocks if isinstance(one, Headline)), "")
+    width, height = size_of(whole)
+    width = max(width, 4.5)
+    letters = int(width * 11)
+    lines = [*wrap(title, letters), *wrap(headline, letters)]
+    figure = Figure(
+        figsize=(width, height + 0.25 * len(lines) + 0.2), facecolor="white", layout="constrained"
+    )
+    if lines:
+        name = "\n".join(map(drawable, lines))
+        text = figure.suptitle(name, color=INK, fontsize=11, x=0.01, ha="left")
+        text.set_parse_math(False)
+    place(whole, figure)
+    return figure
+
+
+def _drawn(block: Block) -> Block | None:
+    """What of a block is drawn."""
+    if isinstance(block, Note | Headline | Heading):
+        return None
+    if isinstance(block, Row | Column):
+        inside = tuple(one for one in map(_drawn, block.blocks) if one is not None)
+        return type(block)(inside) if inside else None
+    return block
+
+
+@singledispatch
+def size_of(block: Block) -> Size:
+    """Width and height of a block in inches.
+
+    Raises:
+        TypeError: there is no renderer for this kind of block.
+    """
+    raise TypeError(f"no figure renderer for {type(block).__name__}")
+
+
+@singledispatch
+def draw(block: Block, axes: Axes) -> None:
+    """Draws a block on axes of its own."""
+    raise TypeError(f"no figure renderer for {type(block).__name__}")
+
+
+@singledispatch
+def place(block: Block, surface: Surface) -> None:
+    """Draws a block on a part of the figure; a block that needs several axes registers itself."""
+    draw(block, surface.subplots())
+
+
+@size_of.register
+def _(block: Row) -> Size:
+    sizes = [size_of(one) for one in block.blocks]
+    return sum(width for width, _ in sizes), max(height for _, height in sizes)
+
+
+@size_of.register
+def _(block: Column) -> Size:
+    sizes = [size_of(one) for one in block.blocks]
+    return max((width for width, _ in sizes), default=4.0), sum(height for _, height in sizes)
+
+
+@place.register
+def _(block: Row, surface: Surface) -> None:
+    widths = [size_of(one)[0] for one in block.blocks]
+    _spread(block.blocks, surface, 1, len(widths), width_ratios=widths)
+
+
+@place.register
+def _(block: Column, surface: Surface) -> None:
+    heights = [size_of(one)[1] for one in block.blocks]
+    _spread(block.blocks, surface, len(heights), 1, height_ratios=heights)
+
+
+def _spread(
+    blocks: Sequence[Block], surface: Surface, rows: int, columns: int, **ratios: list[float]
+) -> None:
+    if len(blocks) == 1:
+        place(blocks[0], surface)
+    elif blocks:
+        parts = surface.subfigures(rows, columns, squeeze=False, **ratios).ravel()  # type: ignore[call-overload]
+        for one, part in zip(blocks, parts, strict=True):
+            place(one, part)
+
+
+def colours_of(hue: Hue) -> Colormap:
+    """A hue's scale, as matplotlib takes it."""
+    return LinearSegmentedColormap.from_list(f"mbexplore-{hue}", list(LIGHT[hue]))
+
+
+def name_axes(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
+    """Title and names of the axes; nothing in them is taken for mathematics."""
+    for text in (
+        axes.set_title(drawable(title), fontsize=9, color=INK, loc="left"),
+        axes.set_xlabel(drawable(x), fontsize=8, color=INK),
+        axes.set_ylabel(drawable(y), fontsize=8, color=INK),
+    ):
+        text.set_parse_math(False)
+    axes.tick_params(length=0, pad=3, labelsize=7.5, labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set_color(FAINT)
+        spine.set_linewidth(0.5)
+
+
+def label_axis(
+    set_ticks: Callable[..., Any], names: Sequence[str], most: int = LABELS, *, rotation: float = 0
+) -> None:
+    """Names of rows or columns, thinned to at most `most`."""
+    step = max(1, -(-len(names) // most))
+    ticks = range(0, len(names), step)
+    labels = [token_label(names[i]) for i in ticks]
+    set_ticks(list(ticks), labels, rotation=rotation, fontsize=7.5, parse_math=False)
+
+
+@size_of.register
+def _(block: Heat) -> Size:
+    rows, columns = block.values.shape
+    wide = 0.75 if block.texts is not None and columns <= WORDS else 0.32
+    return min(max(columns * wide, 2.2), 16.0) + 2.2, min(max(rows * 0.28, 1.2), 9.0) + 1.2
+
+
+@draw.register
+def _(block: Heat, axes: Axes) -> None:
+    low, high = block.bounds
+    norm: Normalize = LogNorm(low, high) if block.log else Normalize(low, high)
+    origin: Literal["lower", "upper"] = "lower" if block.upward else "upper"
+    hues = {block.hue_of(row) for row in range(len(block.rows))}
+    image = None
+    for hue in sorted(hues):
+        other = np.array([block.hue_of(row) != hue for row in range(len(block.rows))])
+        values = np.where(other[:, None], np.nan, block.values)
+        colours = colours_of(hue)
+        image = axes.imshow(
+            values,
+            cmap=colours.reversed() if block.darkest_low else colours,
+            norm=norm,
+            aspect="auto",
+            origin=origin,
+            interpolation="nearest",
+        )
+    name_axes(axes, block.title, block.column_axis, block.row_axis)
+    label_axis(axes.set_yticks, block.rows)
+    short = max((len(name) for name in block.columns), default=0) <= 3
+    label_axis(axes.set_xticks, block.columns, rotation=0 if short else 90)
+    if block.row_hues is not None and len(axes.get_yticklabels()) == len(block.rows):
+        for label, kind in zip(axes.get_yticklabels(), block.row_hues, strict=True):
+            label.set_color(_ink(kind))
+    _write_cells(block, axes)
+    _mark(block, axes)
+    if image is not None:
+        name = f"{block.unit}{' (logarithmic)' if block.log else ''}"
+        bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
+        bar.set_label(drawable(name), fontsize=8, color=INK)
+        bar.ax.tick_params(labelsize=7, colors=INK)
+        bar.outline.set_visible(False)
+        if block.darkest_low:
+            bar.ax.invert_yaxis()
+
+
+def _ink(hue: Hue) -> str:
+    return HUE[hue] if hue == "global" or hue == "local" else INK
+
+
+def _write_cells(block: Heat, axes: Axes) -> None:
+    if block.texts is None or len(block.columns) > WORDS:
+        return
+    for row, texts in enumerate(block.texts):
+        for column, text in enumerate(texts):
+            ground = colour_of(block.hue_of(row), block.shade(float(block.values[row, column])))
+            axes.text(
+                column, row, token_label(text, 9), ha="center", va="center", fontsize=6.5,
+                color=ink_on(ground), parse_math=False,
+            )  # fmt: skip
+
+
+def _mark(block: Heat, axes: Axes) -> None:
+    if block.mark is None:
+        return
+    row, column = block.mark
+    x, wide = (-0.5, len(block.columns)) if column is None else (column - 0.5, 1)
+    y, tall = (-0.5, len(block.rows)) if row is None else (row - 0.5, 1)
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((x, y), wide, tall, fill=False, edgecolor=INK, linewidth=1.2))
+
+
+@size_of.register
+def _(block: Lines) -> Size:
+    return 5.0, 2.6
+
+
+@draw.register
+def _(block: Lines, axes: Axes) -> None:
+    for one in block.series:
+        x, y = zip(*one.points, strict=True) if one.points else ((), ())
+        axes.plot(
+            x, y, label=drawable(one.name), color=_ink(one.hue), linewidth=1.3,
+            linestyle=(0, (4, 2)) if one.dashed else "-", marker="o" if one.dots else "",
+            markersize=3.5,
+        )  # fmt: skip
+    axes.set_xscale("log" if block.log_x else "linear")
+    axes.set_yscale("log" if block.log_y else "linear")
+    name_axes(axes, block.title, block.x, block.y)
+    if block.ticks is not None:
+        rotation = 0 if max(map(len, block.ticks)) <= 3 else 60
+        label_axis(axes.set_xticks, block.ticks, 26, rotation=rotation)
+    axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.5)
+    for name, at in block.marks.items():
+        axes.axvline(at, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.annotate(drawable(name), (at, 1), xycoords=("data", "axes fraction"), fontsize=7,
+                      xytext=(3, -8), textcoords="offset points", color=FAINT)  # fmt: skip
+    for name, at in block.levels.items():
+        axes.axhline(at, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.annotate(drawable(name), (0, at), xycoords=("axes fraction", "data"), fontsize=7,
+                      xytext=(3, 3), textcoords="offset points", color=FAINT)  # fmt: skip
+    if block.y_down:
+        axes.invert_yaxis()
+    if len(block.series) > 1:
+        axes.legend(fontsize=7, frameon=False, labelcolor=INK)
+
+
+@size_of.register
+def _(block: Bars) -> Size:
+    return 4.6, 0.26 * len(block.labels) + 0.7
+
+
+@draw.register
+def _(block: Bars, axes: Axes) -> None:
+    signed = block.hue == "signed"
+    colours = [SIGN[value >= 0] if signed else _ink(block.hue) for value in block.values]
+    axes.barh(range(len(block.values)), block.values, color=colours, height=0.7)
+    places = decimals(block.full, 3)
+    for i, value in enumerate(block.values):
+        text = percent(value) if block.unit == "%" else fixed(value, places, signed=signed)
+        axes.annotate(text, (value, i), xytext=(4 if value >= 0 else -4, 0), va="center",
+                      ha="left" if value >= 0 else "right", textcoords="offset points",
+                      fontsize=7.5, color=INK)  # fmt: skip
+    if block.theirs is not None:
+        rings = [(i, value) for i, value in enumerate(block.theirs) if value is not None]
+        axes.scatter(
+            [value for _, value in rings], [i for i, _ in rings], s=26, facecolors="none",
+            edgecolors=INK, linewidths=1.1, label=drawable(block.theirs_name), zorder=3,
+        )  # fmt: skip
+        axes.legend(fontsize=7, frameon=False, labelcolor=INK, loc="lower right")
+    axes.set_xlim(-block.full * 1.25 if signed else 0, block.full * 1.25)
+    name_axes(axes, block.title)
+    label_axis(axes.set_yticks, block.labels)
+    axes.set_xticks([])
+    axes.invert_yaxis()
+    axes.spines[["top", "right", "bottom"]].set_visible(False)
+
+
+STRIP = 96
+"""Letters of a line of a text whose tokens are coloured."""
+
+
+def _strip_lines(block: TokenStrip) -> list[list[int]]:
+    """Tokens line by line."""
+    lines: list[list[int]] = [[]]
+    room = STRIP
+    for i, token in enumerate(block.tokens):
+        letters = len(token_label(token)) + 2
+        if letters > room and lines[-1]:
+            lines.append([])
+            room = STRIP
+        lines[-1].append(i)
+        room -= letters
+    return lines
+
+
+@size_of.register
+def _(block: TokenStrip) -> Size:
+    return 8.0, 0.27 * len(_strip_lines(block)) + 0.5
+
+
+@draw.register
+def _(block: TokenStrip, axes: Axes) -> None:
+    lines = _strip_lines(block)
+    for row, line in enumerate(lines):
+        x = 0.0
+        for i in line:
+            text, share = token_label(block.tokens[i]), block.values[i] / block.full
+            at = (share + 1) / 2 if block.hue == "signed" else share
+            ground = colour_of(block.hue, at)
+            axes.text(
+                x, row, text, fontsize=8, family="monospace", va="center", parse_math=False,
+                color=ink_on(ground),
+                bbox={"facecolor": ground, "edgecolor": INK if i == block.mark else "none",
+                      "boxstyle": "square,pad=0.25"},
+            )  # fmt: skip
+            x += len(text) + 2
+    axes.set_xlim(-1, STRIP + 2)
+    axes.set_ylim(len(lines) - 0.4, -0.6)
+    name_axes(axes, block.title)
+    axes.set_axis_off()
+
+
+@size_of.register
+def _(block: Table) -> Size:
+    widths = _widths(block)
+    return min(0.095 * sum(widths) + 0.8, 14.0), 0.22 * (len(block.rows) + 1) + 0.5
+
+
+def _widths(block: Table) -> list[int]:
+    rows = ([cell.shown for cell in row] for row in block.cells)
+    columns = zip(block.columns, *rows, strict=True)
+    return [max(map(len, column)) + 2 for column in columns]
+
+
+@draw.register
+def _(block: Table, axes: Axes) -> None:
+    widths = _widths(block)
+    rows = [tuple(Cell(name, strong=True) for name in block.columns), *block.cells]
+    for i, row in enumerate(rows):
+        left = 0
+        for name, cell, width in zip(block.columns, row, widths, strict=True):
+            is_word = name in block.left
+            axes.text(
+                left if is_word else left + width - 2, i, drawable(cell.shown), fontsize=8,
+                va="center", ha="left" if is_word else "right", parse_math=False,
+                color=_ink(cell.hue) if cell.bar is None else INK,
+                weight="bold" if cell.strong else "normal",
+            )  # fmt: skip
+            left += width
+    axes.set_xlim(0, sum(widths))
+    axes.set_ylim(len(rows) - 0.5, -0.6)
+    name_axes(axes, block.title)
+    axes.set_axis_off()

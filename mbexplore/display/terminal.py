@@ -1,0 +1,318 @@
+"""Blocks in a terminal, as rich renderables: for commands, and for the panes of the explorer.
+
+`render` gives the renderable of any block. Where there are no colours, shades or numbers stand in
+their place. Text is printed as text: control characters appear as escapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from functools import singledispatch
+from io import StringIO
+
+from rich import box
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderResult
+from rich.style import Style
+from rich.text import Text
+
+from mbexplore.display.blocks import (
+    Bars,
+    Block,
+    Cell,
+    Column,
+    Heading,
+    Headline,
+    Heat,
+    Hue,
+    Lines,
+    Note,
+    Row,
+    Series,
+    Table,
+    TokenStrip,
+)
+from mbexplore.display.narrow_table import NarrowTable
+from mbexplore.display.numbers import decimals, fixed, percent, significant
+from mbexplore.display.palette import ON_EITHER, SIGN, colour_of, ink_on
+from mbexplore.text import bar, shown, word
+
+SHADES = " \N{LIGHT SHADE}\N{MEDIUM SHADE}\N{DARK SHADE}\N{FULL BLOCK}"
+SPARKS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
+BAR = 16
+"""Cells of a full bar."""
+LABEL = 14
+"""Most cells of a row's label."""
+WIDEST_CELL = 16
+
+
+def to_text(blocks: Iterable[Block], width: int = 100) -> str:
+    """Blocks as plain text."""
+    console = Console(file=StringIO(), width=width, color_system=None, highlight=False)
+    for block in blocks:
+        console.print(render(block))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def hue_style(hue: Hue, *, sign: float = 1.0) -> Style:
+    """The style of words in a hue, legible on black and on white."""
+    if hue == "signed":
+        return Style(color=SIGN[sign >= 0])
+    return Style.null() if hue == "plain" else Style(color=ON_EITHER[hue])
+
+
+@singledispatch
+def render(block: Block) -> ConsoleRenderable:
+    """A block as something that rich prints.
+
+    Raises:
+        TypeError: there is no renderer for this kind of block.
+    """
+    raise TypeError(f"no terminal renderer for {type(block).__name__}")
+
+
+@render.register
+def _(block: Headline) -> ConsoleRenderable:
+    return Text(shown(block.text), style="bold")
+
+
+@render.register
+def _(block: Heading) -> ConsoleRenderable:
+    return Text(f"\n{shown(block.text)}", style="bold")
+
+
+@render.register
+def _(block: Note) -> ConsoleRenderable:
+    return Text(shown(block.text), style="dim")
+
+
+@render.register
+def _(block: Row) -> ConsoleRenderable:
+    return Group(*(render(one) for one in block.blocks))
+
+
+@render.register
+def _(block: Column) -> ConsoleRenderable:
+    return Group(*(render(one) for one in block.blocks))
+
+
+def build_table(*columns: str, left: Iterable[str] = (), title: str = "") -> NarrowTable:
+    """A table in the house style: numbers to the right, the columns in `left` to the left."""
+    words = set(left)
+    table = NarrowTable(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=Text(shown(title), style="bold") if title else None,
+        title_justify="left",
+    )
+    for name in columns:
+        table.add_column(
+            Text(shown(name)), justify="left" if name in words else "right", overflow="fold"
+        )
+    return table
+
+
+@render.register
+def _(block: Table) -> ConsoleRenderable:
+    barred = [any(row[i].bar is not None for row in block.cells) for i in range(len(block.columns))]
+    names: list[str] = []
+    for name, has_bar in zip(block.columns, barred, strict=True):
+        names += [name, ""] if has_bar else [name]
+    table = build_table(*names, left=(*block.left, ""), title=block.title)
+    for row in block.cells:
+        cells: list[Text] = []
+        for cell, has_bar in zip(row, barred, strict=True):
+            cells += [_cell(cell), _bar(cell)] if has_bar else [_cell(cell)]
+        table.add_row(*cells)
+    return table
+
+
+def _cell(cell: Cell) -> Text:
+    style = hue_style(cell.hue) if cell.bar is None and cell.hue != "signed" else Style.null()
+    return Text(shown(cell.shown), style=style + Style(bold=cell.strong or None))
+
+
+def _bar(cell: Cell) -> Text:
+    share = cell.bar or 0.0
+    return Text(bar(min(abs(share), 1.0), BAR), style=hue_style(cell.hue, sign=share))
+
+
+@render.register
+def _(block: Bars) -> ConsoleRenderable:
+    columns = ["", block.unit if block.unit != "%" else "p", " "]
+    theirs = block.theirs
+    columns += [block.theirs_name] if theirs is not None else []
+    table = build_table(*columns, left=("", " "), title=block.title)
+    places = decimals(block.full, 3)
+
+    def number(value: float) -> str:
+        if block.unit == "%":
+            return percent(value)
+        return fixed(value, places, signed=block.hue == "signed")
+
+    for i, (label, value) in enumerate(zip(block.labels, block.values, strict=True)):
+        share = min(abs(value) / block.full, 1.0)
+        style = Style(bold=i in block.strong or None)
+        row = [
+            Text(word(label), style=style),
+            Text(number(value), style=style),
+            Text(bar(share, BAR), style=hue_style(block.hue, sign=value)),
+        ]
+        if theirs is not None:
+            other = theirs[i]
+            row.append(Text("" if other is None else number(other)))
+        table.add_row(*row)
+    return table
+
+
+@render.register
+def _(block: Lines) -> ConsoleRenderable:
+    title = f"{block.title}, {block.y}" if block.y and block.title else block.title or block.y
+    text = Text(shown(title), style="bold")
+    names = [shown(one.name) for one in block.series]
+    widest = max(map(cell_len, names), default=0)
+    for one, name in zip(block.series, names, strict=True):
+        y = [value for _, value in one.points if value == value]
+        if y:
+            text.append(f"\n{set_cell_size(name, widest)}  ", Style(bold=False))
+            text.append(_spark(one, block), hue_style(one.hue) + Style(bold=False))
+            text.append(f"  {significant(y[0])} to {significant(y[-1])}", Style(bold=False))
+    where = f"{block.ticks[0]} to {block.ticks[-1]}" if block.ticks else _range(block)
+    text.append(f"\n{block.x or 'from left'}: {shown(where)}", Style(bold=False, dim=True))
+    return text
+
+
+def _range(block: Lines) -> str:
+    x = [a for one in block.series for a, _ in one.points]
+    return f"{significant(min(x))} to {significant(max(x))}" if x else "nothing"
+
+
+def _spark(one: Series, block: Lines, most: int = 64) -> str:
+    """A curve as a line of blocks, pooled to the largest where it has many points."""
+    from math import isfinite, log
+
+    def scaled(value: float) -> float:
+        return log(max(value, 1e-30)) if block.log_y else value
+
+    every = [scaled(v) for s in block.series for _, v in s.points if isfinite(v)]
+    low, high = min(every, default=0.0), max(every, default=1.0)
+    values = [scaled(v) if isfinite(v) else low for _, v in one.points]
+    pool = -(-len(values) // most)
+    pooled = [max(values[i : i + pool]) for i in range(0, len(values), pool)]
+    span = (high - low) or 1.0
+    shares = ((value - low) / span for value in pooled)
+    return "".join(SPARKS[round((1 - s if block.y_down else s) * 7)] for s in shares)
+
+
+@render.register
+def _(block: Heat) -> ConsoleRenderable:
+    return HeatLines(block)
+
+
+class HeatLines:
+    """A matrix in a terminal: a line a row, as wide as there is room; colours, or shades."""
+
+    def __init__(self, block: Heat) -> None:
+        self.block = block
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The title, the rows with the first one at the bottom where it is so, and the scale."""
+        block = self.block
+        colour = console.color_system is not None and not console.no_color
+        if block.title:
+            yield Text(shown(block.title), style="bold")
+        label = min(LABEL, max((cell_len(shown(name)) for name in block.rows), default=0)) + 1
+        columns = max(1, len(block.columns))
+        room = max(1, options.max_width - label)
+        width = max(1, min(WIDEST_CELL, room // columns))
+        has_texts = block.texts is not None and width >= 5
+        width = width if has_texts else min(width, 4)
+        seen = self._seen(room // width, columns)
+        order = range(len(block.rows))
+        for row in reversed(order) if block.upward else order:
+            yield self._line(row, seen, label, width, has_texts, colour)
+        yield from self._axis(seen, label, width)
+        low, high = block.bounds
+        ends = f"{significant(low)} to {significant(high)} {block.unit}".strip()
+        cut = "" if len(seen) == columns else f"; {block.column_axis or 'columns'} {seen.start} "
+        cut += "" if not cut else f"to {seen.stop - 1} of {columns:,}"
+        log = ", logarithmic" if block.log else ""
+        yield Text(f"{ends}{log}{cut}", style="dim")
+
+    def _seen(self, most: int, columns: int) -> range:
+        """The columns for which there is room, those around the mark."""
+        if columns <= most:
+            return range(columns)
+        mark = self.block.mark[1] if self.block.mark else None
+        first = min(max(0, (mark or 0) - most // 2), columns - most)
+        return range(first, first + most)
+
+    def _line(
+        self, row: int, seen: range, label: int, width: int, has_texts: bool, colour: bool
+    ) -> Text:
+        block = self.block
+        hue = block.row_hues[row] if block.row_hues else "plain"
+        marked = block.mark is not None and block.mark[0] == row
+        name = set_cell_size(shown(block.rows[row]), label)
+        line = Text(name, style=hue_style(hue) + Style(bold=marked or None))
+        for column in seen:
+            value = float(block.values[row, column])
+            text = block.texts[row][column] if has_texts and block.texts else ""
+            text = f" {shown(text)}" if text else ""
+            share = block.shade(value)
+            if colour and value == value:
+                ground = colour_of(block.hue_of(row), share, dark=True)
+                line.append(set_cell_size(text, width), Style(bgcolor=ground, color=ink_on(ground)))
+            else:
+                size = abs(2 * share - 1) if block.hue == "signed" else share
+                shade = SHADES[round(size * 4)] if value == value else " "
+                line.append(set_cell_size(text, width) if has_texts else shade * width)
+        return line
+
+    def _axis(self, seen: range, label: int, width: int) -> Iterator[Text]:
+        """Names of the columns, as many as fit."""
+        names = [shown(self.block.columns[i]) for i in seen]
+        widest = max(map(cell_len, names), default=0)
+        step = 1 if width > min(widest, 5) else -(-(min(widest, 10) + 1) // width)
+        line = Text(" " * label, style="dim")
+        for place in range(0, len(names), step):
+            line.append(set_cell_size(f" {names[place]}"[: step * width - 1], step * width))
+        line.truncate(label + width * len(seen))
+        yield line
+
+
+@render.register
+def _(block: TokenStrip) -> ConsoleRenderable:
+    return StripLines(block)
+
+
+class StripLines:
+    """A text whose tokens are coloured by value; without colours their values stand behind them."""
+
+    def __init__(self, block: TokenStrip) -> None:
+        self.block = block
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The title and the text."""
+        block = self.block
+        colour = console.color_system is not None and not console.no_color
+        if block.title:
+            yield Text(shown(block.title), style="bold")
+        line = Text()
+        signed = block.hue == "signed"
+        places = decimals(block.full)
+        for i, (token, value) in enumerate(zip(block.tokens, block.values, strict=True)):
+            share = value / block.full
+            ground = colour_of(block.hue, (share + 1) / 2 if signed else share, dark=True)
+            style = Style(bgcolor=ground, color=ink_on(ground)) if colour else Style.null()
+            if i and (token.startswith(" ") or token.startswith("[")):
+                line.append(" ")
+            marked = Style(underline=True, bold=True) if i == block.mark else Style.null()
+            line.append(word(token), style + marked)
+            if not colour and abs(share) >= 0.05:
+                line.append(f"({fixed(value, places, signed=signed)})")
+        yield line
+        low = -block.full if signed else 0.0
+        ends = f"{significant(low)} to {significant(block.full)} {block.unit}".strip()
+        yield Text(ends, style="dim")

@@ -1,0 +1,196 @@
+"""A text under a model, with what was computed for it: each thing once.
+
+Every front end works on one. The command line makes one and throws it away, the page keeps one a
+person and text, the terminal explorer one a text, and a method of `Explorer` one a call.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, TypeVar
+
+from mbexplore.checkpoints.tokenizer import Encoding
+from mbexplore.errors import RangeError, TextError
+from mbexplore.explorer import Explorer, load
+from mbexplore.recording import Progress, Recording, kept_taps, watched
+
+Made = TypeVar("Made")
+
+KEPT = 64
+"""Results kept of one text; the longest unused goes first. The recording stays."""
+
+
+def ignore_progress(done: int, total: int) -> None:
+    """Reports no progress."""
+
+
+class Session:
+    """One text under one model.
+
+    Attributes:
+        explorer: the model; shared, read-only.
+        texts: what is looked at: one text for most views.
+        context: the second text of a pair, for a model that takes two.
+        progress: called with the steps done and all there are; what it raises ends the work.
+        keep: what a recording keeps at least, so that views to come find it.
+    """
+
+    def __init__(
+        self,
+        explorer: Explorer,
+        text: str | Encoding | Sequence[str] = (),
+        *,
+        context: str | None = None,
+        truncate: bool = False,
+        keep: Collection[str] = (),
+        progress: Progress = ignore_progress,
+        open_model: Callable[[str], Explorer] | None = None,
+        recording: Recording | None = None,
+    ) -> None:
+        self.explorer = explorer
+        self._given = text
+        self.texts: tuple[str, ...] = (
+            (text,)
+            if isinstance(text, str)
+            else (text.text,)
+            if isinstance(text, Encoding)
+            else tuple(text)
+        )
+        self.context, self.truncate = context, truncate
+        self.progress = progress
+        self.keep = tuple(keep)
+        self._open_model = open_model
+        self._made: OrderedDict[Hashable, Any] = OrderedDict()
+        self._locks: defaultdict[Hashable, threading.RLock] = defaultdict(threading.RLock)
+        self._lock = threading.Lock()
+        self._recording = recording
+        self._recording_lock = threading.RLock()
+
+    @cached_property
+    def encoding(self) -> Encoding:
+        """The one text and its tokens.
+
+        Raises:
+            TextError: there are several, or it is empty or too long.
+        """
+        if isinstance(self._given, Encoding):
+            return self._given
+        if len(self.texts) != 1:
+            raise TextError(f"{len(self.texts)} texts were given and one is looked at; give one.")
+        return self.explorer.encode(self.texts[0], pair=self.context, truncate=self.truncate)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What `make` gives, made once for this key and kept; other threads wait for it."""
+        with self._lock:
+            lock = self._locks[key]
+        with lock:
+            with self._lock:
+                if key in self._made:
+                    self._made.move_to_end(key)
+                    found: Made = self._made[key]
+                    return found
+            made = make()
+            with self._lock:
+                self._made[key] = made
+                while len(self._made) > KEPT:
+                    gone, _ = self._made.popitem(last=False)
+                    self._locks.pop(gone, None)
+            return made
+
+    def recording(self, *keep: str) -> Recording:
+        """One forward pass over the text with what is asked for kept; run again only for more.
+
+        Raises:
+            MbexploreError: see `Explorer.record`.
+        """
+        with self._recording_lock:
+            have = self._recording
+            if have is None or not set(self._taps(keep)) <= have.values.keys():
+                self.keep = tuple(dict.fromkeys((*self.keep, *keep)))
+                with self.counting():
+                    have = self._recording = self.explorer.record(self.encoding, keep=self.keep)
+            return have
+
+    def _taps(self, keep: Collection[str]) -> list[str]:
+        return kept_taps(self.explorer.model.config, keep)
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Reports the layers of every forward pass in the block as progress."""
+        with watched(self.explorer.model, self.progress):
+            yield
+
+    def token(self, which: int | str | None) -> int | None:
+        """The position of a token.
+
+        Args:
+            which: its position, or a word of the text; None stays None.
+
+        Raises:
+            RangeError: there is no such token.
+        """
+        from mbexplore.analysis.places import find_place
+
+        return None if which is None else find_place(self.encoding, str(which))
+
+    def focus(self, which: int | str | None = None) -> int:
+        """The position of a token; for None the first mask, or else the first token."""
+        position = self.token(which)
+        if position is not None:
+            return position
+        masks = self.encoding.mask_positions
+        return masks[0] if masks else 0
+
+    def beside(self, text: str | None = None, model: str | None = None) -> Session:
+        """A session of another text, or under another model, that reports its progress here.
+
+        Args:
+            text: None for this session's own.
+            model: None for this session's own.
+
+        Raises:
+            ModelError: the model can't be opened.
+        """
+
+        def make() -> Session:
+            explorer = self.explorer
+            if model is not None:
+                explorer = (self._open_model or self._load)(model)
+            return Session(
+                explorer,
+                self.texts if text is None else text,
+                context=self.context,
+                truncate=self.truncate,
+                keep=self.keep,
+                progress=self.progress,
+                open_model=self._open_model,
+            )
+
+        return self.once(("beside", text, model), make)
+
+    def _load(self, name: str) -> Explorer:
+        info = self.explorer.info
+        return load(name, device=info.device.partition(":")[0], dtype=info.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the recordings that are held."""
+        own = self._recording
+        size = sum(value.nbytes for value in own.values.values()) if own is not None else 0
+        return size + sum(one.nbytes for one in self._made.values() if isinstance(one, Session))
+
+
+def check_layer(explorer: Explorer, layer: int) -> int:
+    """A layer's number, counted from the end where it is negative.
+
+    Raises:
+        RangeError: there is no such layer.
+    """
+    layers = explorer.model.config.num_hidden_layers
+    if not -layers <= layer < layers:
+        raise RangeError(f"There is no layer {layer}; choose 0 to {layers - 1}.")
+    return layer % layers

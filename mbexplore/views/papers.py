@@ -1,0 +1,51 @@
+"""The papers that the methods come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper, as it is cited.
+
+    Attributes:
+        authors: "Warner et al.".
+        year: of publication.
+        title: in full.
+        url: where it can be read.
+    """
+
+    authors: str
+    year: int
+    title: str
+    url: str
+
+    def __str__(self) -> str:
+        """Authors, year, title and address."""
+        return f'{self.authors} {self.year}, "{self.title}" ({self.url})'
+
+
+def arxiv(authors: str, year: int, title: str, number: str) -> Paper:
+    """A paper on arXiv."""
+    return Paper(authors, year, title, f"https://arxiv.org/abs/{number}")
+
+
+MODERNBERT = arxiv(
+    "Warner et al.",
+    2024,
+    "Smarter, Better, Faster, Longer: A Modern Bidirectional Encoder",
+    "2412.13663",
+)
+LOGIT_LENS = Paper(
+    "nostalgebraist",
+    2020,
+    "interpreting GPT: the logit lens",
+    "https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru/interpreting-gpt-the-logit-lens",
+)
+TUNED_LENS = arxiv(
+    "Belrose et al.",
+    2023,
+    "Eliciting Latent Predictions from Transformers with the Tuned Lens",
+    "2303.08112",
+)

@@ -1,0 +1,202 @@
+"""The parameters of a view: declared once as fields, from which every front end makes its own.
+
+A command makes options of them, the page controls, the terminal explorer keys, Python keywords.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+
+from mbexplore.errors import RangeError, UsageError
+
+Layer: TypeAlias = Annotated[int, "layer"]
+"""A layer, from 0. Front ends share the selected one between views."""
+Head: TypeAlias = Annotated[int | None, "head"]
+"""A head of the layer, from 0; None for all. Shared as well."""
+Token: TypeAlias = Annotated[int | str | None, "token"]
+"""A token by position or by word; None for the first mask, or what the model's head reads."""
+OtherModel: TypeAlias = Annotated[str | None, "model"]
+"""Another model, by name; None for the same one."""
+
+Kind = Literal[
+    "switch", "choice", "integer", "number", "text", "texts", "layer", "head", "token", "model"
+]
+SELECTED = ("layer", "head", "token")
+"""Kinds that a click selects and that views share."""
+
+_OPTION = "mbexplore"
+
+
+@dataclass(frozen=True)
+class Option:
+    """What `option` says of a parameter, beside its name, type and default."""
+
+    help: str
+    short: str | None
+    flag: str | None
+    label: str | None
+    at_least: float | None
+    at_most: float | None
+    only: Mapping[str, Collection[Any]]
+    positional: bool
+
+
+def option(
+    help: str,
+    *,
+    default: Any = dataclasses.MISSING,
+    short: str | None = None,
+    flag: str | None = None,
+    label: str | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    only: Mapping[str, Collection[Any]] | None = None,
+    positional: bool = False,
+) -> Any:
+    """A parameter of a view.
+
+    Args:
+        help: a sentence: what it does.
+        default: its value unless another is given; without one it is required.
+        short: a one-letter option, "-k".
+        flag: the option's name where it isn't the parameter's, "--all".
+        label: what the page's control is called; "" for none, the parameter's name by default.
+        at_least: least value of a number.
+        at_most: greatest value.
+        only: values of other parameters with which it has an effect; anything but its default is
+            refused beside others.
+        positional: whether the command takes it as its next argument.
+    """
+    about = Option(help, short, flag, label, at_least, at_most, only or {}, positional)
+    return dataclasses.field(default=default, metadata={_OPTION: about})
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter, as front ends need it.
+
+    Attributes:
+        name: in Python, JSON and addresses, "top_k".
+        kind: what it is.
+        default: `dataclasses.MISSING` where it is required.
+        optional: whether None stands for something.
+        choices: what there is to choose from, for "choice".
+        option: everything else.
+    """
+
+    name: str
+    kind: Kind
+    default: Any
+    optional: bool
+    choices: tuple[Any, ...]
+    option: Option
+
+    @property
+    def flag(self) -> str:
+        """Its option on the command line, "--top-k"."""
+        return self.option.flag or f"--{self.name.replace('_', '-')}"
+
+    @property
+    def label(self) -> str:
+        """Its name on the page."""
+        return self.name.replace("_", " ") if self.option.label is None else self.option.label
+
+    def has_effect(self, values: Mapping[str, Any]) -> bool:
+        """Whether it changes anything beside the other parameters' values."""
+        return all(values.get(name) in which for name, which in self.option.only.items())
+
+    def check(self, value: Any, view: str) -> Any:
+        """The value as the view takes it.
+
+        Raises:
+            UsageError: it is not of the parameter's type, or none of its choices.
+            RangeError: it is a number out of range.
+        """
+        if value is None and self.optional:
+            return None
+        if self.kind == "number" and type(value) is int:
+            value = float(value)
+        if self.kind == "texts" and isinstance(value, list | tuple):
+            value = tuple(value)
+        if self.kind == "choice" and value not in self.choices:
+            choices = ", ".join(map(str, self.choices))
+            raise UsageError(f"{self.name} of {view} is {value!r}; choose {choices}.")
+        if not _is_of(self.kind, value):
+            raise UsageError(f"{self.name} of {view} is {value!r}; give {_NOUNS[self.kind]}.")
+        low, high = self.option.at_least, self.option.at_most
+        if self.kind in ("integer", "number") and not (
+            (low is None or value >= low) and (high is None or value <= high)
+        ):
+            raise RangeError(f"{self.name} is {value:,}; choose {_range(low, high)}.")
+        return value
+
+
+_NOUNS = {
+    "switch": "True or False",
+    "choice": "one of its choices",
+    "integer": "a whole number",
+    "number": "a number",
+    "text": "a text",
+    "texts": "a list of texts",
+    "layer": "a layer's number",
+    "head": "a head's number",
+    "token": "a token's position or word",
+    "model": "a model's name",
+}
+_TYPES: dict[str, tuple[type, ...]] = {
+    "switch": (bool,),
+    "integer": (int,),
+    "number": (float,),
+    "text": (str,),
+    "layer": (int,),
+    "head": (int,),
+    "token": (int, str),
+    "model": (str,),
+}
+
+
+def _is_of(kind: Kind, value: Any) -> bool:
+    if kind == "choice":
+        return True
+    if kind == "texts":
+        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
+    return type(value) in _TYPES[kind]
+
+
+def _range(low: float | None, high: float | None) -> str:
+    if high is None:
+        return f"{low:,} or more"
+    return f"{high:,} or less" if low is None else f"{low:,} to {high:,}"
+
+
+def parameters_of(view: type) -> tuple[Parameter, ...]:
+    """The parameters of a view's class, in the order of its fields."""
+    hints = get_type_hints(view, include_extras=True)
+    nothing = Option("", None, None, None, None, None, {}, False)
+    found = []
+    for field in dataclasses.fields(view):
+        kind, optional, choices = _kind_of(hints[field.name])
+        about = field.metadata.get(_OPTION, nothing)
+        found.append(Parameter(field.name, kind, field.default, optional, choices, about))
+    return tuple(found)
+
+
+def _kind_of(hint: Any) -> tuple[Kind, bool, tuple[Any, ...]]:
+    """Kind, whether None is allowed, and choices."""
+    if get_origin(hint) is Annotated:
+        inner, kind = get_args(hint)
+        return kind, type(None) in get_args(inner), ()
+    if get_origin(hint) in (Union, types.UnionType):
+        [inner] = (one for one in get_args(hint) if one is not type(None))
+        kind, _, choices = _kind_of(inner)
+        return kind, True, choices
+    if get_origin(hint) is Literal:
+        return "choice", False, get_args(hint)
+    if get_origin(hint) is tuple:
+        return "texts", False, ()
+    kinds: dict[Any, Kind] = {bool: "switch", int: "integer", float: "number", str: "text"}
+    return kinds[hint], False, ()

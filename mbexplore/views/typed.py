@@ -1,0 +1,12 @@
+"""The methods of `Explorer` as type checkers and editors see them. Loaded by those alone."""
+
+from __future__ import annotations
+
+from mbexplore.views.lens import LensView
+from mbexplore.views.methods import of_text
+
+
+class ViewMethods:
+    """A method for every view that comes along."""
+
+    lens = of_text(LensView)

@@ -1,0 +1,115 @@
+"""A view of the package as a view of the page: its parameters as controls, its blocks as parts."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from mbexplore.display.browser import to_parts
+from mbexplore.session import Session
+from mbexplore.views import View
+from mbexplore.views.parameters import SELECTED, Parameter
+
+from .protocol import PageView, Shown
+from .sessions import Desk
+
+FIRST = "first"
+"""Wish of every view: of a wide matrix, the first column that is drawn large."""
+TYPES: dict[str, Any] = {
+    "switch": bool, "integer": int, "number": float, "text": str, "layer": int, "head": int,
+    "token": int, "model": str, "texts": list[str],
+}  # fmt: skip
+EMPTY = {"layer": 0, "head": 0, "token": -1, "text": "", "model": "", "texts": [], "integer": 0}
+"""What the page sends for None."""
+
+
+class RegisteredView(PageView):
+    """One of the registered views on the page."""
+
+    def __init__(self, view: type[View[Any]]) -> None:
+        super().__init__(view.name, view.title, lambda desk: Shown(()), view.question)
+        object.__setattr__(self, "view", view)
+
+    view: type[View[Any]]
+
+    @property
+    def wishes(self) -> dict[str, inspect.Parameter]:
+        """The parameters, as the endpoint takes them."""
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        wishes = {
+            one.name: inspect.Parameter(
+                one.name, kind, default=_default(one), annotation=_annotation(one)
+            )
+            for one in self.view.parameters
+        }
+        return wishes | {FIRST: inspect.Parameter(FIRST, kind, default=-1, annotation=int)}
+
+    def controls(self) -> list[dict[str, Any]]:
+        """What the page needs to build the control bar."""
+        made = [
+            {
+                "name": one.name,
+                "label": one.label or None,
+                "hint": "",
+                "default": _default(one),
+                "of_token": False,
+                "only": {name: list(which) for name, which in one.option.only.items()},
+                "kind": _kind(one),
+            }
+            | ({"choices": list(one.choices)} if one.kind == "choice" else {})
+            for one in self.view.parameters
+        ]
+        none: dict[str, Any] = {"name": FIRST, "label": None, "hint": "", "default": -1,
+                                "of_token": False, "only": {}, "kind": "number"}  # fmt: skip
+        return [*made, none]
+
+    def run(self, desk: Desk, wishes: Mapping[str, Any]) -> Shown:
+        """The view of a desk."""
+        given = self.check(wishes)
+        first = given.pop(FIRST, -1)
+        values: dict[str, Any] = {}
+        for one in self.view.parameters:
+            if one.name in given:
+                value = given[one.name]
+                is_none = one.optional and value == EMPTY.get(one.kind) and one.kind != "head"
+                values[one.name] = None if is_none else value
+        for one in self.view.parameters:  # a hidden control has no effect
+            if one.name in values and not one.has_effect({**self._defaults, **values}):
+                del values[one.name]
+        result = self.view(**values).of(session_of(desk))
+        parts = to_parts(result.blocks, None if first < 0 else first)
+        rest = [part for part in parts if part["kind"] != "headline"]
+        return Shown(rest, result, result.headline)  # type: ignore[arg-type]
+
+    @property
+    def _defaults(self) -> dict[str, Any]:
+        return {one.name: one.default for one in self.view.parameters}
+
+
+def session_of(desk: Desk) -> Session:
+    """The session of what lies on a desk."""
+
+    def make() -> Session:
+        return Session(
+            desk.explorer, desk.encoding, recording=desk.recording, progress=desk.progress.move
+        )
+
+    return desk.once("session", make)
+
+
+def _kind(one: Parameter) -> str:
+    if one.kind in SELECTED:
+        return "held"
+    return {"integer": "number", "texts": "text"}.get(one.kind, one.kind)
+
+
+def _default(one: Parameter) -> Any:
+    if one.default is dataclasses.MISSING or one.default is None:
+        return EMPTY.get(one.kind)
+    return one.default
+
+
+def _annotation(one: Parameter) -> Any:
+    return Literal[one.choices] if one.kind == "choice" else TYPES[one.kind]
