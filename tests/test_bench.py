@@ -80,7 +80,7 @@ def bench():
         Row("help", None, Side("mbexplore", (0.2, 0.2, 0.2), None)),
     )  # fmt: skip
     parts = (Part(512, "linear layers", 0.7, 0.7, 0.9), Part(512, "the rest", 0.3, 0.3, None))
-    return Bench("base, random weights", "float32", 3, False, find_machine(), rows, parts)
+    return Bench("base, random weights", "float32", 3, find_machine(), rows, parts)
 
 
 @pytest.mark.parametrize(

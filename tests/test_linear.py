@@ -1,155 +1,180 @@
-"""The faster products: MKL's sums by default, whole rows where they are asked for."""
+"""The linear layer: whichever library makes the product, it is right, also after a change."""
+
+import copy
+import io
+import pickle
 
 import pytest
 import torch
 from torch.nn import functional
 
 import mbexplore
-from mbexplore.network.linear import (
-    FAST,
-    FEW,
-    HEIGHT,
-    SUM,
-    WIDTH,
-    WORTH,
-    Linear,
-    linear,
-    mkl_is_slow,
-    onednn_product,
-)
-from tests.cli_runner import run_cli
+from mbexplore.network import linear
+from mbexplore.network.linear import ROWS, Linear, OneDnn, onednn
 
 
-@pytest.fixture
-def counted(monkeypatch):
-    """Counts how often oneDNN's product is taken."""
-    product, taken = onednn_product(), []
-    if product is None:
-        pytest.skip("this build of torch has no oneDNN product")
-
-    def count(*args):
-        taken.append(args)
-        return product(*args)
-
-    monkeypatch.setattr("mbexplore.network.linear.onednn_product", lambda: count)
-    return taken
+def seeded(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.fixture
-def calls(counted, monkeypatch):
-    """The same, where the fastest product is asked for."""
-    monkeypatch.setenv(FAST, "1")
-    return counted
+def make_layer(terms, features=40, bias=True):
+    """A layer with seeded weights whose products are near 1."""
+    layer = Linear(terms, features, bias=bias).eval()
+    with torch.no_grad():
+        layer.weight.copy_(seeded(features, terms, seed=1) * terms**-0.5)
+        if bias:
+            layer.bias.copy_(seeded(features, seed=2))
+    return layer
 
 
-@pytest.fixture
-def slow_mkl(monkeypatch):
-    """As on a processor whose vectors MKL leaves unused."""
-    monkeypatch.setattr("mbexplore.network.linear.mkl_is_slow", lambda: True)
-
-
-def error(found, exact):
-    """Root mean square of the difference."""
+def error(found, x, layer):
+    """Root mean square of the difference from the product in float64."""
+    bias = 0.0 if layer.bias is None else layer.bias.double()
+    exact = x.double() @ layer.weight.double().T + bias
     return float((found.double() - exact).square().mean().sqrt())
 
 
-@pytest.mark.parametrize("shape", [(1,), (5,), (2, 700)])
+@pytest.fixture
+def taken(monkeypatch):
+    """Which kind of weights each of oneDNN's products took: "plain" or "packed"."""
+    kernel, kinds = onednn(), []
+    assert kernel is not None
+
+    def product(x, weight, bias):
+        kinds.append("packed" if weight.is_mkldnn else "plain")
+        return kernel.product(x, weight, bias)
+
+    monkeypatch.setattr(linear, "onednn", lambda: OneDnn(kernel.pack, product))
+    return kinds
+
+
+def test_this_build_of_torch_has_the_private_operators():
+    assert (onednn() is not None) == torch.backends.mkldnn.is_available()
+
+
+@pytest.mark.parametrize("terms", [96, 768, 1152, 2624])
+@pytest.mark.parametrize("shape", [(1,), (3,), (ROWS,), (2, 100), (513,)], ids=str)
 @pytest.mark.parametrize("bias", [True, False])
-def test_it_is_the_same_product(shape, bias, calls):
-    x, weight = torch.randn(*shape, 96), torch.randn(40, 96)
-    added = torch.randn(40) if bias else None
-    exact = x.double() @ weight.double().T + (added.double() if bias else 0.0)
-    with torch.no_grad():
-        found = linear(x, weight, added)
-    assert len(calls) == 1
-    torch.testing.assert_close(found.double(), exact, rtol=1e-6, atol=2e-5)
+def test_it_is_at_most_twice_as_coarse_as_torch(terms, shape, bias):
+    layer, x = make_layer(terms, bias=bias), seeded(*shape, terms)
+    with torch.inference_mode():
+        torchs = error(functional.linear(x, layer.weight, layer.bias), x, layer)
+        for _ in ("plain weights", "packed", "packed before"):
+            found = layer(x)
+            assert found.shape == (*shape, 40)
+            assert found.is_contiguous()
+            assert error(found, x, layer) <= 2 * torchs
 
 
-def test_gradients_and_other_types_take_torchs_own(calls):
-    layer, x = Linear(6, 4), torch.randn(3, 6)
-    layer(x).sum().backward()
-    assert layer.weight.grad is not None
+def test_weights_are_packed_when_they_are_used_again(taken):
+    layer, x = make_layer(96), seeded(ROWS, 96)
     with torch.no_grad():
+        for _ in range(3):
+            layer(x)
+        assert taken == ["plain", "packed", "packed"]
+        layer(x[: ROWS - 1])
+    assert len(taken) == 3
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.weight.mul_(2.0),
+        lambda layer: layer.load_state_dict(make_layer(96, bias=False).state_dict()),
+        lambda layer: setattr(layer, "weight", torch.nn.Parameter(seeded(40, 96, seed=9))),
+        lambda layer: layer.double().float(),
+        lambda layer: layer.bfloat16().float(),
+    ],
+)
+def test_changed_weights_are_packed_anew(change, taken):
+    layer, x = make_layer(96, bias=False), seeded(ROWS, 96)
+    with torch.no_grad():
+        layer(x), layer(x)
+        change(layer)
+        for _ in range(2):
+            torch.testing.assert_close(layer(x), x @ layer.weight.T)
+    assert taken == ["plain", "packed"] * 2
+
+
+def test_weights_made_in_inference_mode_are_never_packed(taken):
+    with torch.inference_mode():
+        layer, x = make_layer(96), seeded(ROWS, 96)
+        layer(x), layer(x)
+        layer.weight.mul_(2.0)
+        torch.testing.assert_close(layer(x), x @ layer.weight.T + layer.bias)
+    assert taken == ["plain"] * 3
+
+
+def test_the_same_with_gradients_as_without(taken):
+    layer, x = make_layer(96), seeded(ROWS, 96)
+    with_gradients = layer(x)
+    with_gradients.sum().backward()
+    torch.testing.assert_close(layer.weight.grad, x.sum(0).expand(40, -1))
+    assert not taken
+    layer.requires_grad_(False)
+    torch.testing.assert_close(layer(x), with_gradients)
+    assert taken == ["plain"]
+    of_input = x.clone().requires_grad_()
+    layer(of_input).sum().backward()
+    torch.testing.assert_close(of_input.grad, layer.weight.sum(0).expand(ROWS, -1))
+    assert taken == ["plain"]
+
+
+def test_other_types_and_empty_inputs_are_torchs_own(taken):
+    layer, x = make_layer(96), seeded(ROWS, 96)
+    with torch.no_grad():
+        assert layer(x[:0]).shape == (0, 40)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert layer(x).dtype == torch.bfloat16
         assert layer.double()(x.double()).dtype == torch.float64
-        assert layer.float()(x[:0]).shape == (0, 4)
-    assert not calls
+        with pytest.raises(RuntimeError, match="dtype"):
+            layer(x)
+    assert not taken
+
+
+def test_bfloat16_is_rounded_once_at_the_end(taken):
+    layer, x = make_layer(768).bfloat16(), seeded(ROWS, 768).bfloat16()
+    exact = x.double() @ layer.weight.double().T + layer.bias.double()
+    with torch.no_grad():
+        for _ in range(2):
+            found = layer(x)
+            assert found.dtype == torch.bfloat16
+            torch.testing.assert_close(found.double(), exact, rtol=2**-8, atol=2**-10)
+    assert taken == ["plain", "packed"]
+
+
+def test_a_copy_packs_for_itself():
+    layer, x = make_layer(96), seeded(ROWS, 96)
+    with torch.no_grad():
+        expected = layer(x), layer(x)
+        for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+            copied.weight.mul_(2.0).sub_(layer.weight)
+            torch.testing.assert_close((copied(x), copied(x)), expected)
+        torch.save(layer, io.BytesIO())
 
 
 @pytest.mark.parametrize(
-    ("rows", "terms", "bias"), [(WORTH, 4 * SUM, False), (700, 6 * SUM, True), (301, 2 * SUM, True)]
+    "broken",
+    [
+        lambda *args: torch.zeros(2, 2),
+        lambda *args: (_ for _ in ()).throw(RuntimeError("no such operator")),
+    ],
 )
-def test_a_large_product_is_summed_as_mkl_sums_it(rows, terms, bias, counted, slow_mkl):
-    x, weight = torch.randn(1, rows, terms), torch.randn(512, terms)
-    added = torch.randn(512) if bias else None
-    exact = x.double() @ weight.double().T + (added.double() if bias else 0.0)
-    with torch.no_grad():
-        found, plain = linear(x, weight, added), functional.linear(x, weight, added)
-    assert len(counted) == terms // SUM * -(-rows // HEIGHT)
-    assert found.shape == plain.shape
-    assert error(found, exact) <= 1.01 * error(plain, exact)
+def test_without_the_operators_torchs_own_is_taken(broken, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", broken)
+    onednn.cache_clear()
+    try:
+        assert onednn() is None
+        layer, x = make_layer(96), seeded(ROWS, 96)
+        with torch.no_grad():
+            assert torch.equal(layer(x), functional.linear(x, layer.weight, layer.bias))
+    finally:
+        onednn.cache_clear()
 
 
-@pytest.mark.parametrize("rows", [WORTH, HEIGHT + 1, 301, 4 * HEIGHT + 3])
-@pytest.mark.parametrize("terms", [2 * SUM, 4 * SUM, 6 * SUM])
-@pytest.mark.parametrize("bias", [True, False])
-def test_on_such_a_processor_it_is_mkls_answer_to_the_bit(rows, terms, bias, counted):
-    if not mkl_is_slow():
-        pytest.skip("not an AMD processor with AVX-512")
-    x, weight = torch.randn(rows, terms), torch.randn(WIDTH + 96, terms)
-    added = torch.randn(len(weight)) if bias else None
-    with torch.no_grad():
-        assert torch.equal(linear(x, weight, added), functional.linear(x, weight, added))
-    assert counted
-
-
-@pytest.mark.parametrize("rows", range(1, FEW + 1))
-@pytest.mark.parametrize("terms", [256, 768, 1024])
-@pytest.mark.parametrize("bias", [True, False])
-def test_a_few_rows_are_summed_as_finely_as_mkl_sums_them(rows, terms, bias, slow_mkl):
-    x, weight = torch.randn(1, rows, terms), torch.randn(4000, terms)
-    added = torch.randn(4000) if bias else None
-    exact = x.double() @ weight.double().T + (added.double() if bias else 0.0)
-    with torch.no_grad():
-        found, plain = linear(x, weight, added), functional.linear(x, weight, added)
-    assert found.shape == plain.shape
-    assert found.is_contiguous()
-    assert error(found, exact) <= 1.05 * error(plain, exact)
-
-
-@pytest.mark.parametrize("shape", [(), (1,), (1, 1), (2, 0)], ids=str)
-def test_a_product_keeps_its_leading_dimensions(shape, slow_mkl):
-    x, weight = torch.randn(*shape, 256), torch.randn(10, 256)
-    with torch.no_grad():
-        torch.testing.assert_close(linear(x, weight), functional.linear(x, weight))
-
-
-@pytest.mark.parametrize(
-    ("rows", "terms"), [(WORTH - 1, 4 * SUM), (WORTH, 4 * SUM + 1), (WORTH, SUM)]
-)
-def test_other_products_are_torchs_own(rows, terms, counted, slow_mkl):
-    x, weight = torch.randn(rows, terms), torch.randn(8, terms)
-    with torch.no_grad():
-        assert torch.equal(linear(x, weight), functional.linear(x, weight))
-    assert not counted
-
-
-def test_nobody_gets_it_unasked(calls, monkeypatch):
-    monkeypatch.delenv(FAST)
-    with torch.no_grad():
-        Linear(6, 4)(torch.randn(3, 6))
-    assert not calls
-
-
-def test_a_model_answers_the_same_with_it(calls, monkeypatch):
+def test_a_model_answers_the_same_when_its_weights_are_packed(taken):
     explorer = mbexplore.load("tiny", device="cpu")
-    fast = explorer.predict("The capital of France is [MASK].").logits
-    assert calls
-    monkeypatch.delenv(FAST)
-    plain = explorer.predict("The capital of France is [MASK].").logits
-    torch.testing.assert_close(fast, plain, rtol=0, atol=1e-4)
-
-
-def test_the_command_line_asks_for_it(monkeypatch, calls):
-    monkeypatch.delenv(FAST)
-    assert run_cli("--fast", "predict", "Paris is a [MASK].", "--no-hf").code == 0
-    assert calls
+    text = "The capital of France is [MASK], and the tide rises and the tide falls, as they say."
+    first, second = (explorer.predict(text).logits for _ in range(2))
+    assert {"plain", "packed"} == set(taken)
+    torch.testing.assert_close(second, first, rtol=0, atol=2e-5)

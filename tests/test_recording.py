@@ -42,8 +42,8 @@ def test_every_tap_is_named_and_fires_once(explorer):
 def test_recording_leaves_the_logits_bit_identical(explorer, recording):
     encoding = explorer.encode(TEXT)
     with torch.inference_mode():
-        plain = explorer.model(ids_of(encoding))[0, list(encoding.mask_positions)]
-    assert torch.equal(recording.logits, plain)
+        hidden_states = explorer.model.encoder(ids_of(encoding))[0, list(encoding.mask_positions)]
+        assert torch.equal(recording.logits, explorer.model.logits(hidden_states))
 
 
 def test_editing_a_tap_changes_the_output(explorer):

@@ -107,12 +107,11 @@ class Machine:
 
 @dataclass(frozen=True)
 class Bench:
-    """All that one call of the benchmark measured; `fast` where our side took oneDNN's products."""
+    """All that one call of the benchmark measured."""
 
     model: str
     dtype: str
     repeats: int
-    fast: bool
     machine: Machine
     rows: tuple[Row, ...]
     parts: tuple[Part, ...] = ()

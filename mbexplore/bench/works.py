@@ -7,7 +7,6 @@ meets both. Before anything is timed their answers are compared.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -90,8 +89,7 @@ def measure(
             rows.append(row)
         if work == "forward":
             parts += measure_parts(model, [n for n in lengths if n >= 512], repeats, progress)
-    fast = bool(os.environ.get("MBEXPLORE_FAST"))
-    return Bench(model.name, "float32", repeats, fast, find_machine(), tuple(rows), tuple(parts))
+    return Bench(model.name, "float32", repeats, find_machine(), tuple(rows), tuple(parts))
 
 
 def contest(

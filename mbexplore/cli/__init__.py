@@ -91,16 +91,8 @@ def root(
             show_default=False,
         ),
     ] = None,
-    fast: Annotated[
-        bool,
-        typer.Option(
-            "--fast", help="Fastest products where MKL is slow (AMD with AVX-512), rounded coarser."
-        ),
-    ] = False,
 ) -> None:
     """Parses what stands before a command."""
-    if fast:
-        os.environ["MBEXPLORE_FAST"] = "1"
     if threads is not None:
         use_threads(threads)
 

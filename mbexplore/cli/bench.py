@@ -91,8 +91,7 @@ def _print(result: Bench) -> None:
     from rich.text import Text
 
     console, machine = Console(highlight=False), result.machine
-    fast = ", ours with --fast" if result.fast else ""
-    console.print(Text(f"Model: {shown(result.model)}, {result.dtype} on cpu{fast}", style="bold"))
+    console.print(Text(f"Model: {shown(result.model)}, {result.dtype} on cpu", style="bold"))
     console.print(
         Text(
             f"{machine.processor}, {machine.threads} of {machine.cores} cores, {machine.system}\n"

@@ -47,7 +47,7 @@ def plot_bench(bench: Bench) -> Figure:
         axes.plot([], [], "o", color=RIGHT, label=" or ".join(others))
     figure.legend(frameon=False, fontsize=8, ncols=2, loc="outside lower center")
     machine = bench.machine
-    title = f"{bench.model}, {bench.dtype}" + (", ours with --fast" if bench.fast else "")
+    title = f"{bench.model}, {bench.dtype}"
     under = f"{machine.processor}, {machine.threads} threads, torch {machine.torch}"
     axes.set_title(f"{title}\n{under}", color=INK, fontsize=9, loc="left").set_parse_math(False)
     return figure

@@ -26,7 +26,6 @@ def view_bench(bench: Bench, command: Sequence[str]) -> View:
             "model": bench.model,
             "dtype": bench.dtype,
             "repeats": bench.repeats,
-            "fast": bench.fast,
             "machine": dataclasses.asdict(bench.machine),
             "rows": [_row(row) for row in bench.rows],
             "parts": [dataclasses.asdict(part) for part in bench.parts],
@@ -46,7 +45,6 @@ def view_bench(bench: Bench, command: Sequence[str]) -> View:
                     yield [row.work, row.tokens, side.name, side.median, side.spread, side.peak,
                            row.ratio, row.memory_ratio, row.difference]  # fmt: skip
 
-    command = ["--fast", *command] if bench.fast else command
     return View("bench", command, payload, draw, rows=rows)
 
 
