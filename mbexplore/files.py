@@ -1,21 +1,13 @@
-"""Files a person asks for: checked before any work is done, written whole or not at all.
-
-And what the files of a checkpoint are called.
-"""
+"""Files a person asks for: checked before any work is done, written whole or not at all."""
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from mbexplore.errors import ModelError, OutputError
-
-FILE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-"""A checkpoint's weights: in one file, or in the shards that the index names."""
+from mbexplore.errors import OutputError
 
 PICTURES = ("png", "svg", "pdf")
 DRAWN = (*PICTURES, "html", "json")
@@ -24,25 +16,6 @@ TABLES = (*DRAWN, "csv")
 """What a view with a picture and a table can be saved as."""
 ARRAYS = (*TABLES, "npz")
 """What a view with a picture, a table and arrays can be saved as."""
-
-
-def read_shards(index: Path) -> list[str]:
-    """The names of the shards that a checkpoint's index lists, all beside it.
-
-    Raises:
-        ModelError: it can't be read, or names a file in another place.
-    """
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        strayed = [name for name in names if Path(name).name != name]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} can't be read ({error!r}); copy or download it again.") from None
-    if strayed:
-        raise ModelError(
-            f"{index} names {strayed[0]!r}, which does not lie beside it; copy or download it "
-            "again from a source you trust."
-        )
-    return names
 
 
 def check_target(path: Path, endings: Collection[str]) -> Path:
