@@ -68,7 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
     content = read_bytes(path, JSON_BYTES)
     try:
         values = json.loads(content.decode("utf-8"), parse_int=_parse_int)
-        _check(values)
+        _check(values, look_at_text=b"\\ud" in content.lower())
     except RecursionError:
         raise ModelError(f"{path} can't be read as JSON ({_DEEP}); copy it again.") from None
     except ValueError as error:
@@ -112,8 +112,8 @@ def _parse_int(digits: str) -> int:
     return int(digits)
 
 
-def _check(values: Any) -> None:
-    """Looks through a parsed file, without recursion.
+def _check(values: Any, look_at_text: bool) -> None:
+    """Looks through a parsed file, without recursion; at its text only where that may be wrong.
 
     Raises:
         ValueError: see `read_json`.
@@ -125,11 +125,11 @@ def _check(values: Any) -> None:
             raise ValueError(_DEEP)
         below: list[Any] = []
         for value in level:
-            if isinstance(value, str):
-                if half := _SURROGATE.search(value):
-                    raise ValueError(f"half of a character, U+{ord(half[0]):04X}, is in a text")
-            elif isinstance(value, dict):
-                below += [*value, *value.values()]
+            if isinstance(value, dict):
+                below += value.values()
+                below += value if look_at_text else ()
             elif isinstance(value, list):
                 below += value
+            elif look_at_text and isinstance(value, str) and (half := _SURROGATE.search(value)):
+                raise ValueError(f"half of a character, U+{ord(half[0]):04X}, is in a text")
         level = below

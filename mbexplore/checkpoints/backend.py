@@ -136,7 +136,7 @@ def _apply_special_tokens(inner: tokenizers.Tokenizer, folder: Path) -> dict[str
             inner.add_tokens([token])
     inner.encode_special_tokens = bool(values.get("split_special_tokens"))
     tokens = {name: values.get(f"{name}_token") for name in NAMES}
-    return {name: _content(token) for name, token in tokens.items() if token is not None}
+    return {name: _content(_token(one)) for name, one in tokens.items() if one is not None}
 
 
 def _missing(
@@ -172,11 +172,12 @@ def _merge(values: dict[str, Any], of_map: dict[str, Any]) -> None:
 def _named(values: dict[str, Any]) -> list[Token]:
     """The tokens that have a name, transformers' seven first."""
     keys = [f"{name}_token" for name in NAMES]
-    keys += [key for key in values if key.endswith("_token") and key not in keys]
+    more = [key for key in values if key.endswith("_token") and key not in keys]
+    keys += [key for key in more if isinstance(values[key], (str, dict))]
+    extra = values.get(_EXTRA)
     tokens = [values.get(key) for key in keys]
-    more = values.get(_EXTRA)
-    tokens += list(more.values()) if isinstance(more, dict) and "content" not in more else []
-    return [_token(token) for token in tokens if isinstance(token, (str, dict))]
+    tokens += list(extra.values()) if isinstance(extra, dict) else []
+    return [_token(token) for token in tokens if token is not None]
 
 
 def _extra(values: dict[str, Any]) -> list[Token]:
@@ -203,8 +204,7 @@ def _added_token(value: Any) -> AddedToken:
     return AddedToken(content, **flags)
 
 
-def _content(token: Any) -> str:
-    token = _token(token) if isinstance(token, dict) else token
+def _content(token: Token) -> str:
     return token if isinstance(token, str) else str(token.content)
 
 
