@@ -5,8 +5,11 @@ Knows no front end and no model.
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import reprlib
+from typing import Any
 
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff\ufff9-\ufffb]"
@@ -38,6 +41,27 @@ def quoted(value: object) -> str:
         return shown(_REPR.repr(value))
     except ValueError:  # Python writes no integer of thousands of digits
         return "a number of thousands of digits"
+
+
+def json_line(payload: Any) -> str:
+    """JSON on one line that any terminal and parser takes.
+
+    What `shown` escapes is escaped as JSON does, and a number that is not finite, of which JSON
+    knows none, is null.
+    """
+    try:
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(payload), ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def word(token: str) -> str:
