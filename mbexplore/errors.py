@@ -1,15 +1,26 @@
-"""The one exception family. Knows nothing of the rest of the package.
+"""The one exception family. Knows of the rest of the package only how text is made printable.
 
-A `MbexploreError` is a user's mistake told in one sentence that names the offending value and
-the remedy; each skin (command line, page) catches it once and prints it without a traceback.
-Anything else that is raised is a bug and keeps its traceback.
+A `MbexploreError` is a user's mistake in one sentence that names the offending value and the
+remedy; each front end catches it once and prints it without a traceback. Anything else that is
+raised is a bug and keeps its traceback.
 """
+
+from mbexplore.text import shortened, shown
+
+_LONGEST = 1_000
+"""Characters of a sentence: paths and values come from outside, and may be megabytes."""
 
 
 class MbexploreError(Exception):
-    """A mistake the user can mend; `str(error)` is one sentence with the value and the remedy."""
+    """A mistake the user can mend; `str(error)` is one sentence with the value and the remedy.
+
+    Whatever the sentence names, it is printable and of a bounded length.
+    """
 
     exit_code = 1
+
+    def __init__(self, sentence: str = "") -> None:
+        super().__init__(shown(shortened(sentence, _LONGEST)))
 
 
 class UsageError(MbexploreError):

@@ -1,21 +1,14 @@
-"""Files a person asks for: checked before any work is done, written whole or not at all.
-
-And what the files of a checkpoint are called.
-"""
+"""Files a person asks for: checked before any work is done, written whole or not at all."""
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
-from mbexplore.errors import ModelError, OutputError
-
-FILE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
-"""A checkpoint's weights: in one file, or in the shards that the index names."""
+from mbexplore.errors import OutputError
 
 PICTURES = ("png", "svg", "pdf")
 DRAWN = (*PICTURES, "html", "json")
@@ -24,25 +17,7 @@ TABLES = (*DRAWN, "csv")
 """What a view with a picture and a table can be saved as."""
 ARRAYS = (*TABLES, "npz")
 """What a view with a picture, a table and arrays can be saved as."""
-
-
-def read_shards(index: Path) -> list[str]:
-    """The names of the shards that a checkpoint's index lists, all beside it.
-
-    Raises:
-        ModelError: it can't be read, or names a file in another place.
-    """
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        strayed = [name for name in names if Path(name).name != name]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} can't be read ({error!r}); copy or download it again.") from None
-    if strayed:
-        raise ModelError(
-            f"{index} names {strayed[0]!r}, which does not lie beside it; copy or download it "
-            "again from a source you trust."
-        )
-    return names
+_PART = ".part"
 
 
 def check_target(path: Path, endings: Collection[str]) -> Path:
@@ -64,10 +39,17 @@ def check_target(path: Path, endings: Collection[str]) -> Path:
         raise OutputError(
             f"{path} {has}; choose one of {', '.join('.' + known for known in endings)}."
         )
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         raise OutputError(f"There is no folder {path.parent}; make it, or choose another.")
-    if path.is_dir():
+    if os.path.isdir(path):
         raise OutputError(f"{path} is a folder; name a file.")
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:  # a name too long, or with a zero byte in it
+        reason = getattr(error, "strerror", None) or error
+        raise OutputError(f"{path} can't be written ({reason}); choose another name.") from None
     if not os.access(path.parent, os.W_OK):
         raise OutputError(f"The folder {path.parent} is not writable; choose another.")
     return path
@@ -76,10 +58,10 @@ def check_target(path: Path, endings: Collection[str]) -> Path:
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
     """Calls `write` with a name beside `path`, then renames that file over it.
 
-    A reader meets the whole file or the one before. What `write` raises passes through; nothing
-    is left behind then.
+    A reader meets the whole file or the one before, whatever happens meanwhile: a full disk, a
+    `kill -9`, another writer. What `write` raises passes through; nothing is left behind then.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.", suffix=_PART)
     os.close(handle)
     beside = Path(name)
     try:
@@ -104,4 +86,14 @@ def write_whole(path: Path, content: bytes) -> None:
     try:
         write_beside(path, lambda beside: beside.write_bytes(content))
     except OSError as error:
-        raise OutputError(f"{path} can't be written ({error.strerror}); choose another.") from None
+        raise OutputError(
+            f"{path} can't be written ({error.strerror}) and is as it was; make room, or choose "
+            "another place."
+        ) from None
+
+
+def clear_parts(folder: Path) -> None:
+    """Removes what killed writers left in a folder that nobody writes to now."""
+    for path in folder.glob(f".*{_PART}"):
+        with suppress(OSError):
+            path.unlink()

@@ -1,15 +1,67 @@
-"""Text and figures as a terminal may show them. Knows no skin and no model."""
+"""Text and figures as a terminal may show them: the one place where foreign text is made printable.
+
+Knows no front end and no model.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import re
+import reprlib
+from typing import Any
 
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u206f\ud800-\udfff\ufff9-\ufffb]"
+)
+"""Control characters, what turns the writing direction, and lone surrogates, which no stream
+takes."""
+_CUT = " [...] "
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxdict, _REPR.maxlist, _REPR.maxtuple = 3, 3, 4, 4
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
 
 
 def shown(text: str) -> str:
     """Text made safe for a terminal: control and direction characters as escapes."""
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def shortened(text: str, most: int) -> str:
+    """Text of at most `most` characters: a longer one loses its middle, so both its ends stay."""
+    if len(text) <= most:
+        return text
+    tail = (most - len(_CUT)) * 2 // 5
+    return text[: most - len(_CUT) - tail] + _CUT + text[len(text) - tail :]
+
+
+def quoted(value: object) -> str:
+    """A foreign value as a sentence may name it: its repr, short, whatever it is."""
+    try:
+        return shown(_REPR.repr(value))
+    except ValueError:  # Python writes no integer of thousands of digits
+        return "a number of thousands of digits"
+
+
+def json_line(payload: Any) -> str:
+    """JSON on one line that any terminal and parser takes.
+
+    What `shown` escapes is escaped as JSON does, and a number that is not finite, of which JSON
+    knows none, is null.
+    """
+    try:
+        text = json.dumps(payload, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(payload), ensure_ascii=False, allow_nan=False)
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(one) for key, one in value.items()}
+    return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def word(token: str) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
+    "text",
     "errors",
-    "files text",
+    "files reading",
     "network checkpoints",
     "recording",
     "reference.huggingface",

@@ -1,17 +1,21 @@
 """The trainer: resuming, several processes, snapshots, files and mistakes."""
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import typer
 from tokenizers import Tokenizer
 
+from mbexplore import files
 from mbexplore.errors import DeviceError, MbexploreError, ModelError, OutputError, UsageError
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training import checkpoint, evaluate, session
@@ -208,16 +212,34 @@ WRITTEN = ["training_state.pt", "model.safetensors", "config.json", "tokenizer_c
 WRITTEN += ["log.jsonl", "loss.png"]
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def fill_disk_at(name, monkeypatch):
+    """A disk that has no room for one file."""
+
+    def fsync(handle):
+        (path,) = (one for one in parts if os.path.samestat(os.stat(one), os.fstat(handle)))
+        if os.path.basename(path).startswith(f".{name}."):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def mkstemp(**options):
+        made = tempfile.mkstemp(**options)
+        parts[:] = made[1:]
+        return made
+
+    parts = []
+    monkeypatch.setattr(files, "tempfile", SimpleNamespace(mkstemp=mkstemp))
+    monkeypatch.setattr(files.os, "fsync", fsync)
+
+
 @pytest.mark.parametrize("name", WRITTEN)
-def test_a_full_disk_is_one_sentence_and_harms_no_checkpoint(corpus, tmp_path, name):
+def test_a_full_disk_is_one_sentence_and_harms_no_checkpoint(corpus, tmp_path, name, monkeypatch):
     train(options(corpus, tmp_path, steps=2))
     before = (tmp_path / name).read_bytes()
-    (tmp_path / f".{name}.part").symlink_to("/dev/full")
-    with pytest.raises(
-        OutputError, match=r"can't be written \(No space left on device\)"
-    ) as caught:
-        train(options(corpus, tmp_path, steps=4, resume=True))
+    with monkeypatch.context() as full:
+        fill_disk_at(name, full)
+        with pytest.raises(
+            OutputError, match=r"can't be written \(No space left on device\)"
+        ) as caught:
+            train(options(corpus, tmp_path, steps=4, resume=True))
     assert "\n" not in str(caught.value)
     assert (tmp_path / name).read_bytes() == before
     assert not list(tmp_path.glob(".*"))
@@ -225,9 +247,14 @@ def test_a_full_disk_is_one_sentence_and_harms_no_checkpoint(corpus, tmp_path, n
     assert len(losses(tmp_path)) == 4
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_a_disk_that_is_full_from_the_start(corpus, tmp_path):
-    (tmp_path / ".tokenizer.json.part").symlink_to("/dev/full")
+def test_what_a_killed_run_left_beside_a_file_is_removed(corpus, tmp_path):
+    (tmp_path / ".training_state.pt.abc.part").touch()
+    train(options(corpus, tmp_path, steps=1))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_disk_that_is_full_from_the_start(corpus, tmp_path, monkeypatch):
+    fill_disk_at("tokenizer.json", monkeypatch)
     with pytest.raises(OutputError, match=r"tokenizer.json can't be written \(No space left"):
         train(options(corpus, tmp_path, steps=1))
     assert not list(tmp_path.iterdir())

@@ -247,7 +247,7 @@ def test_a_missing_shard_is_named(tmp_path):
 def test_an_unreadable_index(folder, index):
     (folder / FILE).unlink()
     (folder / "model.safetensors.index.json").write_text(index)
-    assert_refused(folder, "index.json can't be read")
+    assert_refused(folder, r"index\.json (can't be read|holds no JSON object)")
 
 
 def test_an_encoder_without_a_head_cannot_predict(tmp_path):

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from math import prod
 
+from mbexplore.checkpoints.folder import checkpoint_files
 from mbexplore.checkpoints.hub import ModelFiles
-from mbexplore.checkpoints.weights import Checkpoint, checkpoint_files
+from mbexplore.checkpoints.weights import Checkpoint
 from mbexplore.errors import RangeError
 from mbexplore.network.config import LayerKind, ModernBertConfig
 
@@ -113,7 +114,7 @@ def read_card(files: ModelFiles, length: int | None = None) -> ModelCard:
         size, names = prod(shape), key.removeprefix("model.").split(".")
         parts[_part(names)] += size
         stored[str(dtypes[key]).removeprefix("torch.")] += size
-        if names[0] == "layers":
+        if names[0] == "layers" and names[1:2] and names[1].isdecimal():
             in_layer[int(names[1])] += size
     return ModelCard(
         name=files.name,

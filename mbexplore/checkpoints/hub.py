@@ -7,18 +7,30 @@ where it is kept, is huggingface_hub's own cache and format.
 from __future__ import annotations
 
 import errno
-import json
+import os
 import re
 from dataclasses import dataclass
 from importlib.resources import files
 from math import prod
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import cast
 
 from mbexplore.checkpoints.fetch import PATIENCE, fetch_file
+from mbexplore.checkpoints.folder import (
+    ADAPTER_FILE,
+    CONFIG_FILE,
+    INDEX_FILE,
+    TOKENIZER_FILE,
+    WEIGHTS_FILE,
+    check_adapter,
+    checkpoint_files,
+    explain_file,
+    read_shards,
+)
 from mbexplore.errors import ModelError
-from mbexplore.files import FILE, INDEX, read_shards
 from mbexplore.network.config import ModernBertConfig
+from mbexplore.reading import check_regular, read_optional_json
+from mbexplore.text import quoted, shown
 
 BUNDLED = "tiny"
 SHORT_NAMES = {
@@ -47,8 +59,11 @@ config.json calls modernbert opens as well."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a disk says that holds no more."""
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
-_CONFIG, _TOKENIZER = "config.json", "tokenizer.json"
-_HELPFUL = ("tokenizer_config.json", "special_tokens_map.json")
+_HELPFUL = (
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,7 @@ class Listing:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Where a model lies.
+    """Where a model lies. Its name and source are printable: the folder alone is as on disk.
 
     Attributes:
         name: as the user wrote it.
@@ -82,6 +97,11 @@ class ModelFiles:
     name: str
     source: str
     folder: Path
+
+    @property
+    def display_name(self) -> str:
+        """The name without the folders above it, for titles, links and pages."""
+        return PurePath(self.name).name or self.name
 
 
 def locate(name: str) -> ModelFiles:
@@ -94,18 +114,29 @@ def locate(name: str) -> ModelFiles:
     """
     if name == BUNDLED:
         return ModelFiles(name, "bundled", Path(str(files("mbexplore_assets"))) / "tiny")
-    folder = Path(name).expanduser()
-    if name not in SHORT_NAMES and folder.is_dir():
-        return ModelFiles(name, str(folder), folder)
+    folder = _expanded(name)
+    if name not in SHORT_NAMES and os.path.isdir(folder):
+        check_adapter(folder, str(folder))
+        return ModelFiles(shown(name), shown(str(folder)), folder)
+    if os.path.exists(folder):
+        raise ModelError(explain_file(folder))
     short, _, revision = name.partition("@")
     repo = SHORT_NAMES.get(short, short)
     if not _is_hub_id(repo) or name.endswith("@"):
         raise ModelError(
-            f"There is no model {name!r}; use tiny, base, large, a folder, or a hub id such as "
-            "answerdotai/ModernBERT-base."
+            f"There is no model {quoted(name)}; use tiny, base, large, a folder, or a hub id such "
+            "as answerdotai/ModernBERT-base."
         )
     found = _cached(repo, revision or None) or _download(repo, revision or None)
+    check_adapter(found, repo)
     return ModelFiles(name, _spell(repo, revision), found)
+
+
+def _expanded(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:  # "~x", and nobody is called x
+        return Path(name)
 
 
 def _spell(repo: str, revision: str | None) -> str:
@@ -148,11 +179,10 @@ def _count_parameters(folder: Path) -> int | None:
     from safetensors import SafetensorError, safe_open
 
     try:
-        index = folder / INDEX
-        names = [FILE] if (folder / FILE).exists() else read_shards(index)
         count = 0
-        for name in names:
-            with safe_open(folder / name, framework="np") as file:
+        for path in checkpoint_files(folder):
+            check_regular(path)
+            with safe_open(path, framework="np") as file:
                 keys = file.keys()
                 count += sum(prod(file.get_slice(key).get_shape()) for key in keys)
     except (OSError, SafetensorError, ModelError):
@@ -172,17 +202,16 @@ def _scan_cache() -> dict[str, tuple[int | None, int]]:
     found = {}
     for repo in repos:
         folder = _cached(repo.repo_id)
-        if folder is not None and _is_modernbert(folder / "config.json"):
+        if folder is not None and _is_modernbert(folder / CONFIG_FILE):
             found[repo.repo_id] = (_count_parameters(folder), repo.size_on_disk)
     return found
 
 
 def _is_modernbert(path: Path) -> bool:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_optional_json(path).get("model_type") == "modernbert"
+    except ModelError:
         return False
-    return isinstance(values, dict) and values.get("model_type") == "modernbert"
 
 
 def _cached(repo: str, revision: str | None = None) -> Path | None:
@@ -193,11 +222,11 @@ def _cached(repo: str, revision: str | None = None) -> Path | None:
         path = try_to_load_from_cache(repo, file, revision=revision)
         return Path(path) if isinstance(path, str) else None
 
-    found = [find(_CONFIG), find(_TOKENIZER)]
-    if index := find(INDEX):
+    found = [find(CONFIG_FILE), find(TOKENIZER_FILE)]
+    if index := find(INDEX_FILE):
         found += [find(shard) for shard in read_shards(index)]
     else:
-        found.append(find(FILE))
+        found.append(find(WEIGHTS_FILE))
     return found[0].parent if found[0] and all(found) else None
 
 
@@ -227,13 +256,13 @@ def _download(repo: str, revision: str | None) -> Path:
         ) from None
     except RepositoryNotFoundError:
         raise ModelError(
-            f"The hub has no model {repo!r}, or it is private; correct the name, or log in with "
-            "`hf auth login`."
+            f"The hub has no model {quoted(repo)}, or it is private; correct the name, or log in "
+            "with `hf auth login`."
         ) from None
     except RevisionNotFoundError:
         raise ModelError(
-            f"{repo} has no revision {revision!r}; name a branch, a tag or a commit, or leave out "
-            "what follows the @."
+            f"{repo} has no revision {quoted(revision)}; name a branch, a tag or a commit, or "
+            "leave out what follows the @."
         ) from None
     except OfflineModeIsEnabled:
         raise ModelError(
@@ -257,7 +286,7 @@ def _fetch_all(repo: str, revision: str | None) -> Path:
 
     def fetch(file: str) -> Path | None:
         # A hub that is away is known by the first question; a slow line has more time for the rest.
-        patience = PATIENCE if file == _CONFIG else None
+        patience = PATIENCE if file == CONFIG_FILE else None
         try:
             return fetch_file(repo, file, revision, patience)
         except LocalEntryNotFoundError:  # also an EntryNotFoundError: no connection
@@ -268,19 +297,23 @@ def _fetch_all(repo: str, revision: str | None) -> Path:
     def need(file: str) -> Path:
         path = fetch(file)
         if path is None:
+            if file == CONFIG_FILE and (adapter := fetch(ADAPTER_FILE)):
+                check_adapter(adapter.parent, repo)
             raise ModelError(
                 f"{repo} has no {file} on the hub; choose a model that is saved with safetensors "
                 "and tokenizers."
             )
         return path
 
-    folder = need(_CONFIG).parent
+    folder = need(CONFIG_FILE).parent
     ModernBertConfig.from_folder(folder)
-    need(_TOKENIZER)
+    need(TOKENIZER_FILE)
     for file in _HELPFUL:
         fetch(file)
-    if fetch(FILE) is None:
-        index = fetch(INDEX)
-        for file in read_shards(index) if index else [FILE]:
+    if fetch(ADAPTER_FILE):
+        check_adapter(folder, repo)
+    if fetch(WEIGHTS_FILE) is None:
+        index = fetch(INDEX_FILE)
+        for file in read_shards(index) if index else [WEIGHTS_FILE]:
             need(file)
     return folder

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import tokenizers
 
-from mbexplore.errors import ModelError, TextError
+from mbexplore.checkpoints.backend import guarded, read_backend
+from mbexplore.errors import TextError
 
 _USUAL_MASKS = ("[MASK]", "<mask>")
 Span = tuple[int, int]
@@ -76,38 +75,53 @@ class Encoding:
         return len(self.ids)
 
 
+@dataclass(frozen=True)
+class SpecialIds:
+    """Ids of the tokens that stand around a text, pad a batch and hide a word; None for none.
+
+    They are the tokenizer's: config.json repeats them, and may be wrong.
+    """
+
+    cls: int | None
+    sep: int | None
+    pad: int | None
+    mask: int | None
+
+
 class Tokenizer:
-    """A `tokenizer.json` with its mask token; read-only.
+    """A `tokenizer.json` with its special tokens; read-only.
 
     Attributes:
+        special_ids: ids of the special tokens, by what they are for.
         mask_token: what stands for a hidden token in a text, usually "[MASK]"; None if there is
             none.
         mask_token_id: its id.
     """
 
-    def __init__(self, inner: tokenizers.Tokenizer, mask_token: str | None) -> None:
+    def __init__(
+        self,
+        inner: tokenizers.Tokenizer,
+        mask_token: str | None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
         self._inner = inner
         self._inner.no_truncation()
         self._inner.no_padding()
         self._is_byte_level = "ByteLevel" in type(inner.decoder).__name__
         self.mask_token = mask_token
-        self.mask_token_id = None if mask_token is None else inner.token_to_id(mask_token)
+        self.special_ids = _find_special_ids(inner, dict(names or {}) | {"mask": mask_token})
+        self.mask_token_id = self.special_ids.mask
 
     @classmethod
     def from_folder(cls, folder: Path) -> Tokenizer:
-        """Reads `folder/tokenizer.json`.
+        """Reads `folder/tokenizer.json` and what the files beside it say of special tokens.
 
         Raises:
-            ModelError: it is missing or can't be read.
+            ModelError: a file is missing or can't be read.
         """
-        path = folder / "tokenizer.json"
-        if not path.exists():
-            raise ModelError(f"{folder} has no tokenizer.json; copy it from the model's source.")
-        try:
-            inner = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises plain Exception
-            raise ModelError(f"{path} can't be read ({error}); copy it again.") from None
-        return cls(inner, _find_mask_token(folder, inner))
+        inner, names = read_backend(folder)
+        usual = (mask for mask in _USUAL_MASKS if inner.token_to_id(mask) is not None)
+        return cls(inner, names.get("mask") or next(usual, None), names)
 
     @property
     def vocab_size(self) -> int:
@@ -148,7 +162,8 @@ class Tokenizer:
             )
         own, place = self._own_mask(text)
         other, place_other = (None, place) if pair is None else self._own_mask(pair)
-        encoded = self._inner.encode(own, other)
+        with guarded("The tokenizer can't split this text by its tokenizer.json"):
+            encoded = self._inner.encode(own, other)
         picked = _pick(len(encoded), limit, truncate)
         all_ids, word_ids, sides = encoded.ids, encoded.word_ids, encoded.sequence_ids
         spans = encoded.offsets  # each look at these makes the whole list anew, so one is enough
@@ -214,7 +229,7 @@ class Tokenizer:
 
         Bytes that are no whole character are shown as `<0xE2>`.
         """
-        piece = self._inner.id_to_token(token_id)
+        piece = self._inner.id_to_token(token_id) if 0 <= token_id < 2**32 else None
         if piece is None:  # the embedding table may be larger than the vocabulary
             return f"<id {token_id}>"
         if not self._is_byte_level:
@@ -245,21 +260,21 @@ def _pick(length: int, limit: int | None, truncate: bool) -> list[int]:
     return [*range(limit - 1), length - 1]
 
 
-def _find_mask_token(folder: Path, inner: tokenizers.Tokenizer) -> str | None:
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        token = _read_json(folder / name).get("mask_token")
-        token = token.get("content") if isinstance(token, dict) else token
-        if isinstance(token, str) and inner.token_to_id(token) is not None:
-            return token
-    return next((mask for mask in _USUAL_MASKS if inner.token_to_id(mask) is not None), None)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}  # both files are optional
-    return values if isinstance(values, dict) else {}
+def _find_special_ids(inner: tokenizers.Tokenizer, names: Mapping[str, str | None]) -> SpecialIds:
+    """Ids by what they are for: at the ends of a text those that the tokenizer puts there."""
+    ids = {
+        name: None if token is None else inner.token_to_id(token) for name, token in names.items()
+    }
+    first = ids.get("cls") if ids.get("cls") is not None else ids.get("bos")
+    last = ids.get("sep") if ids.get("sep") is not None else ids.get("eos")
+    if inner.post_processor is not None:
+        with guarded("The tokenizer can't put special tokens around a text"):
+            around = inner.post_process(inner.encode("", add_special_tokens=False)).ids
+        if len(around) > 1:
+            first, last = around[0], around[-1]
+        elif around:
+            first, last = (None, around[0]) if around[0] == last else (around[0], None)
+    return SpecialIds(cls=first, sep=last, pad=ids.get("pad"), mask=ids.get("mask"))
 
 
 @lru_cache(maxsize=1)

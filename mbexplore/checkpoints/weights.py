@@ -19,10 +19,12 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from typing_extensions import Self
 
+from mbexplore.checkpoints.folder import CONFIG_FILE, WEIGHTS_FILE, checkpoint_files
 from mbexplore.errors import ModelError, OutputError
-from mbexplore.files import FILE, INDEX, read_shards, write_beside
+from mbexplore.files import write_beside
+from mbexplore.reading import check_regular
+from mbexplore.text import shortened
 
-_PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _HEADS = ("head.", "decoder.", "classifier.")
 _DTYPES = {
     "F64": torch.float64,
@@ -76,6 +78,7 @@ class Checkpoint:
 
     def _open(self, path: Path, stack: ExitStack) -> None:
         try:
+            check_regular(path)
             file = stack.enter_context(safe_open(path, framework="pt"))
             for key in file.keys():  # noqa: SIM118 - not a mapping
                 header = file.get_slice(key)
@@ -83,7 +86,7 @@ class Checkpoint:
                 dtype = header.get_dtype()
                 if dtype not in _DTYPES:
                     raise ModelError(
-                        f"{path} holds {key} as {dtype}; mbexplore reads "
+                        f"{path} holds {shortened(key, 60)} as {dtype}; mbexplore reads "
                         f"{', '.join(_DTYPES)}: save the model in one of these."
                     )
                 self.dtypes[key] = _DTYPES[dtype]
@@ -155,25 +158,6 @@ class Checkpoint:
         self._stack.close()
 
 
-def checkpoint_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint: one, or the shards of its index.
-
-    Raises:
-        ModelError: there are none, or the index can't be read.
-    """
-    if (folder / FILE).exists():
-        return [folder / FILE]
-    if (folder / INDEX).exists():
-        return [folder / name for name in read_shards(folder / INDEX)]
-    for name in _PICKLES:
-        if (folder / name).exists():
-            raise ModelError(
-                f"{folder} has its weights only as a pickle ({name}), which could run any code "
-                f"when opened; convert them to {FILE} with safetensors."
-            )
-    raise ModelError(f"{folder} has no {FILE}; name a folder that holds a ModernBERT checkpoint.")
-
-
 def write_checkpoint(
     folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
 ) -> None:
@@ -194,8 +178,8 @@ def write_checkpoint(
     text = json.dumps(dict(config), indent=2, sort_keys=True) + "\n"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_beside(folder / FILE, lambda path: save_file(own, path, {"format": "pt"}))
-        write_beside(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+        write_beside(folder / WEIGHTS_FILE, lambda path: save_file(own, path, {"format": "pt"}))
+        write_beside(folder / CONFIG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise OutputError(f"{folder} can't be written ({reason}); choose another.") from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mbexplore import files
+from mbexplore.text import json_line
 from mbexplore.text import shown as shown
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def print_json(payload: dict[str, Any]) -> None:
     """One JSON object on one line."""
-    typer.echo(json.dumps(payload, ensure_ascii=False))
+    typer.echo(json_line(payload))
 
 
 def notice(message: str, *, dim: bool = True) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Column, Heat, Row, Table
+from mbexplore.text import json_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def to_plain(value: Any) -> Any:
 
 def to_json(value: Any) -> bytes:
     """One line of JSON."""
-    return (json.dumps(to_plain(value), ensure_ascii=False, allow_nan=False) + "\n").encode()
+    return (json_line(to_plain(value)) + "\n").encode()
 
 
 def arrays_of(found: Any) -> dict[str, NDArray[Any]]:

@@ -6,14 +6,14 @@ The one place where `full_attention` / `sliding_attention` become "global" / "lo
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from mbexplore.errors import ModelError
+from mbexplore.reading import read_json
+from mbexplore.text import quoted
 
 LayerKind = Literal["global", "local"]
 
@@ -23,12 +23,12 @@ _NAME_OF = {kind: name for name, kind in _KIND_OF.items()}
 _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "int": ("a whole number from 1 to 10^9", lambda x: type(x) is int and 1 <= x <= 10**9),
     "int | None": ("a token id or null", lambda x: x is None or (type(x) is int and x >= 0)),
-    "float": ("a number of 0 or more", lambda x: type(x) in (int, float) and 0 <= x < math.inf),
+    "float": ("a number from 0 to 10^30", lambda x: type(x) in (int, float) and 0 <= x <= 1e30),
     "bool": ("true or false", lambda x: type(x) is bool),
     "str": ("a name", lambda x: type(x) is str),
     "str | None": ("a name or null", lambda x: x is None or type(x) is str),
 }
-_MOST_LAYERS, _MOST_LABELS = 1_000, 1_000_000
+_MOST_LAYERS, _MOST_LABELS = 1_000, 100_000
 """More than any model has: what is listed one by one must fit in memory before the file is read."""
 _DEFAULT_THETA: dict[LayerKind, float] = {"global": 160_000.0, "local": 10_000.0}
 
@@ -137,17 +137,12 @@ class ModernBertConfig:
         Raises:
             ModelError: the file is missing, is not JSON, or describes another kind of model.
         """
-        path = folder / "config.json"
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_json(folder / "config.json")
         except FileNotFoundError:
             raise ModelError(
                 f"{folder} has no config.json; name a folder that holds a ModernBERT checkpoint."
             ) from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ModelError(f"{path} can't be read as JSON ({error}); copy it again.") from None
-        if not isinstance(values, dict):
-            raise ModelError(f"{path} holds no JSON object; copy it again.")
         return cls.from_dict(values)
 
     @classmethod
@@ -162,7 +157,8 @@ class ModernBertConfig:
         model_type = values.get("model_type", "modernbert")
         if model_type != "modernbert":
             raise ModelError(
-                f"config.json has model_type {model_type!r}; mbexplore opens only 'modernbert'."
+                f"config.json has model_type {quoted(model_type)}; mbexplore opens only "
+                "'modernbert'."
             )
         derived = {"layer_kinds", "architectures", "labels"}
         derived |= {"global_rope_theta", "local_rope_theta"}
@@ -221,7 +217,7 @@ class ModernBertConfig:
 def _check(field: dataclasses.Field[Any], value: Any) -> None:
     wanted, allows = _ALLOWED.get(str(field.type), ("", lambda _: True))
     if not allows(value):
-        raise ModelError(f"{field.name} is {value!r} in config.json; it must be {wanted}.")
+        raise ModelError(f"{field.name} is {quoted(value)} in config.json; it must be {wanted}.")
 
 
 def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[LayerKind, ...]:
@@ -235,15 +231,18 @@ def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[Layer
         every = values.get("global_attn_every_n_layers", 3)
         if type(every) is not int or every < 1:
             raise ModelError(
-                f"global_attn_every_n_layers is {every!r} in config.json; it must be 1 or more."
+                f"global_attn_every_n_layers is {quoted(every)} in config.json; it must be 1 or "
+                "more."
             )
         return regular_layer_kinds(num_layers, every)
     if not isinstance(names, list):
-        raise ModelError(f"layer_types is {names!r} in config.json; it must be a list of names.")
+        raise ModelError(
+            f"layer_types is {quoted(names)} in config.json; it must be a list of names."
+        )
     unknown = sorted({str(name) for name in names} - _KIND_OF.keys())
     if unknown:
         raise ModelError(
-            f"config.json has the layer type {unknown[0]!r}; mbexplore knows "
+            f"config.json has the layer type {quoted(unknown[0])}; mbexplore knows "
             "'full_attention' and 'sliding_attention'."
         )
     return tuple(_KIND_OF[name] for name in names)
@@ -254,25 +253,32 @@ def _read_architectures(values: Mapping[str, Any]) -> tuple[str, ...]:
     if names is not None and not (
         isinstance(names, list) and all(isinstance(name, str) for name in names)
     ):
-        raise ModelError(f"architectures is {names!r} in config.json; it must be a list of names.")
+        raise ModelError(
+            f"architectures is {quoted(names)} in config.json; it must be a list of names."
+        )
     return tuple(names or ())
 
 
 def _read_labels(values: Mapping[str, Any]) -> tuple[str, ...]:
     """Labels by id; without any, `num_labels` (or two) with the names transformers gives."""
     names = _read_object(values, "id2label")
+    if len(names) > _MOST_LABELS:
+        raise ModelError(
+            f"id2label has {len(names):,} labels in config.json; it must have {_MOST_LABELS:,} or "
+            "fewer."
+        )
     if not names:
         count = values.get("num_labels", 2)
         if type(count) is not int or not 1 <= count <= _MOST_LABELS:
             raise ModelError(
-                f"num_labels is {count!r} in config.json; it must be a whole number from 1 to "
-                f"{_MOST_LABELS:,}."
+                f"num_labels is {quoted(count)} in config.json; it must be a whole number from 1 "
+                f"to {_MOST_LABELS:,}."
             )
         return tuple(f"LABEL_{i}" for i in range(count))
     by_id = {str(i): str(label) for i, label in names.items()}
     if by_id.keys() != {str(i) for i in range(len(by_id))}:
         raise ModelError(
-            f"id2label has the ids {', '.join(by_id)} in config.json; they must count from 0."
+            f"id2label has the ids {quoted(list(by_id))} in config.json; they must count from 0."
         )
     return tuple(by_id[str(i)] for i in range(len(by_id)))
 
@@ -286,7 +292,7 @@ def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:
     strange = sorted(parameters.keys() - _KIND_OF.keys())
     if strange:
         raise ModelError(
-            f"rope_parameters has {strange[0]!r} in config.json; it must say of each of "
+            f"rope_parameters has {quoted(strange[0])} in config.json; it must say of each of "
             f"{' and '.join(_KIND_OF)} what holds for it."
         )
     scaling = _read_object(values, "rope_scaling")  # the legacy way to ask for another rope_type
@@ -296,7 +302,7 @@ def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:
         rope_type = rope.get("rope_type", "default")
         if rope_type != "default":
             raise ModelError(
-                f"config.json asks for rope_type {rope_type!r} on {kind} layers; "
+                f"config.json asks for rope_type {quoted(rope_type)} on {kind} layers; "
                 "mbexplore computes 'default' only."
             )
         legacy = values.get(f"{kind}_rope_theta", _DEFAULT_THETA[kind])
@@ -310,5 +316,5 @@ def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:
 def _read_object(values: Mapping[str, Any], name: str) -> dict[str, Any]:
     value = values.get(name)
     if value is not None and not isinstance(value, dict):
-        raise ModelError(f"{name} is {value!r} in config.json; it must be an object.")
+        raise ModelError(f"{name} is {quoted(value)} in config.json; it must be an object.")
     return value or {}

@@ -5,7 +5,6 @@ The only module that imports transformers, and only when a reference is built.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from mbexplore.reading import read_json
 
 
 class Reference:
@@ -123,7 +124,7 @@ def _read_config(folder: Path) -> Any:
     """
     from transformers import ModernBertConfig
 
-    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    values = read_json(folder / "config.json")
     if values.get("local_rope_theta", 0) is None and "global_rope_theta" in values:
         values["local_rope_theta"] = values["global_rope_theta"]
     return ModernBertConfig.from_dict(values)

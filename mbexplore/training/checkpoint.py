@@ -6,8 +6,6 @@ A file is complete or it is the one before: a full disk or a `kill -9` harms non
 from __future__ import annotations
 
 import json
-import os
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from safetensors.torch import save
 from tokenizers import Tokenizer
 
 from mbexplore.errors import ModelError, OutputError
+from mbexplore.files import write_whole
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training.tokenizer import tokenizer_config_json
@@ -24,30 +23,6 @@ from mbexplore.training.tokenizer import tokenizer_config_json
 STATE_FILE = "training_state.pt"
 STATE = {"config", "recipe", "corpus", "model", "optimizers", "clock"}
 """What a run needs to go on."""
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Writes a file beside `path`, then renames it over it.
-
-    What a killed run left beside it is written over, so nothing piles up.
-
-    Raises:
-        OutputError: it can't be written (a full disk, say); `path` is as it was.
-    """
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise OutputError(
-            f"{path} can't be written ({error.strerror}); free some space or give another --out. "
-            "What was there before is unharmed."
-        ) from None
 
 
 def save_model_folder(
@@ -79,8 +54,8 @@ def save_model_folder(
         "tokenizer_config.json": tokenizer_config_json(config.max_position_embeddings),
     }
     for name, text in files.items():
-        write_file(folder / name, text.encode())
-    write_file(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
+        write_whole(folder / name, text.encode())
+    write_whole(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
 
 
 def config_json(config: ModernBertConfig, dtype: torch.dtype) -> dict[str, Any]:
@@ -100,7 +75,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     """
     content = BytesIO()
     torch.save(state, content)
-    write_file(folder / STATE_FILE, content.getvalue())
+    write_whole(folder / STATE_FILE, content.getvalue())
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from mbexplore.display.palette import HUE, INK
 from mbexplore.errors import OutputError
-from mbexplore.training.checkpoint import write_file
+from mbexplore.files import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ class History:
         if not write or not self.path.exists():
             return
         kept = [entry for entry in self.read() if entry["step"] <= step]
-        write_file(self.path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
+        write_whole(self.path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
 
 
 def plot_history(entries: list[Entry], smooth: int | None = None) -> Figure:

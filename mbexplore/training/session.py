@@ -19,8 +19,9 @@ from tokenizers import Tokenizer
 
 from mbexplore.checkpoints.hub import locate
 from mbexplore.errors import DeviceError, ModelError, OutputError, UsageError
+from mbexplore.files import clear_parts, write_whole
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.training.checkpoint import STATE_FILE, write_file
+from mbexplore.training.checkpoint import STATE_FILE
 from mbexplore.training.corpus import (
     Document,
     iterate_paragraphs,
@@ -106,7 +107,7 @@ def train(options: TrainOptions, on_step: Callable[[Report], None] = lambda repo
         if rank == 0 and entries:
             picture = BytesIO()
             plot_history(entries).savefig(picture, format="png", dpi=120)
-            write_file(options.out / "loss.png", picture.getvalue())
+            write_whole(options.out / "loss.png", picture.getvalue())
 
 
 def choose_device(name: str) -> torch.device:
@@ -171,6 +172,7 @@ def _check(options: TrainOptions) -> Budget:
         raise OutputError(
             f"{options.out} can't be made ({error.strerror}); give another --out."
         ) from None
+    clear_parts(options.out)
     return Budget(options.steps, options.minutes)
 
 
@@ -207,7 +209,7 @@ def _tokenizer(
         words = read_words(options.words) if options.words else []
         vocab_size = options.vocab_size or PRESETS[options.preset]["vocab_size"]
         built = build_tokenizer(texts, vocab_size, words)
-        write_file(kept, built.to_str(pretty=True).encode())
+        write_whole(kept, built.to_str(pretty=True).encode())
     if dist.is_initialized():
         dist.barrier()  # the others read what the first has written
     return read_tokenizer(kept)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import OutputError
 from mbexplore.explorer import ModelInfo, find_device
 from mbexplore.files import PICTURES
+from mbexplore.text import json_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +74,7 @@ class View:
                 f"{', '.join('.' + known for known in self.formats)}."
             )
         if ending == "json":
-            return (json.dumps(self.payload(), ensure_ascii=False) + "\n").encode()
+            return (json_line(self.payload()) + "\n").encode()
         if ending == "npz" and self.arrays is not None:
             return _npz(self.arrays())
         if ending == "csv" and self.rows is not None:
@@ -106,7 +106,7 @@ def join_content(views: Iterable[View], ending: str) -> bytes:
     """
     if ending == "json":
         payloads = [view.payload() for view in views]
-        return (json.dumps({"answers": payloads}, ensure_ascii=False) + "\n").encode()
+        return (json_line({"answers": payloads}) + "\n").encode()
     lines: list[Sequence[object]] = []
     for number, view in enumerate(views):
         assert view.rows is not None
