@@ -18,7 +18,7 @@ def tiny():
 
 def test_the_command(tmp_path):
     answer = json.loads(run_cli("lens", TEXT, "--json").out)
-    assert list(answer)[0] == "model" and answer["limits"]
+    assert next(iter(answer)) == "model" and answer["limits"]
 
 
 def test_a_method_shows_itself_in_a_notebook(tiny):

@@ -16,7 +16,7 @@ LEVELS = [
     "reference.huggingface",
     "explorer",
     "analysis reference bench",
-    "display plots web training",
+    "session display plots web training",
     "views",
     "cli ui demo explore",
 ]
@@ -43,7 +43,7 @@ FILES = {name: path for name, path in FILES.items() if name and name != "__main_
 
 def level_of(name: str) -> int:
     """Of a file, or of the folder that it lies in."""
-    while name not in LEVEL:
+    while name and name not in LEVEL:
         name = name.rpartition(".")[0]
     return LEVEL[name]
 
