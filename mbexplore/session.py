@@ -133,9 +133,9 @@ class Session:
         Raises:
             RangeError: there is no such token.
         """
-        from mbexplore.analysis.places import find_place
+        from mbexplore.analysis.token_spans import find_token_position
 
-        return None if which is None else find_place(self.encoding, str(which))
+        return None if which is None else find_token_position(self.encoding, str(which))
 
     def focus(self, which: int | str | None = None) -> int:
         """The position of a token; for None the first mask, or else the first token."""

@@ -18,10 +18,10 @@ from mbexplore.analysis.neurons import (
     describe_neurons,
     last_state,
     layer_neurons,
-    longest_neurons,
     taps,
+    token_activations,
     token_neurons,
-    token_rows,
+    top_neurons,
 )
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.similarity import linear_cka
@@ -137,16 +137,16 @@ def test_a_layer_in_numbers_is_that_of_plain_loops(explorer, recording):
     for neuron in range(count):
         lengths = np.abs(activations[:, neuron]) * np.linalg.norm(weight[:, neuron])
         fired = [i for i in range(seq) if abs(activations[i, neuron]) > threshold]
-        assert found.fires[neuron] == pytest.approx(len(fired) / seq)
+        assert found.firing_rate[neuron] == pytest.approx(len(fired) / seq)
         strength = lengths[fired].mean() if fired else 0.0
-        assert found.strength[neuron] == pytest.approx(strength, rel=1e-4)
-        assert found.mean_length[neuron] == pytest.approx(lengths.mean(), rel=1e-4)
-    assert 0 < found.fires.mean() < 1
-    order = np.argsort(-found.mean_length)[:3]
+        assert found.norm_when_firing[neuron] == pytest.approx(strength, rel=1e-4)
+        assert found.mean_norm[neuron] == pytest.approx(lengths.mean(), rel=1e-4)
+    assert 0 < found.firing_rate.mean() < 1
+    order = np.argsort(-found.mean_norm)[:3]
     assert [one.neuron for one in found.top] == order.tolist()
-    for one, row in zip(found.top, found.written, strict=True):
+    for one, row in zip(found.top, found.contributions, strict=True):
         assert one.position == np.abs(row).argmax()
-        assert one.length == pytest.approx(abs(row[one.position]), rel=1e-5)
+        assert one.norm == pytest.approx(abs(row[one.position]), rel=1e-5)
         assert math.copysign(1, row[one.position]) == math.copysign(1, one.activation)
 
 
@@ -167,9 +167,9 @@ def test_a_neuron_of_the_last_layer_promotes_what_its_absence_takes_away(explore
                 lost = whole - model(ids)[0, position]
         lost = lost - lost.mean()
         order = lost.argsort(descending=True).tolist()
-        assert [each.token_id for each in found.promotes] == order[:4]
-        assert [each.token_id for each in found.suppresses] == order[::-1][:4]
-        for each in (*found.promotes, *found.suppresses):
+        assert [each.token_id for each in found.promoted] == order[:4]
+        assert [each.token_id for each in found.suppressed] == order[::-1][:4]
+        for each in (*found.promoted, *found.suppressed):
             assert each.change == pytest.approx(float(lost[each.token_id]), abs=1e-5)
             assert each.token == VOCAB[each.token_id]
 
@@ -184,7 +184,7 @@ def test_the_neurons_of_a_token_are_the_longest_of_all(explorer, recording):
     best = sorted(lengths, key=lengths.get, reverse=True)
     assert [(one.layer, one.neuron) for one in found.neurons] == best[:5]
     for one in found.neurons:
-        assert one.length == pytest.approx(lengths[one.layer, one.neuron], rel=1e-5)
+        assert one.norm == pytest.approx(lengths[one.layer, one.neuron], rel=1e-5)
     of_layer = token_neurons(explorer, recording, 3, layer=1, count=99)
     assert [(one.layer, one.neuron) for one in of_layer.neurons] == [p for p in best if p[0] == 1]
 
@@ -204,24 +204,24 @@ def test_a_planted_neuron_is_found_with_its_token_and_its_word():
     speaker = build_speaker()
     recording = speaker.record("b a c", keep=KEEP)
     found = layer_neurons(speaker, recording, 0, count=2)
-    assert found.top[0].neuron == 3 and found.fires[3] == pytest.approx(1 / 5)
+    assert found.top[0].neuron == 3 and found.firing_rate[3] == pytest.approx(1 / 5)
     assert found.tokens[found.top[0].position].strip() == "a"
-    assert found.top[0].promotes[0].token.strip() == "e"
-    assert found.fires.sum() == found.fires[3]  # no other ever fires
+    assert found.top[0].promoted[0].token.strip() == "e"
+    assert found.firing_rate.sum() == found.firing_rate[3]  # no other ever fires
     [best] = token_neurons(speaker, recording, 2, count=1).neurons
     assert (best.layer, best.neuron) == (0, 3)
     lengths = residual_norms(recording)
     # All that is added is that neuron's at "a" (faintly at others: a norm subtracts the mean),
     # and what the copying head brings from before.
     assert np.count_nonzero(lengths.mlp > 0.01) == 1
-    assert lengths.mlp[0, 2] == pytest.approx(best.length, rel=1e-6)
+    assert lengths.mlp[0, 2] == pytest.approx(best.norm, rel=1e-6)
     assert np.count_nonzero(lengths.attention[[0, 2]]) == 0
 
 
 def test_without_a_head_a_neuron_has_no_words(recording):
     encoder = build_explorer(build_random().encoder)
     found = token_neurons(encoder, encoder.record(TEXT, keep=KEEP), 3)
-    assert found.neurons and all(one.promotes == one.suppresses == () for one in found.neurons)
+    assert found.neurons and all(one.promoted == one.suppressed == () for one in found.neurons)
 
 
 def test_mistakes(explorer, recording):
@@ -256,14 +256,14 @@ def test_no_more_is_recorded_than_is_read(explorer, recording):
 @pytest.mark.parametrize("position", [0, 3, 6])
 def test_of_a_token_its_own_rows_are_kept_alone(explorer, recording, layer, position):
     config = explorer.model.config
-    with token_rows(explorer.model, position, layer) as rows:
+    with token_activations(explorer.model, position, layer) as rows:
         little = explorer.record(TEXT, keep=(last_state(config),))
     assert list(rows) == (list(range(config.num_hidden_layers)) if layer is None else [layer])
     for each, row in rows.items():
         assert row.shape == (config.intermediate_size,)
         assert row.untyped_storage().nbytes() == 4 * config.intermediate_size  # not a view of all
         np.testing.assert_array_equal(row, recording.neurons(each)[position])
-    found = longest_neurons(explorer, little, rows, position, layer)
+    found = top_neurons(explorer, little, rows, position, layer)
     assert found == token_neurons(explorer, recording, position, layer)
 
 
@@ -328,7 +328,7 @@ def test_arrays_and_tables_hold_the_numbers(tiny):
     assert float(table[-1]["cosine_to_previous"]) == payload["steps"][-1][-1]
     assert table[0]["mlp"] == ""
     table = list(csv.DictReader(io.StringIO(layer.content("csv").decode())))
-    assert [float(row["fires"]) for row in table] == layer.payload()["fires"]
+    assert [float(row["firing_rate"]) for row in table] == layer.payload()["firing_rate"]
 
 
 def test_activations_on_the_command_line(tmp_path, monkeypatch):
@@ -366,8 +366,8 @@ def test_a_narrow_terminal_shows_the_longest_of_every_cell():
 def test_the_lines_of_neurons_are_as_bright_as_they_write(tiny):
     found = layer_neurons(tiny, tiny.record(PARIS, keep=taps(tiny.model.config, 3)), 3)
     lines = run_cli("activations", PARIS, "--layer", 3).out.splitlines()
-    largest = np.abs(found.written).max()
-    for one, written in zip(found.top, np.abs(found.written), strict=True):
+    largest = np.abs(found.contributions).max()
+    for one, written in zip(found.top, np.abs(found.contributions), strict=True):
         [line] = [line for line in lines if line.startswith(f"{one.neuron:>5} ")][:1]
         shades = [SHADES[round(4 * float(x) ** 0.5)] for x in written / largest]
         assert line[6:].ljust(6 * len(shades)) == "".join(shade * 6 for shade in shades)

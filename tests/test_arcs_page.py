@@ -5,12 +5,12 @@ import re
 
 import pytest
 
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.links import arcs
-from mbexplore.analysis.words import build_axis
 from mbexplore.display.palette import head_colour
 from mbexplore.views.attention_page import arcs_data, arcs_page
 from tests.test_attention_page import open_page
-from tests.test_words import GLOBAL, build_encoding, build_recording
+from tests.test_axis import GLOBAL, build_encoding, build_recording
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.band import band_map
 from mbexplore.analysis.maps import layer_map, model_maps
 from mbexplore.analysis.tile import tile
-from mbexplore.analysis.words import build_axis
 from mbexplore.display.palette import head_colour
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import Recording
 from mbexplore.views.attention_page import attention_data, attention_page, part_data, part_page
-from tests.test_words import build_encoding, build_recording
+from tests.test_axis import build_encoding, build_recording
 
 LIMIT = 5e6
 

@@ -14,11 +14,11 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.band import PIXELS
 from mbexplore.analysis.links import MASS
 from mbexplore.analysis.maps import THUMBNAIL, layer_map, model_maps
-from mbexplore.analysis.places import find_place
-from mbexplore.analysis.words import build_axis
+from mbexplore.analysis.token_spans import find_token_position
 from mbexplore.cli.attention_wish import SHARE
 from mbexplore.display.half_blocks import SHADES
 from mbexplore.display.palette import showing_root
@@ -287,7 +287,7 @@ SCRIPTS = {
 def test_any_script_is_drawn_without_a_warning(text):
     bundled = load("tiny", device="cpu")
     recording = bundled.record(text, keep=("attention",))
-    place = find_place(recording.encoding, "1")
+    place = find_token_position(recording.encoding, "1")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for view in (

@@ -19,14 +19,18 @@ def test_a_run_beside_itself_differs_in_nothing():
     explorer = build_explorer(build_random())
     same = compare((explorer, ONE), (explorer, ONE), layer=1)
     assert same.first == same.second and same.kl == 0
-    assert not same.attention.any() and not same.parting.any() and same.lacking == ""
+    assert (
+        not same.attention.any()
+        and not same.residual_distance.any()
+        and same.unavailable_reason == ""
+    )
 
 
 def test_two_texts_part_where_the_token_is_and_then_where_it_is_copied():
     copier = build_explorer()
     found = compare((copier, ONE), (copier, OTHER), layer=COPY_LAYER, head=0, top_k=1)
     assert [side.predictions[0].token for side in (found.first, found.second)] == ["c", "e"]
-    apart = found.parting > 1e-6
+    apart = found.residual_distance > 1e-6
     expected = np.zeros((4, 7), dtype=bool)
     expected[:, 3] = True
     expected[COPY_LAYER + 1 :, 4] = True
@@ -41,7 +45,7 @@ def test_recordings_are_as_good_as_their_texts():
     again = compare(*both, layer=2, head=1)
     assert (again.first, again.second, again.kl) == (fresh.first, fresh.second, fresh.kl)
     np.testing.assert_array_equal(again.attention, fresh.attention)
-    np.testing.assert_array_equal(again.parting, fresh.parting)
+    np.testing.assert_array_equal(again.residual_distance, fresh.residual_distance)
 
 
 def test_two_models_on_one_text():
@@ -57,14 +61,14 @@ def test_two_models_on_one_text():
     assert found.kl == pytest.approx(float(kl), rel=1e-4)
     swapped = compare((other, ONE), (one, ONE), layer=2, head=1)
     np.testing.assert_array_equal(swapped.attention, -found.attention)
-    np.testing.assert_allclose(swapped.parting, found.parting, atol=1e-7)
+    np.testing.assert_allclose(swapped.residual_distance, found.residual_distance, atol=1e-7)
 
 
 def test_what_has_no_common_shape_says_so():
     explorer = build_explorer(build_random())
     found = compare((explorer, ONE), (explorer, "a b [MASK] d"))
-    assert found.attention is None and found.parting is None
-    assert found.lacking.startswith("The texts are 7 and 6 tokens")
+    assert found.attention is None and found.residual_distance is None
+    assert found.unavailable_reason.startswith("The texts are 7 and 6 tokens")
     with pytest.raises(RangeError, match="no layer 3"):
         compare((explorer, ONE), (explorer, OTHER), layer=3)
     with pytest.raises(TextError, match=r"has no \[MASK\]"):
@@ -85,6 +89,6 @@ def test_the_command(tmp_path):
     uneven = run_cli("compare", FRANCE, "A [MASK].", "-o", tmp_path / "uneven.svg")
     assert uneven.code == 0 and "can't be laid over each other" in " ".join(uneven.out.split())
     found = json.loads(run_cli("compare", FRANCE, "--with", "tiny", "--json").out)
-    assert found["kl"] == 0 and np.shape(found["parting"]) == (10, 9)
+    assert found["kl"] == 0 and np.shape(found["residual_distance"]) == (10, 9)
     wrong = run_cli("compare", FRANCE)
     assert wrong.code == 2 and "nothing to compare with" in wrong.err

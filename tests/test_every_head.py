@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import mbexplore
+from mbexplore.analysis.ablate import Block, Head, ablate, ablate_heads
 from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.compare import compare
-from mbexplore.analysis.knockout import Block, Head, knockout, knockout_heads
 from mbexplore.analysis.lens import lens
 from mbexplore.analysis.patch import patch
-from mbexplore.analysis.question import ask
+from mbexplore.analysis.readout import build_readout
 from mbexplore.checkpoints.hub import locate
 from mbexplore.network.model import ModernBertModel
 from mbexplore.recording import hooked
@@ -154,15 +154,15 @@ def test_a_bare_encoder_has_no_answer_to_explain(bare, name):
 @pytest.mark.parametrize("kind", ASKS)
 def test_the_question_is_the_models_own_answer(explorers, kind):
     explorer, encoding = explorers[kind], encoded(explorers[kind], kind)
-    question = ask(explorer, encoding, ASKS[kind].get("position"), number=True)
-    found = question.logits(torch.tensor([encoding.ids]))[0]
+    readout = build_readout(explorer, encoding, ASKS[kind].get("position"), number=True)
+    found = readout.logits(torch.tensor([encoding.ids]))[0]
     torch.testing.assert_close(found, logits_of(explorer, kind, encoding), rtol=0, atol=1e-6)
-    best = question.target(found)
+    best = readout.target(found)
     assert best.token_id == int(found.argmax())
     if kind == "answer":
         places = [0, *encoding.pair_positions]
         assert best.position == places[best.token_id]
-        names = [question.name(option) for option in range(len(places))]
+        names = [readout.name(option) for option in range(len(places))]
         assert len(set(names)) == len(names) and names[0] == "(no answer)"
     else:
         assert best.position == ASKS[kind].get("position")
@@ -175,8 +175,8 @@ def test_the_lens_ends_with_the_models_answer(explorers, kind):
     expected = logits_of(explorer, kind, encoding)
     shares = expected.sigmoid() if kind == "any label" else expected.softmax(0)
     assert found.rows[-1].probability == pytest.approx(float(shares.max()), abs=1e-5)
-    assert (found.rows[-1].rank, found.rows[-1].kl) == (1, 0)
-    assert all(np.isfinite([row.kl, row.entropy]).all() for row in found.rows)
+    assert (found.rows[-1].rank, found.rows[-1].kl_final_to_layer) == (1, 0)
+    assert all(np.isfinite([row.kl_final_to_layer, row.entropy]).all() for row in found.rows)
     if kind == "any label":  # of two labels each a yes or a no
         entropy = -(shares * shares.log() + (1 - shares) * (1 - shares).log()).sum()
         assert found.rows[-1].entropy == pytest.approx(float(entropy), abs=1e-5)
@@ -185,14 +185,14 @@ def test_the_lens_ends_with_the_models_answer(explorers, kind):
 @pytest.mark.parametrize("kind", CHOOSES)
 def test_a_knock_out_is_the_model_run_without_the_part(explorers, kind):
     explorer, encoding = explorers[kind], encoded(explorers[kind], kind)
-    found = knockout(explorer, encoding, [Block(2, "mlp")], ASKS[kind].get("position"))
+    found = ablate(explorer, encoding, [Block(2, "mlp")], ASKS[kind].get("position"))
     with hooked(explorer.model, {"layers.2.mlp_out": torch.zeros_like}):
         without = logits_of(explorer, kind, encoding)
     option = found.target.token_id
-    assert found.effects[0].standing.logit == pytest.approx(float(without[option]), abs=1e-5)
-    every = knockout_heads(explorer, encoding, ASKS[kind].get("position"))
-    alone = knockout(explorer, encoding, [Head(1, 1)], ASKS[kind].get("position"))
-    change = alone.effects[0].standing.logit - alone.clean.logit
+    assert found.effects[0].score.logit == pytest.approx(float(without[option]), abs=1e-5)
+    every = ablate_heads(explorer, encoding, ASKS[kind].get("position"))
+    alone = ablate(explorer, encoding, [Head(1, 1)], ASKS[kind].get("position"))
+    change = alone.effects[0].score.logit - alone.clean.logit
     assert every.logit[1, 1] == pytest.approx(change, abs=1e-5)
 
 
@@ -238,15 +238,15 @@ def test_choices_among_other_options_have_no_divergence(explorers, tmp_path):
     (folder / "config.json").write_text(json.dumps(config))
     renamed = mbexplore.load(str(folder), device="cpu")
     found = compare((labels, TEXT), (renamed, TEXT))
-    assert found.kl is None and not found.parting.any()
+    assert found.kl is None and not found.residual_distance.any()
 
 
 @pytest.mark.parametrize("name", ["predict", "lens", "knockout", "attribute"])
 def test_a_text_to_search_that_is_cut_away_is_one_sentence(explorers, name):
-    question, head = "sea " * 3000, ["--head", "0.1"] if name == "knockout" else []
+    readout, head = "sea " * 3000, ["--head", "0.1"] if name == "knockout" else []
     more = ["--context", CONTEXT, "--truncate", *head]
     assert "Nothing is left of the second text" in sentence(
-        on(explorers["answer"], [name, question, *more])
+        on(explorers["answer"], [name, readout, *more])
     )
 
 
@@ -259,7 +259,7 @@ def test_an_answer_can_be_named(explorers):
     ends = torch.tensor([encoding.ids])
     with torch.no_grad():
         expected = where.model(ends)[0, place, 1]
-    found = knockout(where, encoding, [], place, answer="end")
+    found = ablate(where, encoding, [], place, answer="end")
     assert found.target.position == place
     assert found.clean.logit == pytest.approx(float(expected), abs=1e-6)
 

@@ -107,9 +107,9 @@ def test_the_longest_text_zooms_down_to_its_exact_weights(desk, explorer, words)
         data = pane.load(scene, Stop())
         picture = pane.draw(data, scene)
         assert len(picture.lines) <= 11 and all(width_of(line) <= 78 for line in picture.lines)
-        rows = data.map.axis.places_of(data.map.axis.starts)
+        rows = data.map.axis.indices_of(data.map.axis.starts)
         assert len(rows) == len(data.map.axis)
-    row = data.map.axis.place_of(1500)
+    row = data.map.axis.index_of(1500)
     exact = found.recording.attention(3, 1, 1500, data.map.axis.starts.tolist())[0, 0]
     assert data.map.pool == 1
     assert data.map.weights[0, row].tolist() == pytest.approx(exact.tolist(), abs=1e-6)

@@ -72,7 +72,7 @@ def test_it_is_right_on_texts_it_has_not_seen(tuned):
     for text, label in unseen:
         encodings = encode_question(explorer, text)
         found = classify(explorer, encodings)
-        right += found.rulings[0].candidates[0].answer == LABELS[label]
+        right += found.outputs[0].candidates[0].answer == LABELS[label]
         with torch.no_grad():
             in_memory = model(torch.tensor([encodings[0].ids]))[0]
         torch.testing.assert_close(found.logits, in_memory, rtol=0, atol=1e-5)

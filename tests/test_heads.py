@@ -132,7 +132,7 @@ def test_a_planted_sink_is_found_with_its_value_norm(recording):
     assert (row.label, row.sink.position, row.sink.is_special) == ("sink", 5, False)
     assert row.sink.weight == pytest.approx(1, abs=1e-6)
     assert row.sink.token == recording.encoding.tokens[5]
-    assert row.sinks == (row.sink,) and row.sink.places == 1
+    assert row.sinks == (row.sink,) and row.sink.occurrences == 1
 
 
 def test_every_sink_is_named_once_with_its_places(recording):
@@ -144,8 +144,9 @@ def test_every_sink_is_named_once_with_its_places(recording):
     one, two = hand_made(recording, 3, q, k), hand_made(recording, 3, q, k)
     row = head_atlas([one, two])[13]
     first, second = row.sinks
-    assert (first.token, first.position, first.places, first.is_special) == ("[CLS]", 0, 2, True)
-    assert (second.position, second.places) == (commas[0], 2 * len(commas)) and len(commas) > 1
+    assert (first.token, first.position, first.is_special) == ("[CLS]", 0, True)
+    assert first.occurrences == 2
+    assert (second.position, second.occurrences) == (commas[0], 2 * len(commas)) and len(commas) > 1
     share = math.exp(0.2 * 10 / 8)
     weights = np.array([share, 1.0]) / (share + len(commas))
     assert [first.weight, second.weight] == pytest.approx(weights, rel=1e-5)
@@ -177,7 +178,7 @@ def test_classes_of_masses():
     assert named(0.3, special, cls=0.3, sep=0.3) == ("separator", 0.6)
     assert named(0.3, dataclasses.replace(plain, weight=0.8)) == ("sink", 0.8)
     assert named(0.3, punctuation=0.5) == ("punctuation", 0.5)
-    assert named(0.3, edge=0.39) == ("unclear", 0.39)
+    assert named(0.3, edge=0.39) == ("unclassified", 0.39)
     assert named(0.3, edge=0.39, far=0.6) == ("far", 0.6)
     assert named(0.95, next=0.7) == ("broad", 0.95)
 

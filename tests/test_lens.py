@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import mbexplore
-from mbexplore.analysis.lens import lens, lens_map, settled_states, state_logits
+from mbexplore.analysis.lens import lens, lens_map, state_logits, top1_from_states
 from mbexplore.errors import RangeError, TextError
 from tests.cli_runner import run_cli
 from tests.handbuilt import COPY_LAYER, VOCAB, build_explorer, build_random
@@ -30,7 +30,7 @@ def test_the_last_row_is_the_model_itself(explorer):
     assert [p.token_id for p in last.predictions] == [p.token_id for p in mask.predictions]
     for ours, model in zip(last.predictions, mask.predictions, strict=True):
         assert ours.logit == pytest.approx(model.logit, abs=1e-5)
-    assert (last.kl, last.rank) == (0.0, 1)
+    assert (last.kl_final_to_layer, last.rank) == (0.0, 1)
     tiny = mbexplore.load("tiny", device="cpu")
     recording = tiny.record("The capital of France is [MASK].")
     place = recording.encoding.mask_positions[0]
@@ -49,7 +49,7 @@ def test_numbers_of_a_row_are_those_of_its_distribution(explorer):
         assert row.rank == 1 + sum(p > p[token_id])
         assert row.entropy == pytest.approx(float(torch.special.entr(p).sum()), rel=1e-4)
         kl = torch.nn.functional.kl_div(p.log(), final, reduction="sum")
-        assert row.kl == pytest.approx(float(kl), abs=1e-5)
+        assert row.kl_final_to_layer == pytest.approx(float(kl), abs=1e-5)
 
 
 def test_a_copied_token_appears_after_the_layer_that_copies():
@@ -57,7 +57,7 @@ def test_a_copied_token_appears_after_the_layer_that_copies():
     assert found.target.token == "c"
     tops = [row.predictions[0].token for row in found.rows]
     assert tops == ["[MASK]", "[MASK]", "c", "c"]
-    assert found.settled == COPY_LAYER + 1
+    assert found.top1_from == COPY_LAYER + 1
 
 
 def test_the_map_is_the_lens_at_every_position(explorer, monkeypatch):
@@ -71,10 +71,10 @@ def test_the_map_is_the_lens_at_every_position(explorer, monkeypatch):
             row[position] for row in everywhere.top
         ]
         assert [row.rank for row in one.rows] == everywhere.rank[:, position].tolist()
-        for name in ("kl", "entropy"):
+        for name in ("kl_final_to_layer", "entropy"):
             rows = [getattr(row, name) for row in one.rows]
             np.testing.assert_allclose(getattr(everywhere, name)[:, position], rows, atol=1e-5)
-        assert settled_states(everywhere)[position] == one.settled
+        assert top1_from_states(everywhere)[position] == one.top1_from
 
 
 def test_a_recording_is_as_good_as_its_text(explorer, monkeypatch):
@@ -84,7 +84,7 @@ def test_a_recording_is_as_good_as_its_text(explorer, monkeypatch):
     assert lens(explorer, recording, 2) == fresh
     again = lens_map(explorer, recording)
     assert again.top == everywhere.top
-    np.testing.assert_array_equal(again.kl, everywhere.kl)
+    np.testing.assert_array_equal(again.kl_final_to_layer, everywhere.kl_final_to_layer)
 
 
 def test_mistakes(explorer):
@@ -99,8 +99,8 @@ def test_mistakes(explorer):
 def test_the_command(tmp_path):
     text = "The capital of France is [MASK]."
     answer = json.loads(run_cli("lens", text, "--json").out)
-    assert list(answer) == ["model", "tokens", "target", "rows", "settled", "not_shown"]
-    assert len(answer["rows"]) == 10 and answer["rows"][-1]["kl"] == 0
+    assert list(answer) == ["model", "tokens", "target", "rows", "top1_from", "limits"]
+    assert len(answer["rows"]) == 10 and answer["rows"][-1]["kl_final_to_layer"] == 0
     shown = run_cli("lens", text, "-o", tmp_path / "lens.svg")
     assert shown.code == 0 and "layer 8" in shown.out and "can't read" in shown.out
     assert (tmp_path / "lens.svg").read_bytes().startswith(b"<?xml")
@@ -111,4 +111,4 @@ def test_the_command(tmp_path):
     everywhere = json.loads(run_cli("lens", text, "--all", "--json").out)
     assert np.shape(everywhere["rank"]) == (10, len(everywhere["tokens"]))
     wrong = run_cli("lens", text, "--colour", "red")
-    assert wrong.code == 2 and "no colour 'red'" in wrong.err
+    assert wrong.code == 2 and "'red'; choose rank, entropy, kl" in wrong.err

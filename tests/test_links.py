@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.band import band_map
 from mbexplore.analysis.links import arcs, links_of_query, rows_of, strongest_links
-from mbexplore.analysis.words import build_axis
 from mbexplore.errors import RangeError
-from tests.test_words import GLOBAL, LOCAL, build_encoding, build_recording, merged
+from tests.test_axis import GLOBAL, LOCAL, build_encoding, build_recording, merged
 
 SIZES = [2, 1, 3, 1, 1, 2, 4, 1, 2, 2]
 

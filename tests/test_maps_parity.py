@@ -6,9 +6,9 @@ import pytest
 import torch
 
 import mbexplore
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.maps import layer_map
 from mbexplore.analysis.tile import tile
-from mbexplore.analysis.words import build_axis
 from mbexplore.recording import record
 from tests import parity
 from tests.handbuilt import build_tokenizer

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mbexplore.analysis.patch import KEEP, patch, patched_logits
-from mbexplore.analysis.question import ask
+from mbexplore.analysis.readout import build_readout
 from mbexplore.errors import RangeError, TextError
 from tests.cli_runner import run_cli
 from tests.handbuilt import (
@@ -46,12 +46,12 @@ def test_the_copied_token_is_followed_to_the_mask():
 def test_all_positions_of_the_input_layer_restore_the_clean_logits_exactly(explorer):
     clean, corrupted = explorer.encode(CLEAN), explorer.encode(CORRUPTED)
     recording = explorer.record(clean, keep=KEEP)
-    everywhere, question = [range(len(clean))], ask(explorer, clean, 4)
+    everywhere, readout = [range(len(clean))], build_readout(explorer, clean, 4)
     expected = answer_logits(explorer.model, torch.tensor([clean.ids]), 4)
     for tap in ("embeddings", "layers.0.hidden", "layers.2.hidden"):
-        restored = patched_logits(question, recording, corrupted, tap, everywhere)
+        restored = patched_logits(readout, recording, corrupted, tap, everywhere)
         assert torch.equal(restored, expected), tap
-    nothing = patched_logits(question, recording, corrupted, "embeddings", [[]])
+    nothing = patched_logits(readout, recording, corrupted, "embeddings", [[]])
     assert torch.equal(nothing, answer_logits(explorer.model, torch.tensor([corrupted.ids]), 4))
 
 
@@ -60,7 +60,7 @@ def test_shares_are_those_of_single_runs_whatever_the_batches(explorer, monkeypa
     monkeypatch.setattr("mbexplore.analysis.patch.BATCH_TOKENS", 15)
     steps = []
     again = patch(
-        explorer, CLEAN, CORRUPTED, answer="c", other="e", on_step=lambda *s: steps.append(s)
+        explorer, CLEAN, CORRUPTED, answer="c", other="e", progress=lambda *s: steps.append(s)
     )
     assert steps[-1] == (4 * 7 + 2 * 3 * 7 + 3 * 2,) * 2
     for name in ("residual", "attention", "mlp", "heads"):

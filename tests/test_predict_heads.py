@@ -16,7 +16,7 @@ from mbexplore.analysis.classify import (
     compare_classes,
     encode_question,
 )
-from mbexplore.analysis.question import NO_ANSWER
+from mbexplore.analysis.readout import NO_ANSWER
 from mbexplore.checkpoints.hub import locate
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.network.config import ModernBertConfig
@@ -114,24 +114,24 @@ def test_a_difference_of_theirs_is_seen(explorers, monkeypatch):
 
 
 def test_labels_have_the_probabilities_of_their_problem(explorers):
-    [ruling] = ask(explorers["labels"], "labels").rulings
-    logits = torch.tensor([c.logit for c in ruling.candidates])
-    assert [c.logit for c in ruling.candidates] == sorted(logits.tolist(), reverse=True)
-    assert [c.probability for c in ruling.candidates] == pytest.approx(logits.softmax(0).tolist())
-    assert {c.answer: c.id for c in ruling.candidates} == {"bad": 0, "fair": 1, "$good": 2}
-    [ruling] = ask(explorers["any label"], "any label").rulings
-    logits = torch.tensor([c.logit for c in ruling.candidates])
-    assert [c.probability for c in ruling.candidates] == pytest.approx(logits.sigmoid().tolist())
-    [ruling] = ask(explorers["number"], "number").rulings
-    [alone] = ruling.candidates
+    [output] = ask(explorers["labels"], "labels").outputs
+    logits = torch.tensor([c.logit for c in output.candidates])
+    assert [c.logit for c in output.candidates] == sorted(logits.tolist(), reverse=True)
+    assert [c.probability for c in output.candidates] == pytest.approx(logits.softmax(0).tolist())
+    assert {c.answer: c.id for c in output.candidates} == {"bad": 0, "fair": 1, "$good": 2}
+    [output] = ask(explorers["any label"], "any label").outputs
+    logits = torch.tensor([c.logit for c in output.candidates])
+    assert [c.probability for c in output.candidates] == pytest.approx(logits.sigmoid().tolist())
+    [output] = ask(explorers["number"], "number").outputs
+    [alone] = output.candidates
     assert alone.probability is None and alone.answer == "score"
 
 
 def test_every_token_has_its_labels(explorers):
     found = ask(explorers["tokens"], "tokens", top_k=2)
-    assert [ruling.position for ruling in found.rulings] == list(range(len(found.encodings[0])))
-    for ruling, row in zip(found.rulings, found.logits, strict=True):
-        assert [c.id for c in ruling.candidates] == row.argsort(descending=True)[:2].tolist()
+    assert [output.position for output in found.outputs] == list(range(len(found.encodings[0])))
+    for output, row in zip(found.outputs, found.logits, strict=True):
+        assert [c.id for c in output.candidates] == row.argsort(descending=True)[:2].tolist()
 
 
 def brute_force_spans(found):
@@ -158,13 +158,13 @@ def test_answers_are_the_best_spans(explorers):
     explorer = explorers["answer"]
     found = ask(explorer, "answer", top_k=8)
     expected = brute_force_spans(found)
-    for candidate, (score, span, share) in zip(found.rulings[0].candidates, expected, strict=False):
+    for candidate, (score, span, share) in zip(found.outputs[0].candidates, expected, strict=False):
         assert candidate.logit == pytest.approx(score, abs=1e-5)
         assert candidate.tokens == span
         assert candidate.probability == pytest.approx(share, rel=1e-4)
         if span is not None:
             assert candidate.answer in CONTEXT and candidate.answer == candidate.answer.strip()
-    assert len(found.rulings[0].candidates) == 8
+    assert len(found.outputs[0].candidates) == 8
 
 
 def test_no_answer_and_the_longest_answer(explorers):
@@ -190,10 +190,10 @@ def test_no_answer_and_the_longest_answer(explorers):
 
 def test_choices_are_chosen(explorers):
     found = ask(explorers["choice"], "choice")
-    [ruling] = found.rulings
-    assert [c.id for c in ruling.candidates] == found.logits.argsort(descending=True).tolist()
-    assert all(CHOICES[c.id] == c.answer for c in ruling.candidates)
-    assert sum(c.probability for c in ruling.candidates) == pytest.approx(1.0)
+    [output] = found.outputs
+    assert [c.id for c in output.candidates] == found.logits.argsort(descending=True).tolist()
+    assert all(CHOICES[c.id] == c.answer for c in output.candidates)
+    assert sum(c.probability for c in output.candidates) == pytest.approx(1.0)
     assert [encoding.texts for encoding in found.encodings] == [(TEXT, one) for one in CHOICES]
 
 
@@ -223,7 +223,7 @@ def test_every_form(explorers, kind):
         view = view_classes(explorer, found, comparison)
         assert view.content("png").startswith(b"\x89PNG")
         lines = view.content("csv").decode().splitlines()
-        assert len(lines) == 1 + sum(len(ruling.candidates) for ruling in found.rulings)
+        assert len(lines) == 1 + sum(len(output.candidates) for output in found.outputs)
         assert lines[0].count(",") == (5 if comparison is None else 8)
 
 
@@ -233,11 +233,11 @@ def test_verify_compares_the_head_too(explorers, kind, padded, monkeypatch):
     explorer = explorers[kind]
     batch = build_batch(explorer.encode(CONTEXT).ids, explorer.model.config, padded=padded)
     result = verify(explorer, batch)
-    assert result.passed, result.parting
+    assert result.passed, result.first_mismatch
     assert [check.what for check in result.checks][-3:] == ["final norm", "head", "logits"]
     bias = explorer.model.classifier.bias
     monkeypatch.setattr(bias, "data", bias.data + 1e-3)
-    assert verify(explorer, batch).parting.what == "logits"
+    assert verify(explorer, batch).first_mismatch.what == "logits"
 
 
 def test_the_wrong_pooling_is_caught(explorers, monkeypatch):
@@ -245,7 +245,7 @@ def test_the_wrong_pooling_is_caught(explorers, monkeypatch):
     monkeypatch.setattr(
         explorer.model, "config", replace(explorer.model.config, classifier_pooling="cls")
     )
-    assert verify(explorer, [explorer.encode(CONTEXT).ids]).parting.what == "head"
+    assert verify(explorer, [explorer.encode(CONTEXT).ids]).first_mismatch.what == "head"
 
 
 MISTAKES = {

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import mbexplore
-from mbexplore.analysis.rope import mean_turns, pair_norms, rope_spectra, score_shares
+from mbexplore.analysis.rope import mean_rotations, pair_norms, rope_spectra, score_contributions
 from mbexplore.display.palette import ON_BLACK, ramp
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
@@ -96,35 +96,37 @@ def test_norms_are_those_before_turning(recording, plain, layer):
 def test_shares_add_up_to_the_score_and_follow_the_formula(
     recording, plain, layer, head, query, key
 ):
-    found = score_shares(recording, layer, head, query, key)
+    found = score_contributions(recording, layer, head, query, key)
     direct = float(recording.q(layer)[head, query] @ recording.k(layer)[head, key]) / 8
-    assert sum(pair.share for pair in found.shares) == pytest.approx(found.score, abs=1e-9)
+    assert sum(pair.contribution for pair in found.contributions) == pytest.approx(
+        found.score, abs=1e-9
+    )
     assert found.score == pytest.approx(direct, abs=1e-4)
     whole = float(recording.attention(layer)[head, query, key])
     assert found.weight == pytest.approx(whole, rel=1e-4)  # float32, summed in another order
     # Norms and phases from the unturned q and k; the formula gives the same shares.
     q, k = plain[layer][0, head, query].double(), plain[layer][1, head, key].double()
-    for m, pair in enumerate(found.shares):
+    for m, pair in enumerate(found.contributions):
         assert pair.q_norm == pytest.approx(math.hypot(q[m], q[m + 32]), rel=1e-4)
         assert pair.k_norm == pytest.approx(math.hypot(k[m], k[m + 32]), rel=1e-4)
         phase = math.atan2(q[m + 32], q[m]) - math.atan2(k[m + 32], k[m])
         assert math.cos(pair.phase - phase) == pytest.approx(1, abs=1e-5)
         angle = (query - key) * pair.frequency + phase
         expected = pair.q_norm * pair.k_norm * math.cos(angle) / 8
-        assert pair.share == pytest.approx(expected, abs=1e-4)
+        assert pair.contribution == pytest.approx(expected, abs=1e-4)
 
 
 def test_softmax_of_all_scores_of_a_row_is_the_map(recording):
-    scores = [score_shares(recording, 3, 1, 10, key).score for key in range(len(recording))]
+    scores = [score_contributions(recording, 3, 1, 10, key).score for key in range(len(recording))]
     weights = torch.tensor(scores).softmax(dim=0)
     torch.testing.assert_close(weights, recording.attention(3, 1, 10)[0, 0], atol=1e-6, rtol=1e-4)
 
 
 def test_a_key_outside_the_window_is_refused(recording):
     with pytest.raises(RangeError, match="can't see token 40 in layer 4, which sees 16"):
-        score_shares(recording, 4, 0, 3, 40)
+        score_contributions(recording, 4, 0, 3, 40)
     with pytest.raises(RangeError, match="no head 4"):
-        score_shares(recording, 4, 4, 3, 3)
+        score_contributions(recording, 4, 4, 3, 3)
 
 
 def test_rope_on_the_command_line(tmp_path):
@@ -144,7 +146,7 @@ def test_a_view_and_its_command_are_one_answer(explorer):
     encoding = explorer.encode("The river runs to the sea.")
     recording = explorer.record(encoding, keep=("attention",))
     spectra = rope_spectra(explorer.model.config)
-    norms, shares = pair_norms(recording, 4), score_shares(recording, 4, 2, 2, 6)
+    norms, shares = pair_norms(recording, 4), score_contributions(recording, 4, 2, 2, 6)
     spectrum = view_rope(explorer, spectra)
     layer = view_rope(explorer, spectra, norms, None, encoding)
     score = view_rope(explorer, spectra, norms, shares, encoding)
@@ -156,9 +158,9 @@ def test_a_view_and_its_command_are_one_answer(explorer):
     saved = np.load(io.BytesIO(spectrum.content("npz")))
     np.testing.assert_array_equal(saved["theta10000_kernel"], spectra[1].kernel)
     table = list(csv.DictReader(io.StringIO(score.content("csv").decode())))
-    assert sum(float(row["share"]) for row in table) == pytest.approx(shares.score)
+    assert sum(float(row["contribution"]) for row in table) == pytest.approx(shares.score)
     saved = np.load(io.BytesIO(score.content("npz")))
-    assert saved["share"].sum() == pytest.approx(score.payload()["score"]["score"])
+    assert saved["contribution"].sum() == pytest.approx(score.payload()["score"]["score"])
     [row] = [each for each in csv.DictReader(io.StringIO(layer.content("csv").decode()))
              if (each["head"], each["pair"]) == ("3", "31")]  # fmt: skip
     assert float(row["q"]) == norms.q[3, 31]
@@ -244,10 +246,10 @@ def test_without_colour_the_same_in_shades(terminal, monkeypatch):
 
 def test_the_tables_of_a_picture_are_means_of_what_they_hold():
     wide, narrow = rope_spectra(ModernBertConfig.base())
-    cos, sin = mean_turns(narrow, 256)
+    cos, sin = mean_rotations(narrow, 256)
     np.testing.assert_allclose(cos, narrow.cos, atol=1e-4)
     np.testing.assert_allclose(sin, narrow.sin, atol=1e-4)
-    cos, sin = mean_turns(wide, 256)
+    cos, sin = mean_rotations(wide, 256)
     assert cos.shape == sin.shape == (256, 32)
     assert np.abs(cos[:, 0]).max() < 0.15  # pair 0 turns five times in a cell: no slow wave
     held = np.arange(32)  # of the first cell

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbexplore.analysis import tile as analysis
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.tile import tile, tile_links
-from mbexplore.analysis.words import build_axis
-from tests.test_words import GLOBAL, LOCAL, build_encoding, build_recording
+from tests.test_axis import GLOBAL, LOCAL, build_encoding, build_recording
 
 bounds = st.tuples(st.integers(0, 30), st.integers(1, 30))
 

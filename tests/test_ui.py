@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mbexplore
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.tile import tile, tile_links
-from mbexplore.analysis.words import build_axis
 from mbexplore.errors import MbexploreError, ModelError, TextError, UsageError
 from tests.cli_runner import run_cli
 

@@ -157,12 +157,12 @@ def test_long_work_can_be_stopped_and_begun_again(person, monkeypatch):
 
     patient = knockout.knockout_heads
 
-    def slow(*args, on_step, **wishes):
+    def slow(*args, progress, **wishes):
         def wait(done, total):
             time.sleep(0.6)
-            on_step(done, total)
+            progress(done, total)
 
-        return patient(*args, on_step=wait, **wishes)
+        return patient(*args, progress=wait, **wishes)
 
     monkeypatch.setattr(knockout, "knockout_heads", slow)
     page = person.page

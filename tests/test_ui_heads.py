@@ -63,7 +63,7 @@ def test_labels_are_the_models(sessions, names, explorers):
         shown = show(sessions.desk("me", names[kind], TEXT), "predict")
         text = json.dumps(list(shown.parts))
         found = classify(explorers[kind], (explorers[kind].encode(TEXT),))
-        assert all(json.dumps(r.candidates[0].answer)[1:-1] in text for r in found.rulings)
+        assert all(json.dumps(r.candidates[0].answer)[1:-1] in text for r in found.outputs)
         assert "Largest logit difference" in shown.head_line
     held = show(sessions.desk("me", names["tokens"], TEXT), "lens", token=3)
     assert held.view.payload()["tokens"]  # the map of every token

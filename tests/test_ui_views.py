@@ -9,14 +9,14 @@ from mbexplore_ui.sessions import Sessions
 from mbexplore_ui.views import VIEWS
 from mbexplore_ui.views.common import signed
 
+from mbexplore.analysis.ablate import ablate_heads
 from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.compare import compare
-from mbexplore.analysis.knockout import knockout_heads
 from mbexplore.analysis.lens import lens, lens_map
 from mbexplore.analysis.neurons import token_neurons
 from mbexplore.analysis.patch import patch
 from mbexplore.analysis.residual import residual_norms
-from mbexplore.analysis.rope import score_shares
+from mbexplore.analysis.rope import score_contributions
 from mbexplore.errors import TextError, UsageError
 from mbexplore.explorer import load
 from tests.handbuilt import (
@@ -156,7 +156,7 @@ def test_mixing_follows_the_held_token_and_says_how_long_a_text_may_be(desk, mon
         return {name.split()[-1] for name in column(links, "who looks")}
 
     assert who(token=3) == {"3"} and len(who()) > 1
-    monkeypatch.setattr("mbexplore.analysis.mix.MOST_TOKENS", 8)
+    monkeypatch.setattr("mbexplore.analysis.context_mixing.MOST_TOKENS", 8)
     shown = show(desk, "attention", **wishes)
     told = find(shown.parts, "note")["text"]
     assert told.startswith(way.capitalize()) and "up to 8 tokens, and this one has 9;" in told
@@ -204,7 +204,7 @@ def test_the_knockout_map_stands_beside_the_prediction_it_changes(sessions):
     wishes = {"layer": COPY_LAYER, "head": COPY_HEAD}
     shown = show(desk, "knockout", **wishes)
     heat = find(shown.parts, "heat")
-    effects = knockout_heads(desk.explorer, TEXT)
+    effects = ablate_heads(desk.explorer, TEXT)
     assert np.array(heat["values"]) == near(effects.logit)
     assert (heat["hold"], heat["mark"]) == (["layer", "head"], [COPY_LAYER, COPY_HEAD])
     bullets = [[text.endswith("\N{BULLET}") for text in row] for row in heat["texts"]]
@@ -220,7 +220,7 @@ def test_the_knockout_map_stands_beside_the_prediction_it_changes(sessions):
 
 def test_slow_work_is_done_once_for_a_text(desk, monkeypatch):
     show(desk, "knockout"), show(desk, "attribute"), show(desk, "patch", other=OTHER, answer="b")
-    for name in ("knockout.knockout_heads", "attribute.attribute", "patch.patch"):
+    for name in ("knockout.ablate_heads", "attribute.attribute", "patch.patch"):
         monkeypatch.setattr(f"mbexplore_ui.views.{name}", None)
     show(desk, "knockout", layer=2, head=1, token=1)
     show(desk, "attribute", token=1)
@@ -282,7 +282,9 @@ def test_two_texts_and_two_models_stand_side_by_side(desk, sessions):
     shown = show(desk, "compare", other=OTHER, layer=2, head=1, mean=False)
     explorer = desk.explorer
     found = compare((explorer, TEXT), (explorer, OTHER), layer=2, head=1)
-    assert np.array(find(shown.parts, "heat", "residuals")["values"]) == near(found.parting)
+    assert np.array(find(shown.parts, "heat", "residuals")["values"]) == near(
+        found.residual_distance
+    )
     assert np.array(find(shown.parts, "heat", "Attention")["values"]) == near(found.attention)
     assert f"{found.kl:.3f} nats" in shown.head_line
     models = show(desk, "compare", other_model="copier")
@@ -297,9 +299,9 @@ def test_two_texts_and_two_models_stand_side_by_side(desk, sessions):
 
 def test_rope_takes_the_held_score_apart(desk):
     shown = show(desk, "rope", layer=0, head=1, token=PLACE, key=2)
-    found = score_shares(desk.recording, 0, 1, PLACE, 2)
+    found = score_contributions(desk.recording, 0, 1, PLACE, 2)
     [shares] = find(shown.parts, "heat", "rotary pair")["values"]
-    assert shares == near([one.share for one in found.shares])
+    assert shares == near([one.contribution for one in found.contributions])
     assert sum(shares) == pytest.approx(found.score, abs=1e-2)
     assert f"weight {found.weight:.1%}" in shown.head_line
     links = find(shown.parts, "table", "looks at")

@@ -38,7 +38,7 @@ def test_the_real_model_passes(dtype):
     explorer = mbexplore.load("tiny", device="cpu", dtype=dtype)
     ids = explorer.encode(sample_text()).ids
     result = verify(explorer, long_batch(ids, explorer.model.config))
-    assert result.passed, result.parting
+    assert result.passed, result.first_mismatch
     layers = explorer.model.config.num_hidden_layers
     assert len(result.checks) == 2 * layers + 4
 
@@ -46,7 +46,7 @@ def test_the_real_model_passes(dtype):
 def test_a_padded_batch_passes(explorer):
     ids = batch_of(explorer)[0]
     result = verify(explorer, padded_batch(ids))
-    assert result.passed, result.parting
+    assert result.passed, result.first_mismatch
     assert result.tokens == (len(ids), (len(ids) - 2) // 2 + 2)
     assert [len(row) for row in padded_batch(explorer.encode("a").ids)] == [3, 2]
     wide = mbexplore.load("tiny", device="cpu", dtype="float64")
@@ -118,7 +118,7 @@ def test_a_planted_fault_is_caught_and_its_layer_named(plant, layer, what, explo
     plant(explorer, monkeypatch)
     result = verify(explorer, batch_of(explorer))
     assert not result.passed
-    assert (result.parting.layer, result.parting.what) == (layer, what)
+    assert (result.first_mismatch.layer, result.first_mismatch.what) == (layer, what)
 
 
 def test_a_cosine_near_one_is_no_pass(explorer, monkeypatch):
@@ -137,12 +137,12 @@ def test_ignored_padding_is_caught(explorer, monkeypatch):
     real = encoder._plans
     monkeypatch.setattr(encoder, "_plans", lambda ids, mask: real(ids, None))
     result = verify(explorer, padded_batch(batch_of(explorer)[0]))
-    assert (result.parting.layer, result.parting.what) == (0, "hidden state")
+    assert (result.first_mismatch.layer, result.first_mismatch.what) == (0, "hidden state")
 
 
 def test_a_nan_is_no_pass(explorer):
     explorer.model.encoder.layers[5].mlp.Wo.weight.data = torch.full((256, 384), torch.nan)
-    assert verify(explorer, batch_of(explorer)).parting.layer == 5
+    assert verify(explorer, batch_of(explorer)).first_mismatch.layer == 5
 
 
 def test_a_long_text_spans_several_windows(explorer):
@@ -160,7 +160,7 @@ def test_the_command_tells_and_exits_accordingly(tmp_path, monkeypatch):
     assert result.code == 0 and "PASS: every value" in result.out
     assert picture.read_bytes().startswith(b"\x89PNG")
     answer = json.loads(run_cli("verify", "The tide rises.", "--padded", "--json").out)
-    assert answer["passed"] and answer["parting"] is None
+    assert answer["passed"] and answer["first_mismatch"] is None
     assert {"layer", "kind", "theta", "half_window", "max_abs", "mean_abs", "tolerance"} <= set(
         answer["checks"][1]
     )
@@ -190,7 +190,7 @@ def test_a_null_local_theta_is_the_global_one_on_both_sides(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     explorer = mbexplore.load(str(tmp_path), device="cpu")
     result = verify(explorer, batch_of(explorer))
-    assert result.passed, result.parting
+    assert result.passed, result.first_mismatch
     assert {check.theta for check in result.checks} == {5e4, None}
 
 

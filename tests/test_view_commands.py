@@ -9,13 +9,20 @@ import shlex
 import numpy as np
 import pytest
 
+from mbexplore.analysis.ablate import (
+    Block,
+    BlockedDistance,
+    BlockedTokens,
+    Head,
+    ablate,
+    ablate_heads,
+)
 from mbexplore.analysis.attribute import attribute
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.compare import compare
-from mbexplore.analysis.knockout import Block, Far, Head, Tokens, knockout, knockout_heads
+from mbexplore.analysis.context_mixing import METHODS, context_mixing
 from mbexplore.analysis.lens import lens, lens_map
-from mbexplore.analysis.mix import WAYS, mix
 from mbexplore.analysis.patch import patch
-from mbexplore.analysis.words import build_axis
 from mbexplore.errors import OutputError
 from mbexplore.explorer import load
 from mbexplore.views.attention_part import view_part
@@ -31,7 +38,14 @@ from tests.handbuilt import build_random, build_tokenizer
 
 TEXT = "a b c [MASK] d e f"
 OTHER = "a b e [MASK] d e f"
-PARTS = [Head(1, 0), Head(2, 1), Block(0, "attention"), Block(2, "mlp"), Tokens((2, 3)), Far(3)]
+PARTS = [
+    Head(1, 0),
+    Head(2, 1),
+    Block(0, "attention"),
+    Block(2, "mlp"),
+    BlockedTokens((2, 3)),
+    BlockedDistance(3),
+]
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +105,9 @@ def lens_views(one, encoding):
 
 def knockout_views(one, encoding):
     for fill, answer in (("zero", None), ("mean", "f")):
-        found = knockout(one, encoding, PARTS, answer=answer, fill=fill)
+        found = ablate(one, encoding, PARTS, answer=answer, replacement=fill)
         yield view_knockout(one, encoding, found, PARTS, answer, fill)
-        effects = knockout_heads(one, encoding, 2, answer=answer, fill=fill)
+        effects = ablate_heads(one, encoding, 2, answer=answer, replacement=fill)
         yield view_head_effects(one, encoding, effects, answer, fill)
 
 
@@ -113,7 +127,7 @@ def part_views(one, encoding):
 
 
 def other_views(one, encoding):
-    yield view_mix(one, encoding, 1, lambda: mix(one, encoding, 1))
+    yield view_mix(one, encoding, 1, lambda: context_mixing(one, encoding, 1))
     found = attribute(one, encoding, steps=8)
     yield view_attribution(one, encoding, found, None, None)
     found = attribute(one, encoding, 4, answer="e", contrast="f", baseline="pad", steps=3)
@@ -150,7 +164,7 @@ def test_a_cut_text_and_another_dtype_are_named_in_the_command(folders):
     encoding = wide.encode("[MASK] " + "a b c d " * 20, truncate=True)
     assert encoding.is_cut
     for view in (
-        view_mix(wide, encoding, 0, lambda: mix(wide, encoding, 0)),
+        view_mix(wide, encoding, 0, lambda: context_mixing(wide, encoding, 0)),
         *lens_views(wide, encoding),
     ):
         assert {"--truncate", "--dtype"} < set(view.command)
@@ -159,7 +173,7 @@ def test_a_cut_text_and_another_dtype_are_named_in_the_command(folders):
 
 def test_no_text_and_no_token_is_taken_for_an_option(one):
     encoding = dataclasses.replace(one.encode(TEXT), text="--at 3")
-    view = view_mix(one, encoding, 0, lambda: mix(one, encoding, 0))
+    view = view_mix(one, encoding, 0, lambda: context_mixing(one, encoding, 0))
     assert view.command[-2:] == ["--", "--at 3"]
     command = build_command("lens", one.info, ["-a"], answer="-b", at=-1, token=[3, 4], all=True)
     assert command == [
@@ -188,29 +202,29 @@ def test_files_of_a_lens_hold_its_numbers(one):
 
 def test_files_of_mixing_hold_its_matrices(one):
     encoding = one.encode(TEXT)
-    found = mix(one, encoding, 2)
+    found = context_mixing(one, encoding, 2)
     view = view_mix(one, encoding, found.layer, lambda: found)
     saved, (header, rows) = arrays(view), table(view)
-    for way in WAYS:
-        np.testing.assert_array_equal(saved[way], getattr(found, way))
-        column = [float(row[header.index(way)]) for row in rows]
-        np.testing.assert_array_equal(np.float32(column).reshape(9, 9), getattr(found, way))
+    for method in METHODS:
+        np.testing.assert_array_equal(saved[method], getattr(found, method))
+        column = [float(row[header.index(method)]) for row in rows]
+        np.testing.assert_array_equal(np.float32(column).reshape(9, 9), getattr(found, method))
     assert rows[9 * 4 + 2][:4] == ["4", "[MASK]", "2", encoding.tokens[2]]
 
 
 def test_files_of_knockouts_hold_their_effects(one):
     encoding = one.encode(TEXT)
-    effects = knockout_heads(one, encoding)
+    effects = ablate_heads(one, encoding)
     view = view_head_effects(one, encoding, effects, None)
     np.testing.assert_array_equal(arrays(view)["logit"], effects.logit)
     header, rows = table(view)
     assert rows[3][:3] == ["1", "local", "1"]
     ranks = [int(row[header.index("rank")]) for row in rows]
     assert ranks == effects.rank.flatten().tolist()
-    found = knockout(one, encoding, PARTS)
+    found = ablate(one, encoding, PARTS)
     _, rows = table(view_knockout(one, encoding, found, PARTS, None))
     assert [float(row[1]) for row in rows] == [
-        found.clean.logit, *(effect.standing.logit for effect in found.effects)
+        found.clean.logit, *(effect.score.logit for effect in found.effects)
     ]  # fmt: skip
     with pytest.raises(OutputError, match=r"can't be saved as \.npz"):
         view_knockout(one, encoding, found, PARTS, None).content("npz")
@@ -235,7 +249,7 @@ def test_files_of_a_comparison_hold_what_both_share(one):
     sides = (one, TEXT), (one, OTHER)
     found = compare(*sides, layer=1)
     view = view_compare(*sides, found)
-    np.testing.assert_array_equal(arrays(view)["parting"], found.parting)
+    np.testing.assert_array_equal(arrays(view)["residual_distance"], found.residual_distance)
     _, rows = table(view)
     assert [row[3] for row in rows] == [p.token for p in found.second.predictions]
     uneven = (one, TEXT), (one, "a [MASK]")

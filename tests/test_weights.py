@@ -101,11 +101,11 @@ def test_tied_weights_stay_one_tensor(tmp_path):
 def test_the_dtype_is_the_files_own_or_the_one_asked_for(tmp_path, dtype):
     save(tmp_path, dtype=dtype)
     assert ModernBertForMaskedLM.from_pretrained(tmp_path).dtype == dtype
-    widened = ModernBertForMaskedLM.from_pretrained(tmp_path, dtype=torch.float32)
+    upcast = ModernBertForMaskedLM.from_pretrained(tmp_path, dtype=torch.float32)
     stored = load_file(tmp_path / FILE)
-    assert widened.dtype == torch.float32
+    assert upcast.dtype == torch.float32
     for name, tensor in stored.items():
-        assert torch.equal(widened.get_parameter(name), tensor.float())
+        assert torch.equal(upcast.get_parameter(name), tensor.float())
 
 
 GROWTH = """

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.question import Question, ask
+from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Target
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import hooked
 
-NOT_SHOWN = (
+LIMITS = (
     "The shares depend on the baseline, and the way there passes inputs that are no text; tokens "
     "that act only together share what they do in no unique way."
 )
@@ -75,19 +75,19 @@ def attribute(
     contrast: str | None = None,
     baseline: Baseline = "mask",
     steps: int = STEPS,
-    on_step: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Attribution:
     """Shares the answer's logit out among the tokens of the text.
 
     Args:
-        explorer: with any head; see `question.ask`.
+        explorer: with any head; see `readout.build_readout`.
         text: the text.
-        position: which token is asked about; see `question.ask`.
+        position: which token is asked about; see `readout.build_readout`.
         answer: the answer explained; None for the model's own.
         contrast: why the answer and not this one.
         baseline: what stands in the place of every plain token: the mask's embedding or padding's.
         steps: points on the path, placed as Gauss and Legendre's rule asks.
-        on_step: told after each batch how many points are done, and of how many.
+        progress: told after each batch how many points are done, and of how many.
 
     Raises:
         TextError: no position is given and the text has no mask.
@@ -98,16 +98,16 @@ def attribute(
     if steps < 1:
         raise RangeError(f"The path has {steps} steps; give 1 or more.")
     encoding = explorer.encode(text) if isinstance(text, str) else text
-    question = ask(explorer, encoding, position, answer, number=True)
+    readout = build_readout(explorer, encoding, position, answer, number=True)
     ids = torch.tensor([encoding.ids, _baseline_ids(explorer, encoding, baseline)])
     ids = ids.to(model.device)
-    target = question.target(question.logits(ids[:1])[0])
-    against = None if contrast is None else question.option(question.find(contrast))
+    target = readout.target(readout.logits(ids[:1])[0])
+    against = None if contrast is None else readout.option(readout.find(contrast))
     if against == target:
         raise RangeError(f"{target.token!r} is the answer itself; name another contrast.")
     with torch.no_grad():
         end, start = model.encoder.embeddings(ids)  # each (seq, hidden)
-    way = _Way(question, ids[:1], target, against, on_step)
+    way = _Way(readout, ids[:1], target, against, progress)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     points = torch.from_numpy((nodes + 1) / 2).to(end)
     mean = way.mean_gradient(start, end, points, torch.from_numpy(weights / 2).to(end))
@@ -134,11 +134,11 @@ def attribute(
 class _Way:
     """The function whose path is walked: hidden state 0 to the logit that is explained."""
 
-    question: Question
+    readout: Readout
     ids: Tensor  # (1, seq); any ids of the text's length, the embeddings are replaced
     target: Target
     contrast: Target | None
-    on_step: Callable[[int, int], None]
+    progress: Callable[[int, int], None]
 
     def mean_gradient(self, start: Tensor, end: Tensor, points: Tensor, weights: Tensor) -> Tensor:
         """Weighted mean of the gradient at `start + point * (end - start)`, (seq, hidden)."""
@@ -151,7 +151,7 @@ class _Way:
             with torch.enable_grad():
                 (gradient,) = torch.autograd.grad(self._logits(x).sum(), x)
             total += (share[:, None, None] * gradient).sum(dim=0)
-            self.on_step(first + len(some), len(points))
+            self.progress(first + len(some), len(points))
         return total
 
     def value(self, x: Tensor) -> float:
@@ -161,8 +161,8 @@ class _Way:
 
     def _logits(self, x: Tensor) -> Tensor:
         ids = self.ids.expand(len(x), -1)
-        with hooked(self.question.model, {"embeddings": lambda value: x}):
-            logits = self.question.read(self.question.model.encoder(ids))
+        with hooked(self.readout.model, {"embeddings": lambda value: x}):
+            logits = self.readout.read(self.readout.model.encoder(ids))
         own = logits[:, self.target.token_id]
         return own if self.contrast is None else own - logits[:, self.contrast.token_id]
 

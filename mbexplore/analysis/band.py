@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.maps import head_names, layer_title, pooled_note
-from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.errors import RangeError
 from mbexplore.network.config import LayerKind
 from mbexplore.recording import Recording, check_local
@@ -99,7 +99,7 @@ def band_map(
     shown = whole[:, axis.starts]  # (heads, rows, offsets)
     if axis.hide_special or axis.bounds is not None:
         keys = np.clip(axis.starts[:, None] + offsets, 0, len(recording) - 1)
-        shown = np.where(axis.places_of(keys) >= 0, shown, 0.0)
+        shown = np.where(axis.indices_of(keys) >= 0, shown, 0.0)
     pool = -(-len(axis) // pixels)
     at_edge = shown[:, :, [0, -1]].sum(2) if reach == half_window else np.zeros_like(shown[:, :, 0])
     return BandMap(

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.question import NO_ANSWER
-from mbexplore.analysis.target import widened
+from mbexplore.analysis.readout import NO_ANSWER
+from mbexplore.analysis.target import upcast
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, check_finite
@@ -51,7 +51,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Ruling:
+class HeadOutput:
     """The answers to one question, by falling logit.
 
     Attributes:
@@ -71,14 +71,14 @@ class Classification:
         task: "labels texts" and so on, as the head's `does`.
         encodings: the text, alone or with its context; one a choice where there are some.
         choices: the texts to choose from.
-        rulings: one, or one a token.
+        outputs: one, or one a token.
         logits: (label), (seq, label), (seq, 2) or (choice).
     """
 
     task: str
     encodings: tuple[Encoding, ...]
     choices: tuple[str, ...]
-    rulings: tuple[Ruling, ...]
+    outputs: tuple[HeadOutput, ...]
     logits: Tensor
 
     @property
@@ -93,13 +93,13 @@ class ClassComparison:
 
     Attributes:
         version: of transformers.
-        rulings: its answers.
+        outputs: its answers.
         max_abs_logit_difference: over all logits.
         same_order: whether both name the same answers in the same order.
     """
 
     version: str
-    rulings: tuple[Ruling, ...]
+    outputs: tuple[HeadOutput, ...]
     max_abs_logit_difference: float
     same_order: bool
 
@@ -185,23 +185,23 @@ def classify(
         raise RangeError(f"top-k is {top_k}; choose 1 or more.")
     ids, mask = _inputs(explorer, encodings)
     with torch.inference_mode():
-        logits = widened(model(ids, mask)[0])
+        logits = upcast(model(ids, mask)[0])
     check_finite(model, logits)
-    rulings = _rule(model, encodings[0], choices, logits, top_k)
-    return Classification(model.does, tuple(encodings), tuple(choices), rulings, logits)
+    outputs = _rule(model, encodings[0], choices, logits, top_k)
+    return Classification(model.does, tuple(encodings), tuple(choices), outputs, logits)
 
 
 def compare_classes(explorer: Explorer, found: Classification) -> ClassComparison:
     """The same text through transformers on the same weights."""
     ids, mask = _inputs(explorer, found.encodings)
-    theirs = widened(explorer.reference.classify(ids, mask)[0])
-    top_k = len(found.rulings[0].candidates)
-    rulings = _rule(_classifier(explorer), found.encodings[0], found.choices, theirs, top_k)
+    theirs = upcast(explorer.reference.classify(ids, mask)[0])
+    top_k = len(found.outputs[0].candidates)
+    outputs = _rule(_classifier(explorer), found.encodings[0], found.choices, theirs, top_k)
     return ClassComparison(
         version=explorer.reference.version,
-        rulings=rulings,
+        outputs=outputs,
         max_abs_logit_difference=float((found.logits - theirs).abs().max()),
-        same_order=all(map(_same_order, found.rulings, rulings)),
+        same_order=all(map(_same_order, found.outputs, outputs)),
     )
 
 
@@ -228,15 +228,17 @@ def _rule(
     choices: Sequence[str],
     logits: Tensor,
     top_k: int | None,
-) -> tuple[Ruling, ...]:
+) -> tuple[HeadOutput, ...]:
     if isinstance(model, ModernBertForQuestionAnswering):
-        return (Ruling(None, tuple(_spans(encoding, logits, top_k or DEFAULT_SPANS))),)
+        return (HeadOutput(None, tuple(_spans(encoding, logits, top_k or DEFAULT_SPANS))),)
     if isinstance(model, ModernBertForMultipleChoice):
-        return (Ruling(None, _labels(choices, logits, None, top_k)),)
+        return (HeadOutput(None, _labels(choices, logits, None, top_k)),)
     names, problem = model.config.labels, model.problem
     if isinstance(model, ModernBertForTokenClassification):
-        return tuple(Ruling(i, _labels(names, row, None, top_k)) for i, row in enumerate(logits))
-    return (Ruling(None, _labels(names, logits, problem, top_k)),)
+        return tuple(
+            HeadOutput(i, _labels(names, row, None, top_k)) for i, row in enumerate(logits)
+        )
+    return (HeadOutput(None, _labels(names, logits, problem, top_k)),)
 
 
 def _labels(
@@ -288,6 +290,6 @@ def find_span(encoding: Encoding, tokens: tuple[int, int]) -> tuple[int, int]:
     return low + len(part) - len(part.lstrip()), high - len(part) + len(part.rstrip())
 
 
-def _same_order(ours: Ruling, theirs: Ruling) -> bool:
+def _same_order(ours: HeadOutput, theirs: HeadOutput) -> bool:
     pairs = zip(ours.candidates, theirs.candidates, strict=True)
     return all((a.id, a.tokens) == (b.id, b.tokens) for a, b in pairs)

@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mbexplore.analysis.question import Question, ask
+from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Source, as_recording
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
 from mbexplore.recording import Recording
 
-NOT_SHOWN = (
+LIMITS = (
     "A distance between residuals tells that two runs part, not whether the answer uses it; and "
     "two models trained apart have no common axes, so their residuals differ even where they agree."
 )
@@ -28,7 +28,7 @@ Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedRun:
     """One of the two runs: what ran, and its likeliest answers at its position, if it has one."""
 
     model: ModelInfo
@@ -38,7 +38,7 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class SideBySide:
+class RunComparison:
     """Two runs and their differences, as far as both have the same shapes.
 
     Attributes:
@@ -48,18 +48,19 @@ class SideBySide:
         layer: whose map is compared.
         head: which head; None for the mean of all.
         attention: weights of the second less the first, (query, key), or None.
-        parting: cosine distance of the residuals, (states, seq), row 0 the embeddings; or None.
-        lacking: why there is no `attention` or `parting`, or "".
+        residual_distance: cosine distance of the residual streams, (states, seq), state 0 the
+            embeddings; or None.
+        unavailable_reason: why there is no `attention` or `residual_distance`, or "".
     """
 
-    first: Side
-    second: Side
+    first: ComparedRun
+    second: ComparedRun
     kl: float | None
     layer: int
     head: int | None
     attention: Matrix | None
-    parting: Matrix | None
-    lacking: str
+    residual_distance: Matrix | None
+    unavailable_reason: str
 
 
 def compare(
@@ -70,7 +71,7 @@ def compare(
     head: int | None = None,
     position: int | None = None,
     top_k: int = DEFAULT_TOP_K,
-) -> SideBySide:
+) -> RunComparison:
     """Runs both and tells them apart.
 
     Args:
@@ -78,7 +79,7 @@ def compare(
         second: likewise; the same model or the same text.
         layer: whose attention is compared, in both.
         head: one head; None for the mean of all.
-        position: which token is answered, in both; see `question.ask`.
+        position: which token is answered, in both; see `readout.build_readout`.
         top_k: tokens named.
 
     Raises:
@@ -95,44 +96,48 @@ def compare(
     ]
     # Both are asked before either model runs: a question that can't be asked costs nothing.
     asked = [
-        ask(explorer, source.encoding if isinstance(source, Recording) else source, position)
+        build_readout(
+            explorer, source.encoding if isinstance(source, Recording) else source, position
+        )
         for explorer, source in sources
     ]
     recordings = [as_recording(explorer, source, KEEP) for explorer, source in sources]
     logits = [_logits(*pair) for pair in zip(asked, recordings, strict=True)]
     count = min(top_k, *map(len, logits))
     sides = [
-        Side(
+        ComparedRun(
             explorer.info,
             recording.encoding.tokens,
-            question.target(row).position,
-            question.likeliest(row, count),
+            readout.target(row).position,
+            readout.top_predictions(row, count),
         )
-        for (explorer, _), recording, question, row in zip(
+        for (explorer, _), recording, readout, row in zip(
             (first, second), recordings, asked, logits, strict=True
         )
     ]
     kl = None
-    if len(logits[0]) == len(logits[1]) and asked[0].chooses_like(asked[1]):
-        log_p, log_q = (each.outcomes(row) for each, row in zip(asked, logits, strict=True))
+    if len(logits[0]) == len(logits[1]) and asked[0].has_same_options(asked[1]):
+        log_p, log_q = (each.log_probs(row) for each, row in zip(asked, logits, strict=True))
         kl = float((log_p.exp() * (log_p - log_q.to(log_p.device))).sum())
-    lacking = _lacking(*recordings)
-    attention = parting = None
+    unavailable_reason = _unavailable_reason(*recordings)
+    attention = residual_distance = None
     if len(recordings[0]) == len(recordings[1]):
         maps = [recording.attention(layer, head).mean(dim=0) for recording in recordings]
         attention = (maps[1] - maps[0]).float().cpu().numpy()
-        parting = None if lacking else _parting(*recordings)
-    return SideBySide(sides[0], sides[1], kl, layer, head, attention, parting, lacking)
+        residual_distance = None if unavailable_reason else _residual_distance(*recordings)
+    return RunComparison(
+        sides[0], sides[1], kl, layer, head, attention, residual_distance, unavailable_reason
+    )
 
 
-def _logits(question: Question, recording: Recording) -> torch.Tensor:
+def _logits(readout: Readout, recording: Recording) -> torch.Tensor:
     """What a model answers, (option,)."""
     last = recording.hidden_states(recording.config.num_hidden_layers)
     with torch.inference_mode():
-        return question.read(question.model.encoder.final_norm(last)[None])[0]
+        return readout.read(readout.model.encoder.final_norm(last)[None])[0]
 
 
-def _lacking(first: Recording, second: Recording) -> str:
+def _unavailable_reason(first: Recording, second: Recording) -> str:
     """Why the two can't be laid over each other, or ""."""
     if len(first) != len(second):
         return (
@@ -148,7 +153,7 @@ def _lacking(first: Recording, second: Recording) -> str:
     return ""
 
 
-def _parting(first: Recording, second: Recording) -> Matrix:
+def _residual_distance(first: Recording, second: Recording) -> Matrix:
     rows = []
     for state in range(first.config.num_hidden_layers + 1):
         ours, theirs = (r.hidden_states(state).double() for r in (first, second))

@@ -23,7 +23,7 @@ no local layer could see: more than half a window away."""
 CLASSES = (
     "self", "previous", "next", "separator", "punctuation", "mask", "edge", "sink", "far", "broad",
 )  # fmt: skip
-"""Classes of heads, beside "unclear"."""
+"""Classes of heads, beside "unclassified"."""
 
 CLASS_MASS = 0.4
 """A head belongs to the class that takes the most of its weight, from this share on; it is "far"
@@ -54,7 +54,7 @@ class Sink:
         weight: mean over the queries that can see it.
         value_norm: length of its value vector in this head.
         mean_value_norm: the same, averaged over the tokens of that text.
-        places: at how many places of all texts this token is a sink.
+        occurrences: how many tokens like it are sinks, over all texts.
     """
 
     text: int
@@ -64,7 +64,7 @@ class Sink:
     weight: float
     value_norm: float
     mean_value_norm: float
-    places: int
+    occurrences: int
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,8 @@ class HeadRow:
         masses: share of the weight that goes to each of `MASSES`.
         sink: the token that takes the most, whether that is much or little.
         sinks: tokens that take `SINK_WEIGHT` or more, by falling weight, each token once.
-        label: one of `CLASSES`, or "unclear".
-        score: what the label rests on; of an unclear head, the score of its nearest class.
+        label: one of `CLASSES`, or "unclassified".
+        score: what the label rests on; of an unclassified head, the score of its nearest class.
         scores: of each of `CLASSES`: its share of the weight, the entropy for "broad".
     """
 
@@ -100,7 +100,7 @@ class HeadRow:
 
 
 @dataclass(frozen=True)
-class Likeness:
+class HeadSimilarity:
     """Another head, and how far its rows are from those of the head asked about.
 
     Attributes:
@@ -199,7 +199,7 @@ def classify(scores: dict[str, float]) -> tuple[str, float]:
         return best, scores[best]
     if scores["far"] >= CLASS_MASS:
         return "far", scores["far"]
-    return "unclear", scores[best]
+    return "unclassified", scores[best]
 
 
 def strongest_heads(rows: Iterable[HeadRow]) -> dict[str, HeadRow]:
@@ -303,10 +303,10 @@ def _add_sinks(
     (layer, head, text), encoding = where, recording.encoding
     norms = recording.v(layer)[head].double().norm(dim=-1)  # (seq,)
 
-    def sink(place: int, places: int) -> Sink:
+    def sink(place: int, occurrences: int) -> Sink:
         return Sink(
             text, place, encoding.tokens[place], encoding.words[place] is None,
-            float(received[place]), float(norms[place]), float(norms.mean()), places,
+            float(received[place]), float(norms[place]), float(norms.mean()), occurrences,
         )  # fmt: skip
 
     high = (received >= bar).nonzero()[:, 0].tolist()
@@ -318,7 +318,7 @@ def _add_sinks(
             named[token] = sink(place, 1)
         else:
             larger = max(before, sink(place, 1), key=lambda each: each.weight)
-            named[token] = replace(larger, places=before.places + 1)
+            named[token] = replace(larger, occurrences=before.occurrences + 1)
     top = int(received.argmax())
     if head not in total.most or total.most[head].weight < float(received[top]):
         total.most[head] = sink(top, int(top in high))
@@ -331,7 +331,7 @@ def similar_heads(
     queries: int = 64,
     *,
     progress: Progress | None = None,
-) -> tuple[Likeness, ...]:
+) -> tuple[HeadSimilarity, ...]:
     """All other heads by how alike their rows are to this one's, the most alike first.
 
     Args:
@@ -355,7 +355,7 @@ def similar_heads(
             if (other, place) != (layer, head):
                 theirs = recording.attention(other, place, rows)
                 distance = float(jensen_shannon(own[0], theirs[0]).mean())
-                found.append(Likeness(other, place, distance))
+                found.append(HeadSimilarity(other, place, distance))
         if progress is not None:
             progress(other + 1, config.num_hidden_layers)
     return tuple(sorted(found, key=lambda each: (each.distance, each.layer, each.head)))

@@ -15,12 +15,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.question import Question, ask, token_reader
+from mbexplore.analysis.readout import Readout, build_readout, token_reader
 from mbexplore.analysis.target import Source, Target, as_recording
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
 from mbexplore.recording import Progress, Recording
 
-NOT_SHOWN = (
+LIMITS = (
     "The head was trained on the last layer alone: a token missing from an early row may still be "
     "there in a form that the head can't read."
 )
@@ -38,7 +38,7 @@ class LensRow:
         predictions: its likeliest tokens, falling.
         rank: of the answer; 1 is first.
         probability: of the answer.
-        kl: KL divergence of the final distribution from this one, in nats.
+        kl_final_to_layer: KL(final || this state), in nats.
         entropy: of this distribution, in nats.
     """
 
@@ -46,7 +46,7 @@ class LensRow:
     predictions: tuple[Prediction, ...]
     rank: int
     probability: float
-    kl: float
+    kl_final_to_layer: float
     entropy: float
 
 
@@ -58,13 +58,13 @@ class Lens:
         tokens: of the text.
         target: where, and which token's rank is followed.
         rows: one entry a state, from the embeddings to the last layer.
-        settled: first state from which on the answer stays first; None if it never is.
+        top1_from: first state from which on the answer is top-1; None if it is not at the end.
     """
 
     tokens: tuple[str, ...]
     target: Target
     rows: tuple[LensRow, ...]
-    settled: int | None
+    top1_from: int | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,14 +76,23 @@ class LensMap:
         top: likeliest token of each cell.
         rank: of each position's final answer; 1 is first.
         entropy: nats.
-        kl: of the final distribution from the cell's, nats.
+        kl_final_to_layer: KL(final || cell), nats.
     """
 
     tokens: tuple[str, ...]
     top: tuple[tuple[str, ...], ...]
     rank: npt.NDArray[np.int64]
     entropy: npt.NDArray[np.float32]
-    kl: npt.NDArray[np.float32]
+    kl_final_to_layer: npt.NDArray[np.float32]
+
+    def values(self, name: str) -> npt.NDArray[np.int64] | npt.NDArray[np.float32]:
+        """The array of that name; "kl" is short for `kl_final_to_layer`."""
+        arrays: dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]] = {
+            "rank": self.rank,
+            "entropy": self.entropy,
+            "kl": self.kl_final_to_layer,
+        }
+        return arrays[name]
 
 
 def lens(
@@ -97,9 +106,9 @@ def lens(
     """What every layer would answer at one position.
 
     Args:
-        explorer: with a head that chooses; see `question.ask`.
+        explorer: with a head that chooses; see `readout.build_readout`.
         source: the text, or a recording of it with `KEEP` kept.
-        position: which token; see `question.ask`.
+        position: which token; see `readout.build_readout`.
         answer: whose rank to follow; None for the model's own answer.
         top_k: tokens named after each layer.
 
@@ -112,15 +121,15 @@ def lens(
     if isinstance(source, str):
         source = explorer.encode(source)
     encoding = source.encoding if isinstance(source, Recording) else source
-    question = ask(explorer, encoding, position, answer)
+    readout = build_readout(explorer, encoding, position, answer)
     recording = as_recording(explorer, source, KEEP)
     with torch.inference_mode():
         logits = torch.cat(
-            [question.read(_normed(explorer, recording, n)[None]) for n in _states(recording)]
+            [readout.read(_normed(explorer, recording, n)[None]) for n in _states(recording)]
         )  # (states, option)
-    target = question.target(logits[-1])
-    rows = _rows(question, logits, target.token_id, top_k)
-    return Lens(encoding.tokens, target, rows, _settled([row.rank for row in rows]))
+    target = readout.target(logits[-1])
+    rows = _rows(readout, logits, target.token_id, top_k)
+    return Lens(encoding.tokens, target, rows, _top1_from([row.rank for row in rows]))
 
 
 def lens_map(explorer: Explorer, source: Source, *, progress: Progress | None = None) -> LensMap:
@@ -156,9 +165,9 @@ def lens_map(explorer: Explorer, source: Source, *, progress: Progress | None = 
     return LensMap(recording.encoding.tokens, names, rank, entropy, kl)
 
 
-def settled_states(lens: LensMap) -> list[int]:
+def top1_from_states(lens: LensMap) -> list[int]:
     """For each position, the first state from which on its final answer stays first."""
-    found = [_settled(column.tolist()) for column in lens.rank.T]
+    found = [_top1_from(column.tolist()) for column in lens.rank.T]
     return [len(lens.rank) - 1 if state is None else state for state in found]
 
 
@@ -199,14 +208,14 @@ def _states(recording: Recording) -> range:
     return range(recording.config.num_hidden_layers + 1)
 
 
-def _rows(question: Question, logits: Tensor, option: int, top_k: int) -> tuple[LensRow, ...]:
-    standings, outcomes = question.standings(logits, option), question.outcomes(logits)
+def _rows(readout: Readout, logits: Tensor, option: int, top_k: int) -> tuple[LensRow, ...]:
+    standings, outcomes = readout.scores_of(logits, option), readout.log_probs(logits)
     kl, entropy = _divergence(outcomes[-1:], outcomes), _entropy(outcomes)
     columns = zip(logits, standings, kl.tolist(), entropy.tolist(), strict=True)
     return tuple(
         LensRow(
             state,
-            question.likeliest(row, top_k),
+            readout.top_predictions(row, top_k),
             standing.rank,
             standing.probability,
             divergence,
@@ -231,7 +240,7 @@ def _divergence(log_final: Tensor, log_p: Tensor) -> Tensor:
     return (log_final.exp() * (log_final - log_p)).sum(dim=(-2, -1))
 
 
-def _settled(ranks: list[int]) -> int | None:
+def _top1_from(ranks: list[int]) -> int | None:
     later = [n for n, rank in enumerate(ranks) if rank != 1]
     first = later[-1] + 1 if later else 0
     return first if first < len(ranks) else None

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.maps import Link as Link
 from mbexplore.analysis.maps import first_head, layer_title, links_at, map_rows, strongest_first
-from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.errors import RangeError
 from mbexplore.network.config import LayerKind
 from mbexplore.recording import Progress, Recording, check_index
@@ -154,7 +154,7 @@ def rows_of(
     start, stop = axis.spans[query]
     weights = recording.attention(layer, head, slice(start, stop)).mean(1, keepdim=True)
     weights = weights.mean(0, keepdim=True) if mean else weights
-    return axis.add_up(weights, 2, 0, 0, len(axis))
+    return axis.sum_spans(weights, 2, 0, 0, len(axis))
 
 
 def arcs(

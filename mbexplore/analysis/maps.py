@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.words import Axis, build_axis
+from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.recording import Progress, Recording
 
@@ -96,7 +96,7 @@ class LayerMap:
         last, size = len(self.axis) - 1, self.weights.shape[-1]
         seen = np.array(
             [
-                self.axis.seen_from(
+                self.axis.visible_range(
                     row * self.pool, min((row + 1) * self.pool - 1, last), self.half_window
                 )
                 for row in range(size)
@@ -109,7 +109,7 @@ class LayerMap:
 def layer_title(layer: int, kind: LayerKind, half_window: int | None, theta: float) -> str:
     """What a layer is, in one line."""
     dot = " \N{MIDDLE DOT} "
-    reach = "sees every token" if half_window is None else f"sees {half_window} tokens each side"
+    reach = "full attention" if half_window is None else f"window of {half_window} each side"
     base = f"\N{GREEK SMALL LETTER THETA} = {theta:,.0f}"
     return dot.join((f"Layer {layer}", kind, reach, base))
 
@@ -173,12 +173,12 @@ def _merged_rows(
     half_window = recording.config.half_window(layer)
     for first in range(0, len(axis), block):
         last = min(first + block, len(axis)) - 1
-        low, high = axis.seen_from(first, last, half_window)
+        low, high = axis.visible_range(first, last, half_window)
         rows = slice(int(axis.starts[first]), int(axis.stops[last]))
         columns = slice(int(axis.starts[low]), int(axis.stops[high - 1]))
         weights = recording.attention(layer, head, rows, columns)
-        merged = axis.add_up(weights, 2, columns.start, low, high)
-        merged = axis.add_up(merged, 1, rows.start, first, last + 1)
+        merged = axis.sum_spans(weights, 2, columns.start, low, high)
+        merged = axis.sum_spans(merged, 1, rows.start, first, last + 1)
         sizes = torch.from_numpy(axis.stops[first : last + 1] - axis.starts[first : last + 1])
         yield first, low, merged / sizes.to(merged.device)[:, None]
 

@@ -1,4 +1,4 @@
-"""GeGLU neurons: how often and how strongly each fires, and which tokens it speaks for.
+"""GeGLU neurons: how often and how strongly each fires, and which tokens it promotes.
 
 A neuron is one of the `intermediate` products act(inner) * gate; its column of Wo is the direction
 in which it writes to the residual stream (Geva et al. 2021, "Transformer Feed-Forward Layers Are
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import widened
+from mbexplore.analysis.target import upcast
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.network.config import LayerKind, ModernBertConfig
@@ -31,7 +31,7 @@ Rows = dict[int, Tensor]
 NAMED = 4
 """Tokens named on each side of a neuron."""
 
-NOT_SHOWN = (
+LIMITS = (
     "What a neuron promotes is the change of the logits when its part is taken out of the last "
     "layer's state: what later layers make of it, here and at other tokens, is not in it."
 )
@@ -55,19 +55,19 @@ class Neuron:
         neuron: from 0.
         position: which token.
         activation: act(inner) * gate.
-        length: of what it adds to the residual stream, |activation| times the norm of its column
+        norm: of what it adds to the residual stream, |activation| times the norm of its column
             of Wo.
-        promotes: tokens whose logits it raises most, falling; empty without an MLM head.
-        suppresses: tokens whose logits it lowers most, rising.
+        promoted: tokens whose logits it raises most, falling; empty without an MLM head.
+        suppressed: tokens whose logits it lowers most, rising.
     """
 
     layer: int
     neuron: int
     position: int
     activation: float
-    length: float
-    promotes: tuple[Change, ...]
-    suppresses: tuple[Change, ...]
+    norm: float
+    promoted: tuple[Change, ...]
+    suppressed: tuple[Change, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,34 +80,35 @@ class LayerNeurons:
         kind: "global" or "local".
         threshold: the root mean square of the layer's activations over this text; a neuron fires
             where its activation is larger than that, of either sign.
-        fires: (neurons,) share of the tokens at which it fires.
-        strength: (neurons,) mean length of what it writes where it fires; 0 if it never does.
-        mean_length: (neurons,) mean length of what it writes over all tokens.
-        top: the neurons that write most over the text, falling, each at the token where it is
+        firing_rate: (neurons,) share of the tokens at which it fires.
+        norm_when_firing: (neurons,) the mean norm of its contribution where it fires; 0 if it
+            never does.
+        mean_norm: (neurons,) mean norm of its contribution over all tokens.
+        top: the neurons with the largest `mean_norm`, falling, each at the token where it is
             strongest.
-        written: (top, seq) length of what each of these writes, below 0 where its activation is.
+        contributions: (top, seq) signed norm of what each of these adds to the residual stream.
     """
 
     tokens: tuple[str, ...]
     layer: int
     kind: LayerKind
     threshold: float
-    fires: npt.NDArray[np.float32]
-    strength: npt.NDArray[np.float32]
-    mean_length: npt.NDArray[np.float32]
+    firing_rate: npt.NDArray[np.float32]
+    norm_when_firing: npt.NDArray[np.float32]
+    mean_norm: npt.NDArray[np.float32]
     top: tuple[Neuron, ...]
-    written: npt.NDArray[np.float32]
+    contributions: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class TokenNeurons:
-    """The neurons that write most at one token.
+    """The neurons with the largest contributions at one token.
 
     Attributes:
         tokens: of the text.
         position: which token.
         layer: the one asked about, None for all.
-        neurons: by falling length.
+        neurons: by falling norm.
     """
 
     tokens: tuple[str, ...]
@@ -127,13 +128,13 @@ def taps(config: ModernBertConfig, layer: int | None = None) -> tuple[str, ...]:
 
 
 def last_state(config: ModernBertConfig) -> str:
-    """The tap that a recording must keep besides `token_rows`."""
+    """The tap that a recording must keep besides `token_activations`."""
     return f"layers.{config.num_hidden_layers - 1}.hidden"
 
 
 @contextmanager
-def token_rows(model: PretrainedModel, position: int, layer: int | None) -> Iterator[Rows]:
-    """Keeps of the pass in the `with` block what `longest_neurons` reads, and of one token alone.
+def token_activations(model: PretrainedModel, position: int, layer: int | None) -> Iterator[Rows]:
+    """Keeps of the pass in the `with` block what `top_neurons` reads, and of one token alone.
 
     All neurons of all tokens would take 0.8 GB for base at 8,192 tokens, these take 0.1 MB.
 
@@ -172,7 +173,7 @@ def layer_neurons(
     Raises:
         RangeError: the layer or the count is outside.
     """
-    activations = widened(recording.neurons(layer))  # (seq, neurons)
+    activations = upcast(recording.neurons(layer))  # (seq, neurons)
     count = check_count(count, activations.shape[1])
     columns = _direction_norms(explorer, layer)
     lengths = activations.abs() * columns
@@ -203,7 +204,7 @@ def token_neurons(
     layer: int | None = None,
     count: int = DEFAULT_NEURONS,
 ) -> TokenNeurons:
-    """The neurons that write most at one token, of one layer or of all.
+    """The neurons with the largest contributions at one token, of one layer or of all.
 
     Args:
         explorer: whose model made the recording.
@@ -218,10 +219,10 @@ def token_neurons(
     check_index("token", position, len(recording))
     layers = range(recording.config.num_hidden_layers) if layer is None else [layer]
     rows = {each: recording.neurons(each)[position] for each in layers}
-    return longest_neurons(explorer, recording, rows, position, layer, count)
+    return top_neurons(explorer, recording, rows, position, layer, count)
 
 
-def longest_neurons(
+def top_neurons(
     explorer: Explorer,
     recording: Recording,
     rows: Rows,
@@ -229,7 +230,7 @@ def longest_neurons(
     layer: int | None = None,
     count: int = DEFAULT_NEURONS,
 ) -> TokenNeurons:
-    """The same as `token_neurons`, of what `token_rows` kept.
+    """The same as `token_neurons`, of what `token_activations` kept.
 
     Args:
         explorer: whose model made the recording.
@@ -244,7 +245,7 @@ def longest_neurons(
     """
     layers = list(rows)
     lengths = torch.stack(
-        [widened(row).abs() * _direction_norms(explorer, each) for each, row in rows.items()]
+        [upcast(row).abs() * _direction_norms(explorer, each) for each, row in rows.items()]
     )  # (layers, neurons)
     best = lengths.flatten().topk(check_count(count, lengths.numel())).indices.tolist()
     pairs = [divmod(place, lengths.shape[1]) for place in best]
@@ -258,7 +259,7 @@ def longest_neurons(
 def describe_neurons(
     explorer: Explorer, recording: Recording, places: Sequence[tuple[int, int, int]]
 ) -> tuple[Neuron, ...]:
-    """What each neuron adds at a token, and the tokens it speaks for there.
+    """What each neuron adds at a token, and the tokens it promotes there.
 
     Args:
         explorer: whose model made the recording.
@@ -275,7 +276,7 @@ def _describe(
     explorer: Explorer, recording: Recording, place: tuple[int, int, int], activation: Tensor
 ) -> Neuron:
     layer, neuron, position = place
-    part = widened(activation) * widened(_directions(explorer, layer)[:, neuron])  # (hidden,)
+    part = upcast(activation) * upcast(_directions(explorer, layer)[:, neuron])  # (hidden,)
     changes = logit_changes(explorer, recording, position, part)
     return Neuron(
         layer,
@@ -310,8 +311,8 @@ def logit_changes(
         return None
     state = recording.hidden_states(recording.config.num_hidden_layers)[position]
     with torch.inference_mode():
-        both = torch.stack((state, (widened(state) - part).to(state.dtype)))
-        with_it, without = widened(model.logits(model.encoder.final_norm(both)))
+        both = torch.stack((state, (upcast(state) - part).to(state.dtype)))
+        with_it, without = upcast(model.logits(model.encoder.final_norm(both)))
     changes: Tensor = with_it - without
     return changes - changes.mean()
 
@@ -330,7 +331,7 @@ def _directions(explorer: Explorer, layer: int) -> Tensor:
 
 
 def _direction_norms(explorer: Explorer, layer: int) -> Tensor:
-    norms: Tensor = widened(_directions(explorer, layer)).norm(dim=0)  # (neurons,)
+    norms: Tensor = upcast(_directions(explorer, layer)).norm(dim=0)  # (neurons,)
     return norms
 
 

@@ -16,14 +16,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.question import Question, ask
+from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Target
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
 from mbexplore.recording import Action, Recording, hooked
 
-NOT_SHOWN = (
+LIMITS = (
     "Each place is patched alone: what two places carry only together, or twice, is not seen; and "
     "it is the difference between these two texts that is located, not all that the answer needs."
 )
@@ -69,18 +69,18 @@ def patch(
     *,
     answer: str | None = None,
     other: str | None = None,
-    on_step: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Patching:
     """Patches every place of the corrupted run with the clean run's value, one at a time.
 
     Args:
-        explorer: with a head that chooses; see `question.ask`.
+        explorer: with a head that chooses; see `readout.build_readout`.
         clean: the text whose answer is to return.
         corrupted: a text of the same number of tokens that gets another answer.
-        position: which token is asked about; see `question.ask`.
+        position: which token is asked about; see `readout.build_readout`.
         answer: the clean answer; None for the model's own.
         other: the corrupted text's answer; None for the model's own.
-        on_step: told how many runs are done, and of how many.
+        progress: told how many runs are done, and of how many.
 
     Raises:
         ModelError: the model has no head that chooses.
@@ -88,13 +88,13 @@ def patch(
         RangeError: both answers are the same.
     """
     encodings = [explorer.encode(x) if isinstance(x, str) else x for x in (clean, corrupted)]
-    question = ask(explorer, encodings[0], position, answer)
+    readout = build_readout(explorer, encodings[0], position, answer)
     check_lengths(*encodings)
     ids = torch.tensor([encoding.ids for encoding in encodings], device=explorer.model.device)
-    logits = torch.cat([question.logits(row[None]) for row in ids])  # (2, option)
-    target = question.target(logits[0])
-    tokens = target.token_id, int(logits[1].argmax()) if other is None else question.find(other)
-    targets = target, question.option(tokens[1])
+    logits = torch.cat([readout.logits(row[None]) for row in ids])  # (2, option)
+    target = readout.target(logits[0])
+    tokens = target.token_id, int(logits[1].argmax()) if other is None else readout.find(other)
+    targets = target, readout.option(tokens[1])
     if tokens[0] == tokens[1]:
         raise RangeError(
             f"Both texts are answered {targets[0].token!r}, so there is no difference to restore; "
@@ -102,7 +102,7 @@ def patch(
         )
     ends = (logits[:, tokens[0]] - logits[:, tokens[1]]).tolist()
     recording = explorer.record(encodings[0], keep=KEEP)
-    maps = _patch_all(recording, encodings[1], question, targets, on_step)
+    maps = _patch_all(recording, encodings[1], readout, targets, progress)
     span = ends[0] - ends[1]
     if span == 0:
         raise RangeError(
@@ -115,7 +115,7 @@ def patch(
 
 
 def patched_logits(
-    question: Question,
+    readout: Readout,
     recording: Recording,
     corrupted: Encoding,
     tap: str,
@@ -124,7 +124,7 @@ def patched_logits(
     """Runs the corrupted text once for each of `places`, with the clean values there.
 
     Args:
-        question: whose logits are returned.
+        readout: whose logits are returned.
         recording: of the clean text, with the tap kept.
         corrupted: the text that runs.
         tap: name of the tap; the places are heads for a context, and positions for all else.
@@ -133,9 +133,9 @@ def patched_logits(
     Returns:
         Logits (runs, option).
     """
-    ids = torch.tensor([corrupted.ids], device=question.model.device)
-    with hooked(question.model, {tap: _replace(recording.tap(tap), places)}):
-        return question.logits(ids)
+    ids = torch.tensor([corrupted.ids], device=readout.model.device)
+    with hooked(readout.model, {tap: _replace(recording.tap(tap), places)}):
+        return readout.logits(ids)
 
 
 def _replace(clean: Tensor, places: Sequence[Sequence[int]]) -> Action:
@@ -157,9 +157,9 @@ def _replace(clean: Tensor, places: Sequence[Sequence[int]]) -> Action:
 def _patch_all(
     recording: Recording,
     corrupted: Encoding,
-    question: Question,
+    readout: Readout,
     targets: tuple[Target, Target],
-    on_step: Callable[[int, int], None],
+    progress: Callable[[int, int], None],
 ) -> list[npt.NDArray[np.float32]]:
     """Logit differences for residual, attention output, MLP output and heads."""
     config, seq = recording.config, len(recording)
@@ -178,11 +178,11 @@ def _patch_all(
         for row, tap in enumerate(taps):
             for first in range(0, count, size):
                 places = [[i] for i in range(first, min(first + size, count))]
-                logits = patched_logits(question, recording, corrupted, tap, places)
+                logits = patched_logits(readout, recording, corrupted, tap, places)
                 difference = logits[:, targets[0].token_id] - logits[:, targets[1].token_id]
                 rows[row, first : first + len(places)] = difference.cpu().numpy()
                 done += len(places)
-                on_step(done, total)
+                progress(done, total)
         maps.append(rows)
     return maps
 

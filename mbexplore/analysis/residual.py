@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import widened
+from mbexplore.analysis.target import upcast
 from mbexplore.recording import Recording
 
 KEEP = ("hidden_states", "updates")
@@ -53,6 +53,6 @@ def residual_norms(recording: Recording) -> ResidualNorms:
 
 def _lengths(values: list[Tensor]) -> npt.NDArray[np.float32]:
     """Norms of (seq, hidden) each, (values, seq); summed in float32 or wider."""
-    rows = [widened(value).norm(dim=-1) for value in values]
+    rows = [upcast(value).norm(dim=-1) for value in values]
     lengths: npt.NDArray[np.float32] = torch.stack(rows).float().cpu().numpy()
     return lengths

@@ -1,4 +1,4 @@
-"""What RoPE does: how fast each pair turns, and what each pair adds to a score.
+"""RoPE: the wavelength of each rotary pair, and what each pair contributes to a score.
 
 Su et al. 2021 (arXiv:2104.09864); see `mbexplore.network.rope` for the pairs.
 """
@@ -23,7 +23,7 @@ KERNEL_LENGTH = 8192
 
 @dataclass(frozen=True, eq=False)
 class RopeSpectrum:
-    """How the pairs of one theta turn.
+    """The rotary pairs of one theta.
 
     Attributes:
         theta: RoPE base.
@@ -33,7 +33,7 @@ class RopeSpectrum:
             window to the other, or from one end of the longest text to the other.
         length: tokens of the longest text.
         frequencies: (pairs,) float32, radians a token, falling.
-        wavelengths: (pairs,) float64, tokens a turn, 2 pi / w.
+        wavelengths: (pairs,) float64, wavelength in tokens, 2 pi / w.
         kernel: (distances,) the mean over pairs of cos(distance * w): the score of two equal
             vectors with all pairs of one norm, against that at distance 0.
         cos: (positions, pairs) of the angle table, at `positions`.
@@ -55,12 +55,12 @@ class RopeSpectrum:
 
     @property
     def slower_than_width(self) -> list[int]:
-        """Pairs that never turn once across the width, the very slow ones included."""
+        """Pairs whose wavelength exceeds the width."""
         return [int(m) for m in np.flatnonzero(self.wavelengths > self.width)]
 
     @property
     def slower_than_length(self) -> list[int]:
-        """Pairs that never turn once in the longest text."""
+        """Pairs whose wavelength exceeds the longest text."""
         return [int(m) for m in np.flatnonzero(self.wavelengths > self.length - 1)]
 
 
@@ -72,7 +72,7 @@ class PairNorms:
         layer: from 0.
         kind: "global" or "local".
         theta: RoPE base.
-        wavelengths: (pairs,) tokens a turn.
+        wavelengths: (pairs,) in tokens.
         q: (heads, pairs) mean over the text's tokens of the pair's norm in the query.
         k: the same of the key.
     """
@@ -86,7 +86,7 @@ class PairNorms:
 
 
 @dataclass(frozen=True)
-class PairShare:
+class PairContribution:
     """What one pair adds to a score: `q_norm * k_norm * cos((i - j) w + phase) / sqrt(head_dim)`.
 
     Attributes:
@@ -96,7 +96,7 @@ class PairShare:
         k_norm: of the key's.
         phase: angle of the query less that of the key before they are turned, radians in
             (-pi, pi].
-        share: what it adds to the scaled score.
+        contribution: what it adds to the scaled score.
     """
 
     pair: int
@@ -104,11 +104,11 @@ class PairShare:
     q_norm: float
     k_norm: float
     phase: float
-    share: float
+    contribution: float
 
 
 @dataclass(frozen=True)
-class ScoreShares:
+class ScoreContributions:
     """One score of one head, taken apart by pair.
 
     Attributes:
@@ -116,9 +116,9 @@ class ScoreShares:
         head: from 0.
         query: position.
         key: position.
-        score: q . k / sqrt(head_dim), before softmax; the shares add up to it.
+        score: q . k / sqrt(head_dim), before softmax; the contributions add up to it.
         weight: after softmax.
-        shares: one entry a pair.
+        contributions: one entry a pair.
     """
 
     layer: int
@@ -127,7 +127,7 @@ class ScoreShares:
     key: int
     score: float
     weight: float
-    shares: tuple[PairShare, ...]
+    contributions: tuple[PairContribution, ...]
 
 
 def rope_spectra(config: ModernBertConfig, samples: int = 257) -> tuple[RopeSpectrum, ...]:
@@ -168,14 +168,14 @@ def _spectrum(config: ModernBertConfig, theta: float, samples: int) -> RopeSpect
 
 
 def wavelengths(theta: float, head_dim: int) -> npt.NDArray[np.float64]:
-    """Tokens in which each pair turns once, (pairs,), rising."""
+    """Wavelength of each rotary pair in tokens, (pairs,), rising."""
     found: npt.NDArray[np.float64] = (
         2 * math.pi / inverse_frequencies(theta, head_dim).double()
     ).numpy()
     return found
 
 
-def mean_turns(
+def mean_rotations(
     spectrum: RopeSpectrum, cells: int
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Cosine and sine across the width in at most so many cells, each the mean over its distances.
@@ -215,45 +215,47 @@ def pair_norms(recording: Recording, layer: int) -> PairNorms:
     )
 
 
-def score_shares(recording: Recording, layer: int, head: int, query: int, key: int) -> ScoreShares:
+def score_contributions(
+    recording: Recording, layer: int, head: int, query: int, key: int
+) -> ScoreContributions:
     """Takes one score apart into what each pair adds.
 
     Args:
         recording: with "attention" kept.
         layer: from 0.
         head: from 0.
-        query: position of the token that looks.
-        key: position of the token looked at; in the window of a local layer.
+        query: position of the query.
+        key: position of the key; inside the window of a local layer.
 
     Raises:
-        RangeError: one of them is outside, or the query can't see the key.
+        RangeError: one of them is outside, or the key is outside the query's window.
     """
     config = recording.config
     q_all, k_all = recording.q(layer), recording.k(layer)
     check_index("head", head, config.num_attention_heads)
     check_index("token", query, len(recording))
     check_index("token", key, len(recording))
-    check_sight(config, layer, query, key)
+    check_visible(config, layer, query, key)
     q, k = _as_pairs(q_all[head, query]), _as_pairs(k_all[head, key])  # (pairs,) each
     frequencies = inverse_frequencies(config.theta(layer), config.head_dim).to(q.device)
     turned = (query - key) * frequencies.double()
     phase = torch.angle(torch.polar(torch.ones_like(turned), q.angle() - k.angle() - turned))
-    shares = (q * k.conj()).real * config.head_dim**-0.5
+    contributions = (q * k.conj()).real * config.head_dim**-0.5
     rows = zip(frequencies.tolist(), q.abs().tolist(), k.abs().tolist(), phase.tolist(),
-               shares.tolist(), strict=True)  # fmt: skip
+               contributions.tolist(), strict=True)  # fmt: skip
     weight = float(recording.attention(layer, head, query, key))
-    return ScoreShares(
+    return ScoreContributions(
         layer,
         head,
         query,
         key,
-        float(shares.sum()),
+        float(contributions.sum()),
         weight,
-        tuple(PairShare(m, *row) for m, row in enumerate(rows)),
+        tuple(PairContribution(m, *row) for m, row in enumerate(rows)),
     )
 
 
-def check_sight(config: ModernBertConfig, layer: int, query: int, key: int) -> None:
+def check_visible(config: ModernBertConfig, layer: int, query: int, key: int) -> None:
     """Refuses a key that lies outside the window of a query.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import widened
+from mbexplore.analysis.target import upcast
 from mbexplore.errors import TextError
 from mbexplore.recording import Progress, Recording
 
@@ -27,7 +27,7 @@ MOST_TOKENS = 2048
 BLOCK = 256
 """Tokens compared at a time."""
 
-NOT_SHOWN = (
+LIMITS = (
     "CKA leans towards 1 where the text has fewer tokens than the model has dimensions, and a few "
     "very long tokens or dimensions can decide it, and the cosine, alone."
 )
@@ -87,7 +87,7 @@ def _cosines(
     total = torch.zeros(len(states), len(states), dtype=torch.float64, device=device)
     steps = []
     for start in range(0, seq, BLOCK):
-        block = torch.stack([widened(state[start : start + BLOCK]) for state in states])
+        block = torch.stack([upcast(state[start : start + BLOCK]) for state in states])
         block = torch.nn.functional.normalize(block, dim=-1)  # (states, block, hidden)
         total += torch.einsum("ith,jth->tij", block, block).double().sum(dim=0)
         steps.append((block[1:] * block[:-1]).sum(dim=-1))
@@ -109,7 +109,7 @@ def linear_cka(
     Returns:
         (states, states), from 0 to 1.
     """
-    centred = [widened(state) - widened(state).mean(dim=0) for state in states]
+    centred = [upcast(state) - upcast(state).mean(dim=0) for state in states]
     # Only the shape of a state counts, so each is brought to one length first: float32 holds it.
     centred = [x / x.norm().clamp(min=torch.finfo(x.dtype).tiny) for x in centred]
     products = torch.zeros(len(states), len(states), dtype=torch.float64, device=states[0].device)

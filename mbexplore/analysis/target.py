@@ -1,6 +1,6 @@
 """The answer that a view explains, and how a person names it: a position and a token.
 
-Knows no view and no head: `question` has those.
+Knows no view and no head: `readout` has those.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Standing:
+class OptionScore:
     """How an answer stands among all that there are: rank 1 is the likeliest."""
 
     logit: float
@@ -91,6 +91,6 @@ def find_token(tokenizer: Tokenizer, name: str) -> int:
     )
 
 
-def widened(values: Tensor) -> Tensor:
+def upcast(values: Tensor) -> Tensor:
     """Values in float32 or wider, for sums over a vocabulary."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

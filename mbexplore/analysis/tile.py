@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.maps import Link, links_at, strongest_first
-from mbexplore.analysis.words import Axis
 from mbexplore.recording import Recording
 
 ROWS = 256
@@ -146,7 +146,7 @@ def _blocks(
             high = max(min(right, rows.stop + half_window), low)
         weights = recording.attention(layer, head, rows, slice(low, high))
         weights = weights.mean(0, keepdim=True)  # (1, query, key)
-        weights = keys.add_up(weights, 2, low, 0, len(keys))
-        weights = queries.add_up(weights, 1, rows.start, first, last)
+        weights = keys.sum_spans(weights, 2, low, 0, len(keys))
+        weights = queries.sum_spans(weights, 1, rows.start, first, last)
         sizes = torch.from_numpy(queries.stops[first:last] - queries.starts[first:last])
         yield first, weights[0] / sizes.to(weights.device)[:, None]

@@ -64,7 +64,7 @@ def activations(
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
     from mbexplore.analysis.neurons import check_count
-    from mbexplore.analysis.places import find_place
+    from mbexplore.analysis.token_spans import find_token_position
     from mbexplore.explorer import load
 
     explorer = load(model, device=device, dtype=dtype)
@@ -72,7 +72,7 @@ def activations(
         explorer.check_layer_and_head(layer)
     check_count(top, explorer.model.config.intermediate_size)
     encoding = explorer.encode(source, pair=context, truncate=truncate or whole)
-    place = None if at is None else find_place(encoding, at)
+    place = None if at is None else find_token_position(encoding, at)
     notice_cut(encoding)
     if place is not None:
         seen, show = _see_token(explorer, encoding, place, layer, top)
@@ -114,12 +114,12 @@ def _see_token(
     explorer: Explorer, encoding: Encoding, place: int, layer: int | None, top: int
 ) -> tuple[View, Callable[[], None]]:
     """The neurons of a token, of one layer or all, and what prints them."""
-    from mbexplore.analysis.neurons import last_state, longest_neurons, token_rows
+    from mbexplore.analysis.neurons import last_state, token_activations, top_neurons
     from mbexplore.views.activations import view_token_neurons
 
-    with token_rows(explorer.model, place, layer) as rows:
+    with token_activations(explorer.model, place, layer) as rows:
         recording = view.recorded(explorer, encoding, (last_state(explorer.model.config),))
-    found = longest_neurons(explorer, recording, rows, place, layer, top)
+    found = top_neurons(explorer, recording, rows, place, layer, top)
     seen = view_token_neurons(explorer, encoding, found, top)
     return seen, partial(_print_token, explorer, found)
 
@@ -128,7 +128,7 @@ def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.similarity import NOT_SHOWN
+    from mbexplore.analysis.similarity import LIMITS
     from mbexplore.display.palette import ON_EITHER
     from mbexplore.text import bar
 
@@ -156,7 +156,7 @@ def _print_stream(explorer: Explorer, norms: ResidualNorms, alike: Similarity) -
     console.print(
         Text(
             f"Means over the tokens; + attn and + MLP are added in that layer, cosine and CKA are "
-            f"to the state before. {NOT_SHOWN}",
+            f"to the state before. {LIMITS}",
             "dim",
         )
     )
@@ -181,13 +181,13 @@ def _print_layer(explorer: Explorer, found: LayerNeurons) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.neurons import NOT_SHOWN
+    from mbexplore.analysis.neurons import LIMITS
 
     console = Console(highlight=False)
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
     console.print(
-        f"Layer {found.layer} is {found.kind}: of its {len(found.fires):,} neurons, "
-        f"{found.fires.mean():.0%} fire at a token on average. Those that write most over "
+        f"Layer {found.layer} is {found.kind}: of its {len(found.firing_rate):,} neurons, "
+        f"{found.firing_rate.mean():.0%} fire at a token on average. Those that write most over "
         f"{len(found.tokens):,} tokens:"
     )
     _print_written(console, found)
@@ -195,12 +195,13 @@ def _print_layer(explorer: Explorer, found: LayerNeurons) -> None:
                              left=("most at", "raises", "lowers"))  # fmt: skip
     for one in found.top:
         table.add_row(
-            str(one.neuron), f"{found.fires[one.neuron]:.0%}", f"{found.strength[one.neuron]:.2f}",
-            _place(found.tokens, one.position), f"{one.length:.2f}", *_sides(one),
+            str(one.neuron), f"{found.firing_rate[one.neuron]:.0%}",
+            f"{found.norm_when_firing[one.neuron]:.2f}",
+            _place(found.tokens, one.position), f"{one.norm:.2f}", *_sides(one),
         )  # fmt: skip
     console.print(table)
     fires = f"A neuron fires where its activation is beyond {found.threshold:.2f}, the layer's RMS."
-    console.print(Text(f"{fires} {NOT_SHOWN}", style="dim"))
+    console.print(Text(f"{fires} {LIMITS}", style="dim"))
 
 
 def _print_written(console: Console, found: LayerNeurons) -> None:
@@ -209,7 +210,7 @@ def _print_written(console: Console, found: LayerNeurons) -> None:
 
     from mbexplore.cli.strips import print_strips
 
-    written = np.abs(found.written)
+    written = np.abs(found.contributions)
     shades = np.sqrt(written / max(float(written.max()), 1e-30))
     names = [f"{one.neuron:>5}" for one in found.top]
     pool = print_strips(console, shades, names, [found.kind] * len(names), most=6)
@@ -221,7 +222,7 @@ def _print_token(explorer: Explorer, found: TokenNeurons) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.neurons import NOT_SHOWN
+    from mbexplore.analysis.neurons import LIMITS
     from mbexplore.display.palette import ON_EITHER
 
     console, config = Console(highlight=False), explorer.model.config
@@ -233,10 +234,10 @@ def _print_token(explorer: Explorer, found: TokenNeurons) -> None:
         style = ON_EITHER[config.layer_kinds[one.layer]]
         table.add_row(
             Text(str(one.layer), style=style), str(one.neuron), f"{one.activation:+.2f}",
-            f"{one.length:.2f}", *_sides(one),
+            f"{one.norm:.2f}", *_sides(one),
         )  # fmt: skip
     console.print(table)
-    console.print(Text(f"Lengths of what each adds to the stream. {NOT_SHOWN}", style="dim"))
+    console.print(Text(f"Lengths of what each adds to the stream. {LIMITS}", style="dim"))
 
 
 def _place(tokens: tuple[str, ...], position: int) -> Text:
@@ -254,4 +255,4 @@ def _sides(one: Neuron) -> tuple[Text, Text]:
         line = f"{changes[0].change:+.2f} {words}" if changes else ""
         return Text(line, no_wrap=True, overflow="ellipsis")
 
-    return named(one.promotes), named(one.suppresses)
+    return named(one.promoted), named(one.suppressed)

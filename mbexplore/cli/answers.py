@@ -121,15 +121,15 @@ def render_classes(
 
     parts: list[Part] = [Text(f"Model: {shown(model_line(info))}", style="bold")]
     parts += _asked(found)
-    theirs = (None,) * len(found.rulings) if comparison is None else comparison.rulings
+    theirs = (None,) * len(found.outputs) if comparison is None else comparison.outputs
     rows: list[tuple[str, Cell, Cell | None]] = []
-    for ruling, other in zip(found.rulings, theirs, strict=True):
-        candidates = ruling.candidates
+    for output, other in zip(found.outputs, theirs, strict=True):
+        candidates = output.candidates
         starts = _ranks(len(candidates))
-        if ruling.position is not None:
+        if output.position is not None:
             candidates = candidates[:1]
-            token = found.encodings[0].tokens[ruling.position]
-            starts = [f"{ruling.position:>3}  {word(token)}"]
+            token = found.encodings[0].tokens[output.position]
+            starts = [f"{output.position:>3}  {word(token)}"]
         for rank, (start, ours) in enumerate(zip(starts, candidates, strict=True)):
             rows.append((start, _class(ours), _class(other.candidates[rank]) if other else None))
     parts.append(build_sides(rows, with_hf=with_hf))
@@ -147,7 +147,7 @@ def _asked(found: Classification) -> list[Part]:
 
     from mbexplore.analysis.classify import find_span
 
-    encoding, best = found.encodings[0], found.rulings[0].candidates[0].tokens
+    encoding, best = found.encodings[0], found.outputs[0].candidates[0].tokens
     parts: list[Part] = []
     start = 0
     for text in encoding.texts[: 1 if found.choices else None]:

@@ -13,8 +13,8 @@ from mbexplore.cli.attention_wish import LINKS, SHARE, Sight, Wish
 from mbexplore.cli.output import notice_cut
 
 if TYPE_CHECKING:
+    from mbexplore.analysis.axis import Axis
     from mbexplore.analysis.tile import Tile
-    from mbexplore.analysis.words import Axis
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer
     from mbexplore.recording import Progress, Recording

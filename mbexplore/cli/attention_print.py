@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.band import band_map
 from mbexplore.analysis.maps import LayerMap, head_names
 from mbexplore.analysis.tile import Tile
-from mbexplore.analysis.words import Axis
 from mbexplore.cli import heatmap, view
 from mbexplore.cli.output import model_line
 from mbexplore.cli.strips import print_strips

@@ -14,7 +14,7 @@ from mbexplore.files import DRAWN, PICTURES
 from mbexplore.views.names import attention_name
 
 if TYPE_CHECKING:
-    from mbexplore.analysis.words import Axis
+    from mbexplore.analysis.axis import Axis
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.network.config import ModernBertConfig
 
@@ -104,19 +104,19 @@ class Wish:
         Raises:
             RangeError: a range lies outside, or a word isn't there.
         """
-        from mbexplore.analysis.places import find_place, find_range
-        from mbexplore.analysis.words import build_axis
+        from mbexplore.analysis.axis import build_axis
+        from mbexplore.analysis.token_spans import find_token_position, find_token_range
 
         rows, columns = (
             build_axis(
                 encoding,
-                None if bounds is None else find_range(encoding, bounds),
+                None if bounds is None else find_token_range(encoding, bounds),
                 words=self.words,
                 hide_special=self.hide_special,
             )
             for bounds in (self.tokens or self.queries, self.tokens or self.keys)
         )
-        query = None if self.query is None else find_place(encoding, self.query)
+        query = None if self.query is None else find_token_position(encoding, self.query)
         return Sight(self, rows, columns, query)
 
 

@@ -74,7 +74,7 @@ def _print(explorer: Explorer, found: Attribution) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.attribute import NOT_SHOWN
+    from mbexplore.analysis.attribute import LIMITS
     from mbexplore.display.palette import ON_EITHER
     from mbexplore.text import bar
 
@@ -102,4 +102,4 @@ def _print(explorer: Explorer, found: Attribution) -> None:
         f"{found.value - found.baseline_value:+.3f}: completeness error "
         f"{found.completeness_error:.2%} at {found.steps} steps."
     ))  # fmt: skip
-    console.print(Text(NOT_SHOWN, style="dim"))
+    console.print(Text(LIMITS, style="dim"))

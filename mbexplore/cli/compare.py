@@ -12,7 +12,7 @@ from mbexplore.errors import UsageError
 from mbexplore.files import ARRAYS
 
 if TYPE_CHECKING:
-    from mbexplore.analysis.compare import SideBySide
+    from mbexplore.analysis.compare import RunComparison
 
 
 def compare(
@@ -64,11 +64,11 @@ def compare(
     view.give(seen, path, json, lambda: _print(found), explorer.info)
 
 
-def _print(found: SideBySide) -> None:
+def _print(found: RunComparison) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.compare import NOT_SHOWN
+    from mbexplore.analysis.compare import LIMITS
 
     console, sides = Console(highlight=False), (found.first, found.second)
     for name, side in zip(("First", "Second"), sides, strict=True):
@@ -82,12 +82,12 @@ def _print(found: SideBySide) -> None:
     console.print(table)
     if found.kl is not None:
         console.print(f"KL(first || second) of the two answers: {found.kl:.3f} nats.")
-    if found.parting is not None:
+    if found.residual_distance is not None:
         table = view.build_table("residuals after", "mean cosine distance", "most at", "there",
                                  left=("residuals after", "most at"))  # fmt: skip
-        for state, row in enumerate(found.parting):
+        for state, row in enumerate(found.residual_distance):
             most = int(row.argmax())
             token = Text(f"{view.word(found.first.tokens[most])} {most}") if row[most] else ""
             table.add_row(view.state_name(state), f"{row.mean():.4f}", token, f"{row[most]:.4f}")
         console.print(table)
-    console.print(Text(f"{found.lacking} {NOT_SHOWN}".strip(), style="dim"))
+    console.print(Text(f"{found.unavailable_reason} {LIMITS}".strip(), style="dim"))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.heads import HeadRow, Likeness
+    from mbexplore.analysis.heads import HeadRow, HeadSimilarity
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer
     from mbexplore.recording import Progress, Recording
@@ -141,7 +141,7 @@ def _print(explorer: Explorer, encodings: list[Encoding], atlas: tuple[HeadRow, 
                       if mass >= _LEAST)  # fmt: skip
         table.add_row(
             Text(f"{row.layer}.{row.head}", style=style),
-            Text(f"{row.label} {_share(row.score)}", style="dim" * (row.label == "unclear")),
+            Text(f"{row.label} {_share(row.score)}", style="dim" * (row.label == "unclassified")),
             f"{row.entropy:.2f}", f"{row.distance:.1f}", on, _in_a_line(_sinks(row)),
         )  # fmt: skip
     console.print(table)
@@ -207,7 +207,7 @@ def _share(value: float) -> str:
 def _print_likes(
     explorer: Explorer,
     like: tuple[int, int],
-    likes: tuple[Likeness, ...],
+    likes: tuple[HeadSimilarity, ...],
     atlas: tuple[HeadRow, ...],
 ) -> None:
     from rich.console import Console

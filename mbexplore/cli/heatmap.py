@@ -19,10 +19,10 @@ from mbexplore.text import word
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mbexplore.analysis.axis import Axis
     from mbexplore.analysis.band import BandMap
     from mbexplore.analysis.maps import LayerMap
     from mbexplore.analysis.tile import Tile
-    from mbexplore.analysis.words import Axis
     from mbexplore.network.config import LayerKind
 
 Line = list[Segment]

@@ -13,7 +13,7 @@ from mbexplore.errors import UsageError
 from mbexplore.files import ARRAYS, TABLES
 
 if TYPE_CHECKING:
-    from mbexplore.analysis.knockout import Fill, HeadEffects, Knockout, Part
+    from mbexplore.analysis.ablate import Ablation, HeadAblation, Part, Replacement
     from mbexplore.explorer import Explorer
 
 _STRONGEST = 10
@@ -71,18 +71,18 @@ def knockout(
     path = view.target(output, plot, "knockout", ARRAYS if all_heads else TABLES)
     source = options.read_text(text, file)
     pairs = [_read_head(name) for name in heads or []]
-    from mbexplore.analysis import knockout as analysis
+    from mbexplore.analysis import ablate as analysis
     from mbexplore.explorer import load
     from mbexplore.views.knockout import view_head_effects, view_knockout
 
     explorer = load(model, device=device, dtype=dtype)
     encoding = explorer.encode(source, pair=context, truncate=truncate)
     notice_cut(encoding)
-    fill: Fill = "mean" if mean else "zero"
+    fill: Replacement = "mean" if mean else "zero"
     if all_heads:
         with view.progress("silencing heads") as on_step:
-            effects = analysis.knockout_heads(
-                explorer, encoding, at, answer=answer, fill=fill, on_step=on_step
+            effects = analysis.ablate_heads(
+                explorer, encoding, at, answer=answer, replacement=fill, progress=on_step
             )
         seen = view_head_effects(explorer, encoding, effects, answer, fill)
         view.give(seen, path, json, lambda: _print_heads(explorer, effects), explorer.info)
@@ -90,9 +90,9 @@ def knockout(
         parts: list[Part] = [analysis.Head(*pair) for pair in pairs]
         parts += [analysis.Block(layer, "attention") for layer in attentions or []]
         parts += [analysis.Block(layer, "mlp") for layer in mlps or []]
-        parts += [analysis.Tokens(tuple(tokens))] if tokens else []
-        parts += [] if far is None else [analysis.Far(far)]
-        found = analysis.knockout(explorer, encoding, parts, at, answer=answer, fill=fill)
+        parts += [analysis.BlockedTokens(tuple(tokens))] if tokens else []
+        parts += [] if far is None else [analysis.BlockedDistance(far)]
+        found = analysis.ablate(explorer, encoding, parts, at, answer=answer, replacement=fill)
         seen = view_knockout(explorer, encoding, found, parts, answer, fill)
         view.give(seen, path, json, lambda: _print_parts(explorer, found), explorer.info)
 
@@ -104,11 +104,11 @@ def _read_head(name: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _print_parts(explorer: Explorer, found: Knockout) -> None:
+def _print_parts(explorer: Explorer, found: Ablation) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.knockout import NOT_SHOWN
+    from mbexplore.analysis.ablate import LIMITS
 
     console = Console(highlight=False)
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
@@ -119,21 +119,21 @@ def _print_parts(explorer: Explorer, found: Knockout) -> None:
     table.add_row("nothing", f"{clean.logit:.2f}", "", f"{clean.probability:.1%}",
                   f"{clean.rank:,}", "")  # fmt: skip
     for effect in found.effects:
-        after = effect.standing
+        after = effect.score
         table.add_row(
             "\n".join(effect.parts), f"{after.logit:.2f}", f"{after.logit - clean.logit:+.2f}",
-            f"{after.probability:.1%}", f"{after.rank:,}", Text(view.word(effect.now)),
+            f"{after.probability:.1%}", f"{after.rank:,}", Text(view.word(effect.top1)),
         )  # fmt: skip
     console.print(table)
-    console.print(Text(NOT_SHOWN, style="dim"))
+    console.print(Text(LIMITS, style="dim"))
 
 
-def _print_heads(explorer: Explorer, found: HeadEffects) -> None:
+def _print_heads(explorer: Explorer, found: HeadAblation) -> None:
     """The heads whose loss changes the answer's logit most."""
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.knockout import NOT_SHOWN
+    from mbexplore.analysis.ablate import LIMITS
 
     console, clean = Console(highlight=False), found.clean
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
@@ -152,4 +152,4 @@ def _print_heads(explorer: Explorer, found: HeadEffects) -> None:
             f"{found.rank[layer, head]:,}",
         )  # fmt: skip
     console.print(table)
-    console.print(Text(NOT_SHOWN, style="dim"))
+    console.print(Text(LIMITS, style="dim"))

@@ -11,7 +11,7 @@ from mbexplore.cli.output import model_line, notice_cut
 from mbexplore.files import ARRAYS
 
 if TYPE_CHECKING:
-    from mbexplore.analysis.mix import Mix
+    from mbexplore.analysis.context_mixing import ContextMixing
     from mbexplore.explorer import Explorer
 
 
@@ -41,7 +41,7 @@ def mix(
     """
     path = view.target(output, plot, "mix", ARRAYS)
     source = options.read_text(text, file)
-    from mbexplore.analysis import mix as analysis
+    from mbexplore.analysis import context_mixing as analysis
     from mbexplore.analysis.target import find_position
     from mbexplore.explorer import load
     from mbexplore.views.mix import view_mix
@@ -52,17 +52,17 @@ def mix(
     place = 0 if at is None and not encoding.mask_positions else find_position(encoding, at)
     if layer is None:
         layer = explorer.model.config.num_hidden_layers - 1
-    found = analysis.mix(explorer, encoding, layer)
+    found = analysis.context_mixing(explorer, encoding, layer)
     seen = view_mix(explorer, encoding, layer, lambda: found)
     view.give(seen, path, json, lambda: _print(explorer, found, place), explorer.info)
 
 
-def _print(explorer: Explorer, found: Mix, place: int) -> None:
+def _print(explorer: Explorer, found: ContextMixing, place: int) -> None:
     """The row of one token: what it takes from each."""
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.mix import NOT_SHOWN, WAYS
+    from mbexplore.analysis.context_mixing import LIMITS, METHODS
 
     console, kind = Console(highlight=False), explorer.model.config.layer_kinds[found.layer]
     console.print(Text(f"Model: {model_line(explorer.info)}", style="bold"))
@@ -70,12 +70,14 @@ def _print(explorer: Explorer, found: Mix, place: int) -> None:
     console.print(Text(f"Layer {found.layer} ({kind}): what token {place} takes from each."))
     table = view.build_table("", "token", "attention", "norms", "rollout to here",
                              "value zeroing", left=("token",))  # fmt: skip
-    best = {way: int(getattr(found, way)[place].argmax()) for way in WAYS}
+    best = {method: int(getattr(found, method)[place].argmax()) for method in METHODS}
     for i, token in enumerate(found.tokens):
         cells = [
-            Text(f"{getattr(found, way)[place, i]:.1%}", style="bold" if best[way] == i else "")
-            for way in WAYS
+            Text(
+                f"{getattr(found, method)[place, i]:.1%}", style="bold" if best[method] == i else ""
+            )
+            for method in METHODS
         ]
         table.add_row(str(i), Text(view.word(token)), *cells)
     console.print(table)
-    console.print(Text(NOT_SHOWN, style="dim"))
+    console.print(Text(LIMITS, style="dim"))

@@ -57,7 +57,7 @@ def patch(
     with view.progress("patching") as on_step:
         found = analysis.patch(
             explorer, first, second, at, answer=answer, other=other,
-            on_step=on_step,
+            progress=on_step,
         )  # fmt: skip
     seen = view_patch(explorer, source, changed, found, answer, other, context, truncate=truncate)
     view.give(seen, path, json, lambda: _print(explorer, found), explorer.info)
@@ -69,7 +69,7 @@ def _print(explorer: Explorer, found: Patching) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.analysis.patch import NOT_SHOWN
+    from mbexplore.analysis.patch import LIMITS
     from mbexplore.views.patch import MAPS
 
     console, tokens = Console(highlight=False), found.clean_tokens
@@ -98,4 +98,4 @@ def _print(explorer: Explorer, found: Patching) -> None:
                 f"{values[row, place]:.0%}",
             )
     console.print(table)
-    console.print(Text(NOT_SHOWN, style="dim"))
+    console.print(Text(LIMITS, style="dim"))

@@ -15,7 +15,7 @@ from mbexplore.files import ARRAYS
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares
+    from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreContributions
     from mbexplore.explorer import Explorer
 
 _SPARKS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
@@ -66,8 +66,8 @@ def rope(
     path = view.target(output, plot, "rope", ARRAYS)
     whole = text is None and file is None
     source = options.sample_text() if whole else options.read_text(text, file)
-    from mbexplore.analysis.places import find_place
-    from mbexplore.analysis.rope import check_sight, pair_norms, rope_spectra, score_shares
+    from mbexplore.analysis.rope import check_visible, pair_norms, rope_spectra, score_contributions
+    from mbexplore.analysis.token_spans import find_token_position
     from mbexplore.explorer import load
     from mbexplore.recording import of_layers
     from mbexplore.views.rope import view_rope
@@ -82,12 +82,12 @@ def rope(
     explorer.check_layer_and_head(layer, head)
     encoding = explorer.encode(source, pair=context, truncate=truncate or whole)
     notice_cut(encoding)
-    places = [find_place(encoding, name) for name in (query, key) if name is not None]
+    places = [find_token_position(encoding, name) for name in (query, key) if name is not None]
     if places:
-        check_sight(explorer.model.config, layer, *places)
+        check_visible(explorer.model.config, layer, *places)
     recording = view.recorded(explorer, encoding, of_layers("attention", layer))
     norms = pair_norms(recording, layer)
-    shares = score_shares(recording, layer, head, *places) if places else None
+    shares = score_contributions(recording, layer, head, *places) if places else None
     seen = view_rope(explorer, spectra, norms, shares, encoding)
     view.give(seen, path, json, lambda: _print(explorer, norms, shares, encoding.tokens),
               explorer.info)  # fmt: skip
@@ -100,7 +100,7 @@ def _print_spectra(explorer: Explorer, spectra: tuple[RopeSpectrum, ...]) -> Non
 
 
 def _print(
-    explorer: Explorer, norms: PairNorms, shares: ScoreShares | None, tokens: tuple[str, ...]
+    explorer: Explorer, norms: PairNorms, shares: ScoreContributions | None, tokens: tuple[str, ...]
 ) -> None:
     _print_model(explorer)
     if shares is None:
@@ -154,12 +154,12 @@ def _print_turns(console: Console, spectrum: RopeSpectrum) -> None:
     from rich.segment import Segment, Segments
     from rich.style import Style
 
-    from mbexplore.analysis.rope import mean_turns
+    from mbexplore.analysis.rope import mean_rotations
     from mbexplore.display.half_blocks import Blocks
     from mbexplore.display.palette import ON_BLACK, ramp
 
     room = min(console.width, _WIDEST) - 4
-    cos, _ = mean_turns(spectrum, room)
+    cos, _ = mean_rotations(spectrum, room)
     shades = (cos.T + 1) / 2  # (pairs, cells)
     blocks = Blocks(shades.repeat(room // len(cos), axis=1), ramp(ON_BLACK[spectrum.kinds[0]]))
     colour = console.color_system is not None and not console.no_color
@@ -214,7 +214,7 @@ def _print_products(norms: PairNorms) -> None:
     print_strips(Console(highlight=False), products / scale, names, [norms.kind] * heads)
 
 
-def _print_shares(shares: ScoreShares, tokens: tuple[str, ...]) -> None:
+def _print_shares(shares: ScoreContributions, tokens: tuple[str, ...]) -> None:
     from rich.console import Console
     from rich.text import Text
 
@@ -231,14 +231,14 @@ def _print_shares(shares: ScoreShares, tokens: tuple[str, ...]) -> None:
     )
     table = view.build_table("pair", "tokens a turn", "|q|", "|k|", "phase", "share", "",
                              left=("",))  # fmt: skip
-    largest = sorted(shares.shares, key=lambda pair: -abs(pair.share))[:10]
-    most = max(abs(largest[0].share), 1e-30)
+    largest = sorted(shares.contributions, key=lambda pair: -abs(pair.contribution))[:10]
+    most = max(abs(largest[0].contribution), 1e-30)
     for pair in largest:
-        colour = ON_EITHER["global" if pair.share >= 0 else "local"]
+        colour = ON_EITHER["global" if pair.contribution >= 0 else "local"]
         table.add_row(
             str(pair.pair), f"{math.tau / pair.frequency:,.1f}", f"{pair.q_norm:.2f}",
-            f"{pair.k_norm:.2f}", f"{pair.phase:+.2f}", f"{pair.share:+.3f}",
-            Text(bar(abs(pair.share) / most, 10), style=colour),
+            f"{pair.k_norm:.2f}", f"{pair.phase:+.2f}", f"{pair.contribution:+.3f}",
+            Text(bar(abs(pair.contribution) / most, 10), style=colour),
         )  # fmt: skip
     console.print(table)
-    console.print(f"All {len(shares.shares)} shares add up to the score.")
+    console.print(f"All {len(shares.contributions)} shares add up to the score.")

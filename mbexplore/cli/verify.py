@@ -85,7 +85,7 @@ def _print(result: Verification, model: str) -> None:
             Text("PASS", style="green") if check.passed else Text("FAIL", style="bold red"),
         )
     console.print(table)
-    parting = result.parting
+    parting = result.first_mismatch
     if parting is None:
         console.print(Text("PASS: every value is within its tolerance.", style="bold green"))
     else:

@@ -167,12 +167,12 @@ class ExploreApp(WorkingApp):
         self._ask("find", "", self._find)
 
     def _find(self, name: str) -> None:
-        from mbexplore.analysis.places import find_place
+        from mbexplore.analysis.token_spans import find_token_position
 
         if self.run_shown is None:
             return
         try:
-            place = find_place(self.run_shown.encoding, name)
+            place = find_token_position(self.run_shown.encoding, name)
         except MbexploreError as error:
             self._say(str(error))
             return

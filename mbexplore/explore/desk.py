@@ -82,7 +82,7 @@ class Run:
         return self.pieces.get("bounds", self._bounds)
 
     def _bounds(self) -> Bounds:
-        from mbexplore.analysis.places import word_spans
+        from mbexplore.analysis.token_spans import word_spans
 
         config, encoding = self.explorer.model.config, self.encoding
         return Bounds(

@@ -64,7 +64,7 @@ def plot_stream(norms: ResidualNorms, alike: Similarity, kinds: Kinds, model: st
         image = axes.imshow(values, cmap="cividis", norm=bounds, origin="lower", aspect="auto")
         _frame(axes, name, "state (0: embeddings)", "state")
         name_bar(right.colorbar(image, ax=axes, pad=0.02, fraction=0.05, aspect=25), "")
-    footer(figure, similarity.NOT_SHOWN)
+    footer(figure, similarity.LIMITS)
     return figure
 
 
@@ -143,7 +143,10 @@ def plot_layer_neurons(found: LayerNeurons, model: str) -> Figure:
     _title(figure, title + _pooled(found.tokens, pool))
     cloud, over = figure.subplots(1, 2, width_ratios=(1, 2.2))
     _draw_cloud(cloud, found)
-    drawn, top = _max_pool(found.written, pool), float(np.abs(found.written).max()) or 1.0
+    drawn, top = (
+        _max_pool(found.contributions, pool),
+        float(np.abs(found.contributions).max()) or 1.0,
+    )
     image = over.imshow(drawn, cmap=signed_colours(), norm=Normalize(-top, top), aspect="auto",
                         interpolation="nearest")  # fmt: skip
     over.set_title("what the strongest write (blue along their direction, orange against it)",
@@ -155,22 +158,29 @@ def plot_layer_neurons(found: LayerNeurons, model: str) -> Figure:
     label_tokens(over, found.tokens, pool, "x", 60, 7)
     plain_axes(over)
     name_bar(figure.colorbar(image, ax=over, pad=0.01, aspect=25), "length, signed")
-    footer(figure, neurons.NOT_SHOWN)
+    footer(figure, neurons.LIMITS)
     return figure
 
 
 def _draw_cloud(axes: Axes, found: LayerNeurons) -> None:
-    axes.scatter(found.fires, found.strength, s=7, color=HUE[found.kind], alpha=0.5, linewidths=0)
+    axes.scatter(
+        found.firing_rate,
+        found.norm_when_firing,
+        s=7,
+        color=HUE[found.kind],
+        alpha=0.5,
+        linewidths=0,
+    )
     named: list[tuple[float, float]] = []
-    tallest = max(float(found.strength.max()), 1e-9)
+    tallest = max(float(found.norm_when_firing.max()), 1e-9)
     for one in found.top[:8]:
-        x, y = float(found.fires[one.neuron]), float(found.strength[one.neuron])
+        x, y = float(found.firing_rate[one.neuron]), float(found.norm_when_firing[one.neuron])
         if any(abs(x - other) < 0.1 and abs(y - under) < 0.04 * tallest for other, under in named):
             continue  # a number over a number can't be read
         named.append((x, y))
         axes.annotate(str(one.neuron), (x, y), (4, 2), fontsize=7.5, color=INK,
                       textcoords="offset points")  # fmt: skip
-    _frame(axes, f"all {len(found.fires):,} neurons", "share of tokens where it fires",
+    _frame(axes, f"all {len(found.firing_rate):,} neurons", "share of tokens where it fires",
            "mean length it writes there")  # fmt: skip
     axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(bottom=0)
@@ -191,14 +201,14 @@ def plot_token_neurons(found: TokenNeurons, kinds: Kinds, model: str) -> Figure:
                    f"(token {found.position})")  # fmt: skip
     bars, words = figure.subplots(1, 2, width_ratios=(1, 1.9), sharey=True)
     places = np.arange(count)
-    bars.barh(places, [one.length for one in found.neurons], height=0.62,
+    bars.barh(places, [one.norm for one in found.neurons], height=0.62,
               color=[HUE[kinds[one.layer]] for one in found.neurons])  # fmt: skip
     names = [f"layer {one.layer} neuron {one.neuron}" for one in found.neurons]
     bars.set_yticks(places, names, fontsize=8, color=INK)
     bars.set_ylim(count - 0.5, -0.5)
     _frame(bars, "what it adds to the stream", "length", "")
     for place, one in zip(places, found.neurons, strict=True):
-        for x, changes in ((0.0, one.promotes), (0.52, one.suppresses)):
+        for x, changes in ((0.0, one.promoted), (0.52, one.suppressed)):
             words.text(x, place, _words(changes), fontsize=8, va="center", color=INK,
                        parse_math=False)  # fmt: skip
     words.set_xlim(0, 1)
@@ -206,7 +216,7 @@ def plot_token_neurons(found: TokenNeurons, kinds: Kinds, model: str) -> Figure:
     for x, name in ((0.0, "raises"), (0.52, "lowers")):
         words.annotate(f"{name} (logit)", (x, 1.0), (0, 6), fontsize=9, color=INK,
                        xycoords="axes fraction", textcoords="offset points")  # fmt: skip
-    footer(figure, neurons.NOT_SHOWN)
+    footer(figure, neurons.LIMITS)
     return figure
 
 
@@ -215,7 +225,7 @@ def _words(changes: tuple[neurons.Change, ...]) -> str:
 
 
 def _speaks_for(one: Neuron) -> str:
-    return f"{one.neuron}: " + " ".join(token_label(each.token, 9) for each in one.promotes[:2])
+    return f"{one.neuron}: " + " ".join(token_label(each.token, 9) for each in one.promoted[:2])
 
 
 def _max_pool(values: Numbers, pool: int) -> Numbers:

@@ -74,7 +74,7 @@ def _width(places: int) -> float:
 
 def _plot_query(arcs: Arcs, model: str) -> Figure:
     assert arcs.rows is not None and arcs.query is not None
-    low, high = arcs.axis.seen_from(arcs.query, arcs.query, arcs.half_window)
+    low, high = arcs.axis.visible_range(arcs.query, arcs.query, arcs.half_window)
     width, strips = _width(high - low), 0.24 * len(arcs.rows)
     figure = Figure(figsize=(width, 4.4 + strips), facecolor="white", layout="constrained")
     query = token_label(arcs.axis.labels[arcs.query], 24)

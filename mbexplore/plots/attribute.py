@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from matplotlib.figure import Figure
 
-from mbexplore.analysis.attribute import NOT_SHOWN, Attribution
+from mbexplore.analysis.attribute import LIMITS, Attribution
 from mbexplore.plots.style import FAINT, HUE, INK, drawable, footer, plain_axes, token_label
 
 MOST_TOKENS = 80
@@ -49,5 +49,5 @@ def plot_attribution(attribution: Attribution, model: str) -> Figure:
     plain_axes(axes)
     axes.grid(axis="x", color=FAINT, alpha=0.25, linewidth=0.5)
     axes.set_axisbelow(True)
-    footer(figure, NOT_SHOWN)
+    footer(figure, LIMITS)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from mbexplore.analysis.compare import NOT_SHOWN, Matrix, Side, SideBySide
+from mbexplore.analysis.compare import LIMITS, ComparedRun, Matrix, RunComparison
 from mbexplore.network.config import LayerKind
 from mbexplore.plots.style import (
     FAINT,
@@ -27,7 +27,7 @@ from mbexplore.plots.style import (
 )
 
 
-def plot_side_by_side(pair: SideBySide, kinds: tuple[LayerKind, ...]) -> Figure:
+def plot_side_by_side(pair: RunComparison, kinds: tuple[LayerKind, ...]) -> Figure:
     """Predictions of both; below, where the residuals part and how one attention map differs.
 
     Args:
@@ -49,15 +49,15 @@ def plot_side_by_side(pair: SideBySide, kinds: tuple[LayerKind, ...]) -> Figure:
     ):
         _draw_predictions(axes, side, {p.token for p in other.predictions}, most)
     if pair.attention is not None:
-        places = lower.subplots(1, 2 if pair.parting is not None else 1, squeeze=False)[0]
+        places = lower.subplots(1, 2 if pair.residual_distance is not None else 1, squeeze=False)[0]
         _draw_difference(places[-1], pair, pair.attention)
-        if pair.parting is not None:
-            _draw_parting(places[0], pair, pair.parting, kinds)
-    footer(figure, f"{pair.lacking} {NOT_SHOWN}".strip())
+        if pair.residual_distance is not None:
+            _draw_parting(places[0], pair, pair.residual_distance, kinds)
+    footer(figure, f"{pair.unavailable_reason} {LIMITS}".strip())
     return figure
 
 
-def _draw_predictions(axes: Axes, side: Side, shared: set[str], most: float) -> None:
+def _draw_predictions(axes: Axes, side: ComparedRun, shared: set[str], most: float) -> None:
     rows = range(len(side.predictions))
     values = [p.probability for p in side.predictions]
     axes.barh(rows, values, height=0.65, color=HUE["global"])
@@ -79,7 +79,7 @@ def _draw_predictions(axes: Axes, side: Side, shared: set[str], most: float) -> 
 
 
 def _draw_parting(
-    axes: Axes, pair: SideBySide, parting: Matrix, kinds: tuple[LayerKind, ...]
+    axes: Axes, pair: RunComparison, parting: Matrix, kinds: tuple[LayerKind, ...]
 ) -> None:
     image = axes.imshow(
         parting, cmap=kind_colours("global"), norm=Normalize(0, max(1e-6, float(parting.max()))),
@@ -93,7 +93,7 @@ def _draw_parting(
     name_bar(bar, "cosine distance")
 
 
-def _draw_difference(axes: Axes, pair: SideBySide, difference: Matrix) -> None:
+def _draw_difference(axes: Axes, pair: RunComparison, difference: Matrix) -> None:
     most = max(1e-6, float(np.abs(difference).max()))
     image = axes.imshow(difference, cmap=signed_colours(), norm=Normalize(-most, most))
     which = "mean of heads" if pair.head is None else f"head {pair.head}"
@@ -107,7 +107,7 @@ def _draw_difference(axes: Axes, pair: SideBySide, difference: Matrix) -> None:
     name_bar(bar, "difference of weights")
 
 
-def _label(axes: Axes, pair: SideBySide, axis: str) -> None:
+def _label(axes: Axes, pair: RunComparison, axis: str) -> None:
     """Tokens of both texts where they differ."""
     both = zip(pair.first.tokens, pair.second.tokens, strict=True)
     labels = tuple(a if a == b else f"{token_label(a, 6)}/{token_label(b, 6)}" for a, b in both)

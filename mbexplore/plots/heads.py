@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
-from mbexplore.analysis.heads import MASSES, HeadRow, Likeness
+from mbexplore.analysis.heads import MASSES, HeadRow, HeadSimilarity
 from mbexplore.display.palette import HUE, head_colour
 from mbexplore.plots.style import FAINT, INK, drawable, footer, mark_heads, name_bar, plain_axes
 
@@ -21,7 +21,7 @@ _COLUMNS = (4, 5, 3)
 """Panels in a line: the first of these that leaves fewest places empty."""
 _LETTERS = {
     "self": "S", "previous": "P", "next": "N", "separator": "#", "punctuation": ".", "mask": "M",
-    "edge": "E", "sink": "K", "far": "F", "broad": "B", "unclear": "",
+    "edge": "E", "sink": "K", "far": "F", "broad": "B", "unclassified": "",
 }  # fmt: skip
 """One letter a class, for the cells of the map of classes."""
 
@@ -71,7 +71,7 @@ def plot_heads(rows: tuple[HeadRow, ...], model: str, tokens: int) -> Figure:
     for axes in grid.flat[len(panels) + 1 :]:
         axes.set_visible(False)
     letters = ", ".join(f"{letter} {name}" for name, letter in _LETTERS.items() if letter)
-    foot = f"Classes, darker for a higher score: {letters}; empty: unclear."
+    foot = f"Classes, darker for a higher score: {letters}; empty: unclassified."
     if any(math.isnan(value) for _, values, _ in panels for value in values):
         foot += " Grey: does not apply to layers of this kind."
     if nowhere:
@@ -87,7 +87,7 @@ def _applies(row: HeadRow, name: str) -> float:
 
 
 def plot_similar_heads(
-    similar: Sequence[Likeness], own: HeadRow, rows: tuple[HeadRow, ...], model: str
+    similar: Sequence[HeadSimilarity], own: HeadRow, rows: tuple[HeadRow, ...], model: str
 ) -> Figure:
     """Layers by heads: how far the rows of each head are from those of one head.
 
@@ -126,7 +126,7 @@ def _draw(
 
 def _draw_classes(axes: Axes, rows: tuple[HeadRow, ...], layers: int, heads: int) -> None:
     """A letter a head on a tint of its score."""
-    scores = [0.0 if row.label == "unclear" else row.score for row in rows]
+    scores = [0.0 if row.label == "unclassified" else row.score for row in rows]
     axes.imshow(np.reshape(scores, (layers, heads)), cmap="Greys", norm=Normalize(0.0, 2.0),
                 aspect="auto")  # fmt: skip
     for row in rows:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from mbexplore.analysis.knockout import NOT_SHOWN, HeadEffects, Knockout
+from mbexplore.analysis.ablate import LIMITS, Ablation, HeadAblation
 from mbexplore.network.config import LayerKind
 from mbexplore.plots.style import (
     FAINT,
@@ -24,7 +24,7 @@ from mbexplore.plots.style import (
 )
 
 
-def plot_head_effects(effects: HeadEffects, kinds: tuple[LayerKind, ...], model: str) -> Figure:
+def plot_head_effects(effects: HeadAblation, kinds: tuple[LayerKind, ...], model: str) -> Figure:
     """Layers by heads: how the answer's logit changes without each head.
 
     Args:
@@ -60,17 +60,17 @@ def plot_head_effects(effects: HeadEffects, kinds: tuple[LayerKind, ...], model:
     plain_axes(axes)
     bar = figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
     name_bar(bar, f"change of {answer}'s logit")
-    footer(figure, NOT_SHOWN)
+    footer(figure, LIMITS)
     return figure
 
 
-def plot_knockout(knockout: Knockout, model: str) -> Figure:
+def plot_knockout(knockout: Ablation, model: str) -> Figure:
     """The change of the answer's logit without the parts, as bars; each with its new rank."""
     names = [
         effect.parts[0] if len(effect.parts) == 1 else f"all {len(effect.parts)} of these"
         for effect in knockout.effects
     ]
-    changes = [effect.standing.logit - knockout.clean.logit for effect in knockout.effects]
+    changes = [effect.score.logit - knockout.clean.logit for effect in knockout.effects]
     figure = Figure(figsize=(8.0, 0.42 * len(names) + 1.9), facecolor="white", layout="constrained")
     answer = token_label(knockout.target.token)
     title = (
@@ -87,12 +87,12 @@ def plot_knockout(knockout: Knockout, model: str) -> Figure:
     axes.margins(x=0.3)
     for row, (change, effect) in enumerate(zip(changes, knockout.effects, strict=True)):
         axes.annotate(
-            f"{change:+.2f}, rank {effect.standing.rank:,}", (change, row),
+            f"{change:+.2f}, rank {effect.score.rank:,}", (change, row),
             xytext=(4 if change >= 0 else -4, 0), textcoords="offset points", va="center",
             ha="left" if change >= 0 else "right", fontsize=7.5, color=INK,
         )  # fmt: skip
     axes.set_xlabel(f"change of {answer}'s logit", fontsize=8, color=INK, parse_math=False)
     plain_axes(axes)
     axes.grid(axis="x", color=FAINT, alpha=0.25, linewidth=0.5)
-    footer(figure, NOT_SHOWN)
+    footer(figure, LIMITS)
     return figure

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize, PowerNorm
 from matplotlib.figure import Figure
 
-from mbexplore.analysis.mix import NOT_SHOWN, WAYS, Matrix, Mix
+from mbexplore.analysis.context_mixing import LIMITS, METHODS, ContextMixing, Matrix
 from mbexplore.network.config import LayerKind
 from mbexplore.plots.style import (
     INK,
@@ -30,7 +30,7 @@ NAMES = {
 }
 
 
-def plot_mix(mix: Mix, kind: LayerKind, model: str) -> Figure:
+def plot_mix(mix: ContextMixing, kind: LayerKind, model: str) -> Figure:
     """The four ways above, on one scale; below, what the others say beyond attention weights.
 
     Args:
@@ -46,23 +46,23 @@ def plot_mix(mix: Mix, kind: LayerKind, model: str) -> Figure:
     figure.suptitle(drawable(title), color=INK, fontsize=12).set_parse_math(False)
     grid = figure.subplots(2, 4)
     grid[1, 0].set_visible(False)
-    maps: list[Matrix] = [getattr(mix, way) for way in WAYS]
+    maps: list[Matrix] = [getattr(mix, method) for method in METHODS]
     differences = [each - maps[0] for each in maps[1:]]
     norm = PowerNorm(0.5, 0, max(float(each.max()) for each in maps))
     most = max(1e-6, *(float(np.abs(each).max()) for each in differences))
-    for place, (way, values) in enumerate(zip(WAYS, maps, strict=True)):
+    for place, (method, values) in enumerate(zip(METHODS, maps, strict=True)):
         image = grid[0, place].imshow(values, cmap=kind_colours(kind), norm=norm)
-        _label(grid[0, place], mix, NAMES[way], is_left=place == 0)
+        _label(grid[0, place], mix, NAMES[method], is_left=place == 0)
     name_bar(figure.colorbar(image, ax=grid[0], aspect=25, pad=0.01), "share of the row (sqrt)")
     for place, values in enumerate(differences, start=1):
         signed = grid[1, place].imshow(values, cmap=signed_colours(), norm=Normalize(-most, most))
-        _label(grid[1, place], mix, f"{NAMES[WAYS[place]]} less attention", is_left=place == 1)
+        _label(grid[1, place], mix, f"{NAMES[METHODS[place]]} less attention", is_left=place == 1)
     name_bar(figure.colorbar(signed, ax=grid[1], aspect=25, pad=0.01), "difference of shares")
-    footer(figure, NOT_SHOWN)
+    footer(figure, LIMITS)
     return figure
 
 
-def _label(axes: Axes, mix: Mix, title: str, *, is_left: bool) -> None:
+def _label(axes: Axes, mix: ContextMixing, title: str, *, is_left: bool) -> None:
     axes.set_title(title, fontsize=9, color=INK)
     plain_axes(axes)
     label_tokens(axes, mix.tokens, 1, "x", 40, 6.5)

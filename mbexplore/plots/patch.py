@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from mbexplore.analysis.patch import NOT_SHOWN, Patching
+from mbexplore.analysis.patch import LIMITS, Patching
 from mbexplore.network.config import LayerKind
 from mbexplore.plots.style import (
     HUE,
@@ -61,7 +61,7 @@ def plot_patching(patching: Patching, kinds: tuple[LayerKind, ...], model: str) 
             _label_tokens(axes, patching)
     bar = figure.colorbar(image, ax=grid, shrink=0.8, aspect=25, pad=0.01)
     name_bar(bar, "share restored (0 corrupted, 1 clean)")
-    footer(figure, NOT_SHOWN)
+    footer(figure, LIMITS)
     return figure
 
 

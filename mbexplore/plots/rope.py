@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure, SubFigure
 
-from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares, mean_turns
+from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreContributions, mean_rotations
 from mbexplore.display.palette import HUE, head_colour
 from mbexplore.plots.style import (
     FAINT,
@@ -72,7 +72,7 @@ def plot_pair_norms(norms: PairNorms, model: str) -> Figure:
 
 
 def plot_score_shares(
-    shares: ScoreShares, norms: PairNorms, tokens: tuple[str, ...], model: str
+    shares: ScoreContributions, norms: PairNorms, tokens: tuple[str, ...], model: str
 ) -> Figure:
     """What each pair adds to a score, and the sum so far from the fastest pair to the slowest.
 
@@ -91,7 +91,7 @@ def plot_score_shares(
     )
     name_figure(figure, model, f"{what}{shares.weight:.3f}", line, HUE[norms.kind])
     axes = figure.subplots()
-    parts = np.array([pair.share for pair in shares.shares])
+    parts = np.array([pair.contribution for pair in shares.contributions])
     pairs = np.arange(len(parts))
     axes.bar(pairs, parts, color=[HUE["global" if x >= 0 else "local"] for x in parts])
     axes.step(pairs, parts.cumsum(), where="mid", color=INK, linewidth=1.1, label="sum so far")
@@ -100,7 +100,7 @@ def plot_score_shares(
                   textcoords="offset points", va="center", annotation_clip=False)  # fmt: skip
     ticks = list(range(0, len(parts), max(1, len(parts) // 16)))
     axes.set_xlim(-0.8, len(parts) - 0.2 + 0.03 * len(parts))
-    wavelengths = 2 * np.pi / np.array([pair.frequency for pair in shares.shares])
+    wavelengths = 2 * np.pi / np.array([pair.frequency for pair in shares.contributions])
     axes.set_xticks(ticks, [f"{m}\n{wavelengths[m]:,.0f}" for m in ticks])
     axes.fmt_xdata = partial(_pair, wavelengths)
     _name(axes, "share of each pair (blue raises the score, orange lowers it)",
@@ -124,7 +124,7 @@ def _draw_spectrum(part: SubFigure, spectrum: RopeSpectrum) -> None:
     )
     grid = part.subplots(1, 4, width_ratios=(1.3, 1, 1, 1.3))
     _draw_wavelengths(grid[0], spectrum, HUE[kind])
-    cos, sin = mean_turns(spectrum, CELLS)
+    cos, sin = mean_rotations(spectrum, CELLS)
     for axes, table, name in ((grid[1], cos, "cos"), (grid[2], sin, "sin")):
         _draw_table(axes, table, name, spectrum)
     distances = np.arange(min(len(spectrum.kernel), spectrum.width + 1))

@@ -36,7 +36,7 @@ def plot_verification(verification: Verification, title: str) -> Figure:
                 [check.layer or 0 for check in drawn], [_floor(check.max_abs) for check in drawn],
                 marker=marker, s=28, color=HUE[kind], label=f"{what}, {kind}", zorder=2,
             )  # fmt: skip
-    _mark_parting(axes, verification.parting)
+    _mark_parting(axes, verification.first_mismatch)
     axes.set_yscale("log")
     axes.set_xlabel("layer", color=INK)
     axes.set_ylabel("largest difference from transformers", color=INK)

@@ -78,7 +78,7 @@ class Verification:
         return all(check.passed for check in self.checks)
 
     @property
-    def parting(self) -> Check | None:
+    def first_mismatch(self) -> Check | None:
         """The first check that failed."""
         return next((check for check in self.checks if not check.passed), None)
 
@@ -86,14 +86,14 @@ class Verification:
 def verify(
     explorer: Explorer,
     batch: Batch,
-    on_step: Callable[[int, int], None] = lambda done, total: None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verification:
     """Compares every value of one forward pass over a batch.
 
     Args:
         explorer: the model, in the dtype to be verified.
         batch: token ids of each text; texts of unequal length are padded on the right.
-        on_step: told after each of three steps: theirs is open, theirs ran, ours ran.
+        progress: told after each of three steps: theirs is open, theirs ran, ours ran.
 
     Raises:
         UsageError: a padded batch in float64, where transformers' eager attention gives NaN.
@@ -106,11 +106,11 @@ def verify(
     model, config = explorer.model, explorer.model.config
     ids, mask = explorer.pad(batch)
     reference = explorer.load_reference("eager")
-    on_step(1, 3)
+    progress(1, 3)
     theirs = reference.trace(ids, mask)
-    on_step(2, 3)
+    progress(2, 3)
     ours = _trace(explorer, ids, mask)
-    on_step(3, 3)
+    progress(3, 3)
     lengths = [len(one) for one in batch]
     checks = [
         _check(place, config, ours[place], theirs[place], lengths, TOLERANCE[model.dtype])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _LENGTHS = ("residual", "attention", "mlp")
 _ALIKE = ("steps", "cosine", "cka")
-_NEURON = ("layer", "neuron", "position", "token", "activation", "length", "promotes", "suppresses")
+_NEURON = ("layer", "neuron", "position", "token", "activation", "norm", "promoted", "suppressed")
 
 
 def view_stream(
@@ -37,7 +37,7 @@ def view_stream(
             **{name: getattr(norms, name).tolist() for name in _LENGTHS},
             **{name: getattr(alike, name).tolist() for name in _ALIKE},
             "cka_tokens": alike.cka_tokens,
-            "not_shown": similarity.NOT_SHOWN,
+            "not_shown": similarity.LIMITS,
         }
 
     def draw() -> Figure:
@@ -78,8 +78,8 @@ def view_layer_neurons(
             "threshold": found.threshold,
             **{name: values.tolist() for name, values in _by_neuron(found).items()},
             "top": [dataclasses.asdict(one) for one in found.top],
-            "written": found.written.tolist(),
-            "not_shown": neurons.NOT_SHOWN,
+            "contributions": found.contributions.tolist(),
+            "not_shown": neurons.LIMITS,
         }
 
     def draw() -> Figure:
@@ -91,7 +91,7 @@ def view_layer_neurons(
         import numpy as np
 
         top = np.array([one.neuron for one in found.top])
-        named = {"tokens": np.array(found.tokens), "top": top, "written": found.written}
+        named = {"tokens": np.array(found.tokens), "top": top, "contributions": found.contributions}
         return {**named, **_by_neuron(found)}
 
     def rows() -> Iterator[list[object]]:
@@ -114,7 +114,7 @@ def view_token_neurons(
         return {
             "model": dataclasses.asdict(explorer.info),
             **dataclasses.asdict(found),
-            "not_shown": neurons.NOT_SHOWN,
+            "not_shown": neurons.LIMITS,
         }
 
     def draw() -> Figure:
@@ -137,11 +137,11 @@ def view_token_neurons(
 
 def _by_neuron(found: LayerNeurons) -> dict[str, NDArray[Any]]:
     """What is known of every neuron of a layer, (neurons,) each."""
-    names = ("fires", "strength", "mean_length")
+    names = ("firing_rate", "norm_when_firing", "mean_norm")
     return {name: getattr(found, name) for name in names}
 
 
 def _neuron_row(one: Neuron, tokens: tuple[str, ...]) -> list[object]:
-    own = [one.layer, one.neuron, one.position, tokens[one.position], one.activation, one.length]
-    sides = (one.promotes, one.suppresses)
+    own = [one.layer, one.neuron, one.position, tokens[one.position], one.activation, one.norm]
+    sides = (one.promoted, one.suppressed)
     return [*own, *(" ".join(each.token.strip() for each in side) for side in sides)]

@@ -9,9 +9,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.links import links_of_query, strongest_links
 from mbexplore.analysis.maps import PIXELS, LayerMap, layer_map, nearest_other_kind
-from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.explorer import Explorer
 from mbexplore.recording import Progress, Recording
 from mbexplore.views.attention_checks import check_dense, is_banded
@@ -64,7 +64,7 @@ def view_map(
     if query is None:
         found = strongest_links(recording, layer, head, links, axis, mean=mean, progress=progress)
     else:
-        place = axis.place_of(query)
+        place = axis.index_of(query)
         found = links_of_query(recording, layer, place, head, links, axis, mean=mean)
 
     def maps(pixels: int) -> list[LayerMap]:

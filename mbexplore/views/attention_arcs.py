@@ -9,8 +9,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis import links as analysis
+from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.links import MASS, Arcs
-from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.explorer import Explorer
 from mbexplore.recording import Progress, Recording
 from mbexplore.views.attention_facts import (
@@ -59,7 +59,7 @@ def view_arcs(
     """
     explorer.check_layer_and_head(layer, head)
     axis = axis or build_axis(recording.encoding)
-    place = None if query is None else axis.place_of(query)
+    place = None if query is None else axis.index_of(query)
     found = analysis.arcs(
         recording, layer, head, place, axis, mean=mean, mass=mass, progress=progress
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.band import band_map
-from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.explorer import Explorer
 from mbexplore.recording import Recording
 from mbexplore.views.attention_facts import about, attention_command, layer_facts

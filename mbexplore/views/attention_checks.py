@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.links import check_mass
 from mbexplore.analysis.maps import nearest_other_kind
-from mbexplore.analysis.words import Axis
 from mbexplore.errors import OutputError
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import DENSE_LIMIT, check_local, of_layers
@@ -45,7 +45,7 @@ def check_form(
     if form == "arcs":
         check_mass(mass)
     if query is not None:
-        axis.place_of(query)
+        axis.index_of(query)
 
 
 def check_dense(

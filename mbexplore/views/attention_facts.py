@@ -6,8 +6,8 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.maps import Link
-from mbexplore.analysis.words import Axis
 from mbexplore.explorer import Explorer
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import Recording

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.band import BandMap
 from mbexplore.analysis.links import Arcs
 from mbexplore.analysis.maps import LayerMap, head_names
 from mbexplore.analysis.tile import Tile
-from mbexplore.analysis.words import Axis
 from mbexplore.display.palette import HUE, ON_WHITE, TINT, head_hues
 from mbexplore.network.config import LayerKind
 from mbexplore.web import build_page

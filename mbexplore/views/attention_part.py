@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.maps import Link, head_names, layer_title, strongest_first
 from mbexplore.analysis.tile import Tile, tile, tile_links
-from mbexplore.analysis.words import Axis
 from mbexplore.display.palette import head_hues
 from mbexplore.explorer import Explorer
 from mbexplore.recording import Recording
@@ -59,7 +59,7 @@ def view_part(
     config = recording.config
     heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
     part = _Part(explorer, recording, layer, heads, mean, queries, keys)
-    place = None if query is None else queries.place_of(query)
+    place = None if query is None else queries.index_of(query)
     found = part.links(links, place)
     command = build_command(
         "attention", explorer.info, recording.encoding, layer=layer, head=head, mean=mean,

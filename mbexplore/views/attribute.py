@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.attribute import NOT_SHOWN, Attribution
+from mbexplore.analysis.attribute import LIMITS, Attribution
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
 from mbexplore.views.old import View, build_command
@@ -34,7 +34,7 @@ def view_attribution(
 
     def payload() -> dict[str, Any]:
         model = dataclasses.asdict(explorer.info)
-        return {"model": model, **dataclasses.asdict(found), "not_shown": NOT_SHOWN}
+        return {"model": model, **dataclasses.asdict(found), "not_shown": LIMITS}
 
     def draw() -> Figure:
         from mbexplore.plots.attribute import plot_attribution

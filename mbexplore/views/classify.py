@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.classify import Candidate, ClassComparison, Classification, Ruling
+from mbexplore.analysis.classify import Candidate, ClassComparison, Classification, HeadOutput
 from mbexplore.explorer import Explorer
 from mbexplore.views.old import View, build_command
 from mbexplore.views.predict import around
@@ -28,8 +28,8 @@ def view_classes(
         found: ours.
         comparison: Hugging Face's, from `compare_classes`; None where it was not asked.
     """
-    theirs = (None,) * len(found.rulings) if comparison is None else comparison.rulings
-    pairs = list(zip(found.rulings, theirs, strict=True))
+    theirs = (None,) * len(found.outputs) if comparison is None else comparison.outputs
+    pairs = list(zip(found.outputs, theirs, strict=True))
     encoding = found.encodings[0]
     text, *others = encoding.texts
     context = None if found.choices or not others else others[0]
@@ -58,9 +58,9 @@ def view_classes(
 
         name = PurePath(explorer.info.name).name
         note = "" if comparison is None else comparison.summary
-        if found.rulings[0].position is None:
+        if found.outputs[0].position is None:
             bars = _bars(around(text, (0, 1), 68), *pairs[0])
-            is_share = found.rulings[0].candidates[0].probability is not None
+            is_share = found.outputs[0].candidates[0].probability is not None
             return plot_bars([bars], f"{name} {found.task}", note, is_share=is_share)
         labels = explorer.model.config.labels
         return plot_token_labels(encoding.tokens, labels, found.shares.cpu().numpy(), name, note)
@@ -83,23 +83,23 @@ def view_classes(
         [text],
         context=context,
         choice=list(found.choices),
-        top_k=len(found.rulings[0].candidates),
+        top_k=len(found.outputs[0].candidates),
         no_hf=comparison is None,
         truncate=any(one.is_cut for one in found.encodings),
     )
     return View("predict", command, payload, draw, rows=rows)
 
 
-def _ruling(ours: Ruling, theirs: Ruling | None) -> dict[str, Any]:
-    ruling = {"position": ours.position, "predictions": _candidates(ours)}
-    return ruling if theirs is None else ruling | {"hf_predictions": _candidates(theirs)}
+def _ruling(ours: HeadOutput, theirs: HeadOutput | None) -> dict[str, Any]:
+    output = {"position": ours.position, "predictions": _candidates(ours)}
+    return output if theirs is None else output | {"hf_predictions": _candidates(theirs)}
 
 
-def _candidates(ruling: Ruling) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(candidate) for candidate in ruling.candidates]
+def _candidates(output: HeadOutput) -> list[dict[str, Any]]:
+    return [dataclasses.asdict(candidate) for candidate in output.candidates]
 
 
-def _bars(question: str, ours: Ruling, theirs: Ruling | None) -> Bars:
+def _bars(question: str, ours: HeadOutput, theirs: HeadOutput | None) -> Bars:
     from mbexplore.plots.predict import Bars
 
     def key(candidate: Candidate) -> object:
@@ -108,9 +108,9 @@ def _bars(question: str, ours: Ruling, theirs: Ruling | None) -> Bars:
     both = (*ours.candidates, *(theirs or ours).candidates)
     named = {key(candidate): candidate.answer for candidate in both}
 
-    def values(ruling: Ruling) -> list[float | None]:
+    def values(output: HeadOutput) -> list[float | None]:
         found = {key(c): c.logit if c.probability is None else c.probability
-                 for c in ruling.candidates}  # fmt: skip
+                 for c in output.candidates}  # fmt: skip
         return [found.get(name) for name in named]
 
     return Bars(question, list(named.values()), values(ours), values(theirs) if theirs else ())

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.compare import NOT_SHOWN, SideBySide
+from mbexplore.analysis.compare import LIMITS, RunComparison
 from mbexplore.explorer import Explorer
 from mbexplore.views.old import View, build_command
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_MAPS = ("attention", "parting")
+_MAPS = ("attention", "residual_distance")
 
 
 def view_compare(
     first: tuple[Explorer, str],
     second: tuple[Explorer, str],
-    found: SideBySide,
+    found: RunComparison,
     context: str | None = None,
     *,
     truncate: bool = False,
@@ -39,7 +39,7 @@ def view_compare(
 
     def payload() -> dict[str, Any]:
         lists = {name: maps[name].tolist() if name in maps else None for name in _MAPS}
-        return {**dataclasses.asdict(found), **lists, "not_shown": NOT_SHOWN}
+        return {**dataclasses.asdict(found), **lists, "not_shown": LIMITS}
 
     def draw() -> Figure:
         from mbexplore.plots.compare import plot_side_by_side

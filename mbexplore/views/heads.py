@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.heads import CLASSES, MASSES, HeadRow, Likeness, Sink, strongest_heads
+from mbexplore.analysis.heads import CLASSES, MASSES, HeadRow, HeadSimilarity, Sink, strongest_heads
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
 from mbexplore.views.old import View, build_command
@@ -65,7 +65,7 @@ def view_similar_heads(
     explorer: Explorer,
     encodings: Sequence[Encoding],
     atlas: Atlas,
-    similar: Sequence[Likeness],
+    similar: Sequence[HeadSimilarity],
     like: tuple[int, int],
     file: Path | None = None,
 ) -> View:

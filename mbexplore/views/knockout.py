@@ -6,16 +6,16 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.knockout import (
-    NOT_SHOWN,
+from mbexplore.analysis.ablate import (
+    LIMITS,
+    Ablation,
     Block,
-    Far,
-    Fill,
+    BlockedDistance,
+    BlockedTokens,
     Head,
-    HeadEffects,
-    Knockout,
+    HeadAblation,
     Part,
-    Tokens,
+    Replacement,
 )
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
@@ -31,10 +31,10 @@ _MAPS = ("logit", "probability", "rank")
 def view_knockout(
     explorer: Explorer,
     encoding: Encoding,
-    found: Knockout,
+    found: Ablation,
     parts: Sequence[Part],
     answer: str | None,
-    fill: Fill = "zero",
+    fill: Replacement = "zero",
 ) -> View:
     """Parts silenced together, and each alone.
 
@@ -49,7 +49,7 @@ def view_knockout(
 
     def payload() -> dict[str, Any]:
         model = dataclasses.asdict(explorer.info)
-        return {"model": model, **dataclasses.asdict(found), "not_shown": NOT_SHOWN}
+        return {"model": model, **dataclasses.asdict(found), "not_shown": LIMITS}
 
     def draw() -> Figure:
         from mbexplore.plots.knockout import plot_knockout
@@ -61,8 +61,8 @@ def view_knockout(
         clean = found.clean
         yield ["", clean.logit, clean.probability, clean.rank, ""]
         for effect in found.effects:
-            after = effect.standing
-            yield ["; ".join(effect.parts), after.logit, after.probability, after.rank, effect.now]
+            after = effect.score
+            yield ["; ".join(effect.parts), after.logit, after.probability, after.rank, effect.top1]
 
     command = build_command(
         "knockout",
@@ -79,9 +79,9 @@ def view_knockout(
 def view_head_effects(
     explorer: Explorer,
     encoding: Encoding,
-    found: HeadEffects,
+    found: HeadAblation,
     answer: str | None,
-    fill: Fill = "zero",
+    fill: Replacement = "zero",
 ) -> View:
     """Every head silenced alone, a map of layers by heads; its arguments as `view_knockout`."""
 
@@ -92,7 +92,7 @@ def view_head_effects(
             "target": dataclasses.asdict(found.target),
             "clean": dataclasses.asdict(found.clean),
             **{name: getattr(found, name).tolist() for name in _MAPS},
-            "not_shown": NOT_SHOWN,
+            "not_shown": LIMITS,
         }
 
     def draw() -> Figure:
@@ -127,11 +127,11 @@ def view_head_effects(
 def _as_options(parts: Sequence[Part]) -> dict[str, object]:
     """The parts as the command's options spell them."""
     blocks = [part for part in parts if isinstance(part, Block)]
-    far = [part.reach for part in parts if isinstance(part, Far)]
+    far = [part.max_distance for part in parts if isinstance(part, BlockedDistance)]
     return {
         "head": [f"{part.layer}.{part.head}" for part in parts if isinstance(part, Head)],
         "attention": [part.layer for part in blocks if part.kind == "attention"],
         "mlp": [part.layer for part in blocks if part.kind == "mlp"],
-        "token": [i for part in parts if isinstance(part, Tokens) for i in part.positions],
+        "token": [i for part in parts if isinstance(part, BlockedTokens) for i in part.positions],
         "far": far[0] if far else None,
     }

@@ -73,7 +73,7 @@ class LensView(View["Lens | LensMap"]):
     def _trail(self, found: Lens, session: Session) -> Iterator[Block]:
         answer = word(found.target.token)
         names, hues = state_names(session), layer_hues(session, states=True)
-        decided = found.settled
+        decided = found.top1_from
         yield Headline(
             f"{answer} is not at rank 1 in the end."
             if decided is None
@@ -94,7 +94,7 @@ class LensView(View["Lens | LensMap"]):
                 ),
                 Cell(row.rank, f"{row.rank:,}"),
                 Cell(row.probability, percent(row.probability)),
-                Cell(row.kl, f"{row.kl:.2f}"),
+                Cell(row.kl_final_to_layer, f"{row.kl_final_to_layer:.2f}"),
                 Cell(row.entropy, f"{row.entropy:.2f}"),
             )
             for row in found.rows
@@ -108,7 +108,7 @@ class LensView(View["Lens | LensMap"]):
         })  # fmt: skip
         marks = {} if decided is None else {"rank 1 from here": float(decided)}
         rank = Series(answer, tuple(float(row.rank) for row in found.rows), dots=True)
-        kl = Series("KL", tuple(row.kl for row in found.rows))
+        kl = Series("KL", tuple(row.kl_final_to_layer for row in found.rows))
         entropy = Series("entropy", tuple(row.entropy for row in found.rows), dashed=True)
         yield Row(
             (
@@ -121,11 +121,11 @@ class LensView(View["Lens | LensMap"]):
         )  # fmt: skip
 
     def _map(self, found: LensMap, session: Session) -> Iterator[Block]:
-        from mbexplore.analysis.lens import settled_states
+        from mbexplore.analysis.lens import top1_from_states
 
         place = session.focus(self.token)
         yield Heat(
-            getattr(found, self.colour).astype(float),
+            found.values(self.colour).astype(float),
             state_names(session),
             token_names(found.tokens),
             title="Top prediction after each layer at every token",
@@ -151,7 +151,7 @@ class LensView(View["Lens | LensMap"]):
                 Cell(since, state_name(since)),
                 Cell(float(found.entropy[-1, i]), f"{found.entropy[-1, i]:.2f}"),
             )
-            for i, since in enumerate(settled_states(found))
+            for i, since in enumerate(top1_from_states(found))
         )
         columns = ("position", "token", "final answer", "rank 1 from", "final entropy")
         yield Table(columns, rows, left=columns[1:4])

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.mix import NOT_SHOWN, WAYS, Mix
+from mbexplore.analysis.context_mixing import LIMITS, METHODS, ContextMixing
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
 from mbexplore.views.old import View, build_command
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def view_mix(explorer: Explorer, encoding: Encoding, layer: int, mixed: Callable[[], Mix]) -> View:
+def view_mix(
+    explorer: Explorer, encoding: Encoding, layer: int, mixed: Callable[[], ContextMixing]
+) -> View:
     """The four ways of telling it, and their differences.
 
     Args:
@@ -33,8 +35,8 @@ def view_mix(explorer: Explorer, encoding: Encoding, layer: int, mixed: Callable
             "tokens": list(found.tokens),
             "layer": found.layer,
             "half_window": found.half_window,
-            **{way: getattr(found, way).tolist() for way in WAYS},
-            "not_shown": NOT_SHOWN,
+            **{method: getattr(found, method).tolist() for method in METHODS},
+            "not_shown": LIMITS,
         }
 
     def draw() -> Figure:
@@ -47,14 +49,23 @@ def view_mix(explorer: Explorer, encoding: Encoding, layer: int, mixed: Callable
         import numpy as np
 
         found = mixed()
-        return {"tokens": np.array(found.tokens), **{way: getattr(found, way) for way in WAYS}}
+        return {
+            "tokens": np.array(found.tokens),
+            **{method: getattr(found, method) for method in METHODS},
+        }
 
     def rows() -> Iterator[list[object]]:
         found = mixed()
-        yield ["query", "query_token", "key", "key_token", *WAYS]
+        yield ["query", "query_token", "key", "key_token", *METHODS]
         for i, query in enumerate(found.tokens):
             for j, key in enumerate(found.tokens):
-                yield [i, query, j, key, *(float(getattr(found, way)[i, j]) for way in WAYS)]
+                yield [
+                    i,
+                    query,
+                    j,
+                    key,
+                    *(float(getattr(found, method)[i, j]) for method in METHODS),
+                ]
 
     command = build_command("mix", explorer.info, encoding, layer=layer)
     return View("mix", command, payload, draw, arrays, rows)

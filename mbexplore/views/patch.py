@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.patch import NOT_SHOWN, Patching
+from mbexplore.analysis.patch import LIMITS, Patching
 from mbexplore.explorer import Explorer
 from mbexplore.views.old import View, build_command
 
@@ -51,7 +51,7 @@ def view_patch(
             "clean_difference": found.clean_difference,
             "corrupted_difference": found.corrupted_difference,
             **{name: getattr(found, name).tolist() for name in MAPS},
-            "not_shown": NOT_SHOWN,
+            "not_shown": LIMITS,
         }
 
     def draw() -> Figure:

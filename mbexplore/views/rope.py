@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreShares
+from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreContributions
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
 from mbexplore.views.old import View, build_command
@@ -22,7 +22,7 @@ def view_rope(
     explorer: Explorer,
     spectra: Spectra,
     norms: PairNorms | None = None,
-    shares: ScoreShares | None = None,
+    shares: ScoreContributions | None = None,
     encoding: Encoding | None = None,
 ) -> View:
     """The narrowest that is given: a score, a layer's norms, or the spectra.
@@ -91,10 +91,10 @@ def _view_score(
     explorer: Explorer,
     spectra: Spectra,
     norms: PairNorms,
-    shares: ScoreShares,
+    shares: ScoreContributions,
     encoding: Encoding,
 ) -> View:
-    fields = [field.name for field in dataclasses.fields(shares.shares[0])]
+    fields = [field.name for field in dataclasses.fields(shares.contributions[0])]
 
     def draw() -> Figure:
         from mbexplore.plots.rope import plot_score_shares
@@ -104,11 +104,14 @@ def _view_score(
     def arrays() -> Mapping[str, NDArray[Any]]:
         import numpy as np
 
-        return {name: np.array([getattr(each, name) for each in shares.shares]) for name in fields}
+        return {
+            name: np.array([getattr(each, name) for each in shares.contributions])
+            for name in fields
+        }
 
     def rows() -> Iterator[list[object]]:
         yield list(fields)
-        for each in shares.shares:
+        for each in shares.contributions:
             yield [getattr(each, name) for name in fields]
 
     command = build_command(
@@ -125,7 +128,7 @@ def _payload(
     explorer: Explorer,
     spectra: Spectra,
     norms: PairNorms | None = None,
-    shares: ScoreShares | None = None,
+    shares: ScoreContributions | None = None,
 ) -> dict[str, Any]:
     payload: dict[str, Any] = {
         "model": dataclasses.asdict(explorer.info),

@@ -35,13 +35,13 @@ def view_verify(
     """
 
     def payload() -> dict[str, Any]:
-        parting = result.parting
+        first = result.first_mismatch
         return {
             "model": dataclasses.asdict(explorer.info),
             "transformers": result.version,
             "tokens": list(result.tokens),
             "passed": result.passed,
-            "parting": None if parting is None else {"what": parting.what, "layer": parting.layer},
+            "first_mismatch": None if first is None else {"what": first.what, "layer": first.layer},
             "checks": [
                 dataclasses.asdict(check) | {"passed": check.passed} for check in result.checks
             ],

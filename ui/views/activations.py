@@ -67,7 +67,7 @@ def _stream(desk: Desk, place: int, seen: slice) -> Shown:
             _alike(desk, alike.cosine, "Cosine of every two states, mean of all tokens"),
             _alike(desk, alike.cka, "Linear CKA of every two states"),
         ),
-        note(similarity.NOT_SHOWN),
+        note(similarity.LIMITS),
     ]  # fmt: skip
     return Shown(parts, view_stream(desk.explorer, desk.encoding, norms, alike))
 
@@ -109,9 +109,9 @@ def _layer(desk: Desk, layer: int, place: int, count: int, seen: slice) -> Shown
         ("layer neurons", layer, count),
         lambda: layer_neurons(desk.explorer, desk.recording, layer, count),
     )
-    parts = [_written(found, place, seen), _neuron_table(desk, found.top), note(neurons.NOT_SHOWN)]
+    parts = [_written(found, place, seen), _neuron_table(desk, found.top), note(neurons.LIMITS)]
     line = (
-        f"Layer {layer} is {found.kind}; these {len(found.top)} of its {len(found.fires):,} "
+        f"Layer {layer} is {found.kind}; these {len(found.top)} of its {len(found.firing_rate):,} "
         "neurons write most over the text."
     )
     view = view_layer_neurons(desk.explorer, desk.encoding, found, count)
@@ -120,7 +120,7 @@ def _layer(desk: Desk, layer: int, place: int, count: int, seen: slice) -> Shown
 
 def _written(found: LayerNeurons, place: int, seen: slice) -> Part:
     return heat(
-        found.written, rows=[f"{one.layer}.{one.neuron}" for one in found.top],
+        found.contributions, rows=[f"{one.layer}.{one.neuron}" for one in found.top],
         columns=token_names(found.tokens), hue="signed",
         title=f"What the strongest neurons of layer {found.layer} write at every token",
         hold=(None, "token"), mark=(None, place), window=seen,
@@ -134,21 +134,21 @@ def _token(desk: Desk, place: int, count: int) -> Shown:
     )
     line = f"The neurons that write most at {label(found.tokens[place])}, token {place}."
     view = view_token_neurons(desk.explorer, desk.encoding, found, count)
-    return Shown([_neuron_table(desk, found.neurons), note(neurons.NOT_SHOWN)], view, line)
+    return Shown([_neuron_table(desk, found.neurons), note(neurons.LIMITS)], view, line)
 
 
 def _neuron_table(desk: Desk, found: tuple[Neuron, ...]) -> Part:
     """A neuron a row, with the tokens it speaks for and against."""
-    most = max((one.length for one in found), default=1.0) or 1.0
+    most = max((one.norm for one in found), default=1.0) or 1.0
     tokens = desk.encoding.tokens
     rows: list[list[Part | str]] = [
         [
             cell(f"{one.layer}.{one.neuron}", layer=one.layer),
             cell(label(tokens[one.position]), token=one.position),
             signed(one.activation),
-            cell(f"{one.length:.2f}", bar=one.length / most, hue="global"),
-            _changes(one.promotes),
-            _changes(one.suppresses),
+            cell(f"{one.norm:.2f}", bar=one.norm / most, hue="global"),
+            _changes(one.promoted),
+            _changes(one.suppressed),
         ]
         for one in found
     ]

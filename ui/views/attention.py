@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mbexplore.analysis import mix
+from mbexplore.analysis import context_mixing as mix
+from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.band import band_map
 from mbexplore.analysis.links import arcs
 from mbexplore.analysis.maps import Link, nearest_other_kind
-from mbexplore.analysis.places import find_range
 from mbexplore.analysis.tile import Tile, tile, tile_links
-from mbexplore.analysis.words import Axis, build_axis
+from mbexplore.analysis.token_spans import find_token_range
 from mbexplore.views.attention import view_map
 from mbexplore.views.attention_arcs import view_arcs
 from mbexplore.views.attention_band import view_band
@@ -40,7 +40,7 @@ LINKS = 12
 
 Picture = Literal["map", "band", "arcs"]
 Way = Literal["weights", "norm-based", "rollout"]
-MIXED: dict[Way, mix.Way] = {"norm-based": "norms", "rollout": "rollout"}
+MIXED: dict[Way, mix.Method] = {"norm-based": "norms", "rollout": "rollout"}
 ABOUT = {
     "weights": "how much each token looks at each other",
     "norm-based": "length of what each token adds to the attention output, all heads together",
@@ -114,7 +114,7 @@ class Look:
 
     def _axis(self, bounds: str) -> Axis:
         encoding = self.desk.encoding
-        chosen = find_range(encoding, bounds) if bounds else None
+        chosen = find_token_range(encoding, bounds) if bounds else None
         return build_axis(encoding, chosen, words=self.words, hide_special=not self.special)
 
     @property
@@ -187,21 +187,23 @@ class Look:
     def _tile(self, layer: int) -> Tile:
         return tile(self.desk.recording, layer, self.head, self.queries, self.keys, PIXELS)
 
-    def _mix(self, layer: int) -> mix.Mix:
+    def _mix(self, layer: int) -> mix.ContextMixing:
         """All four ways: only a file holds them."""
         explorer, recording = self.desk.explorer, self.desk.recording
-        return self.desk.once(("mix", layer), lambda: mix.mix(explorer, recording, layer))
+        return self.desk.once(
+            ("mix", layer), lambda: mix.context_mixing(explorer, recording, layer)
+        )
 
     def _mixed(self, layer: int) -> Tile:
         """The way asked for on the axes shown."""
         explorer, recording, way = self.desk.explorer, self.desk.recording, MIXED[self.way]
         whole = self.desk.once(
-            ("mixed", layer, way), lambda: mix.mixed(explorer, recording, layer, way)
+            ("mixed", layer, way), lambda: mix.mixing_matrix(explorer, recording, layer, way)
         )
         matrix = torch.from_numpy(whole)[None]
         queries, keys = self.queries, self.keys
-        merged = keys.add_up(matrix, 2, 0, 0, len(keys))
-        shown = queries.add_up(merged, 1, 0, 0, len(queries))[0].numpy()
+        merged = keys.sum_spans(matrix, 2, 0, 0, len(keys))
+        shown = queries.sum_spans(merged, 1, 0, 0, len(queries))[0].numpy()
         sizes = (queries.stops - queries.starts)[:, None]
         reach = self.desk.recording.config.half_window(layer) if self.way != "rollout" else None
         return Tile(queries, keys, (1, 1), (shown / sizes).astype(np.float32), reach)
@@ -266,7 +268,7 @@ class Look:
         axis = self.hull
         if len(axis) <= MOST_ARC_PLACES:
             return axis
-        middle = axis.place_of(self.token) if self._has(axis, self.token) else 0
+        middle = axis.index_of(self.token) if self._has(axis, self.token) else 0
         first = max(0, min(middle - MOST_ARC_PLACES // 2, len(axis) - MOST_ARC_PLACES))
         last = first + MOST_ARC_PLACES - 1
         return self._axis(f"{axis.starts[first]}:{axis.stops[last]}")
@@ -289,7 +291,7 @@ class Look:
             "hue": found.kind,
             "places": _places(axis, 1),
             "links": [[link.query, link.key, round(link.weight, 4)] for link in found.links],
-            "held": axis.place_of(self.token) if self._has(axis, self.token) else None,
+            "held": axis.index_of(self.token) if self._has(axis, self.token) else None,
             "note": f"Links that carry {self.mass}% of every row{some}; from the left column "
             f"(who looks) to the right (at whom).{part}",
         }  # fmt: skip
@@ -297,7 +299,7 @@ class Look:
     def _links(self, layer: int, *sides: Axis) -> Sequence[tuple[str, int, str, int, float]]:
         """The strongest links between the sides, or of the held token alone if it is a query."""
         queries, keys = sides or (self.hull, self.hull)
-        place = queries.place_of(self.token) if self._has(queries, self.token) else None
+        place = queries.index_of(self.token) if self._has(queries, self.token) else None
         found = tile_links(self.desk.recording, layer, self.head, queries, keys, LINKS, place)
         return [_told(queries, keys, link) for link in found]
 
@@ -315,11 +317,11 @@ class Look:
                      left=("who looks", "at whom"))  # fmt: skip
 
     def _row_of_held(self, axis: Axis, pool: int) -> int | None:
-        return axis.place_of(self.token) // pool if self._has(axis, self.token) else None
+        return axis.index_of(self.token) // pool if self._has(axis, self.token) else None
 
     @staticmethod
     def _has(axis: Axis, token: int) -> bool:
-        return 0 <= token < axis.seq and int(axis.places_of(np.array([token]))[0]) >= 0
+        return 0 <= token < axis.seq and int(axis.indices_of(np.array([token]))[0]) >= 0
 
 
 def _told(queries: Axis, keys: Axis, link: Link) -> tuple[str, int, str, int, float]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from mbexplore.analysis.ablate import ablated_predictions
 from mbexplore.analysis.attribute import (
+    LIMITS,
     MOST_ERROR,
-    NOT_SHOWN,
     STEPS,
     Attribution,
     Baseline,
     attribute,
 )
-from mbexplore.analysis.knockout import predictions_without
 from mbexplore.views.attribute import view_attribution
 
 from ..parts import cell, note, side_by_side, strip, table
@@ -51,7 +51,7 @@ def show(
         ("attribute", place, wanted, against, baseline, steps),
         lambda: attribute(
             desk.explorer, desk.encoding, place, answer=wanted, contrast=against,
-            baseline=baseline, steps=steps, on_step=desk.progress.move,
+            baseline=baseline, steps=steps, progress=desk.progress.move,
         ),
     )  # fmt: skip
     parts = [
@@ -60,7 +60,7 @@ def show(
             title="Integrated gradients",
         ),
         side_by_side(_shares(found), _prediction(desk, place, found.target.token_id)),
-        note(NOT_SHOWN),
+        note(LIMITS),
     ]  # fmt: skip
     view = view_attribution(desk.explorer, desk.encoding, found, wanted, against)
     return Shown(parts, view, _completeness(found))
@@ -72,7 +72,7 @@ def _prediction(desk: Desk, place: int | None, followed: int | None = None) -> P
         return note("The model gives one number, the logit that is shared out here.")
     clean = desk.once(
         ("without", (), place, "zero"),
-        lambda: predictions_without(desk.explorer, desk.encoding, (), place),
+        lambda: ablated_predictions(desk.explorer, desk.encoding, (), place),
     )
     return prediction_table("The prediction", clean, followed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mbexplore.analysis.compare import NOT_SHOWN, SideBySide, compare
+from mbexplore.analysis.compare import LIMITS, RunComparison, compare
 from mbexplore.errors import UsageError
 from mbexplore.explorer import DEFAULT_TOP_K
 from mbexplore.views.compare import view_compare
@@ -67,7 +67,7 @@ def show(
     sides = [(each.explorer, each.encoding.text) for each in both]
     view = view_compare(sides[0], sides[1], found)
     parts = [_predictions(found), *_maps(desk, found, token, first)]
-    parts.append(note(f"{found.lacking} {NOT_SHOWN}".strip()))
+    parts.append(note(f"{found.unavailable_reason} {LIMITS}".strip()))
     return Shown(parts, view, _line(found))
 
 
@@ -88,13 +88,13 @@ def _place(both: tuple[Desk, Desk], token: int) -> int | None:
     return min(first, second)  # inside both texts
 
 
-def _line(found: SideBySide) -> str:
+def _line(found: RunComparison) -> str:
     if found.kl is None:
         return "The two choose among different things, so their answers have no distance."
     return f"KL(first || second) of the two answers is {found.kl:.3f} nats."
 
 
-def _predictions(found: SideBySide) -> Part:
+def _predictions(found: RunComparison) -> Part:
     names = [f"{side.model.name}, {which} text" for side, which in
              ((found.first, "this"), (found.second, "the second"))]  # fmt: skip
     if found.first.tokens == found.second.tokens:
@@ -106,7 +106,7 @@ def _predictions(found: SideBySide) -> Part:
     )
 
 
-def _maps(desk: Desk, found: SideBySide, token: int, first: int) -> list[Part]:
+def _maps(desk: Desk, found: RunComparison, token: int, first: int) -> list[Part]:
     """Where the residuals part, and the second attention map less the first."""
     if found.attention is None:
         return []
@@ -122,10 +122,10 @@ def _maps(desk: Desk, found: SideBySide, token: int, first: int) -> list[Part]:
             row_hold=list(range(seen.start, seen.stop)), hold=("token", None), window=seen,
         )
     ]  # fmt: skip
-    if found.parting is not None:
+    if found.residual_distance is not None:
         config = desk.explorer.model.config
         maps.insert(0, depth_heat(
-            config, found.parting, columns=names, title="Where the residuals part",
+            config, found.residual_distance, columns=names, title="Where the residuals part",
             hue="global", low=0.0, unit="cosine distance", hold=("layer", "token"), window=seen,
         ))  # fmt: skip
     return [side_by_side(*maps)]

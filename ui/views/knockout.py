@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from mbexplore.analysis.knockout import (
-    NOT_SHOWN,
-    Fill,
+from mbexplore.analysis.ablate import (
+    LIMITS,
     Head,
-    HeadEffects,
-    knockout_heads,
-    predictions_without,
+    HeadAblation,
+    Replacement,
+    ablate_heads,
+    ablated_predictions,
 )
 from mbexplore.explorer import Prediction
 from mbexplore.views.knockout import view_head_effects
@@ -29,7 +29,7 @@ def show(
     head: int = 0,
     token: int = -1,
     answer: str = "",
-    fill: Fill = "zero",
+    fill: Replacement = "zero",
     whole: bool = True,
 ) -> Shown:
     """Every head silenced alone: what becomes of the answer's logit, probability and rank.
@@ -50,27 +50,29 @@ def show(
         return Shown([beside])
     effects = desk.once(
         ("knockout", place, wanted, fill),
-        lambda: knockout_heads(
-            desk.explorer, desk.encoding, place, answer=wanted, fill=fill,
-            on_step=desk.progress.move,
+        lambda: ablate_heads(
+            desk.explorer, desk.encoding, place, answer=wanted, replacement=fill,
+            progress=desk.progress.move,
         ),
     )  # fmt: skip
     view = view_head_effects(desk.explorer, desk.encoding, effects, wanted, fill)
     parts = [
         side_by_side(_head_map(desk, effects, layer, head), _strongest(desk, effects)),
         beside,
-        note(f"\N{BULLET} marks a head without which the answer has another rank. {NOT_SHOWN}"),
+        note(f"\N{BULLET} marks a head without which the answer has another rank. {LIMITS}"),
     ]
     return Shown(parts, view, _standing(effects))
 
 
-def _without_head(desk: Desk, layer: int, head: int, place: int | None, fill: Fill) -> Part:
+def _without_head(desk: Desk, layer: int, head: int, place: int | None, fill: Replacement) -> Part:
     """The prediction with every head, and without the held one."""
 
     def without(*parts: Head) -> tuple[Prediction, ...]:
         return desk.once(
             ("without", parts, place, fill),
-            lambda: predictions_without(desk.explorer, desk.encoding, parts, place, fill=fill),
+            lambda: ablated_predictions(
+                desk.explorer, desk.encoding, parts, place, replacement=fill
+            ),
         )
 
     clean = without()
@@ -81,7 +83,7 @@ def _without_head(desk: Desk, layer: int, head: int, place: int | None, fill: Fi
     )
 
 
-def _standing(effects: HeadEffects) -> str:
+def _standing(effects: HeadAblation) -> str:
     clean = effects.clean
     return (
         f"{label(effects.target.token)} {effects.target.place} has logit "
@@ -90,7 +92,7 @@ def _standing(effects: HeadEffects) -> str:
     )
 
 
-def _head_map(desk: Desk, effects: HeadEffects, layer: int, head: int) -> Part:
+def _head_map(desk: Desk, effects: HeadAblation, layer: int, head: int) -> Part:
     config = desk.explorer.model.config
     changes = effects.logit
     return depth_heat(
@@ -111,7 +113,7 @@ def _head_map(desk: Desk, effects: HeadEffects, layer: int, head: int) -> Part:
     )  # fmt: skip
 
 
-def _strongest(desk: Desk, effects: HeadEffects) -> Part:
+def _strongest(desk: Desk, effects: HeadAblation) -> Part:
     """The heads whose loss changes the answer most."""
     kinds = desk.explorer.model.config.layer_kinds
     most = max(float(abs(effects.logit).max()), 1e-12)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.maps import model_maps
-from mbexplore.analysis.words import build_axis
 from mbexplore.views.attention import view_model
 
 from ..parts import shades

@@ -32,14 +32,14 @@ def show(desk: Desk, whole: bool = True) -> Shown:
 
 def _verdict(result: Verification) -> str:
     largest = max(check.max_abs for check in result.checks)
-    if result.parting is None:
+    if result.first_mismatch is None:
         return (
             f"Every value is within its tolerance of transformers {result.version}; the largest "
             f"difference is {scientific(largest)}."
         )
-    layer = result.parting.layer
+    layer = result.first_mismatch.layer
     where = "outside the layers" if layer is None else f"in layer {layer}"
-    return f"The two part {where}, at its {result.parting.what}."
+    return f"The two part {where}, at its {result.first_mismatch.what}."
 
 
 def _curves(desk: Desk, result: Verification) -> Part:

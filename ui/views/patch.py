@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mbexplore.analysis.knockout import predictions_without
-from mbexplore.analysis.patch import NOT_SHOWN, Patching, check_lengths, patch
+from mbexplore.analysis.ablate import ablated_predictions
+from mbexplore.analysis.patch import LIMITS, Patching, check_lengths, patch
 from mbexplore.errors import TextError, UsageError
 from mbexplore.explorer import Prediction
 from mbexplore.views.patch import MAPS, view_patch
@@ -71,14 +71,14 @@ def show(
         ("patch", other, place, wanted),
         lambda: patch(
             desk.explorer, desk.encoding.text, other, place, answer=wanted[0], other=wanted[1],
-            on_step=desk.progress.move,
+            progress=desk.progress.move,
         ),
     )  # fmt: skip
     view = view_patch(desk.explorer, desk.encoding.text, other, found, *wanted)
     parts = [
         _both_predictions(desk, other, place),
         *_patch_maps(desk, found, layer, token, first),
-        note(NOT_SHOWN),
+        note(LIMITS),
     ]
     return Shown(parts, view, _difference(found))
 
@@ -136,7 +136,7 @@ def _both(desk: Desk, other: str, place: int | None) -> tuple[tuple[Prediction, 
 
     def predict(text: str) -> tuple[Prediction, ...]:
         encoding = desk.explorer.encode(text)
-        return predictions_without(desk.explorer, encoding, (), place)
+        return ablated_predictions(desk.explorer, encoding, (), place)
 
     return desk.once(("both", other, place), lambda: (predict(desk.encoding.text), predict(other)))
 

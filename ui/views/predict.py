@@ -11,7 +11,7 @@ from mbexplore.analysis.classify import (
     Candidate,
     ClassComparison,
     Classification,
-    Ruling,
+    HeadOutput,
     classify,
     compare_classes,
     is_classifier,
@@ -99,7 +99,7 @@ def _show_labels(desk: Desk, top_k: int, hugging_face: bool) -> Shown:
     comparison: ClassComparison | None = None
     if hugging_face:
         comparison = desk.once(("compare labels", top_k), lambda: compare_classes(explorer, found))
-    is_whole = found.rulings[0].position is None
+    is_whole = found.outputs[0].position is None
     parts = _text_labels(found, comparison) if is_whole else _token_labels(found, comparison)
     line = "" if comparison is None else agreement(comparison.summary)
     return Shown(parts, view_classes(explorer, found, comparison), line)
@@ -108,14 +108,14 @@ def _show_labels(desk: Desk, top_k: int, hugging_face: bool) -> Shown:
 def _text_labels(found: Classification, comparison: ClassComparison | None) -> list[Part]:
     theirs: Part = note("Hugging Face is answering\N{HORIZONTAL ELLIPSIS}")
     if comparison is not None:
-        theirs = _label_bars("Hugging Face", comparison.rulings[0])
-    return [side_by_side(_label_bars("mbexplore", found.rulings[0]), theirs)]
+        theirs = _label_bars("Hugging Face", comparison.outputs[0])
+    return [side_by_side(_label_bars("mbexplore", found.outputs[0]), theirs)]
 
 
-def _label_bars(who: str, ruling: Ruling) -> Part:
+def _label_bars(who: str, output: HeadOutput) -> Part:
     rows = [
         [cell(label(one.answer)), _share(one), cell(f"{one.logit:.3f}".replace("-", MINUS))]
-        for one in ruling.candidates
+        for one in output.candidates
     ]
     return table(["label", "probability", "logit"], rows, title=who, left=("label",))
 
@@ -123,9 +123,9 @@ def _label_bars(who: str, ruling: Ruling) -> Part:
 def _token_labels(found: Classification, comparison: ClassComparison | None) -> list[Part]:
     """The likeliest label of every token."""
     tokens = found.encodings[0].tokens
-    sides: list[Sequence[Ruling]] = [found.rulings]
+    sides: list[Sequence[HeadOutput]] = [found.outputs]
     if comparison is not None:
-        sides.append(comparison.rulings)
+        sides.append(comparison.outputs)
     rows: list[list[Part | str]] = []
     for i, token in enumerate(tokens[:MOST_TOKENS]):
         rows.append([cell(label(token), token=i), str(i)])

@@ -10,10 +10,10 @@ from mbexplore.analysis.links import links_of_query
 from mbexplore.analysis.maps import Link
 from mbexplore.analysis.rope import (
     RopeSpectrum,
-    ScoreShares,
+    ScoreContributions,
     pair_norms,
     rope_spectra,
-    score_shares,
+    score_contributions,
 )
 from mbexplore.network.config import LayerKind
 from mbexplore.views.rope import view_rope
@@ -46,7 +46,7 @@ def show(desk: Desk, layer: int = 0, head: int = 0, token: int = -1, key: int = 
     query = held_or_first(desk, token)
     links = links_of_query(desk.recording, layer, query, head, STRONGEST)
     looked_at = key if key in _sight(desk, layer, query) else links[0].key
-    found = score_shares(desk.recording, layer, head, query, looked_at)
+    found = score_contributions(desk.recording, layer, head, query, looked_at)
     config = desk.explorer.model.config
     kind = config.layer_kinds[layer]
     spectra = desk.once("spectra", lambda: rope_spectra(config))
@@ -68,7 +68,7 @@ def _sight(desk: Desk, layer: int, query: int) -> range:
     return range(max(0, query - reach), min(query + reach + 1, len(desk.encoding)))
 
 
-def _line(desk: Desk, found: ScoreShares) -> str:
+def _line(desk: Desk, found: ScoreContributions) -> str:
     query, key = (label(desk.encoding.tokens[i]) for i in (found.query, found.key))
     away = abs(found.query - found.key)
     return (
@@ -78,26 +78,26 @@ def _line(desk: Desk, found: ScoreShares) -> str:
     )
 
 
-def _share_map(found: ScoreShares) -> Part:
+def _share_map(found: ScoreContributions) -> Part:
     """What every pair adds, the fastest at the left."""
     return heat(
-        [[one.share for one in found.shares]],
+        [[one.contribution for one in found.contributions]],
         rows=["adds"],
-        columns=[str(one.pair) for one in found.shares],
+        columns=[str(one.pair) for one in found.contributions],
         title="What each rotary pair adds to the score, the fastest at the left",
         axis="pair",
         hue="signed",
     )
 
 
-def _pair_table(found: ScoreShares, kind: LayerKind) -> Part:
-    order = sorted(found.shares, key=lambda one: -abs(one.share))[:STRONGEST]
-    most = max(abs(one.share) for one in order) or 1.0
+def _pair_table(found: ScoreContributions, kind: LayerKind) -> Part:
+    order = sorted(found.contributions, key=lambda one: -abs(one.contribution))[:STRONGEST]
+    most = max(abs(one.contribution) for one in order) or 1.0
     rows: list[list[Part | str]] = [
         [
             str(one.pair),
             f"{2 * math.pi / one.frequency:,.0f}",
-            cell(signed(one.share), bar=one.share / most, hue="signed"),
+            cell(signed(one.contribution), bar=one.contribution / most, hue="signed"),
             f"{one.q_norm:.2f}",
             f"{one.k_norm:.2f}",
             signed(math.degrees(one.phase), 0) + "\N{DEGREE SIGN}",
@@ -106,7 +106,7 @@ def _pair_table(found: ScoreShares, kind: LayerKind) -> Part:
     ]
     return table(
         ["pair", "tokens a turn", "adds", "|q|", "|k|", "phase"], rows,
-        title=f"The pairs that made it, of {len(found.shares)} in this {kind} layer",
+        title=f"The pairs that made it, of {len(found.contributions)} in this {kind} layer",
     )  # fmt: skip
 
 

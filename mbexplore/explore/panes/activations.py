@@ -46,7 +46,7 @@ def load(scene: Scene, stop: Stop) -> ActivationData:
 def draw(data: ActivationData, scene: Scene) -> Picture:
     """A line a neuron: where it writes over the text, its strongest token, what it promotes."""
     look, state, found = scene.look, scene.state, data.neurons
-    size = found.written.shape[1]
+    size = found.contributions.shape[1]
     columns = max(8, min(size * max(1, 24 // size), scene.width - NAME - PEAK - 24, 72))
     promotes = max(0, scene.width - NAME - columns - PEAK - 3)
     lines: list[Line] = [_stream(data.norms, scene)]
@@ -56,16 +56,17 @@ def draw(data: ActivationData, scene: Scene) -> Picture:
         say(pad("most at", PEAK + 1), look.faint),
         say(clip("there it promotes", promotes), look.faint),
     ])  # fmt: skip
-    scale = max(float(np.abs(found.written).max()), 1e-9)
+    scale = max(float(np.abs(found.contributions).max()), 1e-9)
     for n, neuron in enumerate(found.top[: max(1, scene.height - 2)]):
         line: Line = [say(pad(f"{neuron.neuron:>6}", NAME), look.hue(found.kind))]
-        line += _strip(np.abs(found.written[n]), scale, columns, scene)
+        line += _strip(np.abs(found.contributions[n]), scale, columns, scene)
         line.append(say(" "))
         place = f"{pad(word(found.tokens[neuron.position]), PEAK - 7)} {neuron.position}"
         line.append(say(pad(place, PEAK) + " "))
         line.append(say(clip(_speaks_for(neuron), promotes), look.plain))
         lines.append(line)
-    return Picture(lines, f"{len(found.fires):,} neurons, the {len(found.top)} that write most"
+    count = len(found.firing_rate)
+    return Picture(lines, f"{count:,} neurons, the {len(found.top)} that write most"
                    + (f"; token {state.token} marked" if size <= columns else ""))  # fmt: skip
 
 
@@ -106,8 +107,8 @@ def _strip(written: npt.NDArray[np.float32], scale: float, columns: int, scene: 
 
 def _speaks_for(neuron: Neuron) -> str:
     """Tokens whose logits it raises, and lowers."""
-    up = " ".join(word(each.token) for each in neuron.promotes)
-    down = " ".join(word(each.token) for each in neuron.suppresses)
+    up = " ".join(word(each.token) for each in neuron.promoted)
+    down = " ".join(word(each.token) for each in neuron.suppressed)
     return f"{up}  not {down}" if down else up
 
 

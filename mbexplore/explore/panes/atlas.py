@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 NAME = 11
 SHORT = {
-    "previous": "prev", "separator": "sep", "punctuation": "punct", "unclear": "\N{MIDDLE DOT}",
+    "previous": "prev", "separator": "sep", "punctuation": "punct",
+    "unclassified": "\N{MIDDLE DOT}",
 }  # fmt: skip
 
 Atlas = tuple[HeadRow, ...]
@@ -58,7 +59,7 @@ def draw(data: Atlas, scene: Scene) -> Picture:
 def _cell(row: HeadRow, width: int, held: bool, scene: Scene) -> Line:
     look = scene.look
     name = SHORT.get(row.label, row.label)
-    level = 0 if row.label == "unclear" else round(row.score * (SHADES - 1) * 0.8)
+    level = 0 if row.label == "unclassified" else round(row.score * (SHADES - 1) * 0.8)
     text = (
         pad(f" {name}", width - 6) + f"{row.score:4.2f} " if width >= 11 else pad(name, width - 1)
     )

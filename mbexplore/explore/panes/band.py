@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.band import BandMap, band_map
-from mbexplore.analysis.words import Axis, build_axis
 from mbexplore.errors import RangeError
 from mbexplore.explore.lines import Line, pad, say
 from mbexplore.explore.look import SHADES
@@ -71,7 +71,7 @@ def draw(data: BandMap, scene: Scene) -> Picture:
     tall = max(1, min(2, 2 * (scene.height - 2) // len(weights)))
     levels = levels_of(weights, max(float(weights.max()), 1e-9), SHADES)
     picture = heat(levels.repeat(tall, 0).repeat(wide, 1), look.colours("local"), look)
-    places = data.axis.places_of(np.array([scene.state.token]))
+    places = data.axis.indices_of(np.array([scene.state.token]))
     lines = [_ruler(data, step, wide, scene)]
     for y, line in enumerate(picture):
         row, last = 2 * y // tall, (2 * y + 1) // tall

@@ -44,9 +44,9 @@ def draw(data: Lens, scene: Scene) -> Picture:
     held = scene.state.layer + 1
     first = min(max(0, held - room // 2), max(0, len(data.rows) - room))
     lines = [head, *(_row(row, data, scene, count) for row in data.rows[first : first + room])]
-    if data.settled is None:
+    if data.top1_from is None:
         return Picture(lines, f"{answer} is not first in the end")
-    return Picture(lines, f"{answer} is first from {state_name(data.settled)} on")
+    return Picture(lines, f"{answer} is first from {state_name(data.top1_from)} on")
 
 
 def _row(row: LensRow, data: Lens, scene: Scene, count: int) -> Line:

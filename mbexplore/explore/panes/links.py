@@ -35,7 +35,7 @@ COLUMN = 36
 def load(scene: Scene, stop: Stop) -> Arcs:
     """The links of the chosen token in every head of the layer."""
     axis = axis_of(scene, whole=True)
-    layer, place = scene.state.layer, axis.place_of(scene.state.token)
+    layer, place = scene.state.layer, axis.index_of(scene.state.token)
     key = ("arcs", layer, place, axis_key(axis))
     return scene.run.pieces.get(
         key, lambda: arcs(scene.recording, layer, None, place, axis, mass=MASS)
@@ -76,7 +76,7 @@ def _shaded(data: Arcs, scene: Scene, height: int) -> list[Line]:
     for cells in layout[top : top + height]:
         line: Line = [say(" ")]
         for cell in cells:
-            place = int(data.axis.places_of(np.array([cell.start]))[0])
+            place = int(data.axis.indices_of(np.array([cell.start]))[0])
             level = int(levels[place]) if place >= 0 else 0
             style = on(colours, level, look)
             if place == data.query:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.maps import LayerMap, layer_map
-from mbexplore.analysis.words import Axis
 from mbexplore.explore.lines import Line, beside, clip, pad, say
 from mbexplore.explore.look import SHADES
 from mbexplore.explore.panes.pane import (
@@ -105,14 +105,14 @@ def _picture(found: LayerMap, scene: Scene) -> tuple[list[Line], int]:
     times -= times % 2 * (times > 1)  # whole lines to a row
     picture = heat(levels.repeat(times, 0).repeat(times, 1), colours, scene.look, " \N{MIDDLE DOT}")
     axis, token = found.axis, scene.state.token
-    chosen = int(axis.places_of(np.array([token]))[0]) // found.pool
+    chosen = int(axis.indices_of(np.array([token]))[0]) // found.pool
     drawn = [_columns(found, times, chosen, scene)]
     for y, line in enumerate(picture):
         row, last = 2 * y // times, min((2 * y + 1) // times, size - 1)
         holds = row <= chosen <= last
         first_line = y == 0 or 2 * (y - 1) // times != row
         place = min((chosen if holds else row) * found.pool, len(axis) - 1)
-        name = place_name(axis, axis.place_of(token) if holds else place, LABEL - 1)
+        name = place_name(axis, axis.index_of(token) if holds else place, LABEL - 1)
         label = name if first_line or (holds and 2 * y // times == chosen) else " " * (LABEL - 1)
         style = scene.look.strong if holds else scene.look.faint
         mark = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}" if holds and first_line else " "
@@ -140,7 +140,7 @@ def _columns(found: LayerMap, times: int, chosen: int, scene: Scene) -> Line:
 
 def _list(data: MapData, scene: Scene, width: int) -> list[Line]:
     """What the chosen token looks at, the strongest first."""
-    look, place = scene.look, data.axis.place_of(scene.state.token)
+    look, place = scene.look, data.axis.index_of(scene.state.token)
     name = f"{word(data.axis.labels[place])} {scene.state.token} looks at"
     lines = [[say(clip(name, width), look.strong)]]
     room = max(6, min(18, width - 18))
@@ -160,7 +160,7 @@ def _figures(found: LayerMap, scene: Scene) -> list[Line]:
     axis, look = found.axis, scene.look
     levels = levels_of(found.weights[0], found.scale, SHADES)
     colours = look.colours(found.kind)
-    chosen = int(axis.places_of(np.array([scene.state.token]))[0])
+    chosen = int(axis.indices_of(np.array([scene.state.token]))[0])
     window = found.window()
     size = min(len(axis), (scene.width - LABEL - 1) // FIGURE)
     head: Line = [say(pad("looks at", LABEL), look.faint)]

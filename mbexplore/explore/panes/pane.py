@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from rich.style import Style
 
-from mbexplore.analysis.words import Axis, build_axis
+from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.display.half_blocks import Blocks, Ramp
 from mbexplore.explore.lines import Line, pad, say
 from mbexplore.explore.state import EXACT, Bounds, State
@@ -138,7 +138,7 @@ def links_at(scene: Scene, head: int | None, count: int) -> tuple[Axis, tuple[Li
     from mbexplore.analysis.links import links_of_query
 
     axis = axis_of(scene, whole=True)
-    layer, place = scene.state.layer, axis.place_of(scene.state.token)
+    layer, place = scene.state.layer, axis.index_of(scene.state.token)
     key = ("links", layer, head, place, count, axis_key(axis))
     return axis, scene.run.pieces.get(
         key, lambda: links_of_query(scene.recording, layer, place, head, count, axis)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbexplore.analysis import maps
+from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.maps import layer_map, map_rows
-from mbexplore.analysis.words import build_axis
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.recording import Recording
@@ -135,8 +135,8 @@ def test_an_axis_knows_its_places():
     assert axis.labels == ("xx", "xxx", "x")
     assert axis.size == "3 words"
     assert build_axis(build_encoding([2, 3, 1]), (1, 5)).size == "4 tokens (tokens 1:5)"
-    assert [axis.place_of(token) for token in range(1, 7)] == [0, 0, 1, 1, 1, 2]
+    assert [axis.index_of(token) for token in range(1, 7)] == [0, 0, 1, 1, 1, 2]
     with pytest.raises(RangeError, match="Token 0 is not among those shown"):
-        axis.place_of(0)
+        axis.index_of(0)
     with pytest.raises(RangeError, match="special ones only"):
         build_axis(build_encoding([2]), (0, 1), hide_special=True)

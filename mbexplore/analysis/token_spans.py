@@ -9,7 +9,7 @@ from mbexplore.errors import RangeError
 from mbexplore.recording import check_index
 
 
-def find_place(encoding: Encoding, name: str) -> int:
+def find_token_position(encoding: Encoding, name: str) -> int:
     """The token that is meant: a position from 0, or a word that is in the text.
 
     A word is first looked for as a whole token, then at the first token of a word of several
@@ -63,7 +63,7 @@ def word_spans(encoding: Encoding) -> list[tuple[int, int]]:
     return spans
 
 
-def find_range(encoding: Encoding, name: str) -> tuple[int, int]:
+def find_token_range(encoding: Encoding, name: str) -> tuple[int, int]:
     """Bounds `[start, stop)` of a range `A:B`, either of which may be left out.
 
     Raises:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mbexplore.analysis.places import word_spans, word_texts
+from mbexplore.analysis.token_spans import word_spans, word_texts
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 
@@ -65,18 +65,18 @@ class Axis:
         unit = self.unit.removesuffix("s") if len(self) == 1 else self.unit
         return f"{len(self):,} {unit}{part}"
 
-    def places_of(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
+    def indices_of(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
         """The place that holds each token, -1 for a token that is not shown."""
         places = np.searchsorted(self.starts, tokens, side="right") - 1
         return np.where((places >= 0) & (tokens < self.stops[places]), places, -1)
 
-    def place_of(self, token: int) -> int:
+    def index_of(self, token: int) -> int:
         """The place that holds a token.
 
         Raises:
             RangeError: the token is not on this axis.
         """
-        place = int(self.places_of(np.array([token]))[0])
+        place = int(self.indices_of(np.array([token]))[0])
         if place < 0:
             raise RangeError(
                 f"Token {token} is not among those shown; take in more tokens, or show the special "
@@ -84,7 +84,7 @@ class Axis:
             )
         return place
 
-    def seen_from(self, first: int, last: int, half_window: int | None) -> tuple[int, int]:
+    def visible_range(self, first: int, last: int, half_window: int | None) -> tuple[int, int]:
         """Bounds `[start, stop)` of the places that the places first .. last see some token of."""
         if half_window is None:
             return 0, len(self)
@@ -95,7 +95,7 @@ class Axis:
             int(np.searchsorted(self.starts, high, side="right")),
         )
 
-    def add_up(self, weights: Tensor, dim: int, first_token: int, low: int, high: int) -> Tensor:
+    def sum_spans(self, weights: Tensor, dim: int, first_token: int, low: int, high: int) -> Tensor:
         """Sums the rows or columns of a map that belong to the same place.
 
         Args:
@@ -109,7 +109,7 @@ class Axis:
             Weights with `high - low` rows or columns.
         """
         size = weights.shape[dim]
-        places = self.places_of(np.arange(first_token, first_token + size)) - low
+        places = self.indices_of(np.arange(first_token, first_token + size)) - low
         inside = (places >= 0) & (places < high - low)
         tokens, targets = np.flatnonzero(inside), places[inside]
         if len(tokens) != size:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.target import Standing, Target, find_position, find_token, widened
+from mbexplore.analysis.target import OptionScore, Target, find_position, find_token, upcast
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, Prediction, check_finite
@@ -33,7 +33,7 @@ NO_ANSWER = "(no answer)"
 
 
 @dataclass(frozen=True, eq=False)
-class Question:
+class Readout:
     """One choice that a model makes over a text.
 
     Attributes:
@@ -68,17 +68,17 @@ class Question:
         check_finite(self.model, logits)
         return logits
 
-    def shares(self, logits: Tensor) -> Tensor:
+    def probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities of logits (..., option)."""
         return logits.softmax(dim=-1) if self.is_exclusive else logits.sigmoid()
 
-    def outcomes(self, logits: Tensor) -> Tensor:
+    def log_probs(self, logits: Tensor) -> Tensor:
         """Log-probabilities (..., choice, outcome): one choice of all, or yes and no of each."""
         if self.is_exclusive:
             return logits[..., None, :].log_softmax(dim=-1)
         return torch.stack((logits, torch.zeros_like(logits)), dim=-1).log_softmax(dim=-1)
 
-    def chooses_like(self, other: Question) -> bool:
+    def has_same_options(self, other: Readout) -> bool:
         """Whether both choose in one way among the same options."""
         return self.is_exclusive == other.is_exclusive and self.options() == other.options()
 
@@ -90,30 +90,30 @@ class Question:
         """An option by its number."""
         return Target(self.place(index), self.name(index), index)
 
-    def likeliest(self, logits: Tensor, top_k: int) -> tuple[Prediction, ...]:
+    def top_predictions(self, logits: Tensor, top_k: int) -> tuple[Prediction, ...]:
         """The `top_k` likeliest of logits (option), or all if there are fewer, falling."""
-        shares = self.shares(logits)
+        shares = self.probabilities(logits)
         return tuple(
             Prediction(self.name(i), i, float(shares[i]), float(logits[i]))
             for i in logits.topk(min(top_k, len(logits))).indices.tolist()
         )
 
-    def standings(self, logits: Tensor, option: int) -> list[Standing]:
+    def scores_of(self, logits: Tensor, option: int) -> list[OptionScore]:
         """How an option stands in each row of logits (batch, option)."""
-        own, shares = logits[:, option], self.shares(logits)[:, option]
+        own, shares = logits[:, option], self.probabilities(logits)[:, option]
         ranks = 1 + (logits > own[:, None]).sum(dim=-1)
         rows = zip(own.tolist(), shares.tolist(), ranks.tolist(), strict=True)
-        return [Standing(*row) for row in rows]
+        return [OptionScore(*row) for row in rows]
 
 
-def ask(
+def build_readout(
     explorer: Explorer,
     encoding: Encoding,
     position: int | None = None,
     answer: str | None = None,
     *,
     number: bool = False,
-) -> Question:
+) -> Readout:
     """What there is to ask this model about a text.
 
     Args:
@@ -145,7 +145,7 @@ def ask(
     place = find_position(encoding, position)
     is_label = isinstance(model, ClassifierModel)
     count = len(model.config.labels) if is_label else explorer.tokenizer.vocab_size
-    return Question(
+    return Readout(
         model,
         lambda hidden_states: rows(hidden_states[:, place]),
         name,
@@ -172,7 +172,7 @@ def token_reader(
     if isinstance(model, ModernBertForTokenClassification):
         labels = model.config.labels
         return (
-            lambda hidden_states: widened(model.answer(hidden_states)),
+            lambda hidden_states: upcast(model.answer(hidden_states)),
             labels.__getitem__,
             lambda name: _find_label(labels, name),
         )
@@ -183,7 +183,7 @@ def token_reader(
         )
     masked_lm, tokenizer = explorer.masked_lm(), explorer.tokenizer
     return (
-        lambda hidden_states: widened(masked_lm.logits(hidden_states)),
+        lambda hidden_states: upcast(masked_lm.logits(hidden_states)),
         tokenizer.token,
         lambda name: find_token(tokenizer, name),
     )
@@ -196,7 +196,7 @@ def _ask_label(
     position: int | None,
     answer: str | None,
     number: bool,
-) -> Question:
+) -> Readout:
     """Which label a text has; or a number alone, its own or that of a choice."""
     name, is_choice = explorer.info.name, isinstance(model, ModernBertForMultipleChoice)
     if is_choice and encoding.pair_start is None:
@@ -211,9 +211,9 @@ def _ask_label(
             "among several; use `mbexplore attribute` to explain the number."
         )
     labels = ("this choice",) if is_choice else model.config.labels
-    return Question(
+    return Readout(
         model,
-        lambda hidden_states: widened(model.answer(hidden_states)),
+        lambda hidden_states: upcast(model.answer(hidden_states)),
         labels.__getitem__,
         lambda label: _find_label(labels, label),
         lambda option: None,
@@ -229,7 +229,7 @@ def _ask_where(
     encoding: Encoding,
     position: int | None,
     answer: str | None,
-) -> Question:
+) -> Readout:
     """Where in the second text the answer starts, or ends; its first token means nowhere."""
     name = explorer.info.name
     if encoding.pair_start is None:
@@ -251,9 +251,9 @@ def _ask_where(
     def find(name: str) -> int:
         raise RangeError(f"An answer is a place in the text and {name!r} is none; leave it out.")
 
-    return Question(
+    return Readout(
         model,
-        lambda hidden_states: widened(model.answer(hidden_states)[:, places, end]),
+        lambda hidden_states: upcast(model.answer(hidden_states)[:, places, end]),
         lambda option: (  # a text may hold the same token twice
             f"{encoding.tokens[places[option]]} ({places[option]})" if option else NO_ANSWER
         ),

@@ -1,4 +1,4 @@
-"""Knock-outs: what becomes of an answer when a part of the model is silenced.
+"""Knock-outs: what becomes of an answer when a part of the model is ablated.
 
 Michel et al. 2019, "Are Sixteen Heads Really Better than One?" (arXiv:1905.10650), for heads;
 Geva et al. 2023, "Dissecting Recall of Factual Associations" (arXiv:2304.14767), for tokens that
@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from mbexplore.analysis.question import ask
-from mbexplore.analysis.target import Standing, Target
+from mbexplore.analysis.readout import build_readout
+from mbexplore.analysis.target import OptionScore, Target
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
@@ -26,14 +26,14 @@ from mbexplore.network.attention import attend, visible
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import Action, check_index, hooked
 
-NOT_SHOWN = (
-    "Other parts may make up for a silenced one, so a small effect is no proof that the part is "
+LIMITS = (
+    "Other parts may make up for a ablated one, so a small effect is no proof that the part is "
     "idle; and zero may be a value that the model never saw."
 )
 BATCH_TOKENS = 2048
-"""Tokens in one batch of `knockout_heads`, all its copies of the text together."""
+"""Tokens in one batch of `ablate_heads`, all its copies of the text together."""
 
-Fill = Literal["zero", "mean"]
+Replacement = Literal["zero", "mean"]
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,26 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Tokens that no other token may look at, in any layer."""
+class BlockedTokens:
+    """Tokens that no other token can attend to, in any layer."""
 
     positions: tuple[int, ...]
 
     def __str__(self) -> str:
-        return f"sight of token {', '.join(map(str, self.positions))}"
+        return f"attention to token {', '.join(map(str, self.positions))}"
 
 
 @dataclass(frozen=True)
-class Far:
-    """All attention to tokens more than `reach` away, in any layer."""
+class BlockedDistance:
+    """Attention to tokens more than `max_distance` away, in any layer."""
 
-    reach: int
+    max_distance: int
 
     def __str__(self) -> str:
-        return f"sight beyond {self.reach} tokens"
+        return f"attention beyond {self.max_distance} tokens"
 
 
-Part = Head | Block | Tokens | Far
+Part = Head | Block | BlockedTokens | BlockedDistance
 
 
 @dataclass(frozen=True)
@@ -87,34 +87,34 @@ class Effect:
     """What remains of the answer without some parts.
 
     Attributes:
-        parts: what was silenced, in words.
-        standing: of the answer, without them.
-        now: the answer that is first now.
+        parts: what was ablated, in words.
+        score: of the answer, without them.
+        top1: the option that is first without them.
     """
 
     parts: tuple[str, ...]
-    standing: Standing
-    now: str
+    score: OptionScore
+    top1: str
 
 
 @dataclass(frozen=True)
-class Knockout:
+class Ablation:
     """The answer with every part in place, and without some."""
 
     tokens: tuple[str, ...]
     target: Target
-    clean: Standing
+    clean: OptionScore
     effects: tuple[Effect, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class HeadEffects:
-    """Every head silenced alone; arrays are (layers, heads).
+class HeadAblation:
+    """Every head ablated alone; arrays are (layers, heads).
 
     Attributes:
         tokens: of the text.
         target: the answer.
-        clean: its standing with every head.
+        clean: its score with every head.
         logit: its logit without the head, less that with it.
         probability: likewise.
         rank: its rank without the head.
@@ -122,7 +122,7 @@ class HeadEffects:
 
     tokens: tuple[str, ...]
     target: Target
-    clean: Standing
+    clean: OptionScore
     logit: npt.NDArray[np.float32]
     probability: npt.NDArray[np.float32]
     rank: npt.NDArray[np.int64]
@@ -134,24 +134,24 @@ class HeadEffects:
         return list(zip(layers.tolist(), heads.tolist(), strict=True))
 
 
-def knockout(
+def ablate(
     explorer: Explorer,
     text: str | Encoding,
     parts: Sequence[Part],
     position: int | None = None,
     *,
     answer: str | None = None,
-    fill: Fill = "zero",
-) -> Knockout:
+    replacement: Replacement = "zero",
+) -> Ablation:
     """The answer without the parts: without all of them, then without each alone.
 
     Args:
-        explorer: with a head that chooses; see `question.ask`.
+        explorer: with a head that chooses; see `readout.build_readout`.
         text: the text.
-        parts: what to silence; nothing leaves the answer as it is, bit for bit.
-        position: which token is asked about; see `question.ask`.
+        parts: what to ablate; nothing leaves the answer as it is, bit for bit.
+        position: which token is asked about; see `readout.build_readout`.
         answer: the answer followed; None for the model's own.
-        fill: what takes the place of a head or block: zero, or its mean over the text's tokens.
+        replacement: for the output of a head or block: zero, or its mean over the tokens.
 
     Raises:
         ModelError: the model has no head that chooses.
@@ -160,42 +160,42 @@ def knockout(
     """
     model = explorer.model
     encoding = explorer.encode(text) if isinstance(text, str) else text
-    question = ask(explorer, encoding, position, answer)
+    readout = build_readout(explorer, encoding, position, answer)
     for part in parts:
         _check(part, model.config, len(encoding))
     ids = torch.tensor([encoding.ids], device=model.device)
     groups = [tuple(parts), *((part,) for part in parts if len(parts) > 1)]
-    rows = [question.logits(ids)]
+    rows = [readout.logits(ids)]
     for group in groups:
-        with hooked(model, silencers(model.config, group, fill)):
-            rows.append(question.logits(ids))
-    target = question.target(rows[0][0])
-    clean, *others = question.standings(torch.cat(rows), target.token_id)
+        with hooked(model, ablation_hooks(model.config, group, replacement)):
+            rows.append(readout.logits(ids))
+    target = readout.target(rows[0][0])
+    clean, *others = readout.scores_of(torch.cat(rows), target.token_id)
     effects = tuple(
-        Effect(tuple(map(str, group)), standing, question.name(int(logits.argmax())))
-        for group, standing, logits in zip(groups, others, rows[1:], strict=True)
+        Effect(tuple(map(str, group)), score, readout.name(int(logits.argmax())))
+        for group, score, logits in zip(groups, others, rows[1:], strict=True)
     )
-    return Knockout(encoding.tokens, target, clean, effects)
+    return Ablation(encoding.tokens, target, clean, effects)
 
 
-def knockout_heads(
+def ablate_heads(
     explorer: Explorer,
     text: str | Encoding,
     position: int | None = None,
     *,
     answer: str | None = None,
-    fill: Fill = "zero",
-    on_step: Callable[[int, int], None] = lambda done, total: None,
-) -> HeadEffects:
+    replacement: Replacement = "zero",
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> HeadAblation:
     """The answer without each head of the model, one at a time.
 
     Args:
-        explorer: with a head that chooses; see `question.ask`.
+        explorer: with a head that chooses; see `readout.build_readout`.
         text: the text.
-        position: which token is asked about; see `question.ask`.
+        position: which token is asked about; see `readout.build_readout`.
         answer: the answer followed; None for the model's own.
-        fill: see `knockout`.
-        on_step: told after each batch how many heads are done, and of how many.
+        replacement: see `knockout`.
+        progress: told after each batch how many heads are done, and of how many.
 
     Raises:
         ModelError: the model has no head that chooses.
@@ -203,27 +203,27 @@ def knockout_heads(
     """
     model = explorer.model
     encoding = explorer.encode(text) if isinstance(text, str) else text
-    question = ask(explorer, encoding, position, answer)
+    readout = build_readout(explorer, encoding, position, answer)
     layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
     ids = torch.tensor([encoding.ids], device=model.device)
     size = max(1, min(heads, BATCH_TOKENS // len(encoding)))
-    plain = question.logits(ids)
-    target = question.target(plain[0])
-    [clean] = question.standings(plain, target.token_id)
-    found: list[Standing] = []
+    plain = readout.logits(ids)
+    target = readout.target(plain[0])
+    [clean] = readout.scores_of(plain, target.token_id)
+    found: list[OptionScore] = []
     for layer in range(layers):
         for first in range(0, heads, size):
             batch = range(first, min(first + size, heads))
-            action = _one_head_a_row(batch, fill)
+            action = _replace_one_head_per_row(batch, replacement)
             with hooked(model, {f"layers.{layer}.context": action}):
-                logits = question.logits(ids)
-            found += question.standings(logits, target.token_id)
-            on_step(len(found), layers * heads)
+                logits = readout.logits(ids)
+            found += readout.scores_of(logits, target.token_id)
+            progress(len(found), layers * heads)
     shape = (layers, heads)
     logit = np.array([each.logit - clean.logit for each in found], dtype=np.float32)
     probability = np.array([e.probability - clean.probability for e in found], dtype=np.float32)
     rank = np.array([each.rank for each in found])
-    return HeadEffects(
+    return HeadAblation(
         encoding.tokens,
         target,
         clean,
@@ -233,61 +233,67 @@ def knockout_heads(
     )
 
 
-def predictions_without(
+def ablated_predictions(
     explorer: Explorer,
     encoding: Encoding,
     parts: Sequence[Part],
     position: int | None = None,
     *,
-    fill: Fill = "zero",
+    replacement: Replacement = "zero",
     top_k: int = DEFAULT_TOP_K,
 ) -> tuple[Prediction, ...]:
-    """The likeliest answers at a position without the parts, all of them silenced together.
+    """The likeliest answers at a position without the parts, all of them ablated together.
 
     Raises:
         ModelError: the model has no head that chooses.
         RangeError: a part or the position lies outside the model or the text.
         TextError: no position is given and the text has no mask.
     """
-    model, question = explorer.model, ask(explorer, encoding, position)
+    model, readout = explorer.model, build_readout(explorer, encoding, position)
     for part in parts:
         _check(part, model.config, len(encoding))
     ids = torch.tensor([encoding.ids], device=model.device)
-    with hooked(model, silencers(model.config, parts, fill)):
-        return question.likeliest(question.logits(ids)[0], top_k)
+    with hooked(model, ablation_hooks(model.config, parts, replacement)):
+        return readout.top_predictions(readout.logits(ids)[0], top_k)
 
 
-def silencers(
-    config: ModernBertConfig, parts: Sequence[Part], fill: Fill = "zero"
+def ablation_hooks(
+    config: ModernBertConfig, parts: Sequence[Part], replacement: Replacement = "zero"
 ) -> dict[str, Action]:
-    """The actions on taps that silence all the parts at once; none for no parts."""
+    """The actions on taps that ablate all the parts at once; none for no parts."""
     actions: dict[str, Action] = {}
-    hidden = tuple(i for part in parts if isinstance(part, Tokens) for i in part.positions)
-    reach = min((part.reach for part in parts if isinstance(part, Far)), default=None)
+    blocked = tuple(i for part in parts if isinstance(part, BlockedTokens) for i in part.positions)
+    max_distance = min(
+        (part.max_distance for part in parts if isinstance(part, BlockedDistance)), default=None
+    )
     for layer in range(config.num_hidden_layers):
         heads = [p.head for p in parts if isinstance(p, Head) and p.layer == layer]
-        steps = [_without_heads(heads, fill)] if heads else []
-        if hidden or reach is not None:
-            limit = _Limit(config.half_window(layer), reach, hidden)
+        steps = [_replace_heads(heads, replacement)] if heads else []
+        if blocked or max_distance is not None:
+            limit = _LimitedAttention(config.half_window(layer), max_distance, blocked)
             steps.insert(0, limit.context)
             for tap in ("q_rot", "k_rot", "v"):
                 actions[f"layers.{layer}.{tap}"] = limit.keeper(tap)
         if steps:
-            actions[f"layers.{layer}.context"] = _in_turn(steps)
+            actions[f"layers.{layer}.context"] = _chain(steps)
     for part in parts:
         if isinstance(part, Block):
             tap = "attn_out" if part.kind == "attention" else "mlp_out"
-            actions[f"layers.{part.layer}.{tap}"] = lambda value: _filled(value, 1, fill)
+            actions[f"layers.{part.layer}.{tap}"] = lambda value: _replacement(
+                value, 1, replacement
+            )
     return actions
 
 
-class _Limit:
+class _LimitedAttention:
     """A layer's attention computed anew with fewer keys, in the place of its context."""
 
-    def __init__(self, half_window: int | None, reach: int | None, hidden: Sequence[int]) -> None:
+    def __init__(
+        self, half_window: int | None, max_distance: int | None, blocked: Sequence[int]
+    ) -> None:
         self._half_window = half_window
-        self._reach = reach
-        self._hidden = list(hidden)
+        self._max_distance = max_distance
+        self._blocked = list(blocked)
         self._kept: dict[str, Tensor] = {}
 
     def keeper(self, tap: str) -> Action:
@@ -299,28 +305,28 @@ class _Limit:
     def context(self, value: Tensor) -> Tensor:
         """(batch, heads, seq, head_dim), as `attend` would give it under the limit."""
         q, k, v = (self._kept.pop(tap) for tap in ("q_rot", "k_rot", "v"))
-        limits = [limit for limit in (self._half_window, self._reach) if limit is not None]
+        limits = [limit for limit in (self._half_window, self._max_distance) if limit is not None]
         half_window = min(limits, default=None)
-        if not self._hidden:
+        if not self._blocked:
             return attend(q, k, v, half_window=half_window)
         positions = torch.arange(q.shape[2], device=q.device)
         allowed = positions[:, None] == positions  # a token always sees itself
-        allowed = allowed | ~torch.isin(positions, positions[self._hidden])
+        allowed = allowed | ~torch.isin(positions, positions[self._blocked])
         near = visible(positions, positions, half_window)
         mask = allowed if near is None else allowed & near
         return scaled_dot_product_attention(q, k, v, attn_mask=mask)
 
 
-def _without_heads(heads: list[int], fill: Fill) -> Callable[[Tensor], Tensor]:
+def _replace_heads(heads: list[int], replacement: Replacement) -> Callable[[Tensor], Tensor]:
     def action(value: Tensor) -> Tensor:
         value = value.clone()  # (batch, heads, seq, head_dim)
-        value[:, heads] = _filled(value[:, heads], 2, fill)
+        value[:, heads] = _replacement(value[:, heads], 2, replacement)
         return value
 
     return action
 
 
-def _one_head_a_row(heads: range, fill: Fill) -> Action:
+def _replace_one_head_per_row(heads: range, replacement: Replacement) -> Action:
     """Makes a row of each head and silences that head in it.
 
     The one text becomes a batch only here, so what lies before runs once and not once a head.
@@ -330,20 +336,20 @@ def _one_head_a_row(heads: range, fill: Fill) -> Action:
         value = value.repeat(len(heads), 1, 1, 1)  # (batch, heads, seq, head_dim)
         rows = torch.arange(len(heads), device=value.device)
         columns = torch.tensor(heads, device=value.device)
-        value[rows, columns] = _filled(value[rows, columns], 1, fill)
+        value[rows, columns] = _replacement(value[rows, columns], 1, replacement)
         return value
 
     return action
 
 
-def _filled(value: Tensor, seq_axis: int, fill: Fill) -> Tensor:
+def _replacement(value: Tensor, seq_axis: int, replacement: Replacement) -> Tensor:
     """Zeros, or the mean over the tokens, in the shape of `value`."""
-    if fill == "zero":
+    if replacement == "zero":
         return torch.zeros_like(value)
     return value.mean(dim=seq_axis, keepdim=True).expand_as(value)
 
 
-def _in_turn(steps: list[Callable[[Tensor], Tensor]]) -> Action:
+def _chain(steps: list[Callable[[Tensor], Tensor]]) -> Action:
     def action(value: Tensor) -> Tensor:
         for step in steps:
             value = step(value)
@@ -357,8 +363,8 @@ def _check(part: Part, config: ModernBertConfig, seq: int) -> None:
         check_index("layer", part.layer, config.num_hidden_layers)
     if isinstance(part, Head):
         check_index("head", part.head, config.num_attention_heads)
-    elif isinstance(part, Tokens):
+    elif isinstance(part, BlockedTokens):
         for position in part.positions:
             check_index("token", position, seq)
-    elif isinstance(part, Far) and part.reach < 0:
-        raise RangeError(f"The reach is {part.reach}; give 0 or more tokens.")
+    elif isinstance(part, BlockedDistance) and part.max_distance < 0:
+        raise RangeError(f"The distance is {part.max_distance}; give 0 or more tokens.")

@@ -1,10 +1,10 @@
-"""Mixing: how much each token contributes to another, told in four ways on the same axes.
+"""Context mixing: how much each token contributes to each other, by four methods.
 
 Attention weights; norm-based terms, Kobayashi et al. 2020, "Attention is Not Only a Weight"
 (arXiv:2004.10102), which for pre-norm are ||sum_h a_ij W_O W_V LN(x_j)|| (layer 0 has no norm);
 rollout, Abnar and Zuidema 2020, "Quantifying Attention Flow in Transformers" (arXiv:2005.00928);
 value zeroing, Mohebbi et al. 2023, "Quantifying Context Mixing in Transformers" (arXiv:2301.12971).
-All matrices are (query, key): row i tells what token i takes from each token j.
+All matrices are (query, key): row i holds the contributions of every token j to token i.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from mbexplore.explorer import Explorer
 from mbexplore.network.model import EncoderLayer
 from mbexplore.recording import Recording, check_index
 
-NOT_SHOWN = (
+LIMITS = (
     "None of the four says what is carried, only how much; rollout takes the residual stream for "
     "half of every layer and heads for alike, and only value zeroing counts the MLP."
 )
 KEEP = ("attention", "values", "hidden_states", "updates")
 MOST_TOKENS = 512
 """The cost grows with the square of the text: all pairs of tokens pass through the layer's MLP."""
-Way = Literal["attention", "norms", "rollout", "value_zeroing"]
-WAYS: tuple[Way, ...] = ("attention", "norms", "rollout", "value_zeroing")
+Method = Literal["attention", "norms", "rollout", "value_zeroing"]
+METHODS: tuple[Method, ...] = ("attention", "norms", "rollout", "value_zeroing")
 Matrix = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Mix:
+class ContextMixing:
     """Four matrices (query, key) of one layer, each row scaled to sum 1.
 
     Attributes:
@@ -58,7 +58,7 @@ class Mix:
     value_zeroing: Matrix
 
 
-def mix(explorer: Explorer, source: Source, layer: int) -> Mix:
+def context_mixing(explorer: Explorer, source: Source, layer: int) -> ContextMixing:
     """How much each token contributes to each other one in a layer, in four ways.
 
     Args:
@@ -70,15 +70,15 @@ def mix(explorer: Explorer, source: Source, layer: int) -> Mix:
         RangeError: there is no such layer, or the text is too long.
     """
     recording = _as_recording(explorer, source, layer)
-    return Mix(
+    return ContextMixing(
         recording.encoding.tokens,
         layer,
         recording.config.half_window(layer),
-        *(mixed(explorer, recording, layer, way) for way in WAYS),
+        *(mixing_matrix(explorer, recording, layer, method) for method in METHODS),
     )
 
 
-def mixed(explorer: Explorer, source: Source, layer: int, way: Way) -> Matrix:
+def mixing_matrix(explorer: Explorer, source: Source, layer: int, method: Method) -> Matrix:
     """One matrix of `mix` alone; all but "value_zeroing" cost little.
 
     Raises:
@@ -87,11 +87,11 @@ def mixed(explorer: Explorer, source: Source, layer: int, way: Way) -> Matrix:
     recording = _as_recording(explorer, source, layer)
     module = explorer.model.encoder.layers[layer]
     assert isinstance(module, EncoderLayer)
-    if way == "attention":
+    if method == "attention":
         return _plain(recording.attention(layer).mean(dim=0))
-    if way == "norms":
+    if method == "norms":
         return _shares(norms(recording, module, layer))
-    if way == "rollout":
+    if method == "rollout":
         return _plain(rollout(recording, layer)[layer])
     return _shares(value_zeroing(recording, module, layer))
 

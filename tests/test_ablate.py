@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from mbexplore.analysis.knockout import (
+from mbexplore.analysis.ablate import (
     Block,
-    Far,
+    BlockedDistance,
+    BlockedTokens,
     Head,
-    Tokens,
-    knockout,
-    knockout_heads,
-    predictions_without,
-    silencers,
+    ablate,
+    ablate_heads,
+    ablated_predictions,
+    ablation_hooks,
 )
 from mbexplore.errors import RangeError
 from mbexplore.recording import hooked
@@ -38,68 +38,69 @@ def explorer():
     return build_explorer(build_random())
 
 
-def logits_without(explorer, *parts, fill="zero"):
+def logits_without(explorer, *parts, replacement="zero"):
     ids = torch.tensor([explorer.encode(TEXT).ids])
-    with hooked(explorer.model, silencers(explorer.model.config, parts, fill)):
+    with hooked(explorer.model, ablation_hooks(explorer.model.config, parts, replacement)):
         return answer_logits(explorer.model, ids, PLACE)
 
 
-@pytest.mark.parametrize("fill", ["zero", "mean"])
-def test_only_the_head_that_copies_flips_the_answer(fill):
+@pytest.mark.parametrize("replacement", ["zero", "mean"])
+def test_only_the_head_that_copies_flips_the_answer(replacement):
     copier = build_explorer()
-    effects = knockout_heads(copier, TEXT, fill=fill)
+    effects = ablate_heads(copier, TEXT, replacement=replacement)
     assert (effects.target.token, effects.clean.rank) == ("c", 1)
     flipped = np.argwhere(effects.rank != 1).tolist()
     assert flipped == [[COPY_LAYER, COPY_HEAD]]
     others = np.abs(effects.logit) > 1e-4
     assert np.argwhere(others).tolist() == flipped
-    alone = knockout(copier, TEXT, [Head(COPY_LAYER, COPY_HEAD)], fill=fill).effects[0]
-    assert alone.now != "c"
-    change = alone.standing.logit - effects.clean.logit
+    alone = ablate(copier, TEXT, [Head(COPY_LAYER, COPY_HEAD)], replacement=replacement).effects[0]
+    assert alone.top1 != "c"
+    change = alone.score.logit - effects.clean.logit
     assert change == pytest.approx(effects.logit[COPY_LAYER, COPY_HEAD], abs=1e-4)
 
 
 def test_what_feeds_the_copying_head_flips_the_answer_and_the_rest_does_not():
     parts = {
         Block(1, "attention"): True, Block(0, "attention"): False, Block(1, "mlp"): False,
-        Tokens((3,)): True, Tokens((1, 2, 5)): False, Far(0): True, Far(1): False,
+        BlockedTokens((3,)): True, BlockedTokens((1, 2, 5)): False, BlockedDistance(0): True,
+        BlockedDistance(1): False,
     }  # fmt: skip
-    found = knockout(build_explorer(), TEXT, list(parts))
-    assert found.effects[0].now == "[MASK]"
-    assert [effect.now != "c" for effect in found.effects[1:]] == list(parts.values())
+    found = ablate(build_explorer(), TEXT, list(parts))
+    assert found.effects[0].top1 == "[MASK]"
+    assert [effect.top1 != "c" for effect in found.effects[1:]] == list(parts.values())
 
 
 def test_the_predictions_without_parts_are_those_of_the_changed_model(explorer):
     copier = build_explorer()
     encoding = copier.encode(TEXT)
     for parts, first in (([], "c"), ([Head(COPY_LAYER, COPY_HEAD)], "[MASK]")):
-        found = predictions_without(copier, encoding, parts, PLACE, top_k=3)
+        found = ablated_predictions(copier, encoding, parts, PLACE, top_k=3)
         assert len(found) == 3 and found[0].token == first
-    encoding, parts = explorer.encode(TEXT), [Head(2, 1), Tokens((1,))]
-    logits = logits_without(explorer, *parts, fill="mean")[0]
-    found = predictions_without(explorer, encoding, parts, PLACE, fill="mean", top_k=2)
+    encoding, parts = explorer.encode(TEXT), [Head(2, 1), BlockedTokens((1,))]
+    logits = logits_without(explorer, *parts, replacement="mean")[0]
+    found = ablated_predictions(explorer, encoding, parts, PLACE, replacement="mean", top_k=2)
     best = logits.topk(2)
     assert [p.token_id for p in found] == best.indices.tolist()
     assert [p.logit for p in found] == best.values.tolist()
     with pytest.raises(RangeError, match="no head 2"):
-        predictions_without(explorer, encoding, [Head(0, 2)], PLACE)
+        ablated_predictions(explorer, encoding, [Head(0, 2)], PLACE)
 
 
 def test_nothing_silenced_changes_nothing_bit_for_bit(explorer):
     plain = answer_logits(explorer.model, torch.tensor([explorer.encode(TEXT).ids]), PLACE)
     assert torch.equal(logits_without(explorer), plain)
-    assert torch.equal(logits_without(explorer, Far(8)), plain)
-    [effect] = knockout(explorer, TEXT, []).effects
-    assert effect.standing == knockout(explorer, TEXT, []).clean
+    assert torch.equal(logits_without(explorer, BlockedDistance(8)), plain)
+    [effect] = ablate(explorer, TEXT, []).effects
+    assert effect.score == ablate(explorer, TEXT, []).clean
 
 
 def test_every_head_of_the_map_is_that_head_alone(explorer, monkeypatch):
-    monkeypatch.setattr("mbexplore.analysis.knockout.BATCH_TOKENS", 10)
+    monkeypatch.setattr("mbexplore.analysis.ablate.BATCH_TOKENS", 10)
     steps = []
-    effects = knockout_heads(explorer, TEXT, on_step=lambda *step: steps.append(step))
+    effects = ablate_heads(explorer, TEXT, progress=lambda *step: steps.append(step))
     assert steps == [(n, 6) for n in range(1, 7)]
     monkeypatch.undo()
-    batched = knockout_heads(explorer, TEXT)
+    batched = ablate_heads(explorer, TEXT)
     np.testing.assert_allclose(batched.logit, effects.logit, atol=1e-5)
     for layer in range(3):
         for head in range(2):
@@ -134,13 +135,13 @@ def test_hidden_tokens_are_those_that_do_not_matter_any_more(explorer):
     ids = torch.tensor([explorer.encode(TEXT).ids])
     other = ids.clone()
     other[0, 6] = 15
-    model, hidden = explorer.model, silencers(explorer.model.config, [Tokens((6,))])
+    model, hidden = explorer.model, ablation_hooks(explorer.model.config, [BlockedTokens((6,))])
     assert not torch.allclose(answer_logits(model, ids, PLACE), answer_logits(model, other, PLACE))
     with hooked(model, hidden):
         same = torch.equal(answer_logits(model, ids, PLACE), answer_logits(model, other, PLACE))
     assert same
     maps = {}
-    actions = silencers(explorer.model.config, [Far(1)])
+    actions = ablation_hooks(explorer.model.config, [BlockedDistance(1)])
 
     def keep(value):
         maps["context"] = actions["layers.0.context"](value)
@@ -155,7 +156,7 @@ def test_hidden_tokens_are_those_that_do_not_matter_any_more(explorer):
 
 
 def test_hooks_are_gone_after_success_and_after_an_error(explorer, monkeypatch):
-    knockout_heads(explorer, TEXT)
+    ablate_heads(explorer, TEXT)
     assert hook_count(explorer.model) == 0
 
     def stop(done, total):
@@ -163,17 +164,17 @@ def test_hooks_are_gone_after_success_and_after_an_error(explorer, monkeypatch):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        knockout_heads(explorer, TEXT, on_step=stop)
+        ablate_heads(explorer, TEXT, progress=stop)
 
     def fail(*arguments):
         assert hook_count(explorer.model) > 0
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mbexplore.analysis.knockout._filled", fail)
+    monkeypatch.setattr("mbexplore.analysis.ablate._replacement", fail)
     with pytest.raises(KeyboardInterrupt):
-        knockout_heads(explorer, TEXT)
+        ablate_heads(explorer, TEXT)
     with pytest.raises(KeyboardInterrupt):
-        knockout(explorer, TEXT, [Head(0, 0)])
+        ablate(explorer, TEXT, [Head(0, 0)])
     assert hook_count(explorer.model) == 0
 
 
@@ -183,13 +184,13 @@ def test_hooks_are_gone_after_success_and_after_an_error(explorer, monkeypatch):
         (Head(3, 0), "no layer 3; choose 0 to 2"),
         (Head(0, 2), "no head 2; choose 0 to 1"),
         (Block(-1, "mlp"), "no layer -1"),
-        (Tokens((9,)), "no token 9; choose 0 to 8"),
-        (Far(-1), "reach is -1"),
+        (BlockedTokens((9,)), "no token 9; choose 0 to 8"),
+        (BlockedDistance(-1), "distance is -1"),
     ],
 )
 def test_mistakes(explorer, part, sentence):
     with pytest.raises(RangeError, match=sentence):
-        knockout(explorer, TEXT, [part])
+        ablate(explorer, TEXT, [part])
 
 
 def test_the_command(tmp_path):

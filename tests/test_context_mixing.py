@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from mbexplore.analysis.mix import KEEP, WAYS, mix, mixed, norms, rollout, terms, value_zeroing
+from mbexplore.analysis.context_mixing import (
+    KEEP,
+    METHODS,
+    context_mixing,
+    mixing_matrix,
+    norms,
+    rollout,
+    terms,
+    value_zeroing,
+)
 from mbexplore.errors import RangeError
 from mbexplore.network.attention import attention_weights
 from mbexplore.recording import hooked
@@ -114,28 +123,28 @@ def test_value_zeroing_is_its_definition_run_token_by_token(explorer, recording,
 
 
 def test_every_way_names_the_copied_token():
-    found = mix(build_explorer(), "a b c [MASK] d", COPY_LAYER)
-    for way in ("norms", "value_zeroing"):
-        assert getattr(found, way)[4].argmax() == 3 and getattr(found, way)[4, 3] > 0.99
+    found = context_mixing(build_explorer(), "a b c [MASK] d", COPY_LAYER)
+    for method in ("norms", "value_zeroing"):
+        assert getattr(found, method)[4].argmax() == 3 and getattr(found, method)[4, 3] > 0.99
     # the idle head spreads its weight and has no value: weights alone see half of the copying
     assert found.attention[4].argmax() == 3 and found.attention[4, 3] < 0.7
 
 
 def test_rows_sum_to_one_and_nothing_stays_hooked(explorer):
-    found = mix(explorer, TEXT, 2)
-    for way in WAYS:
-        np.testing.assert_allclose(getattr(found, way).sum(-1), 1, atol=1e-5)
+    found = context_mixing(explorer, TEXT, 2)
+    for method in METHODS:
+        np.testing.assert_allclose(getattr(found, method).sum(-1), 1, atol=1e-5)
     assert hook_count(explorer.model) == 0
 
 
 def test_mistakes(explorer, monkeypatch):
     with pytest.raises(RangeError, match="no layer 3; choose 0 to 2"):
-        mix(explorer, TEXT, 3)
+        context_mixing(explorer, TEXT, 3)
     with pytest.raises(RangeError, match="no layer 99; choose 0 to 2"):
-        mixed(explorer, TEXT, 99, "norms")
-    monkeypatch.setattr("mbexplore.analysis.mix.MOST_TOKENS", 5)
+        mixing_matrix(explorer, TEXT, 99, "norms")
+    monkeypatch.setattr("mbexplore.analysis.context_mixing.MOST_TOKENS", 5)
     with pytest.raises(RangeError, match="has 14 tokens and mixing compares every pair"):
-        mix(explorer, TEXT, 0)
+        context_mixing(explorer, TEXT, 0)
 
 
 def test_the_command(tmp_path):
@@ -145,6 +154,6 @@ def test_the_command(tmp_path):
     assert (tmp_path / "mix.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(run_cli("mix", text, "--json").out)
     assert found["layer"] == 8
-    assert all(np.shape(found[way]) == (9, 9) for way in WAYS)
+    assert all(np.shape(found[method]) == (9, 9) for method in METHODS)
     wrong = run_cli("mix", text, "--layer", 9)
     assert wrong.code == 1 and "no layer 9; choose 0 to 8" in wrong.err
