@@ -9,9 +9,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LEVELS = [
     "errors",
-    "files text",
-    "network checkpoints",
-    "recording",
+    "files text process",
+    "network",
+    "checkpoints",
+    "hooks recording",
+    "recorder",
     "reference.huggingface",
     "explorer",
     "analysis reference bench",

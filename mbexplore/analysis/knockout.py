@@ -22,9 +22,12 @@ from mbexplore.analysis.target import Standing, Target
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
-from mbexplore.network.attention import attend, visible
+from mbexplore.hooks import hooked
+from mbexplore.network.attention import attend
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.recording import Action, check_index, hooked
+from mbexplore.network.tap import Action
+from mbexplore.network.visibility import Visibility, visible
+from mbexplore.recording import check_index
 
 NOT_SHOWN = (
     "Other parts may make up for a silenced one, so a small effect is no proof that the part is "
@@ -215,7 +218,7 @@ def knockout_heads(
         for first in range(0, heads, size):
             batch = range(first, min(first + size, heads))
             action = _one_head_a_row(batch, fill)
-            with hooked(model, {f"layers.{layer}.context": action}):
+            with hooked(model, {f"layers.{layer}.z": action}):
                 logits = question.logits(ids)
             found += question.standings(logits, target.token_id)
             on_step(len(found), layers * heads)
@@ -270,10 +273,10 @@ def silencers(
         if hidden or reach is not None:
             limit = _Limit(config.half_window(layer), reach, hidden)
             steps.insert(0, limit.context)
-            for tap in ("q_rot", "k_rot", "v"):
+            for tap in ("rot_q", "rot_k", "v"):
                 actions[f"layers.{layer}.{tap}"] = limit.keeper(tap)
         if steps:
-            actions[f"layers.{layer}.context"] = _in_turn(steps)
+            actions[f"layers.{layer}.z"] = _in_turn(steps)
     for part in parts:
         if isinstance(part, Block):
             tap = "attn_out" if part.kind == "attention" else "mlp_out"
@@ -298,11 +301,11 @@ class _Limit:
 
     def context(self, value: Tensor) -> Tensor:
         """(batch, heads, seq, head_dim), as `attend` would give it under the limit."""
-        q, k, v = (self._kept.pop(tap) for tap in ("q_rot", "k_rot", "v"))
+        q, k, v = (self._kept.pop(tap) for tap in ("rot_q", "rot_k", "v"))
         limits = [limit for limit in (self._half_window, self._reach) if limit is not None]
         half_window = min(limits, default=None)
         if not self._hidden:
-            return attend(q, k, v, half_window=half_window)
+            return attend(q, k, v, Visibility.build(q, half_window))
         positions = torch.arange(q.shape[2], device=q.device)
         allowed = positions[:, None] == positions  # a token always sees itself
         allowed = allowed | ~torch.isin(positions, positions[self._hidden])

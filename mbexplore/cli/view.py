@@ -142,7 +142,7 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 
 def recorded(explorer: Explorer, encoding: Encoding, keep: Collection[str]) -> Recording:
     """One forward pass, with a bar of its layers; see `Explorer.record`."""
-    from mbexplore.recording import watched
+    from mbexplore.hooks import watched
 
     with progress("Layers") as tell, watched(explorer.model, tell):
         return explorer.record(encoding, keep=keep)
