@@ -11,7 +11,6 @@ Importing the package loads nothing heavy; torch comes with the first name that 
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +25,6 @@ if TYPE_CHECKING:
     from mbexplore.views.result import Result
 
 __version__ = "0.1.0"
-
-HUGE_PAGES = "THP_MEM_ALLOC_ENABLE"
-"""Has torch ask Linux for huge pages for large tensors, if it is set before torch is imported:
-where every attention map is looked at once, small ones cost four tenths of the time."""
-
-os.environ.setdefault(HUGE_PAGES, "1")
 
 _HOME_OF = {
     "Encoding": "checkpoints.tokenizer",

@@ -1,4 +1,4 @@
-"""The one service: load a model, encode, predict, record. Every skin calls this and renders.
+"""The one service: load a model, encode, predict, record. Every front end calls this and renders.
 
 Defaults, limits and checks live here, once.
 """
@@ -6,7 +6,8 @@ Defaults, limits and checks live here, once.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from types import MethodType
@@ -16,12 +17,16 @@ import torch
 from torch import Tensor
 
 from mbexplore.checkpoints import hub
+from mbexplore.checkpoints.model import explain_no_head, open_model
 from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
-from mbexplore.network.heads import ClassifierModel, explain_no_head, open_model
+from mbexplore.hooks import hooked
+from mbexplore.network.heads import ClassifierModel
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.network.packing import run_packed
-from mbexplore.recording import DEFAULT_KEEP, Recording, check_index, record
+from mbexplore.network.tap import Action
+from mbexplore.recorder import DEFAULT_KEEP, record, record_many
+from mbexplore.recording import Recording, check_index
 from mbexplore.reference.huggingface import Reference
 
 DEFAULT_TOP_K = 5
@@ -31,7 +36,6 @@ DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,11 @@ class Answer:
     encoding: Encoding
     masks: tuple[MaskPredictions, ...]
     logits: Tensor
+
+    def __repr__(self) -> str:
+        best = (mask.predictions[0] for mask in self.masks)
+        likeliest = ", ".join(f"{one.token!r} {one.probability:.1%}" for one in best)
+        return f"Answer({_shortened(self.encoding.text)!r}: {likeliest})"
 
 
 @dataclass(frozen=True)
@@ -149,6 +158,14 @@ class Explorer(ViewMethods):
             device=str(model.device),
         )
 
+    def __repr__(self) -> str:
+        info, config = self.info, self.model.config
+        return (
+            f"Explorer({info.name!r}: {config.num_hidden_layers} layers x "
+            f"{config.num_attention_heads} heads, {info.parameters:,} parameters, {info.dtype} on "
+            f"{info.device})"
+        )
+
     def encode(self, text: str, *, pair: str | None = None, truncate: bool = False) -> Encoding:
         """Tokens of a text, or of a pair of texts, checked against the model's limit.
 
@@ -157,6 +174,12 @@ class Explorer(ViewMethods):
                 of a pair would be cut away whole.
             ModelError: the tokenizer gives an id that the model has no embedding for.
         """
+        if not isinstance(text, str):
+            raise TextError(
+                f"A text is a string, and {_shortened(repr(text))} is of type "
+                f"{type(text).__name__}; give one string, or several to predict_many or "
+                "record_many."
+            )
         config = self.model.config
         limit = config.max_position_embeddings
         encoding = self.tokenizer.encode(text, pair=pair, limit=limit, truncate=truncate)
@@ -193,13 +216,20 @@ class Explorer(ViewMethods):
             ModelError: the model has no MLM head or no mask token.
         """
         self.masked_lm()
-        encoding = self.encode(text, truncate=truncate)
+        return self.check_masked(self.encode(text, truncate=truncate))
+
+    def check_masked(self, encoding: Encoding) -> Encoding:
+        """The encoding itself, if it has a mask to predict.
+
+        Raises:
+            TextError: it has none.
+        """
         if not encoding.mask_positions:
             mask, cut = self.tokenizer.mask_token, encoding.is_cut
             left = f" within its first {len(encoding):,} tokens" if cut else ""
             raise TextError(
-                f"The text {_shortened(text)!r} has no {mask}{left}; put {mask} where a word is to "
-                "be predicted."
+                f"The text {_shortened(encoding.text)!r} has no {mask}{left}; put {mask} "
+                "where a word is to be predicted."
             )
         return encoding
 
@@ -230,7 +260,7 @@ class Explorer(ViewMethods):
         """
         self.check_top_k(top_k)
         model = self.masked_lm()
-        encodings = [self.encode_masked(text) if isinstance(text, str) else text for text in texts]
+        encodings = [self.check_masked(self._encoding(text)) for text in texts]
         packed = run_packed(
             model, [one.ids for one in encodings], [one.mask_positions for one in encodings]
         )
@@ -257,20 +287,72 @@ class Explorer(ViewMethods):
         text: str | Encoding,
         *,
         keep: Collection[str] = DEFAULT_KEEP,
+        layers: Collection[int] | None = None,
         truncate: bool = False,
     ) -> Recording:
-        """One forward pass over a text with what it computed kept; see `recording.kept_taps`.
+        """One forward pass over a text with what it computed kept; see `recorder.record`.
+
+        Args:
+            text: the text.
+            keep: what to keep; see `recorder.kept_taps`.
+            layers: of which layers; the pass ends after the last of them. None for all.
+            truncate: whether to cut a text that is too long.
 
         Raises:
             TextError: see `encode`.
+            RangeError: a name in `keep` or a layer is unknown.
             ModelError: the model's numbers are not finite.
         """
-        encoding = self.encode(text, truncate=truncate) if isinstance(text, str) else text
-        recording = record(self.model, encoding, keep)
-        # What is not finite stays so from layer to layer, so the last place kept tells of all.
-        places = [name.rpartition(".")[0] for name in recording.values]
-        kept = zip(places, recording.values.values(), strict=True)
-        check_finite(self.model, *(value for place, value in kept if place == places[-1]))
+        return self._checked(record(self.model, self._encoding(text, truncate), keep, layers))
+
+    def record_many(
+        self,
+        texts: Iterable[str | Encoding],
+        *,
+        keep: Collection[str] = DEFAULT_KEEP,
+        layers: Collection[int] | None = None,
+        truncate: bool = False,
+    ) -> Iterator[Recording]:
+        """`record` for many texts, packed side by side; recordings in their order, as they come.
+
+        Texts are taken as they are needed, so there may be more than fit in memory. Each gets the
+        values it would get alone, to rounding.
+
+        Raises:
+            TextError: see `encode`.
+            RangeError: a name in `keep` or a layer is unknown.
+            ModelError: the model's numbers are not finite.
+        """
+        encodings = (self._encoding(text, truncate) for text in texts)
+        yield from map(self._checked, record_many(self.model, encodings, keep, layers))
+
+    @contextmanager
+    def edit(self, actions: Mapping[str, Action]) -> Iterator[Explorer]:
+        """Edits values inside the model for as long as the `with` block lasts.
+
+            with explorer.edit({"layers.3.pattern": lambda pattern: pattern.roll(1, 1)}):
+                explorer.predict("The capital of France is [MASK].")
+
+        All that this explorer does in the block, and in this thread, goes by the edited values.
+
+        Args:
+            actions: by the name of the tap, see `hooks.hooked`; each is called with a value, with
+                its batch axis, and returns what takes its place, or None to leave it.
+
+        Raises:
+            RangeError: a name is no tap, or an action changes the shape of a value.
+        """
+        checked = {name: _same_shape(name, action) for name, action in actions.items()}
+        with hooked(self.model, checked):
+            yield self
+
+    def _encoding(self, text: str | Encoding, truncate: bool = False) -> Encoding:
+        return text if isinstance(text, Encoding) else self.encode(text, truncate=truncate)
+
+    def _checked(self, recording: Recording) -> Recording:
+        values = {name: v for name, v in recording.values.items() if not name.endswith(".scores")}
+        logits = () if recording.logits is None else (recording.logits,)
+        check_finite(self.model, *values.values(), *logits)
         return recording
 
     def check_layer_and_head(self, layer: int, head: int | None = None) -> None:
@@ -374,7 +456,7 @@ def check_finite(model: PretrainedModel, *values: Tensor) -> None:
     Raises:
         ModelError: its weights are damaged, or its dtype is too narrow for what it computes.
     """
-    if all(bool(value.isfinite().all()) for value in values):
+    if all(_is_finite(value) for value in values):
         return
     remedy = (
         "open it in float32"
@@ -383,6 +465,26 @@ def check_finite(model: PretrainedModel, *values: Tensor) -> None:
     )
     dtype = str(model.dtype).removeprefix("torch.")
     raise ModelError(f"The model computes numbers that are not finite in {dtype}; {remedy}.")
+
+
+def _is_finite(value: Tensor) -> bool:
+    """Whether every number is finite; a sum tells most often, at a fraction of the cost."""
+    total = value.sum(dtype=torch.promote_types(value.dtype, torch.float32))
+    return bool(total.isfinite()) or bool(value.isfinite().all())
+
+
+def _same_shape(name: str, action: Action) -> Action:
+    def edit(value: Tensor) -> Tensor | None:
+        edited = action(value)
+        if edited is not None and getattr(edited, "shape", None) != value.shape:
+            found = tuple(edited.shape) if isinstance(edited, Tensor) else repr(edited)
+            raise RangeError(
+                f"The edit of {name!r} gives {found} for a value of shape {tuple(value.shape)}; "
+                "return a tensor of that shape, or None."
+            )
+        return edited
+
+    return edit
 
 
 def find_device(name: str) -> torch.device:

@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer, load
-from mbexplore.recording import Progress, Recording, kept_taps, watched
+from mbexplore.hooks import Progress, watched
+from mbexplore.recorder import kept_taps
+from mbexplore.recording import Recording
 
 Made = TypeVar("Made")
 
@@ -116,7 +118,7 @@ class Session:
             return have
 
     def _taps(self, keep: Collection[str]) -> list[str]:
-        return kept_taps(self.explorer.model.config, keep)
+        return kept_taps(self.explorer.model, keep)
 
     @contextmanager
     def counting(self) -> Iterator[None]:

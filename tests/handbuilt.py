@@ -18,7 +18,8 @@ from mbexplore.checkpoints.hub import ModelFiles
 from mbexplore.checkpoints.tokenizer import Tokenizer
 from mbexplore.explorer import Explorer
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.network.model import ModernBertForMaskedLM, Tap
+from mbexplore.network.model import ModernBertForMaskedLM
+from mbexplore.network.tap import Tap
 
 SLOT = 16
 COPY_LAYER, COPY_HEAD = 1, 0

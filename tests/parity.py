@@ -159,7 +159,7 @@ def run_ours(
 ) -> tuple[Tensor, list[Tensor]]:
     """Logits, and the hidden states as transformers lists them: the last is after final_norm."""
     encoder = ours.model
-    places = [encoder.embeddings.out, *(layer.out for layer in encoder.layers)]
+    places = [encoder.embeddings.embed, *(layer.resid_post for layer in encoder.layers)]
     with torch.no_grad(), kept_outputs([*places[:-1], encoder.final_norm]) as hidden_states:
         logits = ours(input_ids, mask)
     return logits, hidden_states

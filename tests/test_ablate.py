@@ -18,7 +18,7 @@ from mbexplore.analysis.ablate import (
     ablation_hooks,
 )
 from mbexplore.errors import RangeError
-from mbexplore.recording import hooked
+from mbexplore.hooks import hooked
 from tests.cli_runner import run_cli
 from tests.handbuilt import (
     COPY_HEAD,
@@ -144,10 +144,10 @@ def test_hidden_tokens_are_those_that_do_not_matter_any_more(explorer):
     actions = ablation_hooks(explorer.model.config, [BlockedDistance(1)])
 
     def keep(value):
-        maps["context"] = actions["layers.0.context"](value)
+        maps["context"] = actions["layers.0.z"](value)
         return maps["context"]
 
-    with hooked(model, actions | {"layers.0.context": keep}):
+    with hooked(model, actions | {"layers.0.z": keep}):
         answer_logits(model, ids, PLACE)
     recording = explorer.record(TEXT)
     near = recording.attention(0) * torch.ones(9, 9).tril(1).triu(-1)

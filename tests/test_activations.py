@@ -29,7 +29,7 @@ from mbexplore.cli.strips import print_strips
 from mbexplore.display.half_blocks import SHADES
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
-from mbexplore.recording import hooked
+from mbexplore.hooks import hooked
 from mbexplore.views.activations import view_layer_neurons, view_stream, view_token_neurons
 from tests.cli_runner import run_cli
 from tests.handbuilt import SLOT, VOCAB, build_copier, build_explorer, build_random
@@ -163,7 +163,7 @@ def test_a_neuron_of_the_last_layer_promotes_what_its_absence_takes_away(explore
 
         with torch.inference_mode():
             whole = model(ids)[0, position]
-            with hooked(model, {f"layers.{last}.neurons": silence}):
+            with hooked(model, {f"layers.{last}.mlp_post": silence}):
                 lost = whole - model(ids)[0, position]
         lost = lost - lost.mean()
         order = lost.argsort(descending=True).tolist()
@@ -277,7 +277,7 @@ def test_the_command_line_keeps_no_more_of_a_token(monkeypatch):
     monkeypatch.setattr(Explorer, "record", spy)
     assert run_cli("activations", PARIS, "--at", "France").code == 0
     assert run_cli("activations", PARIS, "--at", "France", "--layer", 2).code == 0
-    assert [list(recording.values) for recording in kept] == 2 * [["layers.8.hidden"]]
+    assert [list(recording.values) for recording in kept] == 2 * [["layers.8.resid_post"]]
 
 
 def test_comparing_tells_how_far_it_is(recording, monkeypatch):

@@ -6,10 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mbexplore.network.attention import (
-    BLOCK,
     attend,
     attention_band,
+    attention_scores,
     attention_weights,
+    mix_values,
+)
+from mbexplore.network.visibility import (
+    BLOCK,
+    Visibility,
+    find_segments,
     key_span,
     packed_lengths,
     visible,
@@ -56,9 +62,12 @@ def test_attend_equals_the_dense_map_times_the_values(data, seq, half_window, se
     q, k, v = draw_qkv(seed, 2, 3, seq)
     segments = data.draw(st.none() | segmented(seq))
     expected = dense_weights(q, k, half_window, segments) @ v
-    torch.testing.assert_close(
-        attend(q, k, v, half_window=half_window, segments=segments), expected
-    )
+    visibility = Visibility.build(q, half_window, segments)
+    torch.testing.assert_close(attend(q, k, v, visibility), expected)
+    scores = attention_scores(q, k, visibility)
+    if half_window is not None:
+        assert scores.shape == (2, 3, seq, 2 * half_window + 1)
+    torch.testing.assert_close(mix_values(scores.softmax(-1), v, half_window), expected)
 
 
 @settings(max_examples=40)
@@ -67,9 +76,9 @@ def test_attend_on_some_rows_equals_those_rows(data, seq, half_window, seed):
     q, k, v = draw_qkv(seed, 2, 3, seq)
     segments = data.draw(st.none() | segmented(seq))
     rows = torch.tensor(data.draw(st.lists(st.integers(0, seq - 1), min_size=1, max_size=9)))
-    limits = {"half_window": half_window, "segments": segments}
-    some = attend(q[:, :, rows], k, v, rows=rows, **limits)
-    torch.testing.assert_close(some, attend(q, k, v, **limits)[:, :, rows])
+    visibility = Visibility.build(q, half_window, segments)
+    some = attend(q[:, :, rows], k, v, visibility, rows)
+    torch.testing.assert_close(some, attend(q, k, v, visibility)[:, :, rows])
 
 
 @settings(max_examples=40)
@@ -122,9 +131,9 @@ def test_weights_of_a_half_precision_model_are_float32(dtype, queries):
 def test_packed_texts_attend_as_if_alone(half_window):
     q, k, v = draw_qkv(0, 1, 2, 150)
     segments = torch.tensor([[1] * 60 + [2] * 90])
-    packed = attend(q, k, v, half_window=half_window, segments=segments)
+    packed = attend(q, k, v, Visibility.build(q, half_window, segments))
     alone = [
-        attend(q[:, :, text], k[:, :, text], v[:, :, text], half_window=half_window)
+        attend(*(x[:, :, text] for x in (q, k, v)), Visibility.build(q[:, :, text], half_window))
         for text in (slice(60), slice(60, None))
     ]
     torch.testing.assert_close(packed, torch.cat(alone, dim=2))
@@ -138,17 +147,26 @@ def test_a_local_layer_makes_no_map_of_the_whole_text(monkeypatch):
         return torch.zeros_like(q)
 
     monkeypatch.setattr("mbexplore.network.attention.scaled_dot_product_attention", spy)
-    attend(*draw_qkv(0, 1, 2, 1000), half_window=10)
+    q, k, v = draw_qkv(0, 1, 2, 1000)
+    attend(q, k, v, Visibility.build(q, 10))
     assert sum(scores) <= (1000 + BLOCK) * (BLOCK + 2 * 10)
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float32])
-def test_segments_may_have_any_dtype(dtype):
-    q, k, v = draw_qkv(0, 1, 2, 150)
-    segments = torch.tensor([[0] * 40 + [1] * 110])
-    expected = dense_weights(q, k, 9, segments) @ v
-    context = attend(q, k, v, half_window=9, segments=segments.to(dtype))
-    torch.testing.assert_close(context, expected)
+def test_masks_and_segments_may_have_any_dtype(dtype):
+    numbers = torch.tensor([[0] * 40 + [1] * 110])
+    for found in (find_segments(numbers.to(dtype), None), find_segments(None, numbers.to(dtype))):
+        assert found.dtype == torch.long and torch.equal(found, numbers)
+
+
+def test_segments_of_padded_and_packed_rows():
+    mask, texts = torch.tensor([[1, 1, 1, 0]]), torch.tensor([[7, 7, 9, 9]])
+    found = find_segments(mask, texts)[0].tolist()
+    assert found[:3] == [7, 7, 9] and found[3] not in (7, 9)
+    assert find_segments(5 * mask, None).tolist() == mask.tolist()
+    whole = torch.tensor([[3, 3], [4, 4]])  # a row a text: nothing to hide
+    assert find_segments(whole, None) is find_segments(None, whole) is None
+    assert find_segments(None, None) is None
 
 
 @pytest.mark.parametrize(
@@ -167,8 +185,8 @@ def test_a_query_that_sees_all_keys_needs_no_mask():
     ("segments", "lengths"),
     [
         (None, None),
-        ([[1, 1, 2, 2, 2]], [2, 3]),
-        ([[1, 1, 1, 0, 0]], [3, 2]),
+        ([[1, 1, 2, 2, 2]], (2, 3)),
+        ([[1, 1, 1, 0, 0]], (3, 2)),
         ([[1, 2, 1]], None),  # one text in two parts is no packed row
         ([[1, 1], [1, 0]], None),
     ],

@@ -92,7 +92,7 @@ def base_recording(spread):
             spread * rng.standard_normal((12, 128, 8)).astype(np.float32)
         )
         for layer in range(22)
-        for name in ("q_rot", "k_rot")
+        for name in ("rot_q", "rot_k")
     }
     return Recording(build_encoding([1] * 126), config, values, None)
 

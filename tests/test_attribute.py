@@ -68,7 +68,7 @@ def test_gradient_times_input_is_the_slope_of_scaling_a_token(explorer):
     """d/ds of the logit with token j's hidden state 0 scaled by s, at s = 1, in float64."""
     wide = build_explorer(build_random().double())
     found = attribute(wide, TEXT, answer="e")
-    from mbexplore.recording import hooked
+    from mbexplore.hooks import hooked
 
     ids = torch.tensor([wide.encode(TEXT).ids])
 
@@ -78,7 +78,7 @@ def test_gradient_times_input_is_the_slope_of_scaling_a_token(explorer):
             value[:, position] *= scale
             return value
 
-        with hooked(wide.model, {"embeddings": action}):
+        with hooked(wide.model, {"embed": action}):
             return float(answer_logits(wide.model, ids, 4)[0, VOCAB.index("e")])
 
     for position in range(7):

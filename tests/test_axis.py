@@ -37,7 +37,7 @@ def build_recording(encoding, seed=0):
     values = {
         f"layers.{layer}.{name}": 1.5 * torch.randn(shape, generator=made, dtype=torch.float64)
         for layer in range(config.num_hidden_layers)
-        for name in ("q_rot", "k_rot")
+        for name in ("rot_q", "rot_k")
     }
     return Recording(encoding, config, values, None)
 

@@ -19,6 +19,7 @@ from mbexplore.bench.prepare import _write_tokenizer, write_random
 from mbexplore.bench.processes import Worker, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.bench.works import Entry, Model, check_equal, contest, measure, measure_parts
+from mbexplore.checkpoints.model import load_model, save_model
 from mbexplore.checkpoints.tokenizer import Tokenizer
 from mbexplore.errors import MbexploreError, ModelError, UsageError
 from mbexplore.network.model import ModernBertForMaskedLM
@@ -57,12 +58,12 @@ def folders(tmp_path_factory):
     folder, other = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("other")
     write_random("tiny", folder)
     write_random("tiny", other)
-    model = ModernBertForMaskedLM.from_pretrained(other)
+    model = load_model(other, ModernBertForMaskedLM)
     with torch.no_grad():
         model.model.layers[3].mlp.Wo.weight = torch.nn.Parameter(
             model.model.layers[3].mlp.Wo.weight * 3.0
         )
-    model.save_pretrained(other)
+    save_model(other, model)
     return folder, other
 
 
@@ -124,7 +125,7 @@ def test_parts_add_up_and_count_their_operations(model):
     assert all(part.seconds > 0 for part in parts)
     ours = import_module("mbexplore.bench.ours")
     operations = ours.parts(model.folder, tokens)()[:, 1].tolist()
-    opened = ModernBertForMaskedLM.from_pretrained(model.folder)
+    opened = load_model(model.folder, ModernBertForMaskedLM)
     config = opened.config
     *full, last = opened.model.layers
     weights = [p.numel() for layer in full for n, p in layer.named_parameters() if "norm" not in n]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from mbexplore.checkpoints.model import load_model
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training import evaluate
 from mbexplore.training.corpus import CorpusSpec, read_documents, read_words
@@ -25,7 +26,7 @@ LEAST_CLOZE = (0.45, 0.71)
 
 @pytest.fixture(scope="module")
 def model():
-    return ModernBertForMaskedLM.from_pretrained(TINY, dtype=torch.float32)
+    return load_model(TINY, ModernBertForMaskedLM, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,10 @@ from transformers import ModernBertConfig as TheirConfig
 
 import mbexplore
 from mbexplore.checkpoints.hub import locate
+from mbexplore.checkpoints.model import open_model, save_model
 from mbexplore.errors import ModelError
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.network.heads import CLASSIFIERS, open_model
+from mbexplore.network.heads import CLASSIFIERS
 from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel
 from tests import parity
 from tests.cli_runner import run_cli
@@ -95,7 +96,7 @@ def test_files_go_both_ways(name, tmp_path):
     assert type(opened) is CLASSIFIERS[name]
     assert differs(name, opened, theirs, padded=True) < 1e-5
     assert opened.config.labels == ours.config.labels
-    opened.save_pretrained(tmp_path / "ours")
+    save_model(tmp_path / "ours", opened)
     saved = json.loads((tmp_path / "ours" / "config.json").read_text())
     assert saved["architectures"] == [name]
     assert saved["label2id"] == {label: int(i) for i, label in saved["id2label"].items()}
@@ -125,7 +126,7 @@ UNNAMED = {
 @pytest.mark.parametrize(("changes", "kind"), UNNAMED.values(), ids=UNNAMED)
 def test_a_classifier_that_no_architecture_names(changes, kind, tmp_path):
     ours, _ = build(NAMES[0])
-    ours.save_pretrained(tmp_path)
+    save_model(tmp_path, ours)
     config = json.loads((tmp_path / "config.json").read_text())
     config |= {"architectures": None, "problem_type": None} | changes
     (tmp_path / "config.json").write_text(json.dumps(config))
@@ -134,7 +135,7 @@ def test_a_classifier_that_no_architecture_names(changes, kind, tmp_path):
 
 def test_what_a_classifier_of_unknown_kind_lacks_is_said(tmp_path):
     tiny = mbexplore.load("tiny", device="cpu")
-    CLASSIFIERS[NAMES[0]](tiny.model.config).save_pretrained(tmp_path)
+    save_model(tmp_path, CLASSIFIERS[NAMES[0]](tiny.model.config))
     file = tmp_path / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"architectures": None}))
     (tmp_path / "tokenizer.json").write_bytes((tiny.files.folder / "tokenizer.json").read_bytes())
@@ -147,7 +148,7 @@ def test_what_a_classifier_of_unknown_kind_lacks_is_said(tmp_path):
 
 def test_a_masked_model_is_still_one(tmp_path):
     case = parity.draw_case(12)
-    parity.build_ours(case).save_pretrained(tmp_path)
+    save_model(tmp_path, parity.build_ours(case))
     assert type(open_model(tmp_path)) is ModernBertForMaskedLM
 
 
@@ -190,7 +191,7 @@ def test_every_other_view_works(tmp_path):
     config = tiny.model.config
     model = CLASSIFIERS[NAMES[0]](config)
     model.encoder.load_state_dict(tiny.model.encoder.state_dict())
-    model.save_pretrained(tmp_path)
+    save_model(tmp_path, model)
     (tmp_path / "tokenizer.json").write_bytes(
         (locate("tiny").folder / "tokenizer.json").read_bytes()
     )

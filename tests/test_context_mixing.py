@@ -17,8 +17,8 @@ from mbexplore.analysis.context_mixing import (
     value_zeroing,
 )
 from mbexplore.errors import RangeError
+from mbexplore.hooks import hooked
 from mbexplore.network.attention import attention_weights
-from mbexplore.recording import hooked
 from tests.cli_runner import run_cli
 from tests.handbuilt import COPY_LAYER, build_explorer, build_random, hook_count
 
@@ -110,7 +110,7 @@ def test_value_zeroing_is_its_definition_run_token_by_token(explorer, recording,
         def keep(value, kept=kept):
             kept["out"] = value[0]
 
-        actions = {f"layers.{layer}.v": zero, f"layers.{layer}.hidden": keep}
+        actions = {f"layers.{layer}.v": zero, f"layers.{layer}.resid_post": keep}
         with torch.inference_mode(), hooked(explorer.model, actions):
             explorer.model.encoder(ids)
         expected = 1 - torch.cosine_similarity(kept["out"].double(), after.double(), dim=-1)

@@ -9,6 +9,7 @@ from transformers import ModernBertModel as TheirEncoder
 
 import mbexplore
 from mbexplore.analysis.embed import embed
+from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import RangeError, TextError
 from mbexplore.network.model import ModernBertModel
 from tests.cli_runner import run_cli
@@ -25,7 +26,7 @@ def explorer():
 def bare(explorer, tmp_path_factory):
     """The folder of the bundled model's encoder alone."""
     folder = tmp_path_factory.mktemp("bare")
-    explorer.model.encoder.save_pretrained(folder)
+    save_model(folder, explorer.model.encoder)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((explorer.files.folder / name).read_bytes())
     return folder

@@ -15,8 +15,9 @@ from mbexplore.analysis.lens import lens
 from mbexplore.analysis.patch import patch
 from mbexplore.analysis.readout import build_readout
 from mbexplore.checkpoints.hub import locate
+from mbexplore.checkpoints.model import save_model
+from mbexplore.hooks import hooked
 from mbexplore.network.model import ModernBertModel
-from mbexplore.recording import hooked
 from tests.cli_runner import run_cli
 from tests.parity import spread_weights
 from tests.test_predict_heads import explorers as explorers  # a fixture
@@ -63,7 +64,7 @@ def bare(explorers, tmp_path_factory):
     folder = tmp_path_factory.mktemp("bare")
     model = ModernBertModel(explorers["labels"].model.config)
     spread_weights(model, 5)
-    model.save_pretrained(folder)
+    save_model(folder, model)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((locate("tiny").folder / name).read_bytes())
     return mbexplore.load(str(folder), device="cpu")

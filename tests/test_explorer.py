@@ -8,6 +8,7 @@ import torch
 import mbexplore
 from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.embed import embed
+from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, find_device
 from mbexplore.network.model import ModernBertForMaskedLM
@@ -129,15 +130,15 @@ def test_numbers_that_are_not_finite_are_one_sentence(explorer, tmp_path, fault,
     model = mbexplore.load("tiny", device="cpu").model
     with torch.no_grad():
         model.encoder.layers[4].mlp.Wo.weight[0, 0] = fault
-    model.save_pretrained(tmp_path)
+    save_model(tmp_path, model)
     tokenizer = explorer.files.folder / "tokenizer.json"
     (tmp_path / "tokenizer.json").write_bytes(tokenizer.read_bytes())
     broken = mbexplore.load(str(tmp_path), device="cpu", dtype=dtype)
-    assert broken.record(TEXT, keep=("layers.4.neurons",)).values  # before the fault
+    assert broken.record(TEXT, keep=("layers.4.mlp_post",), layers=[4]).values  # before the fault
     calls = [
         lambda: broken.predict(TEXT),
         lambda: broken.record(TEXT),
-        lambda: broken.record(TEXT, keep=("layers.5.q_rot",)),
+        lambda: broken.record(TEXT, keep=("layers.5.rot_q",)),
         lambda: embed(broken, [TEXT]),
         lambda: attribute(broken, TEXT, steps=2),
     ]

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 import mbexplore
 from mbexplore.analysis.classify import classify, encode_question
+from mbexplore.checkpoints.model import save_model
 from mbexplore.network.heads import ModernBertForSequenceClassification
 from tests.cli_runner import run_cli
 
@@ -59,7 +60,7 @@ def tuned(tmp_path_factory):
         F.cross_entropy(model(ids, mask), labels).backward()
         optimizer.step()
     folder = tmp_path_factory.mktemp("tuned")
-    model.eval().save_pretrained(folder)
+    save_model(folder, model.eval())
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((tiny.files.folder / name).read_bytes())
     return model, folder, samples[half:]

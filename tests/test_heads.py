@@ -114,7 +114,7 @@ def test_many_texts_are_averaged_by_query(explorer, recording, rows):
 
 def hand_made(recording, layer, q, k):
     values = dict(recording.values)
-    values[f"layers.{layer}.q_rot"], values[f"layers.{layer}.k_rot"] = q, k
+    values[f"layers.{layer}.rot_q"], values[f"layers.{layer}.rot_k"] = q, k
     return dataclasses.replace(recording, values=values)
 
 

@@ -9,7 +9,7 @@ import mbexplore
 from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.maps import layer_map
 from mbexplore.analysis.tile import tile
-from mbexplore.recording import record
+from mbexplore.recorder import record
 from tests import parity
 from tests.handbuilt import build_tokenizer
 

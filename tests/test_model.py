@@ -7,14 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn import functional as F
 from torch.nn.functional import cross_entropy
 from transformers.models.modernbert import modeling_modernbert
 
+import mbexplore.network.chunks
 import mbexplore.network.model
 from mbexplore.errors import ModelError
+from mbexplore.network.activations import build_activation
 from mbexplore.network.attention import attention_band, attention_weights
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.network.model import ModernBertForMaskedLM, Tap, build_norm
+from mbexplore.network.linear import Linear
+from mbexplore.network.model import ModernBertForMaskedLM, build_norm
+from mbexplore.network.packing import pack
 from mbexplore.network.rope import rope_tables
 from tests import parity
 from tests.parity import CASES, build_inputs, build_ours, build_theirs, largest_difference
@@ -54,7 +59,7 @@ def test_attention_maps_equal_theirs(case, record_property):
     ours = build_ours(case)
     input_ids, mask = build_inputs(case)
     layers = ours.model.layers
-    taps = [tap for layer in layers for tap in (layer.attn.q_rot, layer.attn.k_rot)]
+    taps = [tap for layer in layers for tap in (layer.attn.rot_q, layer.attn.rot_k)]
     with torch.no_grad(), parity.kept_outputs(taps) as rotated:
         ours(input_ids, mask)
     theirs = parity.run_theirs(build_theirs(ours, case.config, "eager"), input_ids, mask)
@@ -162,7 +167,7 @@ def with_norm_on_layer_0(ours, _monkeypatch):
 
 def with_tanh_gelu(ours, _monkeypatch):
     for layer in ours.model.layers:
-        layer.mlp.act = mbexplore.network.model.build_activation("gelu_pytorch_tanh")
+        layer.mlp.act = build_activation("gelu_pytorch_tanh")
 
 
 def with_halves_swapped(ours, _monkeypatch):
@@ -176,18 +181,11 @@ def with_interleaved_rope(_ours, monkeypatch):
         even, odd = x[..., ::2], x[..., 1::2]
         return torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2)
 
-    monkeypatch.setattr(
-        mbexplore.network.model, "rope_into", lambda out, *args: out.copy_(interleaved(*args))
-    )
+    monkeypatch.setattr(mbexplore.network.model, "apply_rope", interleaved)
 
 
 def with_padding_ignored(_ours, monkeypatch):
-    attend = mbexplore.network.model.attend
-    monkeypatch.setattr(
-        mbexplore.network.model,
-        "attend",
-        lambda *args, **limits: attend(*args, **limits | {"segments": None, "mask": None}),
-    )
+    monkeypatch.setattr(mbexplore.network.model, "find_segments", lambda *_: None)
 
 
 FAULTS = {
@@ -276,46 +274,90 @@ def small_model(**changes) -> ModernBertForMaskedLM:
 
 @pytest.mark.parametrize("length", [3, 150])
 @pytest.mark.parametrize("global_every", [2, 3])  # the last of 4 layers is local, or global
-def test_rows_equal_those_rows_of_all_logits(length, global_every):
+def test_query_positions_give_those_rows_of_all_logits(length, global_every):
     model = small_model(global_attn_every_n_layers=global_every)
     input_ids = torch.randint(1, 61, (2, length))
     mask = torch.ones_like(input_ids)
     mask[1, : length // 2] = 0
-    rows = torch.tensor([length - 1, length // 2, length - 1])
-    expected = model(input_ids, mask)[:, rows]
-    torch.testing.assert_close(model(input_ids, mask, rows=rows), expected, rtol=0, atol=1e-5)
+    wanted = torch.tensor([length - 1, length // 2, length - 1])
+    expected = model(input_ids, mask)[:, wanted]
+    found = model(input_ids, mask, query_positions=wanted)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 
 def test_packed_texts_get_the_logits_they_get_alone():
     model = small_model().double()
-    input_ids, numbers = torch.randint(1, 61, (1, 100)), torch.tensor([[1] * 30 + [2] * 70])
-    alone = torch.cat((model(input_ids[:, :30]), model(input_ids[:, 30:])), dim=1)
-    # Where gradients are wanted the texts share positions; angles are float32, so a shifted text
-    # agrees only to their rounding.
-    torch.testing.assert_close(model(input_ids, numbers), alone, rtol=0, atol=1e-4)
-    rows = torch.tensor([0, 29, 30, 99])
-    with torch.inference_mode():
-        packed, some = model(input_ids, numbers), model(input_ids, numbers, rows=rows)
-    torch.testing.assert_close(packed, alone, rtol=0, atol=1e-11)
-    torch.testing.assert_close(some, alone[:, rows], rtol=0, atol=1e-11)
+    texts = torch.randint(1, 61, (30,)).tolist(), torch.randint(1, 61, (70,)).tolist()
+    alone = torch.cat([model(torch.tensor([text])) for text in texts], dim=1)
+    packed = pack(texts, model.device)
+    torch.testing.assert_close(model(**packed), alone, rtol=0, atol=1e-11)
+    wanted = torch.tensor([0, 29, 30, 99])
+    some = model(**packed, query_positions=wanted)
+    torch.testing.assert_close(some, alone[:, wanted], rtol=0, atol=1e-11)
+    # Scores depend on distances alone, so positions need not start anew; but angles are float32,
+    # and a shifted text agrees only to their rounding.
+    del packed["position_ids"]
+    torch.testing.assert_close(model(**packed), alone, rtol=0, atol=1e-4)
+
+
+def test_a_packed_row_may_end_in_padding():
+    model = small_model().double()
+    input_ids, texts = torch.randint(1, 61, (1, 90)), torch.tensor([[1] * 30 + [2] * 60])
+    mask = torch.ones_like(input_ids)
+    mask[:, 80:] = 0
+    padded = model(input_ids, mask, segment_ids=texts)
+    for rows in ([0, 1], [1, 0]):  # in one row, and in two that differ
+        batch = model(
+            torch.cat((input_ids, input_ids.flip(1)))[rows],
+            torch.cat((mask, mask.flip(1)))[rows],
+            segment_ids=torch.cat((texts, texts.flip(1)))[rows],
+        )
+        torch.testing.assert_close(batch[rows.index(0), :80], padded[0, :80], rtol=0, atol=1e-11)
+    torch.testing.assert_close(padded[:, 30:80], model(input_ids[:, 30:80]), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_a_long_text_in_row_blocks_equals_the_path_with_gradients(dtype, monkeypatch):
-    monkeypatch.setattr(mbexplore.network.model, "ROWS", 40)
+def test_a_long_text_in_chunks_equals_the_text_in_one(dtype, monkeypatch):
     model, input_ids = small_model().to(dtype), torch.randint(1, 61, (2, 150))
-    with torch.inference_mode():
-        blocks = model(input_ids)
     near = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 0.3}[dtype]
-    torch.testing.assert_close(blocks, model(input_ids).detach(), rtol=0, atol=near)
+    outputs, gradients = [], []
+    for size in (1024, 40):
+        monkeypatch.setattr(mbexplore.network.chunks, "CHUNK", size)
+        outputs.append(model(input_ids))
+        gradients.append(torch.autograd.grad(outputs[-1].square().mean(), model.parameters()))
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=near)
+    for chunked, whole in zip(*gradients, strict=True):
+        torch.testing.assert_close(chunked, whole, rtol=0, atol=near * max(1, whole.abs().max()))
 
 
-def test_every_tap_fires_once():
+def test_one_path_whether_or_not_gradients_are_wanted():
+    """To the bit, plain or packed; `Linear` may choose another product, so torch's stands in."""
+    model, input_ids = small_model(), torch.randint(1, 61, (1, 150))
+    inputs = [{"input_ids": input_ids}, pack([input_ids[0, :60].tolist(), [5] * 90], model.device)]
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.forward = lambda x, layer=module: F.linear(x, layer.weight, layer.bias)
+    for each in inputs:
+        wanted = model(**each).detach()
+        with torch.no_grad():
+            assert torch.equal(model(**each), wanted)
+        with torch.inference_mode():
+            assert torch.equal(model(**each), wanted)
+
+
+PER_LAYER = [
+    "resid_pre", "q", "k", "v", "rot_q", "rot_k", "scores", "pattern", "z", "attn_out", "resid_mid",
+    "mlp_post", "mlp_out", "resid_post",
+]  # fmt: skip
+
+
+def test_taps_are_named_in_the_order_of_the_pass():
     model = small_model()
-    taps = [module for module in model.modules() if isinstance(module, Tap)]
-    with parity.kept_outputs(taps) as kept, torch.no_grad():
+    names = ["embed", *(f"layers.{i}.{name}" for i in range(4) for name in PER_LAYER)]
+    assert list(model.taps) == names
+    with parity.kept_outputs(list(model.taps.values())) as kept, torch.no_grad():
         model(torch.randint(1, 61, (1, 9)))
-    assert len(kept) == len(taps) == 1 + 8 * 4
+    assert len(kept) == len(names) - 2 * 4  # scores and patterns are made only where hooked
 
 
 @pytest.mark.parametrize("dropout", ["attention_dropout", "embedding_dropout", "mlp_dropout"])

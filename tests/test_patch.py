@@ -48,10 +48,10 @@ def test_all_positions_of_the_input_layer_restore_the_clean_logits_exactly(explo
     recording = explorer.record(clean, keep=KEEP)
     everywhere, readout = [range(len(clean))], build_readout(explorer, clean, 4)
     expected = answer_logits(explorer.model, torch.tensor([clean.ids]), 4)
-    for tap in ("embeddings", "layers.0.hidden", "layers.2.hidden"):
+    for tap in ("embed", "layers.0.resid_post", "layers.2.resid_post"):
         restored = patched_logits(readout, recording, corrupted, tap, everywhere)
         assert torch.equal(restored, expected), tap
-    nothing = patched_logits(readout, recording, corrupted, "embeddings", [[]])
+    nothing = patched_logits(readout, recording, corrupted, "embed", [[]])
     assert torch.equal(nothing, answer_logits(explorer.model, torch.tensor([corrupted.ids]), 4))
 
 

@@ -11,7 +11,7 @@ from mbexplore.analysis.links import arcs
 from mbexplore.plots.arcs import CROWDED, plot_arcs
 from mbexplore.plots.cells import find_cells
 from mbexplore.plots.style import label_tokens
-from mbexplore.recording import record
+from mbexplore.recorder import record
 from mbexplore.views.picture_page import picture_page
 from tests.handbuilt import build_random, build_tokenizer
 from tests.test_attention_page import open_page

@@ -18,6 +18,7 @@ from mbexplore.analysis.classify import (
 )
 from mbexplore.analysis.readout import NO_ANSWER
 from mbexplore.checkpoints.hub import locate
+from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.heads import CLASSIFIERS
@@ -53,7 +54,7 @@ def explorers(tmp_path_factory):
         )  # fmt: skip
         model = CLASSIFIERS[f"ModernBertFor{head}"](config)
         spread_weights(model, 5)
-        model.save_pretrained(folder)
+        save_model(folder, model)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (folder / name).write_bytes((tiny / name).read_bytes())
         found[kind] = mbexplore.load(str(folder), device="cpu")

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mbexplore.network.rope import apply_rope, inverse_frequencies, rope_into, rope_tables
+from mbexplore.network.rope import apply_rope, inverse_frequencies, rope_tables
 
 CPU = torch.device("cpu")
 
@@ -72,9 +72,16 @@ def test_tables_made_in_inference_mode_serve_a_later_backward_pass():
     assert x.grad is not None
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
-def test_turning_into_a_given_tensor_is_the_same(dtype):
-    x = torch.randn(2, 3, 20, 8).to(dtype)
-    out = torch.full_like(x, float("nan"))
-    rope_into(out, x, *tables(dtype=dtype))
-    torch.testing.assert_close(out, apply_rope(x, *tables(dtype=dtype)))
+def test_every_pair_turns_as_a_complex_number():
+    x, (cos, sin) = torch.randn(2, 3, 20, 8, dtype=torch.float64), tables()
+    turned = torch.complex(x[..., :4], x[..., 4:]) * torch.complex(cos, sin)
+    torch.testing.assert_close(
+        apply_rope(x, cos, sin), torch.cat((turned.real, turned.imag), -1), rtol=0, atol=1e-12
+    )
+    assert apply_rope(x.bfloat16(), *tables(dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_the_gradient_of_turning_is_right():
+    x = torch.randn(2, 20, 8, dtype=torch.float64, requires_grad=True)
+    cos, sin = (table.clone().requires_grad_() for table in tables())
+    assert torch.autograd.gradcheck(apply_rope, (x, cos, sin))

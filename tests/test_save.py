@@ -9,8 +9,10 @@ from safetensors.torch import load_file
 from transformers import ModernBertForMaskedLM as TheirModel
 from transformers import ModernBertModel as TheirEncoder
 
+from mbexplore.checkpoints.model import load_model, save_model
 from mbexplore.checkpoints.weights import Unfilled
 from mbexplore.errors import OutputError
+from mbexplore.network.init import init_weights
 from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel
 from tests import parity
 from tests.parity import Case, build_inputs, build_ours
@@ -31,7 +33,7 @@ def logits_of(model, case):
 @both
 def test_transformers_opens_what_we_saved(case, tmp_path):
     ours = build_ours(case)
-    ours.save_pretrained(tmp_path / "new" / "folder")
+    save_model(tmp_path / "new" / "folder", ours)
     theirs, report = TheirModel.from_pretrained(
         tmp_path / "new" / "folder", output_loading_info=True
     )
@@ -42,11 +44,11 @@ def test_transformers_opens_what_we_saved(case, tmp_path):
 @both
 def test_a_round_trip_through_each_keeps_every_bit(case, tmp_path):
     ours = build_ours(case)
-    ours.save_pretrained(tmp_path / "ours")
+    save_model(tmp_path / "ours", ours)
     TheirModel.from_pretrained(tmp_path / "ours").eval().save_pretrained(tmp_path / "theirs")
-    again = ModernBertForMaskedLM.from_pretrained(tmp_path / "theirs")
+    again = load_model(tmp_path / "theirs", ModernBertForMaskedLM)
     assert torch.equal(logits_of(again, case), logits_of(ours, case))
-    again.save_pretrained(tmp_path / "again")
+    save_model(tmp_path / "again", again)
     first, last = (load_file(tmp_path / name / "model.safetensors") for name in ("ours", "again"))
     assert first.keys() == last.keys()
     assert all(torch.equal(first[name], last[name]) for name in first)
@@ -55,7 +57,7 @@ def test_a_round_trip_through_each_keeps_every_bit(case, tmp_path):
 
 def test_a_bare_encoder_is_saved_without_a_prefix(tmp_path):
     ours = build_ours(CASES[0])
-    ours.encoder.save_pretrained(tmp_path)
+    save_model(tmp_path, ours.encoder)
     assert "embeddings.norm.weight" in load_file(tmp_path / "model.safetensors")
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [
         "ModernBertModel"
@@ -63,16 +65,16 @@ def test_a_bare_encoder_is_saved_without_a_prefix(tmp_path):
     expected = logits_of(ours.encoder, CASES[0])
     theirs = TheirEncoder.from_pretrained(tmp_path)
     assert (logits_of(theirs, CASES[0]) - expected).abs().max() < 1e-5
-    again = ModernBertModel.from_pretrained(tmp_path)
+    again = load_model(tmp_path, ModernBertModel)
     assert torch.equal(logits_of(again, CASES[0]), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_the_dtype_is_kept_and_named(dtype, tmp_path):
     ours = build_ours(CASES[0]).to(dtype)
-    ours.save_pretrained(tmp_path)
+    save_model(tmp_path, ours)
     assert TheirModel.from_pretrained(tmp_path, dtype="auto").dtype == dtype
-    assert ModernBertForMaskedLM.from_pretrained(tmp_path).dtype == dtype
+    assert load_model(tmp_path, ModernBertForMaskedLM).dtype == dtype
     with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
         assert file.metadata() == {"format": "pt"}
 
@@ -83,7 +85,7 @@ def test_the_keys_of_transformers_4_are_there(tmp_path):
         config.pop(key, None)
     config |= {"global_attn_every_n_layers": 2, "global_rope_theta": 7e4, "local_rope_theta": 900.0}
     ours = build_ours(Case(40, config, (70,), "right"))
-    ours.save_pretrained(tmp_path)
+    save_model(tmp_path, ours)
     saved = json.loads((tmp_path / "config.json").read_text())
     for key in ("layer_types", "rope_parameters", "architectures", "dtype"):
         saved.pop(key)  # what transformers 5 alone reads
@@ -92,25 +94,25 @@ def test_the_keys_of_transformers_4_are_there(tmp_path):
         key: value for key, value in config.items() if key != "layer_norm_eps"
     }
     (tmp_path / "config.json").write_text(json.dumps(saved))
-    again = ModernBertForMaskedLM.from_pretrained(tmp_path)
+    again = load_model(tmp_path, ModernBertForMaskedLM)
     assert again.config.layer_kinds == ours.config.layer_kinds
     case = Case(40, config, (70,), "right")
     assert torch.equal(logits_of(again, case), logits_of(ours, case))
 
 
 def test_saving_over_the_file_that_is_open_changes_nothing_underfoot(tmp_path):
-    build_ours(CASES[0]).save_pretrained(tmp_path)
-    ours = ModernBertForMaskedLM.from_pretrained(tmp_path)  # mapped from the file
+    save_model(tmp_path, build_ours(CASES[0]))
+    ours = load_model(tmp_path, ModernBertForMaskedLM)  # mapped from the file
     before = logits_of(ours, CASES[0])
-    build_ours(Case(99, CASES[0].config, (70,), "right")).save_pretrained(tmp_path)
+    save_model(tmp_path, build_ours(Case(99, CASES[0].config, (70,), "right")))
     assert torch.equal(logits_of(ours, CASES[0]), before)
-    other = ModernBertForMaskedLM.from_pretrained(tmp_path)
+    other = load_model(tmp_path, ModernBertForMaskedLM)
     assert not torch.equal(logits_of(other, CASES[0]), before)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
 
 
 def test_a_save_that_breaks_off_leaves_the_old_files(tmp_path, monkeypatch):
-    build_ours(CASES[0]).save_pretrained(tmp_path)
+    save_model(tmp_path, build_ours(CASES[0]))
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def full_disk(tensors, path, metadata):
@@ -119,14 +121,14 @@ def test_a_save_that_breaks_off_leaves_the_old_files(tmp_path, monkeypatch):
 
     monkeypatch.setattr("mbexplore.checkpoints.weights.save_file", full_disk)
     with pytest.raises(OutputError, match=r"can't be written \(No space left on device\)"):
-        build_ours(CASES[1]).save_pretrained(tmp_path)
+        save_model(tmp_path, build_ours(CASES[1]))
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_a_folder_that_is_a_file_is_one_sentence(tmp_path):
     (tmp_path / "taken").write_text("")
     with pytest.raises(OutputError, match="taken can't be written"):
-        build_ours(CASES[0]).save_pretrained(tmp_path / "taken")
+        save_model(tmp_path / "taken", build_ours(CASES[0]))
 
 
 def test_loading_never_waits_for_luckier_memory(monkeypatch):
@@ -139,5 +141,6 @@ def test_loading_never_waits_for_luckier_memory(monkeypatch):
 
     monkeypatch.setattr(torch, "empty_like", drawn_again)
     with Unfilled():
-        model.init_weights()
+        ModernBertForMaskedLM(model.config)
+        init_weights(model, model.config)
     assert all((parameter == 100.0).all() for parameter in model.parameters())

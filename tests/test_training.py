@@ -16,6 +16,7 @@ import typer
 from tokenizers import Tokenizer
 
 from mbexplore import files
+from mbexplore.checkpoints.model import load_model
 from mbexplore.errors import DeviceError, MbexploreError, ModelError, OutputError, UsageError
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training import checkpoint, evaluate, session
@@ -97,15 +98,15 @@ def test_a_run_learns_and_leaves_a_model_folder(whole_run):
     assert len(seen) == 12
     assert seen[-1] < seen[0] - 0.5
     assert (whole_run / "loss.png").read_bytes()[:4] == b"\x89PNG"
-    model = ModernBertForMaskedLM.from_pretrained(whole_run)
+    model = load_model(whole_run, ModernBertForMaskedLM)
     assert model.config.num_hidden_layers == 6
 
 
 def test_snapshots_are_model_folders(whole_run):
     names = sorted(path.name for path in whole_run.glob("step-*"))
     assert names == ["step-10", "step-5"]
-    early = ModernBertForMaskedLM.from_pretrained(whole_run / "step-5")
-    late = ModernBertForMaskedLM.from_pretrained(whole_run / "step-10")
+    early = load_model(whole_run / "step-5", ModernBertForMaskedLM)
+    late = load_model(whole_run / "step-10", ModernBertForMaskedLM)
     assert not torch.equal(early.head.dense.weight, late.head.dense.weight)
     assert (whole_run / "step-5" / "tokenizer.json").exists()
 
@@ -113,7 +114,7 @@ def test_snapshots_are_model_folders(whole_run):
 def test_transformers_opens_a_snapshot(whole_run):
     transformers = pytest.importorskip("transformers")
     theirs = transformers.AutoModelForMaskedLM.from_pretrained(whole_run / "step-5").eval()
-    ours = ModernBertForMaskedLM.from_pretrained(whole_run / "step-5")
+    ours = load_model(whole_run / "step-5", ModernBertForMaskedLM)
     ids = torch.tensor([[1, 10, 20, 4, 30, 2]])
     with torch.no_grad():
         assert torch.allclose(ours(ids), theirs(ids).logits, atol=1e-4)
@@ -151,8 +152,8 @@ def test_resume_after_kill_gives_the_numbers_of_a_run_never_stopped(corpus, whol
     assert again.returncode == 0, errors
     assert first > 1  # it did go on, and did not start anew
     assert losses(out) == losses(whole_run)
-    ours = ModernBertForMaskedLM.from_pretrained(out).state_dict()
-    theirs = ModernBertForMaskedLM.from_pretrained(whole_run).state_dict()
+    ours = load_model(out, ModernBertForMaskedLM).state_dict()
+    theirs = load_model(whole_run, ModernBertForMaskedLM).state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
@@ -167,13 +168,13 @@ def test_two_processes_give_the_losses_of_one(corpus, whole_run, tmp_path):
 
 
 def test_a_run_goes_on_from_another_models_weights(corpus, whole_run, tmp_path):
-    before = ModernBertForMaskedLM.from_pretrained(whole_run).state_dict()
+    before = load_model(whole_run, ModernBertForMaskedLM).state_dict()
     before = {name: value.clone() for name, value in before.items()}
     train(options(corpus, tmp_path, steps=2, start=whole_run, vocab_size=None))
     assert losses(tmp_path)[0] < losses(whole_run)[0] - 0.5
     kept, own = ((f / "tokenizer.json").read_text() for f in (tmp_path, whole_run))
     assert kept == own
-    after = ModernBertForMaskedLM.from_pretrained(whole_run).state_dict()
+    after = load_model(whole_run, ModernBertForMaskedLM).state_dict()
     assert all(torch.equal(before[name], value) for name, value in after.items())
 
 
@@ -310,7 +311,7 @@ def test_a_loss_that_explodes_stops_the_run(corpus, tmp_path, monkeypatch):
 
 
 def test_every_parameter_is_in_one_optimizer(whole_run):
-    model = ModernBertForMaskedLM.from_pretrained(whole_run)
+    model = load_model(whole_run, ModernBertForMaskedLM)
     groups = [group for o in build_optimizers(model, RECIPE) for group in o.param_groups]
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(parameter) for parameter in model.parameters())
@@ -323,7 +324,7 @@ def test_every_parameter_is_in_one_optimizer(whole_run):
 
 def test_without_muon_adamw_trains_the_matrices_too(whole_run, monkeypatch):
     monkeypatch.delattr(torch.optim, "Muon", raising=False)  # as torch before 2.9
-    model = ModernBertForMaskedLM.from_pretrained(whole_run)
+    model = load_model(whole_run, ModernBertForMaskedLM)
     matrices, others = build_optimizers(model, RECIPE)
     assert isinstance(matrices, torch.optim.AdamW)
     held = [
@@ -399,8 +400,8 @@ def test_an_export_is_half_the_size_and_answers_alike(whole_run, tmp_path, capsy
     assert sizes[1] < 0.6 * sizes[0]
     ids = torch.tensor([[1, 10, 20, 4, 30, 2]])
     with torch.no_grad():
-        ours = ModernBertForMaskedLM.from_pretrained(whole_run)(ids)
-        half = ModernBertForMaskedLM.from_pretrained(tmp_path / "half", dtype=torch.float32)(ids)
+        ours = load_model(whole_run, ModernBertForMaskedLM)(ids)
+        half = load_model(tmp_path / "half", ModernBertForMaskedLM, dtype=torch.float32)(ids)
     assert torch.allclose(ours, half, atol=0.02)
     with pytest.raises(typer.Exit):
         export(tmp_path / "nowhere", tmp_path / "out")

@@ -191,7 +191,7 @@ def slow(monkeypatch):
 
     from mbexplore_ui.sessions import Desk
 
-    from mbexplore.recording import watched
+    from mbexplore.hooks import watched
 
     @contextmanager
     def counting(desk):

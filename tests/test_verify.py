@@ -12,10 +12,11 @@ from torch import nn
 
 import mbexplore
 from mbexplore.checkpoints.hub import ModelFiles, locate
+from mbexplore.checkpoints.model import save_model
 from mbexplore.cli.options import sample_text
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.network.model import ACTIVATIONS
+from mbexplore.network.activations import ACTIVATIONS
 from mbexplore.plots.verify import plot_verification
 from mbexplore.reference import verify as verify_module
 from mbexplore.reference.published import PublishedValues, add_published, check_published
@@ -80,9 +81,7 @@ def interleaved_rope(explorer, monkeypatch):
         even, odd = x[..., ::2], x[..., 1::2]
         return torch.stack((even * cos - odd * sin, odd * cos + even * sin), -1).flatten(-2)
 
-    monkeypatch.setattr(
-        "mbexplore.network.model.rope_into", lambda out, *args: out.copy_(interleave(*args))
-    )
+    monkeypatch.setattr("mbexplore.network.model.apply_rope", interleave)
 
 
 def norm_on_layer_0(explorer, monkeypatch):
@@ -133,9 +132,7 @@ def test_a_cosine_near_one_is_no_pass(explorer, monkeypatch):
 
 
 def test_ignored_padding_is_caught(explorer, monkeypatch):
-    encoder = explorer.model.encoder
-    real = encoder._plans
-    monkeypatch.setattr(encoder, "_plans", lambda ids, mask: real(ids, None))
+    monkeypatch.setattr("mbexplore.network.model.find_segments", lambda *_: None)
     result = verify(explorer, padded_batch(batch_of(explorer)[0]))
     assert (result.first_mismatch.layer, result.first_mismatch.what) == (0, "hidden state")
 
@@ -171,7 +168,7 @@ def test_the_command_tells_and_exits_accordingly(tmp_path, monkeypatch):
 
 def test_the_bundled_paragraph_is_cut_for_a_model_of_short_texts(tmp_path):
     explorer = mbexplore.load("tiny", device="cpu")
-    explorer.model.save_pretrained(tmp_path)
+    save_model(tmp_path, explorer.model)
     config = json.loads((tmp_path / "config.json").read_text()) | {"max_position_embeddings": 32}
     (tmp_path / "config.json").write_text(json.dumps(config))
     tokenizer = explorer.files.folder / "tokenizer.json"

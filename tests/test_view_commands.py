@@ -23,6 +23,7 @@ from mbexplore.analysis.compare import compare
 from mbexplore.analysis.context_mixing import METHODS, context_mixing
 from mbexplore.analysis.lens import lens, lens_map
 from mbexplore.analysis.patch import patch
+from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import OutputError
 from mbexplore.explorer import load
 from mbexplore.views.attention_part import view_part
@@ -53,7 +54,7 @@ def folders(tmp_path_factory):
     """Two models of one shape, as folders that the command line opens."""
     made = [tmp_path_factory.mktemp("models") / name for name in ("one", "other")]
     for seed, folder in enumerate(made):
-        build_random(seed).save_pretrained(folder)
+        save_model(folder, build_random(seed))
         build_tokenizer()._inner.save(str(folder / "tokenizer.json"))
     return made
 

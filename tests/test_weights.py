@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from mbexplore.checkpoints.model import load_model, save_model
 from mbexplore.errors import ModelError
 from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel
 from tests import parity
@@ -45,7 +46,7 @@ def rewrite(folder, change):
 
 def assert_same_logits(folder, theirs, model=ModernBertForMaskedLM):
     input_ids, _ = build_inputs(CASE)
-    ours = model.from_pretrained(folder)
+    ours = load_model(folder, model)
     assert not ours.training
     with torch.no_grad():
         difference = (ours(input_ids) - theirs(input_ids)[0]).abs().max()
@@ -93,15 +94,15 @@ def test_a_tied_decoder_repeated_in_the_file(tmp_path):
 
 def test_tied_weights_stay_one_tensor(tmp_path):
     save(tmp_path)
-    ours = ModernBertForMaskedLM.from_pretrained(tmp_path, dtype=torch.float64)
+    ours = load_model(tmp_path, ModernBertForMaskedLM, dtype=torch.float64)
     assert ours.decoder.weight is ours.model.embeddings.tok_embeddings.weight
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_the_dtype_is_the_files_own_or_the_one_asked_for(tmp_path, dtype):
     save(tmp_path, dtype=dtype)
-    assert ModernBertForMaskedLM.from_pretrained(tmp_path).dtype == dtype
-    upcast = ModernBertForMaskedLM.from_pretrained(tmp_path, dtype=torch.float32)
+    assert load_model(tmp_path, ModernBertForMaskedLM).dtype == dtype
+    upcast = load_model(tmp_path, ModernBertForMaskedLM, dtype=torch.float32)
     stored = load_file(tmp_path / FILE)
     assert upcast.dtype == torch.float32
     for name, tensor in stored.items():
@@ -111,14 +112,15 @@ def test_the_dtype_is_the_files_own_or_the_one_asked_for(tmp_path, dtype):
 GROWTH = """
 import re, sys
 from pathlib import Path
+from mbexplore.checkpoints.model import load_model
 from mbexplore.network.model import ModernBertForMaskedLM
 
 def own_memory():  # what no file backs
     return 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 
-warm = ModernBertForMaskedLM.from_pretrained(sys.argv[1])  # torch imports much of itself here
+warm = load_model(sys.argv[1], ModernBertForMaskedLM)  # torch imports much of itself here
 before = own_memory()
-model = ModernBertForMaskedLM.from_pretrained(sys.argv[1])
+model = load_model(sys.argv[1], ModernBertForMaskedLM)
 print(own_memory() - before)
 """
 
@@ -137,9 +139,10 @@ def test_loading_copies_no_weights(tmp_path):
 
 HOLD = """
 import sys
+from mbexplore.checkpoints.model import load_model
 from mbexplore.network.model import ModernBertForMaskedLM
 
-model = ModernBertForMaskedLM.from_pretrained(sys.argv[1])
+model = load_model(sys.argv[1], ModernBertForMaskedLM)
 touched = sum(float(each.detach().sum()) for each in model.parameters())
 print("ready", flush=True)
 sys.stdin.readline()
@@ -207,7 +210,7 @@ def test_a_tensor_that_does_not_fit_the_config(folder, change, named):
 
 def assert_refused(folder, named, model=ModernBertForMaskedLM):
     with pytest.raises(ModelError, match=named) as caught:
-        model.from_pretrained(folder)
+        load_model(folder, model)
     message = str(caught.value)
     assert str(folder) in message
     assert message.endswith(".") and "\n" not in message
@@ -251,7 +254,7 @@ def test_an_unreadable_index(folder, index):
 
 
 def test_an_encoder_without_a_head_cannot_predict(tmp_path):
-    save(tmp_path / "whole").model.save_pretrained(tmp_path)
+    save_model(tmp_path, save(tmp_path / "whole").model)
     assert_refused(tmp_path, "lacks the tensor decoder.bias|lacks the tensor head")
 
 

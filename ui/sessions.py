@@ -20,7 +20,8 @@ from uuid import uuid4
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, TextError, UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.recording import KEEP, Recording, watched
+from mbexplore.hooks import watched
+from mbexplore.recording import KEEP, Recording
 
 Made = TypeVar("Made")
 

@@ -22,9 +22,12 @@ from mbexplore.analysis.target import OptionScore, Target
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
-from mbexplore.network.attention import attend, visible
+from mbexplore.hooks import hooked
+from mbexplore.network.attention import attend
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.recording import Action, check_index, hooked
+from mbexplore.network.tap import Action
+from mbexplore.network.visibility import Visibility, visible
+from mbexplore.recording import check_index
 
 LIMITS = (
     "Other parts may make up for a ablated one, so a small effect is no proof that the part is "
@@ -215,7 +218,7 @@ def ablate_heads(
         for first in range(0, heads, size):
             batch = range(first, min(first + size, heads))
             action = _replace_one_head_per_row(batch, replacement)
-            with hooked(model, {f"layers.{layer}.context": action}):
+            with hooked(model, {f"layers.{layer}.z": action}):
                 logits = readout.logits(ids)
             found += readout.scores_of(logits, target.token_id)
             progress(len(found), layers * heads)
@@ -272,10 +275,10 @@ def ablation_hooks(
         if blocked or max_distance is not None:
             limit = _LimitedAttention(config.half_window(layer), max_distance, blocked)
             steps.insert(0, limit.context)
-            for tap in ("q_rot", "k_rot", "v"):
+            for tap in ("rot_q", "rot_k", "v"):
                 actions[f"layers.{layer}.{tap}"] = limit.keeper(tap)
         if steps:
-            actions[f"layers.{layer}.context"] = _chain(steps)
+            actions[f"layers.{layer}.z"] = _chain(steps)
     for part in parts:
         if isinstance(part, Block):
             tap = "attn_out" if part.kind == "attention" else "mlp_out"
@@ -304,11 +307,11 @@ class _LimitedAttention:
 
     def context(self, value: Tensor) -> Tensor:
         """(batch, heads, seq, head_dim), as `attend` would give it under the limit."""
-        q, k, v = (self._kept.pop(tap) for tap in ("q_rot", "k_rot", "v"))
+        q, k, v = (self._kept.pop(tap) for tap in ("rot_q", "rot_k", "v"))
         limits = [limit for limit in (self._half_window, self._max_distance) if limit is not None]
         half_window = min(limits, default=None)
         if not self._blocked:
-            return attend(q, k, v, half_window=half_window)
+            return attend(q, k, v, Visibility.build(q, half_window))
         positions = torch.arange(q.shape[2], device=q.device)
         allowed = positions[:, None] == positions  # a token always sees itself
         allowed = allowed | ~torch.isin(positions, positions[self._blocked])

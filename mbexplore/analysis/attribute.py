@@ -20,7 +20,7 @@ from mbexplore.analysis.target import Target
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError
 from mbexplore.explorer import Explorer
-from mbexplore.recording import hooked
+from mbexplore.hooks import hooked
 
 LIMITS = (
     "The shares depend on the baseline, and the way there passes inputs that are no text; tokens "
@@ -161,7 +161,7 @@ class _Way:
 
     def _logits(self, x: Tensor) -> Tensor:
         ids = self.ids.expand(len(x), -1)
-        with hooked(self.readout.model, {"embeddings": lambda value: x}):
+        with hooked(self.readout.model, {"embed": lambda value: x}):
             logits = self.readout.read(self.readout.model.encoder(ids))
         own = logits[:, self.target.token_id]
         return own if self.contrast is None else own - logits[:, self.contrast.token_id]

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from mbexplore.errors import TextError
+from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind
-from mbexplore.recording import Progress, Recording, check_index
+from mbexplore.recording import Recording, check_index
 
 MASSES = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge", "far")
 """Where weight goes; they may overlap. "edge" is both ends of a local layer's window, "far" what

@@ -18,7 +18,8 @@ from torch import Tensor
 from mbexplore.analysis.readout import Readout, build_readout, token_reader
 from mbexplore.analysis.target import Source, Target, as_recording
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
-from mbexplore.recording import Progress, Recording
+from mbexplore.hooks import Progress
+from mbexplore.recording import Recording
 
 LIMITS = (
     "The head was trained on the last layer alone: a token missing from an early row may still be "

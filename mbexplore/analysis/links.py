@@ -14,8 +14,9 @@ from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.maps import Link as Link
 from mbexplore.analysis.maps import first_head, layer_title, links_at, map_rows, strongest_first
 from mbexplore.errors import RangeError
+from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind
-from mbexplore.recording import Progress, Recording, check_index
+from mbexplore.recording import Recording, check_index
 
 MASS = 0.7
 """The share of each row that its arcs carry together."""

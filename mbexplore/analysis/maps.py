@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.axis import Axis, build_axis
+from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind, ModernBertConfig
-from mbexplore.recording import Progress, Recording
+from mbexplore.recording import Recording
 
 PIXELS = 512
 """The most rows and columns a picture of a map has; a longer text is pooled to them."""

@@ -20,9 +20,12 @@ from torch import Tensor
 from mbexplore.analysis.target import upcast
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
+from mbexplore.hooks import hooked
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
-from mbexplore.recording import Action, Recording, check_index, hooked, of_layers
+from mbexplore.network.tap import Action
+from mbexplore.recorder import of_layers
+from mbexplore.recording import Recording, check_index
 
 DEFAULT_NEURONS = 12
 Rows = dict[int, Tensor]
@@ -129,7 +132,7 @@ def taps(config: ModernBertConfig, layer: int | None = None) -> tuple[str, ...]:
 
 def last_state(config: ModernBertConfig) -> str:
     """The tap that a recording must keep besides `token_activations`."""
-    return f"layers.{config.num_hidden_layers - 1}.hidden"
+    return f"layers.{config.num_hidden_layers - 1}.resid_post"
 
 
 @contextmanager
@@ -155,7 +158,7 @@ def token_activations(model: PretrainedModel, position: int, layer: int | None) 
         return keep_row
 
     layers = range(model.config.num_hidden_layers) if layer is None else [layer]
-    with hooked(model, {f"layers.{each}.neurons": keeper(each) for each in layers}):
+    with hooked(model, {f"layers.{each}.mlp_post": keeper(each) for each in layers}):
         yield rows
 
 

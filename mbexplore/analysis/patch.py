@@ -21,13 +21,15 @@ from mbexplore.analysis.target import Target
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
-from mbexplore.recording import Action, Recording, hooked
+from mbexplore.hooks import hooked
+from mbexplore.network.tap import Action
+from mbexplore.recording import Recording
 
 LIMITS = (
     "Each place is patched alone: what two places carry only together, or twice, is not seen; and "
     "it is the difference between these two texts that is located, not all that the answer needs."
 )
-KEEP = ("hidden_states", "updates", "contexts")
+KEEP = ("hidden_states", "updates", "z")
 BATCH_TOKENS = 2048
 """Tokens in one batch, all its copies of the text together."""
 
@@ -165,10 +167,10 @@ def _patch_all(
     config, seq = recording.config, len(recording)
     layers = range(config.num_hidden_layers)
     groups = [
-        (["embeddings", *(f"layers.{i}.hidden" for i in layers)], seq),
+        (["embed", *(f"layers.{i}.resid_post" for i in layers)], seq),
         ([f"layers.{i}.attn_out" for i in layers], seq),
         ([f"layers.{i}.mlp_out" for i in layers], seq),
-        ([f"layers.{i}.context" for i in layers], config.num_attention_heads),
+        ([f"layers.{i}.z" for i in layers], config.num_attention_heads),
     ]
     total = sum(len(taps) * count for taps, count in groups)
     done, size = 0, max(1, BATCH_TOKENS // seq)

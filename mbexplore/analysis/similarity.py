@@ -18,7 +18,8 @@ from torch import Tensor
 
 from mbexplore.analysis.target import upcast
 from mbexplore.errors import TextError
-from mbexplore.recording import Progress, Recording
+from mbexplore.hooks import Progress
+from mbexplore.recording import Recording
 
 KEEP = ("hidden_states",)
 MOST_TOKENS = 2048

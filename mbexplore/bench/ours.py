@@ -15,12 +15,13 @@ from torch.overrides import TorchFunctionMode
 
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.result import PARTS
+from mbexplore.checkpoints.model import open_model
 from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.network.heads import open_model
 from mbexplore.network.linear import Linear
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.network.packing import run_packed
-from mbexplore.recording import DEFAULT_KEEP, Recording, record
+from mbexplore.recorder import DEFAULT_KEEP, record
+from mbexplore.recording import Recording
 
 Run = Callable[[], Tensor]
 
@@ -28,11 +29,11 @@ Run = Callable[[], Tensor]
 def forward(folder: Path, tokens: int) -> Run:
     """Logits at the middle of one text."""
     model, ids = _open(folder), _encoding(folder, tokens).ids
-    rows = torch.tensor([tokens // 2])
+    queries = torch.tensor([tokens // 2])
 
     def run() -> Tensor:
         with torch.inference_mode():
-            logits: Tensor = model(torch.tensor([ids]), rows=rows)[0]
+            logits: Tensor = model(torch.tensor([ids]), query_positions=queries)[0]
         return logits
 
     return run
@@ -42,8 +43,8 @@ def batch(folder: Path, tokens: int) -> Run:
     """Logits at the middle of 64 texts of 10 to `tokens` tokens."""
     model = _open(folder)
     texts = make_batch(tokens, model.config.vocab_size)
-    rows = [[len(text) // 2] for text in texts]
-    return lambda: torch.cat(list(run_packed(model, texts, rows)))
+    middles = [[len(text) // 2] for text in texts]
+    return lambda: torch.cat(list(run_packed(model, texts, middles)))
 
 
 def record_attention(folder: Path, tokens: int) -> Run:
@@ -94,7 +95,7 @@ def parts(folder: Path, tokens: int) -> Run:
     """Where a forward pass spends its time: (part, 2) seconds and floating-point operations."""
     model, ids = _open(folder), _encoding(folder, tokens).ids
     assert isinstance(model, ModernBertForMaskedLM)
-    rows = torch.tensor([tokens // 2])
+    queries = torch.tensor([tokens // 2])
     watch = Stopwatch()
     for module in model.modules():
         if isinstance(module, Linear):
@@ -105,7 +106,7 @@ def parts(folder: Path, tokens: int) -> Run:
         watch.clear()
         start = time.perf_counter()
         with torch.inference_mode(), watch:
-            model(torch.tensor([ids]), rows=rows)
+            model(torch.tensor([ids]), query_positions=queries)
         rest = time.perf_counter() - start - sum(seconds for seconds, _ in watch.parts.values())
         return torch.tensor([*watch.parts.values(), (rest, 0.0)], dtype=torch.float64)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from mbexplore.checkpoints import hub
+from mbexplore.checkpoints.model import save_model
 from mbexplore.checkpoints.tokenizer import Tokenizer
 from mbexplore.errors import MbexploreError, UsageError
 from mbexplore.network.config import ModernBertConfig
@@ -52,7 +53,7 @@ def write_random(size: str, folder: Path) -> None:
         for name, parameter in model.named_parameters():
             if name.endswith("Wqkv.weight"):
                 parameter[: 2 * config.hidden_size].mul_(4.0)
-    model.save_pretrained(folder)
+    save_model(folder, model)
     shutil.copy(bundled / "tokenizer_config.json", folder)
     _write_tokenizer(bundled / "tokenizer.json", folder / "tokenizer.json", config.vocab_size)
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mbexplore import HUGE_PAGES
+from mbexplore.process import HUGE_PAGES, ask_for_huge_pages
 
 
 def serve(side: str, task: str, folder: Path, tokens: int) -> None:
@@ -21,7 +21,9 @@ def serve(side: str, task: str, folder: Path, tokens: int) -> None:
 
     A line that is not empty names a file for the answer of that run (npy).
     """
-    if side == "theirs":  # as in a process that never heard of mbexplore
+    if side == "ours":
+        ask_for_huge_pages()
+    else:  # as in a process that never heard of mbexplore
         os.environ.pop(HUGE_PAGES, None)
     answers, sys.stdout = sys.stdout, sys.stderr  # a library may print what it likes
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from mbexplore.analysis.tile import Tile
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer
-    from mbexplore.recording import Progress, Recording
+    from mbexplore.hooks import Progress
+    from mbexplore.recording import Recording
     from mbexplore.views.old import View
 
 

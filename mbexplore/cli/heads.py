@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from mbexplore.analysis.heads import HeadRow, HeadSimilarity
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Explorer
-    from mbexplore.recording import Progress, Recording
+    from mbexplore.hooks import Progress
+    from mbexplore.recording import Recording
 
 _SHORT = {"previous": "prev", "punctuation": "punct", "cls": "CLS", "sep": "SEP"}
 _LEAST = 0.1
@@ -109,7 +110,7 @@ def _stepper(explorer: Explorer, texts: int, advance: Progress) -> Progress:
 def _record_all(
     explorer: Explorer, encodings: list[Encoding], step: Progress
 ) -> Iterator[Recording]:
-    from mbexplore.recording import watched
+    from mbexplore.hooks import watched
 
     for encoding in encodings:
         with watched(explorer.model, step):

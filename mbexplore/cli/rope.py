@@ -69,7 +69,7 @@ def rope(
     from mbexplore.analysis.rope import check_visible, pair_norms, rope_spectra, score_contributions
     from mbexplore.analysis.token_spans import find_token_position
     from mbexplore.explorer import load
-    from mbexplore.recording import of_layers
+    from mbexplore.recorder import of_layers
     from mbexplore.views.rope import view_rope
 
     explorer = load(model, device=device, dtype=dtype)

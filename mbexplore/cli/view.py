@@ -81,7 +81,7 @@ def build_table(*columns: str, left: tuple[str, ...] = ()) -> Table:
 
 def recorded(explorer: Explorer, encoding: Encoding, keep: Collection[str]) -> Recording:
     """One forward pass, with a bar of its layers; see `Explorer.record`."""
-    from mbexplore.recording import watched
+    from mbexplore.hooks import watched
 
     with progress("Layers") as tell, watched(explorer.model, tell):
         return explorer.record(encoding, keep=keep)

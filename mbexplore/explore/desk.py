@@ -160,7 +160,7 @@ class Desk:
 
         One pass runs at a time: two would share the cores.
         """
-        from mbexplore.recording import watched
+        from mbexplore.hooks import watched
 
         def after_layer(done: int, layers: int) -> None:
             stop.check()

@@ -1,183 +1,128 @@
 """The attention kernels: pure functions of q, k and v; knows no layer, no model, no text.
 
-Two things limit what a query sees. *Segments* number the tokens of a row: a query sees only keys
-of its own number, so 1 1 1 0 0 is a padded text and 1 1 2 2 2 two texts packed in one row. A
-*half window* keeps a query at `i` to the keys `|i - j| <= half_window`, both ends included.
-
 A local layer costs what its band costs: queries go in blocks over the span of keys they can see,
-and no seq x seq matrix is ever made. The weights themselves are derived from q and k only where
-somebody looks: any rows, any columns, or the band.
+and no seq x seq matrix is ever made. Scores and weights are made only where somebody wants them:
+inside a pass by `attention_scores` and `mix_values`, or afterwards out of q and k, any rows, any
+columns, or the band, by `attention_weights` and `attention_band`.
 """
 
 from __future__ import annotations
-
-from itertools import groupby
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
+from mbexplore.network.visibility import BLOCK, Visibility, key_span, visible
+
 SCORES = 2**21
 """Scores of a global layer computed together where weights are looked at: 8 MiB in float32."""
-
-BLOCK = 64
-"""Queries of a local layer computed together: small enough to waste few keys outside the window,
-large enough to keep the matrix products busy (32 to 128 measured alike at half_window 64)."""
-
-
-def visible(
-    queries: Tensor, keys: Tensor, half_window: int | None, segments: Tensor | None = None
-) -> Tensor | None:
-    """Which keys each query sees, or None where it sees all of them.
-
-    Args:
-        queries: positions, (query,).
-        keys: positions, (key,).
-        half_window: None for a global layer.
-        segments: numbers of the tokens of each row, (batch, seq).
-
-    Returns:
-        Booleans (batch or 1, 1, query, key), ready for scores (batch, heads, query, key).
-    """
-    near = None
-    if half_window is not None:
-        near = ((queries[:, None] - keys).abs() <= half_window)[None, None]
-    if segments is None:
-        return near
-    same = segments[:, None, queries, None] == segments[:, None, None, keys]
-    return same if near is None else same & near
-
-
-def key_span(first: int, last: int, seq: int, half_window: int | None) -> tuple[int, int]:
-    """Bounds `[start, stop)` of the keys that the queries first .. last can see in their window."""
-    if half_window is None:
-        return 0, seq
-    return max(0, first - half_window), min(seq, last + half_window + 1)
 
 
 def attend(
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    *,
-    half_window: int | None = None,
-    segments: Tensor | None = None,
-    rows: Tensor | None = None,
-    mask: Tensor | None = None,
+    visibility: Visibility,
+    query_positions: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """Softmax attention, softmax(q k^T / sqrt(head_dim)) v, over the keys each query sees.
 
     Args:
-        q: rotated queries, (batch, heads, query, head_dim), one for each of `rows`.
+        q: rotated queries, (batch, heads, query, head_dim), one for each of `query_positions`.
         k: rotated keys, (batch, heads, seq, head_dim).
         v: values, of the shape of `k`.
-        half_window: reach on each side; None for a global layer.
-        segments: (batch, seq); None where every row is one unpadded text.
-        rows: positions of the queries, (query,); None for all of them in order.
-        mask: what `block_mask` gives, where layers share it; made anew if it is needed.
+        visibility: which keys each query sees.
+        query_positions: (query,); None for all of them in order.
         dropout: probability that a weight is dropped, in training.
 
     Returns:
-        The context of every query, (batch, heads, query, head_dim).
+        The mix of values of every query, (batch, heads, query, head_dim).
     """
-    seq = k.shape[2]
-    if rows is None and in_blocks(seq, half_window):
-        assert half_window is not None
-        if mask is None:
-            mask = block_mask(seq, half_window, segments, q.dtype, q.device)
-        return _attend_in_blocks(q, k, v, half_window, mask, dropout)
-    if half_window is not None and half_window >= seq - 1:
-        half_window = None
-    positions = torch.arange(seq, device=q.device)
-    queries = positions if rows is None else rows
-    seen = visible(queries, positions, half_window, segments)
-    return scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)
-
-
-def in_blocks(seq: int, half_window: int | None) -> bool:
-    """Whether a layer's queries go in blocks: its window is shorter than the text."""
-    return half_window is not None and seq > BLOCK and half_window < seq - 1
-
-
-def block_mask(
-    seq: int,
-    half_window: int,
-    segments: Tensor | None,
-    dtype: torch.dtype,
-    device: torch.device,
-) -> Tensor:
-    """What blocks of queries see of their spans of keys, for every local layer of a forward pass.
-
-    What lies outside the text has segment -1: a text token never sees it, and the queries that
-    fill up the last block see one another, so that no row is empty.
-
-    Args:
-        seq: tokens of a row.
-        half_window: reach on each side.
-        segments: (batch, seq), or None.
-        dtype: of the queries.
-        device: of the queries.
-
-    Returns:
-        0 where a query sees a key and minus infinity elsewhere, (batch or 1, blocks, 1, BLOCK,
-        BLOCK + 2 * half_window).
-    """
-    blocks = -(-seq // BLOCK)
-    tail, span = blocks * BLOCK - seq, BLOCK + 2 * half_window
-    if segments is None:
-        segments = torch.zeros(1, seq, dtype=torch.long, device=device)
-    padded = pad(segments.long(), (half_window, half_window + tail), value=-1)
-    of_queries = padded[:, half_window : half_window + blocks * BLOCK].view(-1, blocks, BLOCK, 1)
-    of_keys = padded.unfold(1, span, BLOCK)[:, :, None]  # (batch or 1, blocks, 1, span)
-    steps = torch.arange(span, device=device)
-    near = (steps[:BLOCK, None] + half_window - steps).abs() <= half_window
-    mask = torch.zeros(len(segments), blocks, 1, BLOCK, span, dtype=dtype, device=device)
-    return mask.masked_fill_(~(near & (of_queries == of_keys))[:, :, None], float("-inf"))
-
-
-def packed_lengths(segments: Tensor | None) -> list[int] | None:
-    """Lengths of the texts that lie side by side in the one row of a batch; None for other masks.
-
-    Args:
-        segments: (batch, seq), or None.
-    """
-    if segments is None or len(segments) != 1:
-        return None
-    numbers: list[float] = segments[0].tolist()
-    runs = [(number, len(list(run))) for number, run in groupby(numbers)]
-    return [length for _, length in runs] if len(runs) == len(set(numbers)) else None
+    if query_positions is not None:
+        seen = visibility.of_queries(query_positions)
+        return scaled_dot_product_attention(q, k, v, attn_mask=seen, dropout_p=dropout)
+    if visibility.lengths is not None:  # each text by itself: no mask, no waste
+        sizes = list(visibility.lengths)
+        texts = zip(*(torch.split(x, sizes, dim=2) for x in (q, k, v)), strict=True)
+        alone = [scaled_dot_product_attention(a, b, c, dropout_p=dropout) for a, b, c in texts]
+        return torch.cat(alone, dim=2)
+    if visibility.in_blocks:
+        return _attend_in_blocks(q, k, v, visibility, dropout)
+    return scaled_dot_product_attention(q, k, v, attn_mask=visibility.mask, dropout_p=dropout)
 
 
 def _attend_in_blocks(
-    q: Tensor, k: Tensor, v: Tensor, half_window: int, mask: Tensor, dropout: float
+    q: Tensor, k: Tensor, v: Tensor, visibility: Visibility, dropout: float
 ) -> Tensor:
-    """Local attention in one kernel call: blocks of queries fold into the batch.
-
-    With one row to a batch, blocks of queries and their overlapping spans of keys are views.
-    """
+    """Local attention in one kernel call: blocks of queries fold into the batch."""
+    assert visibility.half_window is not None and visibility.mask is not None
     batch, heads, seq, head_dim = q.shape
-    blocks = -(-seq // BLOCK)
-    tail = blocks * BLOCK - seq
-    span = BLOCK + 2 * half_window
-
-    def fold(x: Tensor) -> Tensor:
-        """(batch, heads, seq, head_dim) to (batch * blocks, heads, span, head_dim)."""
-        spans = pad(x, (0, 0, half_window, half_window + tail)).unfold(2, span, BLOCK)
-        return spans.mT.transpose(1, 2).flatten(0, 1)
-
-    filled = pad(q, (0, 0, 0, tail)) if tail else q
-    blocked = filled.reshape(batch, heads, blocks, BLOCK, head_dim)
-    context = scaled_dot_product_attention(
-        blocked.transpose(1, 2).flatten(0, 1),  # (batch * blocks, heads, BLOCK, head_dim)
-        fold(k),
-        fold(v),
-        attn_mask=mask.expand(batch, -1, -1, -1, -1).flatten(0, 1),
-        dropout_p=dropout,
+    mask = visibility.mask.expand(batch, -1, -1, -1, -1).flatten(0, 1)
+    blocked, keys, values = (
+        x.transpose(1, 2).flatten(0, 1)  # (batch * blocks, heads, BLOCK or span, head_dim)
+        for x in (_blocks(q), _spans(k, visibility.half_window), _spans(v, visibility.half_window))
     )
+    z = scaled_dot_product_attention(blocked, keys, values, attn_mask=mask, dropout_p=dropout)
     # The kernel lays heads beside each other in a token, as what follows wants them.
-    joined = context.transpose(1, 2).reshape(batch, blocks * BLOCK, heads, head_dim)
+    joined = z.transpose(1, 2).reshape(batch, -1, heads, head_dim)
     return joined[:, :seq].transpose(1, 2)
+
+
+def _blocks(x: Tensor) -> Tensor:
+    """(batch, heads, seq, n) to (batch, heads, blocks, BLOCK, n), zeros after the text."""
+    batch, heads, seq, n = x.shape
+    tail = -seq % BLOCK
+    filled = pad(x, (0, 0, 0, tail)) if tail else x
+    return filled.reshape(batch, heads, -1, BLOCK, n)
+
+
+def _spans(x: Tensor, half_window: int) -> Tensor:
+    """The tokens in reach of each block, (batch, heads, blocks, BLOCK + 2 * half_window, n)."""
+    tail = -x.shape[2] % BLOCK
+    padded = pad(x, (0, 0, half_window, half_window + tail))
+    return padded.unfold(2, BLOCK + 2 * half_window, BLOCK).transpose(-1, -2)
+
+
+def attention_scores(q: Tensor, k: Tensor, visibility: Visibility) -> Tensor:
+    """What the softmax is taken of, q k^T / sqrt(head_dim), minus infinity where nothing is seen.
+
+    Args:
+        q: rotated queries, (batch, heads, seq, head_dim).
+        k: rotated keys, of the same shape.
+        visibility: which keys each query sees.
+
+    Returns:
+        (batch, heads, seq, seq); of a local layer a band, (batch, heads, seq, 2 * half_window + 1),
+        whose column `c` is the key at `i - half_window + c`.
+    """
+    scaled, half_window, seq = q * q.shape[-1] ** -0.5, visibility.half_window, q.shape[2]
+    if half_window is None:
+        scores: Tensor = scaled @ k.mT  # (batch, heads, seq, seq)
+        seen = visibility.of_queries(torch.arange(seq, device=q.device))
+        return scores if seen is None else scores.masked_fill(~seen, float("-inf"))
+    blocks = _blocks(scaled) @ _spans(k, half_window).mT  # (batch, heads, blocks, BLOCK, span)
+    # Row r of a block sees its span from column r on: in rows one longer, always from column 0.
+    span = blocks.shape[-1]
+    rows = pad(blocks.flatten(-2), (0, BLOCK)).view(*blocks.shape[:-1], span + 1)
+    band = rows[..., : 2 * half_window + 1].flatten(2, 3)[:, :, :seq]  # (batch, heads, seq, width)
+    return band.masked_fill(~visibility.in_band(q.device), float("-inf"))
+
+
+def mix_values(pattern: Tensor, v: Tensor, half_window: int | None) -> Tensor:
+    """The mix of values that a pattern makes, (batch, heads, seq, head_dim).
+
+    Args:
+        pattern: weights in the shape that `attention_scores` gives.
+        v: values, (batch, heads, seq, head_dim).
+        half_window: None for a global layer.
+    """
+    if half_window is None:
+        return pattern @ v
+    span, seq = BLOCK + 2 * half_window, v.shape[2]
+    rows = pad(_blocks(pattern), (0, span + 1 - pattern.shape[-1]))  # the way back from a band
+    blocks = rows.flatten(-2)[..., : BLOCK * span].reshape(*rows.shape[:-1], span)
+    return (blocks @ _spans(v, half_window)).flatten(2, 3)[:, :, :seq]
 
 
 def attention_weights(

@@ -39,6 +39,25 @@ def regular_layer_kinds(num_layers: int, global_every: int) -> tuple[LayerKind, 
 
 
 @dataclass(frozen=True)
+class LayerInfo:
+    """What sets a layer apart from the others.
+
+    Attributes:
+        index: from 0.
+        kind: "global" or "local".
+        theta: RoPE base.
+        half_window: tokens seen on each side of a token; None for a global layer.
+        head_dim: width of one attention head.
+    """
+
+    index: int
+    kind: LayerKind
+    theta: float
+    half_window: int | None
+    head_dim: int
+
+
+@dataclass(frozen=True)
 class ModernBertConfig:
     """Dimensions and constants of one ModernBERT (Warner et al. 2024, arXiv:2412.13663).
 
@@ -203,6 +222,11 @@ class ModernBertConfig:
     def head_dim(self) -> int:
         """Width of one attention head."""
         return self.hidden_size // self.num_attention_heads
+
+    def layer(self, index: int) -> LayerInfo:
+        """What sets layer `index`, from 0, apart from the others."""
+        kind = self.layer_kinds[index]
+        return LayerInfo(index, kind, self.theta(index), self.half_window(index), self.head_dim)
 
     def theta(self, layer: int) -> float:
         """RoPE base of layer `layer`."""

@@ -1,27 +1,20 @@
 """The other heads of ModernBERT: sequences, tokens, answers in a text, choices.
 
 All put the MLM head's transform and one linear layer on the encoder; they differ in what they
-read: one pooled vector a text, or every token. `open_model` is here since it knows them all.
+read: one pooled vector a text, or every token.
 """
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from mbexplore.checkpoints.weights import Checkpoint
 from mbexplore.errors import ModelError
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.network.model import (
-    ModernBertForMaskedLM,
-    ModernBertModel,
-    PredictionHead,
-    PretrainedModel,
-)
+from mbexplore.network.init import init_weights
+from mbexplore.network.model import ModernBertModel, PredictionHead, PretrainedModel
 from mbexplore.text import quoted
 
 POOLINGS = ("cls", "mean")
@@ -29,9 +22,6 @@ REGRESSION = "regression"
 MULTI_LABEL = "multi_label_classification"
 PROBLEMS = (REGRESSION, "single_label_classification", MULTI_LABEL)
 """What config.json may call the problem: a number, one label of several, or any of them."""
-_CLASSIFIER = "classifier.weight"
-_CHUNK = re.compile(r"O|[BIESLU]-.+")
-"""Labels that say where in a name a token stands, as those of tokens do and of texts never."""
 
 
 class ClassifierModel(PretrainedModel):
@@ -52,7 +42,7 @@ class ClassifierModel(PretrainedModel):
         self.head = PredictionHead(config)
         self.drop = nn.Dropout(config.classifier_dropout)
         self.classifier = nn.Linear(config.hidden_size, self.outputs(config))
-        self.init_weights()
+        init_weights(self.classifier, config, "classifier")
 
     def outputs(self, config: ModernBertConfig) -> int:
         """Numbers the classifier gives: one a label."""
@@ -156,57 +146,3 @@ CLASSIFIERS: dict[str, type[ClassifierModel]] = {
         ModernBertForMultipleChoice,
     )
 }
-
-
-def open_model(
-    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
-) -> PretrainedModel:
-    """Opens a checkpoint as what it is: with the head that its file has, else the bare encoder.
-
-    All classifiers have the same tensors, so config.json must tell which it is; one that it does
-    not tell is left alone.
-
-    Raises:
-        ModelError: see `PretrainedModel.from_pretrained`.
-    """
-    config = ModernBertConfig.from_folder(folder)
-    with Checkpoint(folder) as checkpoint:
-        keys = checkpoint.shapes.keys()
-    kind: type[PretrainedModel] = ModernBertModel
-    if _CLASSIFIER in keys:
-        kind = _find_classifier(config) or ModernBertModel
-    elif "head.dense.weight" in keys:
-        kind = ModernBertForMaskedLM
-    return kind.from_pretrained(folder, dtype=dtype, device=device)
-
-
-def _find_classifier(config: ModernBertConfig) -> type[ClassifierModel] | None:
-    """The class that `architectures` names, or that nothing but one head has a use for."""
-    for name in config.architectures:
-        if name in CLASSIFIERS:
-            return CLASSIFIERS[name]
-    if config.problem_type is not None:
-        return ModernBertForSequenceClassification
-    if all(_CHUNK.fullmatch(label) for label in config.labels):
-        return ModernBertForTokenClassification
-    return None
-
-
-def explain_no_head(name: str, folder: Path) -> str:
-    """Why a model that opened as a bare encoder can't predict, in one sentence.
-
-    Args:
-        name: of the model.
-        folder: where it lies.
-    """
-    with Checkpoint(folder) as checkpoint:
-        has_classifier = _CLASSIFIER in checkpoint.shapes
-    if has_classifier:
-        return (
-            f"{name} has a classifier, and its config.json does not tell which, so it opens as a "
-            f"bare encoder; name one of {', '.join(CLASSIFIERS)} in its architectures."
-        )
-    return (
-        f"{name} is a bare encoder without an MLM head, so it can't predict; use `mbexplore "
-        "attention` on it, or name a masked-language model."
-    )

@@ -1,12 +1,14 @@
 """Many texts at once: side by side in one row, never padded.
 
-Linear layers take all tokens of a row together; attention keeps each text to itself and counts its
-positions from its own start, so a text gets what it gets alone. Knows nothing of text.
+Linear layers take all tokens of a row together; attention keeps each text to itself, and positions
+count from each text's own start, so a text gets what it gets alone. Knows nothing of text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -37,7 +39,7 @@ def packs(lengths: Sequence[int], most: int = PACK) -> Iterator[range]:
 def run_packed(
     model: PretrainedModel,
     texts: Sequence[Sequence[int]],
-    rows: Sequence[Sequence[int]] | None = None,
+    query_positions: Sequence[Sequence[int]] | None = None,
     most: int = PACK,
 ) -> Iterator[Tensor]:
     """What a model says of each text, in their order: logits, or an encoder's hidden states.
@@ -45,26 +47,41 @@ def run_packed(
     Args:
         model: an encoder, or one with a head that speaks of every token.
         texts: token ids of each.
-        rows: positions wanted in each text, rising; None for all.
+        query_positions: positions wanted in each text, rising; None for all.
         most: tokens that are run together.
 
     Yields:
         (query, vocab or hidden) of one text.
     """
     for group in packs([len(text) for text in texts], most):
-        ids = [token for place in group for token in texts[place]]
-        numbers = [place for place in group for _ in texts[place]]
-        counts = [len(texts[place] if rows is None else rows[place]) for place in group]
-        wanted = None
-        if rows is not None:
-            starts = [0]
-            for place in group:
-                starts.append(starts[-1] + len(texts[place]))
-            places = [
-                start + row for start, i in zip(starts, group, strict=False) for row in rows[i]
-            ]
+        some = [texts[place] for place in group]
+        wanted, counts = None, [len(text) for text in some]
+        if query_positions is not None:
+            starts = accumulate(counts, initial=0)
+            chosen = [query_positions[place] for place in group]
+            places = [start + i for start, each in zip(starts, chosen, strict=False) for i in each]
             wanted = torch.tensor(places, dtype=torch.long, device=model.device)
-        with torch.inference_mode():
-            packed, segments = torch.tensor([[ids], [numbers]], device=model.device)
-            output: Tensor = model(packed, segments, rows=wanted)[0]
+            counts = [len(each) for each in chosen]
+        with no_gradients():
+            output: Tensor = model(**pack(some, model.device), query_positions=wanted)[0]
         yield from torch.split(output, counts)
+
+
+def pack(texts: Sequence[Sequence[int]], device: torch.device) -> dict[str, Tensor]:
+    """The arguments of a forward pass over texts laid side by side, each (1, seq)."""
+    ids = [token for text in texts for token in text]
+    numbers = [number for number, text in enumerate(texts) for _ in text]
+    positions = [position for text in texts for position in range(len(text))]
+    names = ("input_ids", "segment_ids", "position_ids")
+    rows = torch.tensor([ids, numbers, positions], device=device)
+    return {name: row[None] for name, row in zip(names, rows, strict=True)}
+
+
+@contextmanager
+def no_gradients() -> Iterator[None]:
+    """Nothing inside is differentiated, and what is made can be used by autograd afterwards.
+
+    That is what tensors of PyTorch's inference mode can't, even where a caller is in it.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        yield

@@ -45,22 +45,14 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Args:
         x: queries or keys, (..., seq, head_dim).
-        cos: table (seq, head_dim / 2); see `rope_tables`.
+        cos: table (..., seq, head_dim / 2); see `rope_tables`.
         sin: the same of sines.
 
     Returns:
         The rotated tensor, of the shape and dtype of `x`.
     """
     first, second = x.to(cos.dtype).chunk(2, dim=-1)
-    turned = torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
-    return turned.to(x.dtype)
-
-
-def rope_into(out: Tensor, x: Tensor, cos: Tensor, sin: Tensor) -> None:
-    """Writes `apply_rope(x, cos, sin)` to `out` without temporaries; carries no gradient."""
-    if x.dtype != cos.dtype:  # half precision turns in float32
-        out.copy_(apply_rope(x, cos, sin))
-        return
-    (first, second), (low, high) = x.chunk(2, dim=-1), out.chunk(2, dim=-1)
-    torch.mul(first, cos, out=low).addcmul_(second, sin, value=-1)
-    torch.mul(second, cos, out=high).addcmul_(first, sin)
+    # In place on products that no gradient needs.
+    low = (first * cos).addcmul_(second, sin, value=-1)
+    high = (second * cos).addcmul_(first, sin)
+    return torch.cat((low, high), dim=-1).to(x.dtype)

@@ -5,8 +5,8 @@ The only module that imports transformers, and only when a reference is built.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,16 +47,14 @@ class Reference:
         """
         import transformers
 
-        logging: Any = transformers.utils.logging
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        model: Any = getattr(transformers, architecture).from_pretrained(
-            folder,
-            config=_read_config(folder),
-            dtype=dtype,
-            attn_implementation=attention,
-            local_files_only=True,
-        )
+        with _quiet():
+            model: Any = getattr(transformers, architecture).from_pretrained(
+                folder,
+                config=_read_config(folder),
+                dtype=dtype,
+                attn_implementation=attention,
+                local_files_only=True,
+            )
         return cls(model.to(device).eval(), transformers.__version__)
 
     def logits(self, ids: Sequence[int], rows: Sequence[int]) -> Tensor:
@@ -84,8 +82,8 @@ class Reference:
             mask: (batch, seq), 0 for padding.
 
         Returns:
-            By name: "embeddings", "layers.N.attention" (batch, heads, query, key),
-            "layers.N.hidden", "final_norm", "head" and "logits".
+            By name: "embed", "layers.N.attention" (batch, heads, query, key),
+            "layers.N.resid_post", "final_norm", "head" and "logits".
         """
         values: dict[str, Tensor] = {}
 
@@ -103,10 +101,10 @@ class Reference:
 
         with ExitStack() as stack, torch.inference_mode():
             encoder = self._model.model
-            modules = {"embeddings": encoder.embeddings, "final_norm": encoder.final_norm}
+            modules = {"embed": encoder.embeddings, "final_norm": encoder.final_norm}
             modules["head"] = self._model.head
             for i, layer in enumerate(encoder.layers):
-                modules[f"layers.{i}.hidden"] = layer
+                modules[f"layers.{i}.resid_post"] = layer
                 handle = layer.attn.register_forward_hook(keep_map(f"layers.{i}.attention"))
                 stack.callback(handle.remove)
             for name, module in modules.items():
@@ -115,6 +113,23 @@ class Reference:
                 ids, mask = ids[:, None], mask[:, None]  # each text the one choice there is
             values["logits"] = _logits(self._model(ids, mask))
         return values
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No notice and no progress bar of transformers inside; afterwards it is as it was."""
+    from transformers import utils
+
+    logging: Any = utils.logging
+    verbosity, has_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if has_bar:
+            logging.enable_progress_bar()
 
 
 def _read_config(folder: Path) -> Any:

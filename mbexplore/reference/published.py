@@ -17,8 +17,8 @@ from torch import Tensor
 from mbexplore.checkpoints.hub import SHORT_NAMES
 from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
+from mbexplore.hooks import hooked
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
-from mbexplore.recording import hooked
 from mbexplore.reference.verify import Check, Verification
 
 TOLERANCE = 1e-4
@@ -47,10 +47,10 @@ class PublishedValues:
     embedding: tuple[float, ...] = (-0.2283677, -0.0040569, -0.0056500, -0.0353281, -0.1283520)
     """Of [CLS], before its norm."""
     after: tuple[tuple[str, tuple[float, ...]], ...] = (
-        ("embeddings", (-0.8092258, 0.0622259, 0.0406816, -0.1011231, -0.5578984)),
-        ("layers.0.hidden", (-0.8291517, 0.3017216, 0.4057053, -0.7426412, -1.3551667)),
-        ("layers.1.hidden", (-0.4612967, 0.2040964, 0.8494475, -0.8274972, -1.1842596)),
-        ("layers.2.hidden", (-0.2264323, 0.7318845, 1.7207247, -1.2689042, -1.3040594)),
+        ("embed", (-0.8092258, 0.0622259, 0.0406816, -0.1011231, -0.5578984)),
+        ("layers.0.resid_post", (-0.8291517, 0.3017216, 0.4057053, -0.7426412, -1.3551667)),
+        ("layers.1.resid_post", (-0.4612967, 0.2040964, 0.8494475, -0.8274972, -1.1842596)),
+        ("layers.2.resid_post", (-0.2264323, 0.7318845, 1.7207247, -1.2689042, -1.3040594)),
     )
     """Of [CLS]."""
     worked_ids: tuple[int, ...] = (50281, 783, 637, 4307, 347, 247, 50284, 15, 50282)
@@ -120,7 +120,8 @@ def _full_precision(
         ("published top 1", published.capital_ids, published.capital),
     ):
         mask = torch.tensor([ids.index(50284)], device=model.device)
-        best = model(_batch(ids, model), rows=mask)[0, 0].topk(len(words)).indices.tolist()
+        logits = model(_batch(ids, model), query_positions=mask)[0, 0]
+        best = logits.topk(len(words)).indices.tolist()
         wrong = sum(token(i) != word for i, word in zip(best, words, strict=True))
         yield Check(name, None, None, None, None, wrong, wrong / len(words), 0.0)
     embedding = model.encoder.embeddings.tok_embeddings.weight[published.lower_ids[0]]
@@ -133,7 +134,7 @@ def _half_precision(model: ModernBertForMaskedLM, published: PublishedValues) ->
     narrow = deepcopy(model).to(torch.bfloat16)
     ids = published.walked_ids
     row = torch.tensor([ids.index(50284)], device=model.device)
-    shares = narrow(_batch(ids, narrow), rows=row)[0, 0].double().softmax(dim=-1)
+    shares = narrow(_batch(ids, narrow), query_positions=row)[0, 0].double().softmax(dim=-1)
     found = tuple(float(shares[token_id]) for token_id, _ in published.walked)
     expected = tuple(probability for _, probability in published.walked)
     check = _values("published bfloat16", torch.tensor([found]), (expected,))

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
+from mbexplore.hooks import hooked
 from mbexplore.network.attention import attention_weights
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.heads import ClassifierModel
 from mbexplore.network.model import ModernBertForMaskedLM
-from mbexplore.recording import hooked
 
 TOLERANCE = {
     torch.float64: 1e-5,  # transformers turns q and k in float32 whatever the model's dtype
@@ -155,10 +155,10 @@ def padded_batch(ids: Sequence[int]) -> Batch:
 
 
 def _places(config: ModernBertConfig) -> Iterator[str]:
-    yield "embeddings"
+    yield "embed"
     for layer in range(config.num_hidden_layers):
         yield f"layers.{layer}.attention"
-        yield f"layers.{layer}.hidden"
+        yield f"layers.{layer}.resid_post"
     yield from ("final_norm", "head", "logits")
 
 
@@ -169,9 +169,9 @@ def _trace(explorer: Explorer, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
     def keep(name: str, value: Tensor) -> None:
         values[name] = value
 
-    wanted = ["embeddings"]
+    wanted = ["embed"]
     for layer in range(config.num_hidden_layers):
-        wanted += [f"layers.{layer}.{tap}" for tap in ("q_rot", "k_rot", "hidden")]
+        wanted += [f"layers.{layer}.{tap}" for tap in ("rot_q", "rot_k", "resid_post")]
     actions = {name: (lambda value, name=name: keep(name, value)) for name in wanted}
     with torch.inference_mode(), hooked(model, actions):
         values["final_norm"] = model.encoder(ids, mask)
@@ -182,7 +182,7 @@ def _trace(explorer: Explorer, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
             values["head"] = model.head(model.read(values["final_norm"], mask))
             values["logits"] = model.classifier(values["head"])
         for layer in range(config.num_hidden_layers):
-            q, k = values.pop(f"layers.{layer}.q_rot"), values.pop(f"layers.{layer}.k_rot")
+            q, k = values.pop(f"layers.{layer}.rot_q"), values.pop(f"layers.{layer}.rot_k")
             values[f"layers.{layer}.attention"] = _maps(q, k, mask, config.half_window(layer))
     return values
 
@@ -217,8 +217,8 @@ def _check(
     return Check(
         {
             "attention": "attention map",
-            "hidden": "hidden state",
-            "embeddings": "hidden state",
+            "resid_post": "hidden state",
+            "embed": "hidden state",
             "final_norm": "final norm",
         }.get(name, name),
         layer,

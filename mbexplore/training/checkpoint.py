@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save
 from tokenizers import Tokenizer
 
+from mbexplore.checkpoints.model import checkpoint_of
 from mbexplore.errors import ModelError, OutputError
 from mbexplore.files import write_whole
-from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training.tokenizer import tokenizer_config_json
 
@@ -36,35 +36,21 @@ def save_model_folder(
     Raises:
         OutputError: a file can't be written.
     """
-    config = model.config
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
             f"{folder} can't be made ({error.strerror}); give another --out."
         ) from None
-    weights = {
-        name: value.detach().to("cpu", dtype).contiguous()
-        for name, value in model.state_dict().items()
-        if not (name == "decoder.weight" and config.tie_word_embeddings)
-    }
+    weights, config = checkpoint_of(model, dtype)
     files = {
-        "config.json": json.dumps(config_json(config, dtype), indent=2) + "\n",
+        "config.json": json.dumps(config, indent=2) + "\n",
         "tokenizer.json": tokenizer.to_str(pretty=True),
-        "tokenizer_config.json": tokenizer_config_json(config.max_position_embeddings),
+        "tokenizer_config.json": tokenizer_config_json(model.config.max_position_embeddings),
     }
     for name, text in files.items():
         write_whole(folder / name, text.encode())
     write_whole(folder / "model.safetensors", save(weights, metadata={"format": "pt"}))
-
-
-def config_json(config: ModernBertConfig, dtype: torch.dtype) -> dict[str, Any]:
-    """The config.json of a trained model."""
-    known = config.to_dict()
-    return known | {
-        "architectures": ["ModernBertForMaskedLM"],
-        "dtype": str(dtype).removeprefix("torch."),
-    }
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:

@@ -20,12 +20,13 @@ def export(
     """Copies a trained model with its weights in float16."""
     import torch
 
+    from mbexplore.checkpoints.model import load_model
     from mbexplore.network.model import ModernBertForMaskedLM
     from mbexplore.training.checkpoint import save_model_folder
     from mbexplore.training.session import read_tokenizer
 
     try:
-        model = ModernBertForMaskedLM.from_pretrained(run)
+        model = load_model(run, ModernBertForMaskedLM)
         save_model_folder(folder, model, read_tokenizer(run), torch.float16)
     except MbexploreError as error:
         typer.echo(str(error), err=True)

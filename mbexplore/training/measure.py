@@ -33,12 +33,13 @@ def measure(
     import torch
     from tokenizers import Tokenizer
 
+    from mbexplore.checkpoints.model import load_model
     from mbexplore.network.model import ModernBertForMaskedLM
     from mbexplore.training import evaluate
     from mbexplore.training.corpus import CorpusSpec, parse_corpus_spec, read_documents
 
     try:
-        lm = ModernBertForMaskedLM.from_pretrained(model, dtype=torch.float32)
+        lm = load_model(model, ModernBertForMaskedLM, dtype=torch.float32)
         tokenizer = Tokenizer.from_file(str(model / "tokenizer.json"))
         figures: dict[str, Any] = {}
         if heldout:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
+from mbexplore.checkpoints.model import load_model
 from mbexplore.errors import MbexploreError, ModelError
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM
@@ -100,7 +101,7 @@ class MaskedLoss(nn.Module):
 
     def forward(self, ids: Tensor, segments: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy in nats, summed; `positions` index the flattened (rows, length)."""
-        hidden = self.lm.model(ids, segments).flatten(0, 1)  # (rows * length, hidden)
+        hidden = self.lm.model(ids, segment_ids=segments).flatten(0, 1)  # (rows * length, hidden)
         features = self.lm.head(hidden[positions])  # (masked, hidden)
         decoder = self.lm.decoder
         loss: Tensor = self._decoder_loss(features, decoder.weight, decoder.bias, labels)
@@ -176,7 +177,7 @@ class Trainer:
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         torch.manual_seed(recipe.seed)
         # Opened first: a config.json that asks for too much is told by the weights beside it.
-        begun = None if start is None else ModernBertForMaskedLM.from_pretrained(start)
+        begun = None if start is None else load_model(start, ModernBertForMaskedLM)
         self.model = ModernBertForMaskedLM(config).to(self.device)
         if begun is not None:
             self.model.load_state_dict(begun.state_dict())

@@ -13,7 +13,8 @@ from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.links import links_of_query, strongest_links
 from mbexplore.analysis.maps import PIXELS, LayerMap, layer_map, nearest_other_kind
 from mbexplore.explorer import Explorer
-from mbexplore.recording import Progress, Recording
+from mbexplore.hooks import Progress
+from mbexplore.recording import Recording
 from mbexplore.views.attention_checks import check_dense, is_banded
 from mbexplore.views.attention_facts import (
     LINK_COLUMNS,

@@ -12,7 +12,8 @@ from mbexplore.analysis import links as analysis
 from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.links import MASS, Arcs
 from mbexplore.explorer import Explorer
-from mbexplore.recording import Progress, Recording
+from mbexplore.hooks import Progress
+from mbexplore.recording import Recording
 from mbexplore.views.attention_facts import (
     LINK_COLUMNS,
     about,

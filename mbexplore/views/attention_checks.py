@@ -7,7 +7,8 @@ from mbexplore.analysis.links import check_mass
 from mbexplore.analysis.maps import nearest_other_kind
 from mbexplore.errors import OutputError
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.recording import DENSE_LIMIT, check_local, of_layers
+from mbexplore.recorder import of_layers
+from mbexplore.recording import DENSE_LIMIT, check_local
 
 
 def taps(config: ModernBertConfig, form: str, layer: int | None) -> tuple[str, ...]:

@@ -1,0 +1,195 @@
+"""Which keys each query sees. Knows no layer, no kernel, no text.
+
+Two things limit what a query sees. *Segments* number the tokens of a row: a query sees only keys
+of its own number, so 1 1 1 0 0 is a padded text and 1 1 2 2 2 two texts packed in one row. A
+*half window* keeps a query at `i` to the keys `|i - j| <= half_window`, both ends included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from typing_extensions import Self
+
+BLOCK = 64
+"""Queries of a local layer computed together: small enough to waste few keys outside the window,
+large enough to keep the matrix products busy (32 to 128 measured alike at half_window 64)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Visibility:
+    """What the queries of one forward pass see in all layers of one kind; built once a pass.
+
+    Attributes:
+        seq: tokens of a row.
+        half_window: reach on each side; None for a global layer.
+        segments: (batch, seq); None where every row is one unpadded text.
+        mask: of a kernel that takes all queries: blocks as of `block_mask` where `in_blocks`, else
+            booleans (batch or 1, 1, seq, seq); None where nothing is hidden.
+        lengths: of the texts that are packed in the only row, in a global layer: each then goes
+            through the kernel by itself, without a mask.
+    """
+
+    seq: int
+    half_window: int | None = None
+    segments: Tensor | None = None
+    mask: Tensor | None = None
+    lengths: tuple[int, ...] | None = None
+
+    @classmethod
+    def build(
+        cls,
+        x: Tensor,
+        half_window: int | None = None,
+        segments: Tensor | None = None,
+    ) -> Self:
+        """What is seen in a pass over rows of tokens.
+
+        Args:
+            x: (batch, ..., seq, _), for its length, dtype and device.
+            half_window: reach on each side; None for a global layer.
+            segments: (batch, seq), or None.
+        """
+        seq, mask = x.shape[-2], None
+        lengths = packed_lengths(segments) if half_window is None else None
+        if in_blocks(seq, half_window):
+            assert half_window is not None
+            mask = block_mask(seq, half_window, segments, x.dtype, x.device)
+        elif lengths is None:
+            positions = torch.arange(seq, device=x.device)
+            near = None if half_window is None or half_window >= seq - 1 else half_window
+            mask = visible(positions, positions, near, segments)
+        return cls(seq, half_window, segments, mask, lengths)
+
+    @property
+    def in_blocks(self) -> bool:
+        """Whether queries go through the kernel in blocks."""
+        return in_blocks(self.seq, self.half_window)
+
+    def of_queries(self, queries: Tensor) -> Tensor | None:
+        """What some queries see of all keys: booleans (batch or 1, 1, query, seq), None for all."""
+        keys = torch.arange(self.seq, device=queries.device)
+        return visible(queries, keys, self.half_window, self.segments)
+
+    def in_band(self, device: torch.device) -> Tensor:
+        """What a local layer's queries see of the keys in reach, by offset.
+
+        Returns:
+            Booleans (batch or 1, 1, seq, 2 * half_window + 1); column `c` is the key at
+            `i - half_window + c`, which is not seen where it lies outside the text.
+        """
+        assert self.half_window is not None
+        segments = self.segments
+        if segments is None:
+            segments = torch.zeros(1, self.seq, dtype=torch.long, device=device)
+        reach = (self.half_window, self.half_window)
+        keys = pad(segments, reach, value=OUTSIDE).unfold(1, 2 * self.half_window + 1, 1)
+        return (keys == segments[..., None])[:, None]
+
+
+OUTSIDE = -(2**31)
+"""The segment of what lies outside a text: no token has it."""
+
+
+def find_segments(attention_mask: Tensor | None, segment_ids: Tensor | None) -> Tensor | None:
+    """Segments (batch, seq) of a padded or packed batch; None where every row is one whole text.
+
+    Args:
+        attention_mask: (batch, seq), 0 for padding.
+        segment_ids: (batch, seq), whole numbers of the texts packed in each row.
+    """
+    segments = None if segment_ids is None else segment_ids.long()
+    if attention_mask is not None:
+        real = attention_mask != 0
+        segments = real.long() if segments is None else segments.masked_fill(~real, OUTSIDE + 1)
+    if segments is None or bool((segments == segments[:, :1]).all()):
+        return None
+    return segments
+
+
+def visible(
+    queries: Tensor, keys: Tensor, half_window: int | None, segments: Tensor | None = None
+) -> Tensor | None:
+    """Which keys each query sees, or None where it sees all of them.
+
+    Args:
+        queries: positions, (query,).
+        keys: positions, (key,).
+        half_window: None for a global layer.
+        segments: numbers of the tokens of each row, (batch, seq).
+
+    Returns:
+        Booleans (batch or 1, 1, query, key), ready for scores (batch, heads, query, key).
+    """
+    near = None
+    if half_window is not None:
+        near = ((queries[:, None] - keys).abs() <= half_window)[None, None]
+    if segments is None:
+        return near
+    same = segments[:, None, queries, None] == segments[:, None, None, keys]
+    return same if near is None else same & near
+
+
+def key_span(first: int, last: int, seq: int, half_window: int | None) -> tuple[int, int]:
+    """Bounds `[start, stop)` of the keys that the queries first .. last can see in their window."""
+    if half_window is None:
+        return 0, seq
+    return max(0, first - half_window), min(seq, last + half_window + 1)
+
+
+def in_blocks(seq: int, half_window: int | None) -> bool:
+    """Whether a layer's queries go in blocks: its window is shorter than the text."""
+    return half_window is not None and seq > BLOCK and half_window < seq - 1
+
+
+def block_mask(
+    seq: int,
+    half_window: int,
+    segments: Tensor | None,
+    dtype: torch.dtype,
+    device: torch.device,
+) -> Tensor:
+    """What blocks of queries see of their spans of keys, for every local layer of a forward pass.
+
+    What lies outside the text has a segment of its own: a token never sees it, and the queries that
+    fill up the last block see one another, so that no row is empty.
+
+    Args:
+        seq: tokens of a row.
+        half_window: reach on each side.
+        segments: (batch, seq), or None.
+        dtype: of the queries.
+        device: of the queries.
+
+    Returns:
+        0 where a query sees a key and minus infinity elsewhere, (batch or 1, blocks, 1, BLOCK,
+        BLOCK + 2 * half_window).
+    """
+    blocks = -(-seq // BLOCK)
+    tail, span = blocks * BLOCK - seq, BLOCK + 2 * half_window
+    if segments is None:
+        segments = torch.zeros(1, seq, dtype=torch.long, device=device)
+    padded = pad(segments, (half_window, half_window + tail), value=OUTSIDE)
+    of_queries = padded[:, half_window : half_window + blocks * BLOCK].view(-1, blocks, BLOCK, 1)
+    of_keys = padded.unfold(1, span, BLOCK)[:, :, None]  # (batch or 1, blocks, 1, span)
+    steps = torch.arange(span, device=device)
+    near = (steps[:BLOCK, None] + half_window - steps).abs() <= half_window
+    mask = torch.zeros(len(segments), blocks, 1, BLOCK, span, dtype=dtype, device=device)
+    return mask.masked_fill_(~(near & (of_queries == of_keys))[:, :, None], float("-inf"))
+
+
+def packed_lengths(segments: Tensor | None) -> tuple[int, ...] | None:
+    """Lengths of the texts that lie side by side in the one row of a batch; None for other masks.
+
+    Args:
+        segments: (batch, seq), or None.
+    """
+    if segments is None or len(segments) != 1:
+        return None
+    numbers: list[int] = segments[0].tolist()
+    runs = [(number, len(list(run))) for number, run in groupby(numbers)]
+    return tuple(length for _, length in runs) if len(runs) == len(set(numbers)) else None
