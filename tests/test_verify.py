@@ -15,7 +15,7 @@ from mbexplore.checkpoints.hub import ModelFiles, locate
 from mbexplore.cli.options import sample_text
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.network.model import ACTIVATIONS
+from mbexplore.network.activations import ACTIVATIONS
 from mbexplore.plots.verify import plot_verification
 from mbexplore.reference import verify as verify_module
 from mbexplore.reference.published import PublishedValues, add_published, check_published

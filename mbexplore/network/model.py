@@ -14,24 +14,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from typing_extensions import Self
 
 from mbexplore.checkpoints.weights import Checkpoint, Unfilled, write_checkpoint
-from mbexplore.errors import ModelError
+from mbexplore.network.activations import build_activation
 from mbexplore.network.attention import attend, block_mask, in_blocks, packed_lengths
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.linear import Linear
 from mbexplore.network.rope import apply_rope, rope_into, rope_tables
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,  # the exact erf one
-    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "gelu_new": lambda x: F.gelu(x, approximate="tanh"),
-    "relu": F.relu,
-    "silu": F.silu,
-    "swish": F.silu,
-}
 
 ROWS = 1024
 """Tokens of a long text that go through a projection together, where no gradient is asked for:
@@ -69,19 +59,6 @@ class AttentionPlan:
 def build_norm(config: ModernBertConfig) -> nn.LayerNorm:
     """The LayerNorm used everywhere: subtracts the mean, without bias unless `norm_bias`."""
     return nn.LayerNorm(config.hidden_size, eps=config.norm_eps, bias=config.norm_bias)
-
-
-def build_activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The activation that config.json names.
-
-    Raises:
-        ModelError: it is none of `ACTIVATIONS`.
-    """
-    if name not in ACTIVATIONS:
-        raise ModelError(
-            f"config.json asks for the activation {name!r}; mbexplore has {', '.join(ACTIVATIONS)}."
-        )
-    return ACTIVATIONS[name]
 
 
 class Embeddings(nn.Module):
