@@ -97,6 +97,7 @@ VALUES = {
     "mlp_bias": [True, False],
     "mlp_dropout": [0.0, 0.5],
     "mlp_layer_types": [None, ["dense"] * 4],
+    "model_type": ["modernbert"],
     "mtp_layer_types": [None, [GLOBAL]],
     "name_or_path": ["somewhere"],
     "norm_bias": [True, False],
