@@ -30,6 +30,17 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 _MOST_LAYERS, _MOST_LABELS = 1_000, 100_000
 """More than any model has: what is listed one by one must fit in memory before the file is read."""
+_OLD_NAME_OF = {"attention": "full_attention"}
+"""Layer types by a name that transformers has given up, and still reads."""
+_REFUSED = {
+    "is_causal": "mbexplore computes attention in both directions",
+    "per_layer_config": "mbexplore computes all layers by one config",
+    "quantization_config": "mbexplore opens weights that are not quantized",
+    "text_config": "mbexplore opens models of text alone",
+    "decoder": "mbexplore opens encoders",
+    "generator": "mbexplore opens encoders",
+}
+"""Keys that make transformers compute other numbers, and why any value but null is refused."""
 _DEFAULT_THETA: dict[LayerKind, float] = {"global": 160_000.0, "local": 10_000.0}
 
 
@@ -168,7 +179,8 @@ class ModernBertConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> ModernBertConfig:
         """Builds a config from a parsed config.json, in the form of transformers 4 or 5.
 
-        Unknown keys are ignored.
+        A key that changes numbers in transformers is honoured, or refused by name; others are
+        ignored, as they are there.
 
         Raises:
             ModelError: `model_type` is not modernbert, or a value can't be used.
@@ -183,10 +195,12 @@ class ModernBertConfig:
         derived |= {"global_rope_theta", "local_rope_theta"}
         plain = [field for field in dataclasses.fields(cls) if field.name not in derived]
         known = {field.name: values[field.name] for field in plain if field.name in values}
+        known |= _read_window(values)
         for field in plain:
             _check(field, known.get(field.name, field.default))
         thetas = _read_thetas(values)
-        return cls(
+        _check_refused(values)
+        config = cls(
             **known,
             layer_kinds=_read_layer_kinds(
                 values, known.get("num_hidden_layers", cls.num_hidden_layers)
@@ -196,6 +210,12 @@ class ModernBertConfig:
             architectures=_read_architectures(values),
             labels=_read_labels(values),
         )
+        if (head_dim := values.get("head_dim")) and head_dim != config.head_dim:
+            raise ModelError(
+                f"head_dim is {quoted(head_dim)} in config.json; it must be {config.head_dim}, "
+                "hidden_size over num_attention_heads."
+            )
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """The config as config.json holds it, readable by transformers 4 and 5 alike."""
@@ -244,6 +264,27 @@ def _check(field: dataclasses.Field[Any], value: Any) -> None:
         raise ModelError(f"{field.name} is {quoted(value)} in config.json; it must be {wanted}.")
 
 
+def _check_refused(values: Mapping[str, Any]) -> None:
+    for name, why in _REFUSED.items():
+        if values.get(name):
+            raise ModelError(
+                f"{name} is {quoted(values[name])} in config.json, and {why}; choose another model."
+            )
+
+
+def _read_window(values: Mapping[str, Any]) -> dict[str, int]:
+    """The other way to say how far a local layer sees: half of `local_attention`."""
+    half = values.get("sliding_window")
+    if half is None:
+        return {}
+    if type(half) is not int or not 1 <= half <= 10**9:
+        raise ModelError(
+            f"sliding_window is {quoted(half)} in config.json; it must be a whole number from 1 to "
+            "10^9."
+        )
+    return {"local_attention": 2 * half}
+
+
 def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[LayerKind, ...]:
     names = values.get("layer_types")
     if num_layers > _MOST_LAYERS:
@@ -263,6 +304,7 @@ def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[Layer
         raise ModelError(
             f"layer_types is {quoted(names)} in config.json; it must be a list of names."
         )
+    names = [_OLD_NAME_OF.get(name, name) if isinstance(name, str) else name for name in names]
     unknown = sorted({str(name) for name in names} - _KIND_OF.keys())
     if unknown:
         raise ModelError(
@@ -291,8 +333,8 @@ def _read_labels(values: Mapping[str, Any]) -> tuple[str, ...]:
             f"id2label has {len(names):,} labels in config.json; it must have {_MOST_LABELS:,} or "
             "fewer."
         )
-    if not names:
-        count = values.get("num_labels", 2)
+    count = values.get("num_labels", 2)
+    if not names or (type(count) is int and "num_labels" in values and count != len(names)):
         if type(count) is not int or not 1 <= count <= _MOST_LABELS:
             raise ModelError(
                 f"num_labels is {quoted(count)} in config.json; it must be a whole number from 1 "
@@ -322,8 +364,8 @@ def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:
     scaling = _read_object(values, "rope_scaling")  # the legacy way to ask for another rope_type
     thetas: dict[LayerKind, float] = {}
     for kind in ("global", "local"):
-        rope = scaling | _read_object(parameters, _NAME_OF[kind])
-        rope_type = rope.get("rope_type", "default")
+        rope = _read_object(parameters, _NAME_OF[kind]) | scaling
+        rope_type = rope.get("rope_type", rope.get("type", "default"))
         if rope_type != "default":
             raise ModelError(
                 f"config.json asks for rope_type {quoted(rope_type)} on {kind} layers; "

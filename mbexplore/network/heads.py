@@ -97,6 +97,15 @@ class ModernBertForQuestionAnswering(ClassifierModel):
 
     does = "finds answers in texts"
 
+    def outputs(self, config: ModernBertConfig) -> int:
+        """Two numbers a token: how well an answer starts there, and ends there."""
+        if len(config.labels) != 2:
+            raise ModelError(
+                f"config.json has {len(config.labels)} labels, and an answer in a text has two "
+                "ends; correct num_labels and id2label."
+            )
+        return 2
+
 
 class ModernBertForMultipleChoice(PooledClassifierModel):
     """Which of several texts is the right one."""
