@@ -278,7 +278,7 @@ class Explorer(ViewMethods):
         return Comparison(
             version=self.reference.version,
             masks=masks,
-            max_abs_logit_difference=float((answer.logits - theirs).abs().max()),
+            max_abs_logit_difference=float(_differences(answer.logits, theirs).max()),
             same_top_k=all(_token_ids(hf) == _token_ids(ours) for hf, ours in pairs),
         )
 
@@ -456,8 +456,15 @@ def check_finite(model: PretrainedModel, *values: Tensor) -> None:
     Raises:
         ModelError: its weights are damaged, or its dtype is too narrow for what it computes.
     """
-    if all(_is_finite(value) for value in values):
+    if all(_is_finite(model, value) for value in values):
         return
+    for name, weight in model.named_parameters():
+        if not _is_finite(model, weight, is_bias=name == "decoder.bias"):
+            kind = "NaN" if bool(weight.isnan().any()) else "infinity"
+            raise ModelError(
+                f"The model's tensor {name} has {kind} in it, so nothing that it computes can be "
+                "trusted; copy or train its weights again."
+            )
     remedy = (
         "open it in float32"
         if model.dtype == torch.float16
@@ -465,12 +472,6 @@ def check_finite(model: PretrainedModel, *values: Tensor) -> None:
     )
     dtype = str(model.dtype).removeprefix("torch.")
     raise ModelError(f"The model computes numbers that are not finite in {dtype}; {remedy}.")
-
-
-def _is_finite(value: Tensor) -> bool:
-    """Whether every number is finite; a sum tells most often, at a fraction of the cost."""
-    total = value.sum(dtype=torch.promote_types(value.dtype, torch.float32))
-    return bool(total.isfinite()) or bool(value.isfinite().all())
 
 
 def _same_shape(name: str, action: Action) -> Action:
@@ -485,6 +486,20 @@ def _same_shape(name: str, action: Action) -> Action:
         return edited
 
     return edit
+
+
+def _is_finite(model: PretrainedModel, value: Tensor, *, is_bias: bool = False) -> bool:
+    """Whether there is no NaN or infinity in a value, but what the decoder's bias switches off.
+
+    Minus infinity there gives a token of the vocabulary no probability, on purpose.
+    """
+    total = value.sum(dtype=torch.promote_types(value.dtype, torch.float32))
+    if bool(total.isfinite()):  # a sum is not finite if a part is not, and is quickly made
+        return True
+    bias = model.decoder.bias if isinstance(model, ModernBertForMaskedLM) else None
+    if bias is not None and (is_bias or value.shape[-1:] == bias.shape):
+        value = value[..., ~bias.isneginf()]
+    return bool(value.isfinite().all())
 
 
 def find_device(name: str) -> torch.device:
@@ -504,6 +519,11 @@ def find_device(name: str) -> torch.device:
         have = ", ".join(kind for kind, is_there in there.items() if is_there)
         raise DeviceError(f"There is no device {name!r} here; this machine has {have}.")
     return torch.device(name)
+
+
+def _differences(ours: Tensor, theirs: Tensor) -> Tensor:
+    """How far apart logits are; equal infinities are none."""
+    return torch.where(ours == theirs, 0.0, (ours - theirs).abs())
 
 
 def _token_ids(mask: MaskPredictions) -> list[int]:

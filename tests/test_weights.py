@@ -208,6 +208,23 @@ def test_a_tensor_that_does_not_fit_the_config(folder, change, named):
     assert_refused(folder, named)
 
 
+@pytest.mark.parametrize(
+    "key",
+    [
+        "model.layers.0.attn.rotary_emb.inv_freq",
+        "model.rotary_emb.full_attention_inv_freq",
+        "rotary_emb.sliding_attention_original_inv_freq",
+        "model.embeddings.position_ids",
+    ],
+)
+def test_a_tensor_that_follows_from_the_config_is_left_alone(folder, key):
+    theirs = ModernBertForMaskedLM.from_pretrained(folder).state_dict()
+    rewrite(folder, plus(key, torch.ones(4)))
+    ours = ModernBertForMaskedLM.from_pretrained(folder).state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
 def assert_refused(folder, named, model=ModernBertForMaskedLM):
     with pytest.raises(ModelError, match=named) as caught:
         load_model(folder, model)

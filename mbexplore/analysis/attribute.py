@@ -169,13 +169,13 @@ class _Way:
 
 def _baseline_ids(explorer: Explorer, encoding: Encoding, baseline: Baseline) -> list[int]:
     """The text with every plain token replaced; special tokens, the masks among them, stay."""
-    ids = {"mask": explorer.tokenizer.mask_token_id, "pad": explorer.model.config.pad_token_id}
-    stand_in = ids[baseline]
+    ids = explorer.tokenizer.special_ids
+    pad = explorer.model.config.pad_token_id if ids.pad is None else ids.pad
+    stand_in = ids.mask if baseline == "mask" else pad
     if stand_in is None:
         raise ModelError(
             f"{explorer.info.name} has no {baseline} token to serve as the baseline; choose "
             "another baseline."
         )
-    special = [explorer.model.config.cls_token_id, explorer.model.config.sep_token_id]
-    special.append(explorer.tokenizer.mask_token_id)
+    special = (ids.cls, ids.sep, ids.mask)
     return [token if token in special else stand_in for token in encoding.ids]

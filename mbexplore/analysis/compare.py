@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from mbexplore.analysis.readout import Readout, build_readout
-from mbexplore.analysis.target import Source, as_recording
+from mbexplore.analysis.target import Source, as_recording, expected
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
 from mbexplore.recording import Recording
 
@@ -118,7 +118,7 @@ def compare(
     kl = None
     if len(logits[0]) == len(logits[1]) and asked[0].has_same_options(asked[1]):
         log_p, log_q = (each.log_probs(row) for each, row in zip(asked, logits, strict=True))
-        kl = float((log_p.exp() * (log_p - log_q.to(log_p.device))).sum())
+        kl = float(expected(log_p, log_p - log_q.to(log_p.device)).sum())
     unavailable_reason = _unavailable_reason(*recordings)
     attention = residual_distance = None
     if len(recordings[0]) == len(recordings[1]):

@@ -249,12 +249,12 @@ def _weighted(weights: Tensor, of: Tensor) -> Tensor:
 
 def _token_kinds(recording: Recording) -> Tensor:
     """(seq, 4) of 0 and 1: [CLS], [SEP], punctuation, [MASK]."""
-    encoding, config = recording.encoding, recording.config
+    encoding = recording.encoding
     device = next(iter(recording.values.values())).device
     kinds = torch.zeros(len(encoding), 4, device=device)
     for i, (token, token_id) in enumerate(zip(encoding.tokens, encoding.ids, strict=True)):
-        kinds[i, 0] = token_id == config.cls_token_id
-        kinds[i, 1] = token_id == config.sep_token_id
+        kinds[i, 0] = token_id == encoding.cls_id
+        kinds[i, 1] = token_id == encoding.sep_id
         kinds[i, 2] = is_punctuation(token)
         kinds[i, 3] = i in encoding.mask_positions
     return kinds

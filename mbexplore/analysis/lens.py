@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.readout import Readout, build_readout, token_reader
-from mbexplore.analysis.target import Source, Target, as_recording
+from mbexplore.analysis.target import Source, Target, as_recording, expected
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
 from mbexplore.hooks import Progress
 from mbexplore.recording import Recording
@@ -233,12 +233,12 @@ def _ranks(logits: Tensor, tokens: Tensor) -> Tensor:
 
 def _entropy(log_p: Tensor) -> Tensor:
     """Of log-probabilities (rows, choice, outcome), all choices of a row together, in nats."""
-    return -(log_p.exp() * log_p).sum(dim=(-2, -1))
+    return -expected(log_p, log_p).sum(dim=-1)
 
 
 def _divergence(log_final: Tensor, log_p: Tensor) -> Tensor:
     """KL(final || each row) in nats; exactly zero where both are the same."""
-    return (log_final.exp() * (log_final - log_p)).sum(dim=(-2, -1))
+    return expected(log_final, log_final - log_p).sum(dim=-1)
 
 
 def _top1_from(ranks: list[int]) -> int | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mbexplore.analysis.target import upcast
 from mbexplore.errors import RangeError
-from mbexplore.explorer import Explorer
+from mbexplore.explorer import Explorer, check_finite
 from mbexplore.hooks import hooked
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
@@ -315,8 +315,10 @@ def logit_changes(
     state = recording.hidden_states(recording.config.num_hidden_layers)[position]
     with torch.inference_mode():
         both = torch.stack((state, (upcast(state) - part).to(state.dtype)))
-        with_it, without = upcast(model.logits(model.encoder.final_norm(both)))
-    changes: Tensor = with_it - without
+        logits = model.logits(model.encoder.final_norm(both))
+        check_finite(model, logits)
+        with_it, without = upcast(logits)
+    changes = torch.where(with_it == without, 0.0, with_it - without)  # both may be switched off
     return changes - changes.mean()
 
 

@@ -64,9 +64,7 @@ class Readout:
             ModelError: they are not finite.
         """
         with torch.inference_mode():
-            logits = self.read(self.model.encoder(input_ids))
-        check_finite(self.model, logits)
-        return logits
+            return self.read(self.model.encoder(input_ids))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Probabilities of logits (..., option)."""
@@ -172,7 +170,7 @@ def token_reader(
     if isinstance(model, ModernBertForTokenClassification):
         labels = model.config.labels
         return (
-            lambda hidden_states: upcast(model.answer(hidden_states)),
+            lambda hidden_states: _finite(model, model.answer(hidden_states)),
             labels.__getitem__,
             lambda name: _find_label(labels, name),
         )
@@ -183,7 +181,7 @@ def token_reader(
         )
     masked_lm, tokenizer = explorer.masked_lm(), explorer.tokenizer
     return (
-        lambda hidden_states: upcast(masked_lm.logits(hidden_states)),
+        lambda hidden_states: _finite(masked_lm, masked_lm.logits(hidden_states)),
         tokenizer.token,
         lambda name: find_token(tokenizer, name),
     )
@@ -213,7 +211,7 @@ def _ask_label(
     labels = ("this choice",) if is_choice else model.config.labels
     return Readout(
         model,
-        lambda hidden_states: upcast(model.answer(hidden_states)),
+        lambda hidden_states: _finite(model, model.answer(hidden_states)),
         labels.__getitem__,
         lambda label: _find_label(labels, label),
         lambda option: None,
@@ -253,7 +251,7 @@ def _ask_where(
 
     return Readout(
         model,
-        lambda hidden_states: upcast(model.answer(hidden_states)[:, places, end]),
+        lambda hidden_states: _finite(model, model.answer(hidden_states)[:, places, end]),
         lambda option: (  # a text may hold the same token twice
             f"{encoding.tokens[places[option]]} ({places[option]})" if option else NO_ANSWER
         ),
@@ -262,6 +260,12 @@ def _ask_where(
         lambda: (ENDS[end], *places),
         None if position is None else places.index(position),
     )
+
+
+def _finite(model: PretrainedModel, logits: Tensor) -> Tensor:
+    """Logits in float32 or wider, checked: every view reads them here."""
+    check_finite(model, logits)
+    return upcast(logits)
 
 
 def _find_label(labels: Sequence[str], name: str) -> int:

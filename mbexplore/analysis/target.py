@@ -91,6 +91,15 @@ def find_token(tokenizer: Tokenizer, name: str) -> int:
     )
 
 
+def expected(log_p: Tensor, values: Tensor) -> Tensor:
+    """Mean of values (..., outcome) under log-probabilities (..., outcome).
+
+    What can't happen counts for nothing, be its value infinite: a decoder bias of minus infinity
+    switches a token off.
+    """
+    return torch.where(log_p.isneginf(), 0.0, log_p.exp() * values).sum(dim=-1)
+
+
 def upcast(values: Tensor) -> Tensor:
     """Values in float32 or wider, for sums over a vocabulary."""
     return values.to(torch.promote_types(values.dtype, torch.float32))

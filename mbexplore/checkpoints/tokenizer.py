@@ -14,6 +14,7 @@ from mbexplore.checkpoints.backend import guarded, read_backend
 from mbexplore.errors import TextError
 
 _USUAL_MASKS = ("[MASK]", "<mask>")
+_USUAL_PADS = ("[PAD]", "<pad>")
 Span = tuple[int, int]
 _ANY_MASK = _USUAL_MASKS[0]  # what every text may write, whatever the model calls it
 _HALF = re.compile("[\ud800-\udfff]")  # of a character: text of JSON or a browser may hold one
@@ -33,6 +34,8 @@ class Encoding:
         mask_positions: where the mask tokens are.
         full_length: tokens before truncation, or `len(ids)`.
         pair_start: where in `text` the second text of a pair starts; None for a single one.
+        cls_id: id of the special token that the tokenizer puts first, usually [CLS]; None for none.
+        sep_id: id of the one that it puts last, usually [SEP].
     """
 
     text: str
@@ -43,6 +46,8 @@ class Encoding:
     mask_positions: tuple[int, ...]
     full_length: int
     pair_start: int | None = None
+    cls_id: int | None = None
+    sep_id: int | None = None
 
     @property
     def is_cut(self) -> bool:
@@ -120,8 +125,11 @@ class Tokenizer:
             ModelError: a file is missing or can't be read.
         """
         inner, names = read_backend(folder)
-        usual = (mask for mask in _USUAL_MASKS if inner.token_to_id(mask) is not None)
-        return cls(inner, names.get("mask") or next(usual, None), names)
+        for name, usual in (("mask", _USUAL_MASKS), ("pad", _USUAL_PADS)):
+            there = [token for token in usual if inner.token_to_id(token) is not None]
+            if there:
+                names.setdefault(name, there[0])
+        return cls(inner, names.get("mask"), names)
 
     @property
     def vocab_size(self) -> int:
@@ -196,6 +204,8 @@ class Tokenizer:
             mask_positions=tuple(i for i, token in enumerate(ids) if token == self.mask_token_id),
             full_length=len(encoded),
             pair_start=None if pair is None else start,
+            cls_id=self.special_ids.cls,
+            sep_id=self.special_ids.sep,
         )
 
     def _own_mask(self, text: str) -> tuple[str, Callable[[Span], Span]]:

@@ -6,6 +6,7 @@ Every key and shape is checked before the first tensor is handed out.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -25,6 +26,8 @@ from mbexplore.files import write_beside
 from mbexplore.reading import check_regular
 from mbexplore.text import shortened
 
+_DERIVED = re.compile(r"(.*\.)?(rotary_emb\.\w*inv_freq|position_ids)")
+"""Tensors that older versions of transformers and others saved, and that follow from the config."""
 _HEADS = ("head.", "decoder.", "classifier.")
 _DTYPES = {
     "F64": torch.float64,
@@ -114,7 +117,8 @@ class Checkpoint:
         Raises:
             ModelError: a tensor is missing, extra or wrongly shaped.
         """
-        key_of = {self._model_name(key, base_prefix): key for key in self.shapes}
+        keys = [key for key in self.shapes if not _DERIVED.fullmatch(key)]
+        key_of = {self._model_name(key, base_prefix): key for key in keys}
         if tied:
             key_of.pop("decoder.weight", None)
         if not base_prefix:  # a bare encoder leaves a head in the file alone
