@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mbexplore.checkpoints.hub import locate
+from mbexplore.checkpoints.model import save_model
 from mbexplore.explorer import load
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.heads import ModernBertForSequenceClassification
@@ -30,7 +31,7 @@ CONFIG = {
 
 def save(folder, model):
     spread_weights(model, 4)
-    model.save_pretrained(folder)
+    save_model(folder, model)
     (folder / "tokenizer.json").write_bytes((TINY / "tokenizer.json").read_bytes())
     return folder
 

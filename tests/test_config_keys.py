@@ -167,6 +167,15 @@ OF_THE_CLASS |= {"attribute_map", "has_no_defaults_at_init", "keys_to_ignore_at_
 """Of every config of transformers, and none that a config.json can say."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Models this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def build_theirs(config, name, attention="eager"):
     read = TheirConfig.from_dict(json.loads(json.dumps(config)))
     return getattr(transformers, name)._from_config(read, attn_implementation=attention).eval()

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from mbexplore.checkpoints.folder import read_shards
 from mbexplore.checkpoints.hub import locate
+from mbexplore.checkpoints.model import save_model
 from mbexplore.checkpoints.tokenizer import Tokenizer
 from mbexplore.errors import MbexploreError, ModelError, TextError
 from mbexplore.explorer import load
@@ -41,12 +42,21 @@ CONFIG = {
 }
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Models this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A small checkpoint that opens."""
     folder = tmp_path_factory.mktemp("whole")
     torch.manual_seed(0)
-    ModernBertForMaskedLM(ModernBertConfig.from_dict(CONFIG)).save_pretrained(folder)
+    save_model(folder, ModernBertForMaskedLM(ModernBertConfig.from_dict(CONFIG)))
     (folder / "config.json").write_text(json.dumps(CONFIG))
     (folder / "tokenizer.json").write_bytes((TINY / "tokenizer.json").read_bytes())
     (folder / "tokenizer_config.json").write_text('{"mask_token": "[MASK]"}')
@@ -174,12 +184,12 @@ def test_names_of_tensors_and_shards_are_short_and_printable(folder):
     assert read_shards(index) == ["one.safetensors"]
 
 
-def test_a_million_labels_are_refused_soon(folder):
-    labels = {str(i): "" for i in range(10**6)}
+def test_more_labels_than_any_model_has_are_refused(folder):
+    labels = {str(i): "" for i in range(200_000)}
     content = json.dumps(CONFIG | {"id2label": labels}, separators=(",", ":"))
     assert len(content) < JSON_BYTES
     (folder / "config.json").write_text(content)
-    assert "id2label has 1,000,000 labels" in sentence_of(folder)
+    assert "id2label has 200,000 labels" in sentence_of(folder)
 
 
 BARE = {
@@ -347,7 +357,7 @@ def test_mutated_files_open_rightly_or_are_one_sentence(folder):
         "added_tokens.json": {"c": 6},
     }
     small = ModernBertConfig.from_dict(CONFIG | {"vocab_size": 16})
-    ModernBertForMaskedLM(small).save_pretrained(folder)
+    save_model(folder, ModernBertForMaskedLM(small))
     originals["config.json"] |= {"vocab_size": 16}
     pick = random.Random(16).choice
     outcomes = {"answers": 0, "sentences": 0}
