@@ -220,12 +220,13 @@ def measure_parts(
     return found
 
 
+# Features are the encoder's hidden states of every token.
 _TITLES = {
-    "features": "encoder features of every token",
+    "features": "features",
     "forward": "logits of one token",
     "logits": "logits of every token",
     "batch": "64 texts of mixed lengths",
-    "bfloat16": "encoder features in bfloat16",
+    "bfloat16": "features, bfloat16",
 }
 
 
