@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 import mbexplore
+from mbexplore.process import tune_process
 
 LIMIT = 1e-5
 
@@ -53,4 +54,5 @@ def main(model: str | None = None) -> int:
 
 
 if __name__ == "__main__":
+    tune_process()
     sys.exit(main(*sys.argv[1:2]))

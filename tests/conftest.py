@@ -12,6 +12,10 @@ os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mbexplore.process import tune_process
+
+tune_process()  # before torch is imported: workers side by side must not spin while they wait
+
 settings.register_profile(
     "mbexplore",
     derandomize=True,

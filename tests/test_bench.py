@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from mbexplore.bench import works
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.prepare import _write_tokenizer, write_random
-from mbexplore.bench.processes import Worker, run_command, temporary_folder
+from mbexplore.bench.processes import Worker, busy_process, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.bench.works import Entry, Model, check_equal, contest, measure, measure_parts
 from mbexplore.checkpoints.model import load_model, save_model
@@ -24,6 +25,7 @@ from mbexplore.checkpoints.tokenizer import Tokenizer
 from mbexplore.errors import MbexploreError, ModelError, UsageError
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.plots.bench import plot_bench
+from mbexplore.process import tune_process, without_tuning
 from mbexplore.views.bench import view_bench
 from tests.cli_runner import run_cli
 
@@ -33,7 +35,7 @@ class InProcess:
 
     def __init__(self, side, task, folder, tokens):
         self._run = import_module(f"mbexplore.bench.{side}").TASKS[task](folder, tokens)
-        self.seconds, self.peak, self.loaded = [], 2, 1
+        self.seconds, self.cpu, self.peak, self.loaded = [], [], 2, 1
 
     def __enter__(self):
         return self
@@ -47,9 +49,10 @@ class InProcess:
     def run(self, *, counts=True):
         self._run()
         self.seconds += [1.0] * counts
+        self.cpu += [2.0] * counts
 
     def result(self):
-        return self._run().numpy()
+        return np.asarray(self._run())
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +79,8 @@ def model(folders, monkeypatch):
 @pytest.fixture
 def bench():
     rows = (
-        Row("logits", 16, Side("mbexplore", (1.0, 3.0, 2.0), 100, 50),
-            Side("transformers", (5.0, 4.0, 9.0), 400, 60), 1e-6),
+        Row("logits", 16, Side("mbexplore", (1.0, 3.0, 2.0), 100, 50, (2.0, 2.0, 4.0)),
+            Side("transformers", (5.0, 4.0, 9.0), 400, 60, (6.0, 7.0, 9.0)), 1e-6),
         Row("help", None, Side("mbexplore", (0.2, 0.2, 0.2), None)),
     )  # fmt: skip
     parts = (Part(512, "linear layers", 0.7, 0.7, 0.9), Part(512, "the rest", 0.3, 0.3, None))
@@ -85,7 +88,15 @@ def bench():
 
 
 @pytest.mark.parametrize(
-    ("work", "tokens"), [("forward", 40), ("batch", 30), ("record", 40), ("record", 300)]
+    ("work", "tokens"),
+    [
+        ("features", 40),
+        ("forward", 40),
+        ("logits", 40),
+        ("batch", 30),
+        ("record", 40),
+        ("record", 300),
+    ],
 )
 def test_both_sides_of_every_work_give_the_same(work, tokens, model):
     result = measure([work], model, tokens=[tokens], repeats=2)
@@ -105,7 +116,7 @@ def test_unequal_work_is_refused(task, folders, monkeypatch):
     model = Model("random", folders[0], "[MASK]", folders[1])
     sides = Entry("mbexplore", "ours", task), Entry("transformers", "theirs", task)
     with pytest.raises(ModelError, match="would compare unequal work"):
-        contest("some work", 40, *sides, model, 1)
+        contest("some work", 40, sides[0], sides[1:], model, 1)
 
 
 @pytest.mark.parametrize("theirs", [[1.0, 2.1], [1.0, float("nan")], [1.0], [[1.0], [2.0]]])
@@ -192,7 +203,9 @@ def test_medians_spreads_and_ratios(bench):
     row, alone = bench.rows
     assert (row.left.median, row.left.spread) == (2.0, 1.0)
     assert (row.ratio, row.memory_ratio) == (2.5, 4.0)
-    assert (alone.ratio, alone.memory_ratio) == (None, None)
+    assert (row.worst_ratio, row.cpu_ratio) == (4 / 3, 3.5)
+    assert (alone.ratio, alone.worst_ratio, alone.memory_ratio) == (None, None, None)
+    assert alone.cpu_ratio is None
 
 
 def test_every_form_of_the_answer(bench):
@@ -241,6 +254,7 @@ def test_there_is_no_such_size(tmp_path):
         (["--repeats", "0"], "--repeats is 0; give 1 or more"),
         (["-m", "tiny", "--random", "base"], "give one of them"),
         (["-o", "bench.npz"], "choose one of"),
+        (["--against", "jax"], "--against has 'jax'; choose from transformers, onnxruntime"),
     ],
 )
 def test_a_wrong_wish_is_one_sentence(arguments, sentence):
@@ -261,7 +275,7 @@ def test_the_table_names_both_sides(monkeypatch, bench):
     import contextlib
 
     @contextlib.contextmanager
-    def prepared(name, size):
+    def prepared(name, size, against):
         yield None
 
     monkeypatch.setattr(works, "prepared", prepared)
@@ -271,6 +285,73 @@ def test_the_table_names_both_sides(monkeypatch, bench):
         assert shown in out
     payload = json.loads(run_cli("bench", "forward", "--json").out)
     assert payload["rows"][0]["ratio"] == 2.5
+
+
+def test_a_missing_runtime_is_one_sentence(monkeypatch):
+    command = import_module("mbexplore.cli.bench")  # the package has the function by that name
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    result = run_cli("bench", "forward", "--against", "openvino")
+    assert result.code == 2
+    assert "needs the package openvino; pip install 'mbexplore[bench]'" in result.err
+
+
+@pytest.mark.parametrize("work", ["features", "forward", "logits", "batch"])
+def test_other_runtimes_are_asked_for_the_same(work, model, monkeypatch):
+    """With our own model in the place of what they would run."""
+    exported = import_module("mbexplore.bench.exported")
+    opened = load_model(model.folder, ModernBertForMaskedLM)
+
+    def session(path):
+        def run(inputs):
+            with torch.inference_mode():
+                states = opened.model(torch.from_numpy(inputs["input_ids"]))
+                if path.name == "features.onnx":
+                    return states.numpy()
+                return opened.logits(states[:, inputs["positions"]]).numpy()
+
+        return run
+
+    task = partial(getattr(exported, work), session)
+    monkeypatch.setattr(exported, "TASKS", {f"openvino {work}": task})
+    model = replace(model, exported=model.folder)
+    [row] = measure([work], model, tokens=[30], against=["openvino"], repeats=1).rows
+    assert row.right.name == "OpenVINO"
+    assert row.difference < 1e-4
+
+
+def test_the_exported_modules_compute_what_transformers_does(folders):
+    export = import_module("mbexplore.bench.export")
+    theirs = import_module("mbexplore.bench.theirs").open_theirs(folders[0])
+    ids, positions = torch.arange(5, 30)[None], torch.tensor([3, 20])
+    with torch.inference_mode():
+        output = theirs(ids, output_hidden_states=True)
+        torch.testing.assert_close(export.Features(theirs)(ids), output.hidden_states[-1])
+        logits = export.Logits(theirs)(ids, positions)
+    torch.testing.assert_close(logits, output.logits[:, positions])
+
+
+def test_bfloat16_is_compared_with_bfloat16(model):
+    [row] = measure(["bfloat16"], model, tokens=[40], repeats=1).rows
+    assert row.right.name == "transformers"
+    assert row.difference > 1e-4
+
+
+def test_a_busy_process_ends_with_its_block():
+    with busy_process() as process:
+        assert process.poll() is None
+    assert process.returncode is not None
+
+
+def test_a_process_of_ours_is_tuned_and_others_are_not():
+    environ = {"HOME": "/", "GOMP_SPINCOUNT": "7"}
+    tune_process(environ)
+    assert environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert environ["GOMP_SPINCOUNT"] == "7"
+    assert without_tuning(environ) == {"HOME": "/", "GOMP_SPINCOUNT": "7"}
+    asked = {"OMP_WAIT_POLICY": "ACTIVE"}
+    tune_process(asked)
+    assert "GOMP_SPINCOUNT" not in asked
+    assert asked["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
+FEATURES, LOGITS = "features.onnx", "logits.onnx"
+"""Files of the exported encoder, and of the model with its head at some positions."""
+
 LOWEST_ID = 5  # the special tokens of every model here are below it, or far above
 
 

@@ -39,6 +39,30 @@ def forward(folder: Path, tokens: int) -> Run:
     return run
 
 
+def logits(folder: Path, tokens: int) -> Run:
+    """Logits of every token of one text."""
+    model, ids = _open(folder), _encoding(folder, tokens).ids
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            logits: Tensor = model(torch.tensor([ids]))[0]
+        return logits
+
+    return run
+
+
+def features(folder: Path, tokens: int, dtype: torch.dtype = torch.float32) -> Run:
+    """Hidden states of one text, all positions, the encoder alone."""
+    encoder, ids = _open(folder, dtype).encoder, _encoding(folder, tokens).ids
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            hidden_states: Tensor = encoder(torch.tensor([ids]))[0]
+        return hidden_states.float()
+
+    return run
+
+
 def batch(folder: Path, tokens: int) -> Run:
     """Logits at the middle of 64 texts of 10 to `tokens` tokens."""
     model = _open(folder)
@@ -171,7 +195,10 @@ class Stopwatch(TorchFunctionMode):
 
 
 TASKS: dict[str, Callable[[Path, int], Run]] = {
+    "features": features,
+    "bfloat16": partial(features, dtype=torch.bfloat16),
     "forward": forward,
+    "logits": logits,
     "batch": batch,
     "record attention": record_attention,
     "record everything": record_everything,
@@ -184,8 +211,8 @@ TASKS: dict[str, Callable[[Path, int], Run]] = {
 }
 
 
-def _open(folder: Path) -> PretrainedModel:
-    return open_model(folder, dtype=torch.float32, device=torch.device("cpu"))
+def _open(folder: Path, dtype: torch.dtype = torch.float32) -> PretrainedModel:
+    return open_model(folder, dtype=dtype, device=torch.device("cpu"))
 
 
 def _encoding(folder: Path, tokens: int) -> Encoding:

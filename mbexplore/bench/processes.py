@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from mbexplore.errors import ModelError
+from mbexplore.process import without_tuning
 
 PIPELINE = """
 import json, sys
@@ -68,8 +69,8 @@ def _is_alive(process: int) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """What every process here runs under: this one's, without a network."""
-    return os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    """What every process here starts under: this one's, without what we set, without a network."""
+    return without_tuning(os.environ) | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
 class Worker:
@@ -79,6 +80,7 @@ class Worker:
         loaded: bytes the process had held at most before its first run.
         peak: the same after the last run.
         seconds: of the runs that count.
+        cpu: seconds that all threads of the process computed or spun, likewise.
     """
 
     def __init__(self, side: str, task: str, folder: Path, tokens: int) -> None:
@@ -93,6 +95,7 @@ class Worker:
             env=environment(),
         )
         self.seconds: list[float] = []
+        self.cpu: list[float] = []
         self.peak: int | None = None
         self.loaded: int | None = None
 
@@ -107,6 +110,7 @@ class Worker:
         self.peak = answer["peak"]
         if counts:
             self.seconds.append(answer["seconds"])
+            self.cpu.append(answer["cpu"])
 
     def result(self) -> NDArray[Any]:
         """Does the work once, uncounted, and returns what it gave."""
@@ -155,6 +159,25 @@ class Worker:
             if stream is not None:
                 stream.close()
         self._process.wait()
+
+
+COMPETITOR = """
+import os
+parent = os.getppid()
+while os.getppid() == parent:
+    sum(range(100_000))
+"""
+
+
+@contextmanager
+def busy_process() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that keeps one core busy for as long as the `with` block lasts."""
+    process = subprocess.Popen([sys.executable, "-c", COMPETITOR])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def run_command(arguments: Sequence[str]) -> tuple[float, int | None, str]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+
+from mbexplore.process import tune_process
 
 PARTS = ("linear layers", "local attention", "global attention", "head", "the rest")
 """Of one forward pass; the rest are norms, activations, rotations and copies."""
@@ -22,12 +25,14 @@ class Side:
         seconds: of each run, in order.
         peak: bytes of memory the process held at most; None where the system can't tell.
         loaded: bytes it had held at most before the first run; None for whole processes.
+        cpu: seconds of all its threads in each run; empty for whole processes.
     """
 
     name: str
     seconds: tuple[float, ...]
     peak: int | None
     loaded: int | None = None
+    cpu: tuple[float, ...] = ()
 
     @property
     def median(self) -> float:
@@ -64,6 +69,21 @@ class Row:
         return None if self.right is None else self.right.median / self.left.median
 
     @property
+    def worst_ratio(self) -> float | None:
+        """The same of the single pass, both sides in turn, that was worst for the left side."""
+        if self.right is None:
+            return None
+        passes = zip(self.left.seconds, self.right.seconds, strict=True)
+        return min(right / left for left, right in passes)
+
+    @property
+    def cpu_ratio(self) -> float | None:
+        """The same of the time of all threads, which another's load changes less."""
+        if self.right is None or not (self.left.cpu and self.right.cpu):
+            return None
+        return median(self.right.cpu) / median(self.left.cpu)
+
+    @property
     def memory_ratio(self) -> float | None:
         """The right side's peak memory in peaks of the left one."""
         if self.right is None or self.right.peak is None or self.left.peak is None:
@@ -93,7 +113,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Machine:
-    """What the figures depend on."""
+    """What the figures depend on.
+
+    Attributes:
+        load: processes that ran or waited to run in the last minute; None where it is unknown.
+        wait: how our threads wait for each other.
+        peers: versions of what was compared with.
+    """
 
     processor: str
     cores: int
@@ -101,13 +127,15 @@ class Machine:
     system: str
     python: str
     torch: str
-    transformers: str
     mbexplore: str
+    load: float | None
+    wait: str
+    peers: dict[str, str]
 
 
 @dataclass(frozen=True)
 class Bench:
-    """All that one call of the benchmark measured."""
+    """All that one call of the benchmark measured; `busy` where another process ran meanwhile."""
 
     model: str
     dtype: str
@@ -115,13 +143,19 @@ class Bench:
     machine: Machine
     rows: tuple[Row, ...]
     parts: tuple[Part, ...] = ()
+    busy: bool = False
 
 
-def find_machine() -> Machine:
-    """This machine, as far as the standard library can tell."""
+def find_machine(peers: Sequence[str] = ("transformers",)) -> Machine:
+    """This machine, as far as the standard library can tell.
+
+    Args:
+        peers: packages that are compared with.
+    """
     import mbexplore
 
-    cores = os.cpu_count() or 1
+    cores, environ = os.cpu_count() or 1, dict(os.environ)
+    tune_process(environ)
     return Machine(
         _processor(),
         cores,
@@ -129,8 +163,10 @@ def find_machine() -> Machine:
         platform.platform(terse=True),
         platform.python_version(),
         version("torch"),
-        version("transformers"),
         mbexplore.__version__,
+        os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        environ["OMP_WAIT_POLICY"].lower(),
+        {peer: version(peer) for peer in peers},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,39 @@ BATCH = 16
 
 def forward(folder: Path, tokens: int) -> Run:
     """Logits of one text, looked at in the middle."""
-    model = _open(folder)
+    run = logits(folder, tokens)
+    return lambda: run()[tokens // 2, None]
+
+
+def logits(folder: Path, tokens: int) -> Run:
+    """Logits of every token of one text."""
+    model = open_theirs(folder)
     ids = make_ids(tokens, model.config.vocab_size)
 
     def run() -> Tensor:
         with torch.inference_mode():
-            logits: Tensor = model(torch.tensor([ids])).logits[0, tokens // 2]
-        return logits[None]
+            logits: Tensor = model(torch.tensor([ids])).logits[0]
+        return logits
+
+    return run
+
+
+def features(folder: Path, tokens: int, dtype: torch.dtype = torch.float32) -> Run:
+    """Hidden states of one text, all positions, the encoder alone."""
+    encoder = open_theirs(folder, dtype=dtype).model
+    ids = make_ids(tokens, encoder.config.vocab_size)
+
+    def run() -> Tensor:
+        with torch.inference_mode():
+            hidden_states: Tensor = encoder(torch.tensor([ids])).last_hidden_state[0]
+        return hidden_states.float()
 
     return run
 
 
 def batch(folder: Path, tokens: int) -> Run:
     """Logits of 64 texts in padded batches of 16, in the order in which they come."""
-    model = _open(folder)
+    model = open_theirs(folder)
     texts = make_batch(tokens, model.config.vocab_size)
 
     def run() -> Tensor:
@@ -52,7 +72,7 @@ def _padded(model: Any, texts: list[list[int]]) -> Tensor:
 
 def every_map(folder: Path, tokens: int) -> Run:
     """Everything transformers gives: logits, hidden states and attention maps."""
-    model = _open(folder, attention="eager")
+    model = open_theirs(folder, attention="eager")
     ids, middle = make_ids(tokens, model.config.vocab_size), tokens // 2
 
     def run() -> Tensor:
@@ -65,13 +85,17 @@ def every_map(folder: Path, tokens: int) -> Run:
 
 
 TASKS: dict[str, Callable[[Path, int], Run]] = {
+    "features": features,
+    "bfloat16": partial(features, dtype=torch.bfloat16),
     "forward": forward,
+    "logits": logits,
     "batch": batch,
     "every map": every_map,
 }
 
 
-def _open(folder: Path, attention: str = "sdpa") -> Any:
+def open_theirs(folder: Path, attention: str = "sdpa", dtype: torch.dtype = torch.float32) -> Any:
+    """The model as a user of transformers opens it."""
     import transformers
     from transformers import AutoModelForMaskedLM
 
@@ -80,6 +104,6 @@ def _open(folder: Path, attention: str = "sdpa") -> Any:
     logging.disable_progress_bar()
     auto: Any = AutoModelForMaskedLM
     model = auto.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation=attention, local_files_only=True
+        folder, dtype=dtype, attn_implementation=attention, local_files_only=True
     )
     return model.eval()

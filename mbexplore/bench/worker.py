@@ -6,25 +6,22 @@ Loads, then runs the work once for every line on standard input. Answers are JSO
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mbexplore.process import HUGE_PAGES, ask_for_huge_pages
+from mbexplore.process import tune_process
 
 
 def serve(side: str, task: str, folder: Path, tokens: int) -> None:
-    """Answers `{"loaded": bytes}` when it is ready, then `{"seconds": s, "peak": bytes}` a run.
+    """Answers `{"loaded": bytes}` when it is ready, then `seconds`, `cpu` and `peak` of each run.
 
     A line that is not empty names a file for the answer of that run (npy).
     """
     if side == "ours":
-        ask_for_huge_pages()
-    else:  # as in a process that never heard of mbexplore
-        os.environ.pop(HUGE_PAGES, None)
+        tune_process()
     answers, sys.stdout = sys.stdout, sys.stderr  # a library may print what it likes
 
     def answer(**values: Any) -> None:
@@ -33,13 +30,14 @@ def serve(side: str, task: str, folder: Path, tokens: int) -> None:
     run = import_module(f"mbexplore.bench.{side}").TASKS[task](folder, tokens)
     answer(loaded=peak_memory())
     for line in sys.stdin:
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         result = run()
-        answer(seconds=time.perf_counter() - start, peak=peak_memory())
+        seconds, cpu = time.perf_counter() - start, time.process_time() - used
+        answer(seconds=seconds, cpu=cpu, peak=peak_memory())
         if path := line.strip():
             import numpy as np
 
-            np.save(path, result.numpy())
+            np.save(path, np.asarray(result))
             answer(saved=path)
 
 

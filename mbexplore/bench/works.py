@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -18,16 +18,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mbexplore.bench.processes import PIPELINE, Worker, run_command, temporary_folder
+from mbexplore.bench.processes import (
+    PIPELINE,
+    Worker,
+    busy_process,
+    run_command,
+    temporary_folder,
+)
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.errors import MbexploreError, ModelError
 
 WORKS = ("import", "predict", "forward", "record", "batch")
-LENGTHS = {"forward": (16, 512, 2048), "record": (2048,), "batch": (500,)}
+PEER_WORKS = ("features", "forward", "logits", "batch", "bfloat16")
+LENGTHS = {
+    "features": (16, 512, 2048),
+    "forward": (16, 512, 2048),
+    "logits": (512,),
+    "bfloat16": (512,),
+    "record": (2048,),
+    "batch": (500,),
+}
 """Tokens of the texts where nobody asks for others; of a batch, those of its longest."""
 
-TOLERANCE = 1e-4
-"""Largest difference between two answers to the same question, in float32, for values near 1."""
+TOLERANCE = {"float32": 1e-4, "bfloat16": 0.3}
+"""Largest difference between two answers to the same question, for values near 1."""
 
 MOST_FOR_MAPS = 2048
 """Tokens up to which transformers is asked for every attention map: more would take 10s of GiB."""
@@ -46,6 +60,13 @@ class Model:
     folder: Path
     mask: str
     their_folder: Path
+    exported: Path | None = None
+
+    def place(self, side: str) -> Path:
+        """Where a side's weights are."""
+        folder = {"ours": self.folder, "theirs": self.their_folder}.get(side, self.exported)
+        assert folder is not None
+        return folder
 
 
 @dataclass(frozen=True)
@@ -58,6 +79,8 @@ class Entry:
 
 
 OURS, THEIRS = "mbexplore", "transformers"
+EXPORTED = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+PEERS = (THEIRS, *EXPORTED)
 PLAIN = Entry("plain forward", "ours", "forward")
 
 
@@ -66,8 +89,10 @@ def measure(
     model: Model,
     *,
     tokens: Sequence[int] | None = None,
+    against: Sequence[str] = (THEIRS,),
     repeats: int = 5,
     progress: Progress = lambda what: None,
+    busy: bool = False,
 ) -> Bench:
     """Measures pieces of work, one after the other.
 
@@ -75,54 +100,78 @@ def measure(
         works: names from `WORKS`.
         model: what to run.
         tokens: lengths of the texts; None for each work's own.
+        against: names from `PEERS`, for the works of `PEER_WORKS`.
         repeats: runs of each side that count; one more before them does not.
-        progress: told what is being measured.
+        progress: called with what is measured next.
+        busy: whether another process keeps one core busy meanwhile.
 
     Raises:
         ModelError: the two sides gave different answers, or one failed.
     """
     rows: list[Row] = []
     parts: list[Part] = []
-    for work in works:
-        lengths = tokens or LENGTHS.get(work, ())
-        for row in _ROWS[work](model, lengths, repeats, progress):
-            rows.append(row)
-        if work == "forward":
-            parts += measure_parts(model, [n for n in lengths if n >= 512], repeats, progress)
-    return Bench(model.name, "float32", repeats, find_machine(), tuple(rows), tuple(parts))
+    machine = find_machine(against)
+    with busy_process() if busy else nullcontext():
+        for work in works:
+            lengths = tokens or LENGTHS.get(work, ())
+            if work in PEER_WORKS:
+                rows += _peer_rows(work, model, lengths, against, repeats, progress)
+            else:
+                rows += _ROWS[work](model, lengths, repeats, progress)
+            if work == "forward":
+                parts += measure_parts(model, [n for n in lengths if n >= 512], repeats, progress)
+    return Bench(model.name, "float32", repeats, machine, tuple(rows), tuple(parts), busy)
 
 
 def contest(
-    work: str, tokens: int, left: Entry, right: Entry | None, model: Model, repeats: int
-) -> Row:
-    """One row: both sides loaded, compared once, then run in turn.
+    work: str,
+    tokens: int,
+    left: Entry,
+    rights: Sequence[Entry],
+    model: Model,
+    repeats: int,
+    tolerance: float = TOLERANCE["float32"],
+) -> list[Row]:
+    """A row for each opponent: all sides loaded, compared once, then run in turn.
 
     Raises:
         ModelError: their answers differ.
     """
     with ExitStack() as stack:
-        entries = [entry for entry in (left, right) if entry is not None]
+        entries = [left, *rights]
         workers = []
-        for entry in entries:  # one after the other, so that neither loads while the other does
-            folder = model.folder if entry.side == "ours" else model.their_folder
-            worker = stack.enter_context(Worker(entry.side, entry.task, folder, tokens))
+        for entry in entries:  # one after the other, so that none loads while another does
+            worker = stack.enter_context(
+                Worker(entry.side, entry.task, model.place(entry.side), tokens)
+            )
             worker.wait()
             workers.append(worker)
-        answers = [worker.result() for worker in workers]
-        difference = None
-        if right is not None:
-            difference = check_equal(answers[0], answers[1], f"{work}, {tokens:,} tokens")
+        own, *others = [worker.result() for worker in workers]
+        what = f"{work}, {tokens:,} tokens"
+        differences = [check_equal(own, other, what, tolerance) for other in others]
+        for worker in workers:  # our second use packs weights: not counted
+            worker.run(counts=False)
         for number in range(repeats):
             for worker in workers if number % 2 == 0 else workers[::-1]:
                 worker.run()
         sides = [
-            Side(entry.name, tuple(worker.seconds), worker.peak, worker.loaded)
+            Side(entry.name, tuple(worker.seconds), worker.peak, worker.loaded, tuple(worker.cpu))
             for entry, worker in zip(entries, workers, strict=True)
         ]
-    return Row(work, tokens, sides[0], sides[1] if right is not None else None, difference)
+    if not rights:
+        return [Row(work, tokens, sides[0])]
+    return [
+        Row(work, tokens, sides[0], side, difference)
+        for side, difference in zip(sides[1:], differences, strict=True)
+    ]
 
 
-def check_equal(ours: NDArray[Any], theirs: NDArray[Any], what: str) -> float:
+def check_equal(
+    ours: NDArray[Any],
+    theirs: NDArray[Any],
+    what: str,
+    tolerance: float = TOLERANCE["float32"],
+) -> float:
     """The largest difference of two answers to the same question.
 
     Raises:
@@ -134,7 +183,7 @@ def check_equal(ours: NDArray[Any], theirs: NDArray[Any], what: str) -> float:
             "compare unequal work; run `mbexplore verify` on this model."
         )
     difference = float(np.abs(ours.astype(np.float64) - theirs).max())
-    allowed = TOLERANCE * max(1.0, float(np.sqrt(np.square(theirs.astype(np.float64)).mean())))
+    allowed = tolerance * max(1.0, float(np.sqrt(np.square(theirs.astype(np.float64)).mean())))
     if not difference <= allowed:
         raise ModelError(
             f"The two sides of {what} differ by {difference:.1e} (at most {allowed:.0e} is "
@@ -171,24 +220,36 @@ def measure_parts(
     return found
 
 
-def _forward_rows(
-    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
+# Features are the encoder's hidden states of every token.
+_TITLES = {
+    "features": "features",
+    "forward": "logits of one token",
+    "logits": "logits of every token",
+    "batch": "64 texts of mixed lengths",
+    "bfloat16": "features, bfloat16",
+}
+
+
+def _peer_rows(
+    work: str,
+    model: Model,
+    lengths: Sequence[int],
+    against: Sequence[str],
+    repeats: int,
+    progress: Progress,
 ) -> Iterator[Row]:
+    rights = [
+        Entry(THEIRS, "theirs", work)
+        if peer == THEIRS
+        else Entry(EXPORTED[peer], "exported", f"{peer} {work}")
+        for peer in against
+        if work != "bfloat16" or peer != "onnxruntime"  # whose processor kernels have no bfloat16
+    ]
+    tolerance = TOLERANCE["bfloat16" if work == "bfloat16" else "float32"]
     for tokens in lengths:
-        progress(f"logits of one token, {tokens:,} tokens")
-        yield contest("logits of one token", tokens, *_both("forward"), model, repeats)
-
-
-def _batch_rows(
-    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
-) -> Iterator[Row]:
-    for tokens in lengths:
-        progress(f"64 texts of 10 to {tokens:,} tokens")
-        yield contest("64 texts of mixed lengths", tokens, *_both("batch"), model, repeats)
-
-
-def _both(task: str) -> tuple[Entry, Entry]:
-    return Entry(OURS, "ours", task), Entry(THEIRS, "theirs", task)
+        progress(f"{_TITLES[work]}, {tokens:,} tokens")
+        ours = Entry(OURS, "ours", work)
+        yield from contest(_TITLES[work], tokens, ours, rights, model, repeats, tolerance)
 
 
 def _record_rows(
@@ -196,7 +257,9 @@ def _record_rows(
 ) -> Iterator[Row]:
     def row(work: str, tokens: int, task: str, right: Entry | None) -> Row:
         progress(f"{work}, {tokens:,} tokens")
-        return contest(work, tokens, Entry(OURS, "ours", task), right, model, repeats)
+        rights = [] if right is None else [right]
+        [found] = contest(work, tokens, Entry(OURS, "ours", task), rights, model, repeats)
+        return found
 
     for tokens in lengths:
         if tokens <= MOST_FOR_MAPS:
@@ -244,9 +307,7 @@ _OWN = [sys.executable, "-m", "mbexplore"]
 _ROWS: dict[str, Callable[[Model, Sequence[int], int, Progress], Iterator[Row]]] = {
     "import": _import_rows,
     "predict": _predict_rows,
-    "forward": _forward_rows,
     "record": _record_rows,
-    "batch": _batch_rows,
 }
 
 
@@ -275,12 +336,15 @@ def _processes(
 
 
 @contextmanager
-def prepared(name: str | None, size: str | None) -> Iterator[Model]:
+def prepared(
+    name: str | None, size: str | None, against: Sequence[str] = (THEIRS,)
+) -> Iterator[Model]:
     """The model to run, as long as the `with` block lasts.
 
     Args:
         name: of a model, as everywhere; None for the bundled one.
         size: "tiny", "base" or "large" for random weights of that size instead.
+        against: names from `PEERS`; weights are exported for those that need it.
 
     Raises:
         MbexploreError: there is no such model, or it has no masked-language head.
@@ -300,4 +364,10 @@ def prepared(name: str | None, size: str | None) -> Iterator[Model]:
             error.exit_code = answer["exit_code"]
             raise error
         found = Path(answer["folder"])
-        yield Model(answer["name"], found, answer["mask"], found)
+        exported = None
+        if EXPORTED.keys() & set(against):
+            exported = folder / "exported"
+            exported.mkdir()
+            export = [sys.executable, "-m", "mbexplore.bench.export", str(found), str(exported)]
+            run_command(export)
+        yield Model(answer["name"], found, answer["mask"], found, exported)

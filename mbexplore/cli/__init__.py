@@ -38,7 +38,7 @@ from mbexplore.cli.train import train
 from mbexplore.cli.ui import ui
 from mbexplore.cli.verify import verify
 from mbexplore.errors import MbexploreError
-from mbexplore.process import ask_for_huge_pages
+from mbexplore.process import tune_process
 from mbexplore.views import REGISTRY
 
 app = typer.Typer(
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGINT, _quit)
     if arguments is None:  # the process is ours
         _collect_seldom()
-        ask_for_huge_pages()
+        tune_process()
     try:
         code = app(arguments, prog_name="mbexplore", standalone_mode=False)
     except MbexploreError as error:

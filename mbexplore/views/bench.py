@@ -26,6 +26,7 @@ def view_bench(bench: Bench, command: Sequence[str]) -> View:
             "model": bench.model,
             "dtype": bench.dtype,
             "repeats": bench.repeats,
+            "busy": bench.busy,
             "machine": dataclasses.asdict(bench.machine),
             "rows": [_row(row) for row in bench.rows],
             "parts": [dataclasses.asdict(part) for part in bench.parts],
@@ -38,12 +39,13 @@ def view_bench(bench: Bench, command: Sequence[str]) -> View:
 
     def rows() -> Iterator[list[object]]:
         yield ["work", "tokens", "side", "median_seconds", "spread", "peak_bytes", "ratio",
-               "memory_ratio", "difference"]  # fmt: skip
+               "worst_ratio", "cpu_ratio", "memory_ratio", "difference"]  # fmt: skip
         for row in bench.rows:
             for side in (row.left, row.right):
                 if side is not None:
                     yield [row.work, row.tokens, side.name, side.median, side.spread, side.peak,
-                           row.ratio, row.memory_ratio, row.difference]  # fmt: skip
+                           row.ratio, row.worst_ratio, row.cpu_ratio, row.memory_ratio,
+                           row.difference]  # fmt: skip
 
     return View("bench", command, payload, draw, rows=rows)
 
@@ -55,6 +57,8 @@ def _row(row: Row) -> dict[str, Any]:
         "left": _side(row.left),
         "right": row.right and _side(row.right),
         "ratio": row.ratio,
+        "worst_ratio": row.worst_ratio,
+        "cpu_ratio": row.cpu_ratio,
         "memory_ratio": row.memory_ratio,
         "difference": row.difference,
     }
