@@ -2,22 +2,21 @@
 
 import csv
 import io
-import json
 import math
-import re
-import shlex
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import mbexplore
 from mbexplore.analysis.rope import mean_rotations, pair_norms, rope_spectra, score_contributions
-from mbexplore.display.palette import ON_BLACK, ramp
+from mbexplore.display.palette import colour_of
+from mbexplore.display.terminal import render
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.views.rope import view_rope
+from mbexplore.views.rope import _cosines
 from tests.cli_runner import run_cli
 
 TEXT = "The river runs from the mountains to the sea, and the road follows it down. " * 3
@@ -98,9 +97,7 @@ def test_shares_add_up_to_the_score_and_follow_the_formula(
 ):
     found = score_contributions(recording, layer, head, query, key)
     direct = float(recording.q(layer)[head, query] @ recording.k(layer)[head, key]) / 8
-    assert sum(pair.contribution for pair in found.contributions) == pytest.approx(
-        found.score, abs=1e-9
-    )
+    assert sum(pair.contribution for pair in found.contributions) == pytest.approx(found.score, abs=1e-9)
     assert found.score == pytest.approx(direct, abs=1e-4)
     whole = float(recording.attention(layer)[head, query, key])
     assert found.weight == pytest.approx(whole, rel=1e-4)  # float32, summed in another order
@@ -129,119 +126,79 @@ def test_a_key_outside_the_window_is_refused(recording):
         score_contributions(recording, 4, 4, 3, 3)
 
 
-def test_rope_on_the_command_line(tmp_path):
-    result = run_cli("rope", "-o", tmp_path / "rope.png")
-    assert result.code == 0 and "Theta 160,000, global layers" in result.out
-    assert "local layers 1, 2, 4, 5, 7, 8: they look across 32 tokens" in result.out
-    assert (tmp_path / "rope.png").read_bytes().startswith(b"\x89PNG")
-    asked = ("rope", "The river runs to the sea.", "-l", 3)
-    score = run_cli(*asked, "--head", 1, "--query", "river", "--key", "sea").out
-    assert "Layer 3, head 1: river 2 looks at sea" in score and "add up to the score" in score
-    norms = run_cli(*asked, "-o", tmp_path / "norms.npz")
-    assert norms.code == 0 and "Layer 3 is global" in norms.out
-    assert np.load(tmp_path / "norms.npz")["q"].shape == (4, 32)
+def test_the_table_holds_every_pair_of_every_theta():
+    found = mbexplore.load("tiny", device="cpu").rope()
+    wide, narrow = found.data
+    header, *rows = csv.reader(io.StringIO(found.content("csv").decode()))
+    columns = {name: [float(row[i]) for row in rows] for i, name in enumerate(header)}
+    assert columns["global wavelength"] == wide.wavelengths.tolist()
+    assert columns["local turns in reach"] == (32 / narrow.wavelengths).tolist()
+    saved = np.load(io.BytesIO(found.content("npz")))
+    np.testing.assert_array_equal(saved["theta10000_kernel"], narrow.kernel)
+    assert "26 of 32 pairs in local layers (32 tokens)" in found.headline
 
 
-def test_a_view_and_its_command_are_one_answer(explorer):
-    encoding = explorer.encode("The river runs to the sea.")
-    recording = explorer.record(encoding, keep=("attention",))
-    spectra = rope_spectra(explorer.model.config)
-    norms, shares = pair_norms(recording, 4), score_contributions(recording, 4, 2, 2, 6)
-    spectrum = view_rope(explorer, spectra)
-    layer = view_rope(explorer, spectra, norms, None, encoding)
-    score = view_rope(explorer, spectra, norms, shares, encoding)
-    for view in (spectrum, layer, score):
-        answer = run_cli(*shlex.split(view.command_line)[1:], "--json")
-        assert json.loads(answer.out) == json.loads(view.content("json"))
-        for ending in view.formats:
-            assert len(view.content(ending)) > 200
-    saved = np.load(io.BytesIO(spectrum.content("npz")))
-    np.testing.assert_array_equal(saved["theta10000_kernel"], spectra[1].kernel)
-    table = list(csv.DictReader(io.StringIO(score.content("csv").decode())))
+def test_a_score_in_every_form_adds_up(explorer):
+    found = explorer.rope_score("The river runs to the sea.", key=6, layer=4, head=2, token="river")
+    shares = found.data.score
+    assert (shares.query, shares.key) == (2, 6)
+    table = list(csv.DictReader(io.StringIO(found.content("csv").decode())))
     assert sum(float(row["contribution"]) for row in table) == pytest.approx(shares.score)
-    saved = np.load(io.BytesIO(score.content("npz")))
-    assert saved["contribution"].sum() == pytest.approx(score.payload()["score"]["score"])
-    [row] = [each for each in csv.DictReader(io.StringIO(layer.content("csv").decode()))
-             if (each["head"], each["pair"]) == ("3", "31")]  # fmt: skip
-    assert float(row["q"]) == norms.q[3, 31]
+    saved = np.load(io.BytesIO(found.content("npz")))
+    assert saved["contribution"].sum() == pytest.approx(found.to_json()["score"]["score"])
+    norms = pair_norms(found.session.recording(), 4)
+    np.testing.assert_array_equal(saved["q"], norms.q)
+    assert "river (2) and sea (6), 4 tokens away" in found.headline
 
 
-def test_rope_refuses_what_it_cannot_answer():
-    for arguments in (
-        ("A text.",), ("--layer", 0, "--query", "moon"), ("--query", "moon"),
-        ("--layer", 0, "--head", 1),
-    ):  # fmt: skip
-        assert run_cli("rope", *arguments).code == 2
-    refused = run_cli("rope", "-l", 0, "--query", "mooon", "--key", 3)
-    assert refused.code == 1 and "the nearest is 'moon'" in refused.err
+def test_without_a_key_the_one_with_the_most_weight_is_taken(explorer, recording):
+    found = explorer.rope_score(TEXT, layer=4, head=1, token=20)
+    weights = recording.attention(4, 1, 20)[0, 0]
+    assert found.data.score.key == int(weights.argmax())
+    listed = [link.key for link in found.data.keys]
+    assert listed == weights.argsort(descending=True, stable=True)[:10].tolist()
 
 
 def test_a_score_that_is_not_there_is_refused_before_the_model_runs(monkeypatch):
     monkeypatch.setattr(Explorer, "record", None)
-    for layer, places, sentence in ((4, (3, 40), "can't see token 40"), (0, (3, 999), "token 999")):
-        refused = run_cli("rope", "-l", layer, "--query", places[0], "--key", places[1])
+    asked = ("rope-score", TEXT, "--layer")
+    for layer, places, sentence in (
+        (4, (3, 40), "can't see token 40"),
+        (0, (3, 999), "token 999"),
+        (0, ("rivver", 3), "the nearest is 'river'"),
+    ):
+        refused = run_cli(*asked, layer, "--token", places[0], "--key", places[1])
         assert refused.code == 1 and sentence in refused.err
 
 
-@pytest.fixture
-def terminal(monkeypatch):
-    """Standard output as a terminal in true colour."""
-    for name, value in (
-        ("FORCE_COLOR", "1"),
-        ("TERM", "xterm-256color"),
-        ("COLORTERM", "truecolor"),
-    ):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.delenv("NO_COLOR", raising=False)
+def lines_of(block, **console):
+    """A block in a terminal, as lines of (text, style) segments."""
+    console = Console(width=80, file=io.StringIO(), force_terminal=True, **console)
+    return [list(line) for line in console.render_lines(render(block), pad=False)]
 
 
-def blocks_of(line):
-    """Colours (red, green, blue) of the upper half of every cell of a printed line."""
-    found = []
-    for red, green, blue, cells in re.findall(
-        "\x1b\\[38;2;(\\d+);(\\d+);(\\d+);48;2;[\\d;]+m(\N{UPPER HALF BLOCK}+)", line
-    ):
-        found += [(int(red), int(green), int(blue))] * len(cells)
-    return found
+def test_a_terminal_shows_the_cosines_of_every_pair_two_a_line():
+    spectrum = rope_spectra(ModernBertConfig.base())[1]
+    cosines = _cosines(spectrum)
+    _, *lines, _, _ = lines_of(cosines, color_system="truecolor", no_color=False)
+    assert len(lines) == 16
+    for i, line in enumerate(lines):
+        cells = [(part.style, cell) for part in line for cell in part.text if part.style][-40:]
+        for (style, cell), upper, lower in zip(
+            cells, *cosines.values[2 * i : 2 * i + 2], strict=True
+        ):
+            assert cell == "\N{UPPER HALF BLOCK}"
+            for colour, value in ((style.color, upper), (style.bgcolor, lower)):
+                expected = colour_of("signed", (value + 1) / 2, dark=True)
+                assert colour.name == expected
 
 
-@pytest.mark.parametrize(
-    ("kind", "theta", "width"), [("global", 160_000, 2047), ("local", 1e4, 32)]
-)
-def test_a_terminal_shows_the_cosines_of_every_pair(terminal, kind, theta, width):
-    lines = run_cli("rope").out.splitlines()
-    pictures = [blocks_of(line) for line in lines if "\N{UPPER HALF BLOCK}" in line]
-    assert len(pictures) == 2 * 16  # two of 32 pairs a line, for each theta
-    picture = pictures[:16] if kind == "global" else pictures[16:]
-    distances = np.array_split(np.arange(width + 1), min(76, width + 1))
-    times = 76 // len(distances)
-    for line, cells in enumerate(picture):
-        frequency = theta ** (-2 * line / 32)
-        means = [np.cos(part * frequency).mean() for part in distances]
-        colours = ramp(ON_BLACK[kind])
-        expected = [colours[round((x + 1) / 2 * 255)] for x in means for _ in range(times)]
-        assert len(cells) == len(expected)
-        assert np.abs(np.subtract(cells, expected)).max() <= 3  # a step of the ramp
-
-
-def test_a_terminal_shows_the_norms_of_every_head(terminal, explorer):
-    norms = pair_norms(explorer.record(TEXT, keep=("attention",)), 3)
-    lines = [blocks_of(line) for line in run_cli("rope", TEXT, "-l", 3).out.splitlines()]
-    lines = [line for line in lines if line]
-    products = norms.q * norms.k
-    colours = ramp(ON_BLACK["global"])
-    assert len(lines) == 4
-    for line, row in zip(lines, products / products.max(), strict=True):
-        expected = [colours[round(float(x) * 255)] for x in row for _ in range(2)]
-        assert np.abs(np.subtract(line, expected)).max() <= 3
-
-
-def test_without_colour_the_same_in_shades(terminal, monkeypatch):
-    monkeypatch.setenv("NO_COLOR", "1")
-    plain = run_cli("rope").out
-    assert "\N{UPPER HALF BLOCK}" not in plain and "\x1b[38" not in plain
-    assert plain.count("\N{FULL BLOCK}" * 76) > 2  # the slow pairs hardly turn
+def test_without_colour_the_same_in_shades():
+    spectrum = rope_spectra(ModernBertConfig.base())[1]
+    lines = lines_of(_cosines(spectrum), color_system=None)
+    text = ["".join(part.text for part in line) for line in lines]
+    assert "\N{UPPER HALF BLOCK}" not in "".join(text)
+    assert text[32].endswith("\N{FULL BLOCK}" * 40)  # the slowest pair hardly turns
 
 
 def test_the_tables_of_a_picture_are_means_of_what_they_hold():

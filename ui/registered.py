@@ -100,9 +100,10 @@ def session_of(desk: Desk) -> Session:
 
 
 def _kind(one: Parameter) -> str:
-    if one.kind in SELECTED:
+    if one.kind == one.name:
         return "held"
-    return {"integer": "number", "texts": "text"}.get(one.kind, one.kind)
+    numbers = dict.fromkeys(("integer", *SELECTED), "number")  # another token is no shared one
+    return (numbers | {"texts": "text"}).get(one.kind, one.kind)
 
 
 def _default(one: Parameter) -> Any:

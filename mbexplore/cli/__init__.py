@@ -33,7 +33,6 @@ from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
 from mbexplore.cli.patch import patch
 from mbexplore.cli.predict import predict
-from mbexplore.cli.rope import rope
 from mbexplore.cli.train import train
 from mbexplore.cli.ui import ui
 from mbexplore.cli.verify import verify
@@ -53,7 +52,6 @@ app.command()(predict)
 app.command()(attention)
 app.command()(activations)
 app.command()(info)
-app.command()(rope)
 app.command()(heads)
 app.command()(verify)
 app.command()(train)

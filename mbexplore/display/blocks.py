@@ -6,8 +6,8 @@ and `data` each render every kind. Importing this loads nothing heavy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -139,6 +139,7 @@ class Heat(Block):
         mark: row and column that are outlined; None for all of them.
         upward: whether the first row is at the bottom, as layers are everywhere.
         darkest_low: whether low values are the dark ones, as for ranks: 1 is best.
+        scale: whether its colour scale is drawn; maps in a row that have the same one share it.
     """
 
     values: NDArray[np.floating]
@@ -160,6 +161,7 @@ class Heat(Block):
     mark: tuple[int | None, int | None] | None = None
     upward: bool = False
     darkest_low: bool = False
+    scale: bool = True
 
     @property
     def bounds(self) -> tuple[float, float]:
@@ -300,6 +302,24 @@ class TokenStrip(Block):
     def full(self) -> float:
         """The value of the darkest colour."""
         return self.high or max((abs(value) for value in self.values), default=0.0) or 1.0
+
+
+def walk(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Every block, those inside rows and columns too."""
+    for block in blocks:
+        if isinstance(block, Row | Column):
+            yield from walk(block.blocks)
+        else:
+            yield block
+
+
+def share_scale(blocks: Sequence[Block]) -> tuple[Block, ...]:
+    """The blocks of a row; of maps on one colour scale the last one alone shows it."""
+    heats = [one for one in blocks if isinstance(one, Heat)]
+    scales = {(one.bounds, one.hue, one.log, one.unit, one.darkest_low) for one in heats}
+    if len(heats) < len(blocks) or len(scales) != 1:
+        return tuple(blocks)
+    return (*(replace(one, scale=False) for one in heats[:-1]), heats[-1])
 
 
 if TYPE_CHECKING:

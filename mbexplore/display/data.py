@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import Block, Column, Heat, Row, Table
+from mbexplore.display.blocks import Block, Heat, Table, walk
 from mbexplore.text import json_line
 
 if TYPE_CHECKING:
@@ -58,15 +58,6 @@ def to_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     # The stubs take any keyword for `allow_pickle`, so the arrays go in as one mapping.
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
-
-
-def walk(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Every block, those inside rows and columns too."""
-    for block in blocks:
-        if isinstance(block, Row | Column):
-            yield from walk(block.blocks)
-        else:
-            yield block
 
 
 def first_table(blocks: Iterable[Block]) -> Table | None:

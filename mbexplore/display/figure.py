@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import singledispatch
 from textwrap import wrap
@@ -9,8 +10,10 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mbexplore.display.blocks import (
     Bars,
@@ -26,6 +29,8 @@ from mbexplore.display.blocks import (
     Row,
     Table,
     TokenStrip,
+    share_scale,
+    walk,
 )
 from mbexplore.display.fonts import drawable, token_label
 from mbexplore.display.numbers import decimals, fixed, percent
@@ -34,10 +39,14 @@ from mbexplore.display.palette import HUE, INK, LIGHT, SIGN, colour_of, ink_on
 FAINT = "#66717d"
 Size: TypeAlias = tuple[float, float]
 Surface: TypeAlias = Figure | SubFigure
+WIDEST = 15.0
+"""Inches of the widest row."""
 LABELS = 60
 """Most labels along an axis."""
 WORDS = 40
 """Most columns whose words are written into the cells."""
+LETTERS = 14
+"""Most letters of such a word."""
 
 
 def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
@@ -48,9 +57,9 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
             the text around a picture.
         title: what is shown, of which model.
     """
-    every = [one for one in map(_drawn, blocks) if one is not None]
-    pictures = [one for one in every if not isinstance(one, Table)] or every
-    whole = Column(tuple(pictures))
+    blocks = tuple(blocks)
+    tables = all(isinstance(one, Table | Note | Headline | Heading) for one in walk(blocks))
+    whole = Column(tuple(one for one in (_drawn(each, tables) for each in blocks) if one))
     headline = next((one.text for one in blocks if isinstance(one, Headline)), "")
     width, height = size_of(whole)
     width = max(width, 4.5)
@@ -67,14 +76,24 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
     return figure
 
 
-def _drawn(block: Block) -> Block | None:
-    """What of a block is drawn."""
-    if isinstance(block, Note | Headline | Heading):
+def _drawn(block: Block, tables: bool) -> Block | None:
+    """What of a block is drawn; a row that is too wide goes on below."""
+    if isinstance(block, Note | Headline | Heading) or (isinstance(block, Table) and not tables):
         return None
     if isinstance(block, Row | Column):
-        inside = tuple(one for one in map(_drawn, block.blocks) if one is not None)
-        return type(block)(inside) if inside else None
+        inside = tuple(one for one in (_drawn(each, tables) for each in block.blocks) if one)
+        if isinstance(block, Column) or not inside:
+            return Column(inside) if inside else None
+        lines = tuple(Row(line) for line in _lines(inside))
+        return lines[0] if len(lines) == 1 else Column(lines)
     return block
+
+
+def _lines(blocks: Sequence[Block]) -> list[tuple[Block, ...]]:
+    """The blocks of a row, as many beside each other as there is room for, evenly."""
+    lines = max(1, math.ceil(sum(size_of(one)[0] for one in blocks) / WIDEST))
+    most = math.ceil(len(blocks) / lines)
+    return [tuple(blocks[i : i + most]) for i in range(0, len(blocks), most)]
 
 
 @singledispatch
@@ -113,8 +132,15 @@ def _(block: Column) -> Size:
 
 @place.register
 def _(block: Row, surface: Surface) -> None:
-    widths = [size_of(one)[0] for one in block.blocks]
-    _spread(block.blocks, surface, 1, len(widths), width_ratios=widths)
+    blocks = share_scale(block.blocks)
+    widths = [size_of(one)[0] for one in blocks]
+    if all(place.dispatch(type(one)) is place.dispatch(Block) for one in blocks):
+        # One grid of axes, so that they stand on one line.
+        grid = surface.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
+        for one, axes in zip(blocks, grid, strict=True):
+            draw(one, axes)
+        return
+    _spread(blocks, surface, 1, len(widths), width_ratios=widths)
 
 
 @place.register
@@ -165,9 +191,33 @@ def label_axis(
 
 @size_of.register
 def _(block: Heat) -> Size:
-    rows, columns = block.values.shape
-    wide = 0.75 if block.texts is not None and columns <= WORDS else 0.32
-    return min(max(columns * wide, 2.2), 16.0) + 2.2, min(max(rows * 0.28, 1.2), 9.0) + 1.2
+    rows = len(block.rows)
+    beside = 0.07 * max((len(name) for name in block.rows), default=0) + 0.3 + 0.75 * block.scale
+    below = 0.6 if _fit_below(block) else 1.2
+    return _cells_width(block) + beside, min(max(rows * 0.24, 0.8), max(4.0, rows * 0.15)) + below
+
+
+def _cells_width(block: Heat) -> float:
+    columns = len(block.columns)
+    if block.texts is not None and columns <= WORDS:
+        return min(columns * (0.07 * _letters(block) + 0.16), 14.0)
+    return min(max(columns * 0.3, 1.8), max(5.0, columns * 0.14), 12.0)
+
+
+def _letters(block: Heat) -> int:
+    """Letters of the longest word in a cell, as it is written."""
+    longest = max((len(text) for row in block.texts or () for text in row), default=0)
+    return min(max(longest, 3), LETTERS)
+
+
+def _fit_below(block: Heat) -> bool:
+    """Whether the names of columns fit below them without being turned."""
+    longest = max(map(len, block.columns), default=0)
+    return _numeric(block.columns) or longest * 0.075 < _cells_width(block) / len(block.columns)
+
+
+def _numeric(names: Sequence[str]) -> bool:
+    return all(name.replace(",", "").isdecimal() for name in names)
 
 
 @draw.register
@@ -191,18 +241,21 @@ def _(block: Heat, axes: Axes) -> None:
         )
     name_axes(axes, block.title, block.column_axis, block.row_axis)
     label_axis(axes.set_yticks, block.rows)
-    short = max((len(name) for name in block.columns), default=0) <= 3
-    label_axis(axes.set_xticks, block.columns, rotation=0 if short else 90)
+    upright = not _fit_below(block)
+    most = 16 if _numeric(block.columns) and len(block.columns) > 32 else LABELS
+    label_axis(axes.set_xticks, block.columns, most, rotation=90 if upright else 0)
     if block.row_hues is not None and len(axes.get_yticklabels()) == len(block.rows):
         for label, kind in zip(axes.get_yticklabels(), block.row_hues, strict=True):
             label.set_color(_ink(kind))
     _write_cells(block, axes)
     _mark(block, axes)
-    if image is not None:
+    if image is not None and block.scale:
         name = f"{block.unit}{' (logarithmic)' if block.log else ''}"
         bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
         bar.set_label(drawable(name), fontsize=8, color=INK)
-        bar.ax.tick_params(labelsize=7, colors=INK)
+        bar.ax.tick_params(which="both", labelsize=7, colors=INK, length=2)
+        if block.log:
+            plain_ticks(bar.ax.yaxis)
         bar.outline.set_visible(False)
         if block.darkest_low:
             bar.ax.invert_yaxis()
@@ -219,7 +272,7 @@ def _write_cells(block: Heat, axes: Axes) -> None:
         for column, text in enumerate(texts):
             ground = colour_of(block.hue_of(row), block.shade(float(block.values[row, column])))
             axes.text(
-                column, row, token_label(text, 9), ha="center", va="center", fontsize=6.5,
+                column, row, token_label(text, LETTERS), ha="center", va="center", fontsize=6.5,
                 color=ink_on(ground), parse_math=False,
             )  # fmt: skip
 
@@ -251,23 +304,59 @@ def _(block: Lines, axes: Axes) -> None:
         )  # fmt: skip
     axes.set_xscale("log" if block.log_x else "linear")
     axes.set_yscale("log" if block.log_y else "linear")
+    for axis, is_log in ((axes.xaxis, block.log_x), (axes.yaxis, block.log_y)):
+        if is_log:
+            plain_ticks(axis)
     name_axes(axes, block.title, block.x, block.y)
     if block.ticks is not None:
         rotation = 0 if max(map(len, block.ticks)) <= 3 else 60
         label_axis(axes.set_xticks, block.ticks, 26, rotation=rotation)
     axes.grid(axis="y", color=FAINT, alpha=0.25, linewidth=0.5)
-    for name, at in block.marks.items():
-        axes.axvline(at, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
-        axes.annotate(drawable(name), (at, 1), xycoords=("data", "axes fraction"), fontsize=7,
-                      xytext=(3, -8), textcoords="offset points", color=FAINT)  # fmt: skip
     for name, at in block.levels.items():
         axes.axhline(at, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.annotate(drawable(name), (0, at), xycoords=("axes fraction", "data"), fontsize=7,
                       xytext=(3, 3), textcoords="offset points", color=FAINT)  # fmt: skip
     if block.y_down:
         axes.invert_yaxis()
+    for name, at in block.marks.items():
+        _mark_place(axes, name, at)
     if len(block.series) > 1:
         axes.legend(fontsize=7, frameon=False, labelcolor=INK)
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as 1, 10, 100."""
+    low, high = sorted(axis.get_view_interval())
+    narrow = high < 100 * max(low, 1e-300)
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, place: _tick(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def _tick(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+
+
+def _mark_place(axes: Axes, name: str, at: float) -> None:
+    """An upright line with its name, at the end and on the side where no curve is."""
+    axes.axvline(at, color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)))
+    x, _ = axes.transData.transform((at, 1.0))
+    place = axes.transAxes.inverted().transform((x, 0.0))[0]
+    left = place > 0.5
+    near = [
+        float(y)
+        for line in axes.get_lines()[:-1]
+        for a, y in axes.transAxes.inverted().transform(
+            axes.transData.transform(np.column_stack(line.get_data()).astype(float))
+        )
+        if (place - 0.45 <= a <= place if left else place <= a <= place + 0.45)
+    ]
+    free = {0.04: min(near, default=1.0), 0.96: 1 - max(near, default=0.0)}
+    axes.annotate(
+        drawable(name), (place, max(free, key=lambda end: free[end])), fontsize=7, color=FAINT,
+        xycoords="axes fraction", xytext=(-3 if left else 3, 0), textcoords="offset points",
+        ha="right" if left else "left", va="center",
+    ).set_parse_math(False)  # fmt: skip
 
 
 @size_of.register
@@ -366,6 +455,10 @@ def _(block: Table, axes: Axes) -> None:
         left = 0
         for name, cell, width in zip(block.columns, row, widths, strict=True):
             is_word = name in block.left
+            if cell.bar is not None:
+                colour = SIGN[cell.bar >= 0] if cell.hue == "signed" else _ink(cell.hue)
+                axes.barh(i, min(abs(cell.bar), 1.0) * (width - 1), 0.7, left=left - 0.5,
+                          color=colour, alpha=0.25, linewidth=0)  # fmt: skip
             axes.text(
                 left if is_word else left + width - 2, i, drawable(cell.shown), fontsize=8,
                 va="center", ha="left" if is_word else "right", parse_math=False,

@@ -6,7 +6,7 @@ their place. Text is printed as text: control characters appear as escapes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import singledispatch
 from io import StringIO
 
@@ -24,26 +24,23 @@ from mbexplore.display.blocks import (
     Heading,
     Headline,
     Heat,
-    Hue,
     Lines,
     Note,
     Row,
     Series,
     Table,
     TokenStrip,
+    share_scale,
 )
 from mbexplore.display.narrow_table import NarrowTable
-from mbexplore.display.numbers import decimals, fixed, percent, significant
-from mbexplore.display.palette import ON_EITHER, SIGN, colour_of, ink_on
+from mbexplore.display.numbers import count, decimals, fixed, percent, significant
+from mbexplore.display.palette import colour_of, ink_on
+from mbexplore.display.terminal_heat import HeatLines, HeatRow, hue_style
 from mbexplore.text import bar, shown, word
 
-SHADES = " \N{LIGHT SHADE}\N{MEDIUM SHADE}\N{DARK SHADE}\N{FULL BLOCK}"
 SPARKS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
 BAR = 16
 """Cells of a full bar."""
-LABEL = 14
-"""Most cells of a row's label."""
-WIDEST_CELL = 16
 
 
 def to_text(blocks: Iterable[Block], width: int = 100) -> str:
@@ -53,13 +50,6 @@ def to_text(blocks: Iterable[Block], width: int = 100) -> str:
         console.print(render(block))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines())
-
-
-def hue_style(hue: Hue, *, sign: float = 1.0) -> Style:
-    """The style of words in a hue, legible on black and on white."""
-    if hue == "signed":
-        return Style(color=SIGN[sign >= 0])
-    return Style.null() if hue == "plain" else Style(color=ON_EITHER[hue])
 
 
 @singledispatch
@@ -89,7 +79,16 @@ def _(block: Note) -> ConsoleRenderable:
 
 @render.register
 def _(block: Row) -> ConsoleRenderable:
-    return Group(*(render(one) for one in block.blocks))
+    blocks = share_scale(block.blocks)
+    heats = [one for one in blocks if isinstance(one, Heat) and one.texts is None]
+    if len(blocks) > 1 and len(heats) == len(blocks):
+        return HeatRow(heats)
+    return Group(*(render(one) for one in blocks))
+
+
+@render.register
+def _(block: Heat) -> ConsoleRenderable:
+    return HeatLines(block)
 
 
 @render.register
@@ -185,7 +184,8 @@ def _(block: Lines) -> ConsoleRenderable:
 
 def _range(block: Lines) -> str:
     x = [a for one in block.series for a, _ in one.points]
-    return f"{significant(min(x))} to {significant(max(x))}" if x else "nothing"
+    ends = (min(x), max(x)) if x else ()
+    return " to ".join(count(a) if a == int(a) else significant(a) for a in ends) or "nothing"
 
 
 def _spark(one: Series, block: Lines, most: int = 64) -> str:
@@ -203,83 +203,6 @@ def _spark(one: Series, block: Lines, most: int = 64) -> str:
     span = (high - low) or 1.0
     shares = ((value - low) / span for value in pooled)
     return "".join(SPARKS[round((1 - s if block.y_down else s) * 7)] for s in shares)
-
-
-@render.register
-def _(block: Heat) -> ConsoleRenderable:
-    return HeatLines(block)
-
-
-class HeatLines:
-    """A matrix in a terminal: a line a row, as wide as there is room; colours, or shades."""
-
-    def __init__(self, block: Heat) -> None:
-        self.block = block
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The title, the rows with the first one at the bottom where it is so, and the scale."""
-        block = self.block
-        colour = console.color_system is not None and not console.no_color
-        if block.title:
-            yield Text(shown(block.title), style="bold")
-        label = min(LABEL, max((cell_len(shown(name)) for name in block.rows), default=0)) + 1
-        columns = max(1, len(block.columns))
-        room = max(1, options.max_width - label)
-        width = max(1, min(WIDEST_CELL, room // columns))
-        has_texts = block.texts is not None and width >= 5
-        width = width if has_texts else min(width, 4)
-        seen = self._seen(room // width, columns)
-        order = range(len(block.rows))
-        for row in reversed(order) if block.upward else order:
-            yield self._line(row, seen, label, width, has_texts, colour)
-        yield from self._axis(seen, label, width)
-        low, high = block.bounds
-        ends = f"{significant(low)} to {significant(high)} {block.unit}".strip()
-        cut = "" if len(seen) == columns else f"; {block.column_axis or 'columns'} {seen.start} "
-        cut += "" if not cut else f"to {seen.stop - 1} of {columns:,}"
-        log = ", logarithmic" if block.log else ""
-        yield Text(f"{ends}{log}{cut}", style="dim")
-
-    def _seen(self, most: int, columns: int) -> range:
-        """The columns for which there is room, those around the mark."""
-        if columns <= most:
-            return range(columns)
-        mark = self.block.mark[1] if self.block.mark else None
-        first = min(max(0, (mark or 0) - most // 2), columns - most)
-        return range(first, first + most)
-
-    def _line(
-        self, row: int, seen: range, label: int, width: int, has_texts: bool, colour: bool
-    ) -> Text:
-        block = self.block
-        hue = block.row_hues[row] if block.row_hues else "plain"
-        marked = block.mark is not None and block.mark[0] == row
-        name = set_cell_size(shown(block.rows[row]), label)
-        line = Text(name, style=hue_style(hue) + Style(bold=marked or None))
-        for column in seen:
-            value = float(block.values[row, column])
-            text = block.texts[row][column] if has_texts and block.texts else ""
-            text = f" {shown(text)}" if text else ""
-            share = block.shade(value)
-            if colour and value == value:
-                ground = colour_of(block.hue_of(row), share, dark=True)
-                line.append(set_cell_size(text, width), Style(bgcolor=ground, color=ink_on(ground)))
-            else:
-                size = abs(2 * share - 1) if block.hue == "signed" else share
-                shade = SHADES[round(size * 4)] if value == value else " "
-                line.append(set_cell_size(text, width) if has_texts else shade * width)
-        return line
-
-    def _axis(self, seen: range, label: int, width: int) -> Iterator[Text]:
-        """Names of the columns, as many as fit."""
-        names = [shown(self.block.columns[i]) for i in seen]
-        widest = max(map(cell_len, names), default=0)
-        step = 1 if width > min(widest, 5) else -(-(min(widest, 10) + 1) // width)
-        line = Text(" " * label, style="dim")
-        for place in range(0, len(names), step):
-            line.append(set_cell_size(f" {names[place]}"[: step * width - 1], step * width))
-        line.truncate(label + width * len(seen))
-        yield line
 
 
 @render.register

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from mbexplore.views import lens as lens
+from mbexplore.views import rope as rope
+from mbexplore.views import rope_score as rope_score
 from mbexplore.views.view import REGISTRY as REGISTRY
 from mbexplore.views.view import View as View

@@ -79,45 +79,20 @@ class LensView(View["Lens | LensMap"]):
             if decided is None
             else f"{answer} is at rank 1 from {state_name(decided)} on."
         )
-        tops = tuple(f"top-{n + 1}" for n in range(self.top_k))
-        columns = ("after", *tops, "rank", "p", "KL", "entropy")
+        yield Row((_tops(found, session), _rank(found, session), _distances(found, session)))
         rows = tuple(
             (
                 Cell(names[row.state], hue=hues[row.state]),
-                *(
-                    Cell(
-                        p.token,
-                        f"{word(p.token)} {percent(p.probability, 0)}",
-                        strong=p.token_id == found.target.token_id,
-                    )
-                    for p in row.predictions
-                ),
                 Cell(row.rank, f"{row.rank:,}"),
                 Cell(row.probability, percent(row.probability)),
                 Cell(row.kl_final_to_layer, f"{row.kl_final_to_layer:.2f}"),
                 Cell(row.entropy, f"{row.entropy:.2f}"),
             )
-            for row in found.rows
+            for row in reversed(found.rows)
         )
-        probabilities = {
-            f"p {n + 1}": [row.predictions[n].probability for row in found.rows]
-            for n in range(self.top_k)
-        }
-        yield Table(columns, rows[::-1], left=columns[: self.top_k + 1], extra={
-            name: values[::-1] for name, values in probabilities.items()
-        })  # fmt: skip
-        marks = {} if decided is None else {"rank 1 from here": float(decided)}
-        rank = Series(answer, tuple(float(row.rank) for row in found.rows), dots=True)
-        kl = Series("KL", tuple(row.kl_final_to_layer for row in found.rows))
-        entropy = Series("entropy", tuple(row.entropy for row in found.rows), dashed=True)
-        yield Row(
-            (
-                Lines(
-                    (rank,), f"Rank of {answer} {found.target.place}", y="rank", log_y=True,
-                    ticks=names, marks=marks, y_down=True,
-                ),
-                Lines((kl, entropy), "Distance from the final distribution", y="nats", ticks=names),
-            )
+        yield Table(
+            ("after", f"rank of {answer}", "p", "KL", "entropy"), rows, left=("after",),
+            extra=_files(found),
         )  # fmt: skip
 
     def _map(self, found: LensMap, session: Session) -> Iterator[Block]:
@@ -155,3 +130,56 @@ class LensView(View["Lens | LensMap"]):
         )
         columns = ("position", "token", "final answer", "rank 1 from", "final entropy")
         yield Table(columns, rows, left=columns[1:4])
+
+
+def _tops(found: Lens, session: Session) -> Heat:
+    """The likeliest tokens after each layer, in a cell each."""
+    import numpy as np
+
+    return Heat(
+        np.array([[one.probability for one in row.predictions] for row in found.rows]),
+        state_names(session),
+        tuple(f"top-{n + 1}" for n in range(len(found.rows[0].predictions))),
+        title=f"Top predictions {found.target.place}",
+        row_axis="after",
+        hue=layer_hues(session, states=True),
+        low=0.0,
+        high=1.0,
+        unit="p",
+        texts=tuple(
+            tuple(f"{word(one.token)} {percent(one.probability, 0)}" for one in row.predictions)
+            for row in found.rows
+        ),
+        select=("layer", None),
+        row_values=(None, *range(len(found.rows) - 1)),
+        row_hues=layer_hues(session, states=True),
+        upward=True,
+        scale=False,
+    )
+
+
+def _files(found: Lens) -> dict[str, list[str | int | float | None]]:
+    """The likeliest tokens as columns of files."""
+    columns: dict[str, list[str | int | float | None]] = {}
+    for n in range(len(found.rows[0].predictions)):
+        ones = [row.predictions[n] for row in reversed(found.rows)]
+        columns[f"top-{n + 1}"] = [one.token for one in ones]
+        columns[f"p {n + 1}"] = [one.probability for one in ones]
+    return columns
+
+
+def _rank(found: Lens, session: Session) -> Lines:
+    answer = word(found.target.token)
+    marks = {} if found.top1_from is None else {"rank 1 from here": float(found.top1_from)}
+    ranks = Series(answer, tuple(float(row.rank) for row in found.rows), dots=True)
+    return Lines(
+        (ranks,), f"Rank of {answer} {found.target.place}", y="rank", log_y=True,
+        ticks=state_names(session), marks=marks, y_down=True,
+    )  # fmt: skip
+
+
+def _distances(found: Lens, session: Session) -> Lines:
+    kl = Series("KL", tuple(row.kl_final_to_layer for row in found.rows))
+    entropy = Series("entropy", tuple(row.entropy for row in found.rows), dashed=True)
+    title = "Distance from the final distribution"
+    return Lines((kl, entropy), title, y="nats", ticks=state_names(session))

@@ -37,6 +37,12 @@ MODERNBERT = arxiv(
     "Smarter, Better, Faster, Longer: A Modern Bidirectional Encoder",
     "2412.13663",
 )
+ROFORMER = arxiv(
+    "Su et al.",
+    2021,
+    "RoFormer: Enhanced Transformer with Rotary Position Embedding",
+    "2104.09864",
+)
 LOGIT_LENS = Paper(
     "nostalgebraist",
     2020,

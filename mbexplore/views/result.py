@@ -169,7 +169,9 @@ class Result(Generic[Data]):
     def _title(self) -> str:
         about = self.session.texts[0] if self.view.reads == "text" and self.session.texts else ""
         model = Path(self.info.name).name
-        return f"{model}: {self.view.title.lower()}" + (f" of {about!r}" if about else "")
+        title = self.view.title
+        title = title.lower() if title[1:].islower() else title
+        return f"{model}: {title}" + (f" of {about!r}" if about else "")
 
     def _picture(self, ending: str) -> bytes:
         buffer = BytesIO()

@@ -1,154 +1,145 @@
-"""RoPE in every form: how fast pairs turn, how a layer's heads use them, one score by pair."""
+"""RoPE: how fast each rotary pair turns, against what its layers can reach."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.rope import PairNorms, RopeSpectrum, ScoreContributions
-from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.explorer import Explorer
-from mbexplore.views.old import View, build_command
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
+from mbexplore.display.numbers import count, significant
+from mbexplore.views.papers import ROFORMER
+from mbexplore.views.view import View
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-Spectra = tuple[RopeSpectrum, ...]
+    from mbexplore.analysis.rope import RopeSpectrum
+    from mbexplore.session import Session
+
+POINTS = 300
+"""Distances at which the kernel is drawn."""
+CELLS = 40
+"""Columns of a map of cosines."""
+ARRAYS = ("frequencies", "wavelengths", "kernel", "positions", "cos", "sin")
 
 
-def view_rope(
-    explorer: Explorer,
-    spectra: Spectra,
-    norms: PairNorms | None = None,
-    shares: ScoreContributions | None = None,
-    encoding: Encoding | None = None,
-) -> View:
-    """The narrowest that is given: a score, a layer's norms, or the spectra.
+class RopeView(View["tuple[RopeSpectrum, ...]"]):
+    """RoPE: the wavelength of each rotary pair, for every theta that the model has."""
 
-    Args:
-        explorer: whose RoPE it is.
-        spectra: one entry a theta; the payload always has them.
-        norms: of the layer asked about.
-        shares: of the score asked about; with `norms` of its layer.
-        encoding: of the text that was run, with `norms`.
-    """
-    if norms is None or encoding is None:
-        return _view_spectra(explorer, spectra)
-    if shares is None:
-        return _view_norms(explorer, spectra, norms, encoding)
-    return _view_score(explorer, spectra, norms, shares, encoding)
+    name = "rope"
+    title = "RoPE"
+    question = "How far can each rotary pair tell positions apart?"
+    group = "Under the hood"
+    papers = (ROFORMER,)
+    limits = "The score of two equal vectors takes every pair at one norm; trained heads do not."
+    reads = "model"
+    example = "-o rope.png"
 
+    def compute(self, session: Session) -> tuple[RopeSpectrum, ...]:
+        """The angles, from the config alone."""
+        from mbexplore.analysis.rope import rope_spectra
 
-def _view_spectra(explorer: Explorer, spectra: Spectra) -> View:
-    def draw() -> Figure:
-        from mbexplore.plots.rope import plot_rope
+        return rope_spectra(session.explorer.model.config)
 
-        return plot_rope(spectra, explorer.info.name)
+    def blocks(self, found: tuple[RopeSpectrum, ...], session: Session) -> Iterator[Block]:
+        """Wavelengths as a table and as curves, the score over distance, the cosines."""
+        yield Headline(f"Wavelength beyond reach: {', '.join(map(_slow_pairs, found))}.")
+        yield _table(found)
+        yield Row((_wavelengths(found), _kernels(found)))
+        yield Row(tuple(map(_cosines, found)))
+        yield Note(
+            "Reach: the longest distance inside a layer's window, or inside the longest text. "
+            f"A cell of a map is the mean of the distances that it holds. {self.limits}"
+        )
 
-    def arrays() -> Mapping[str, NDArray[Any]]:
-        names = ("frequencies", "wavelengths", "kernel", "positions", "cos", "sin")
+    def to_json(self, found: tuple[RopeSpectrum, ...]) -> dict[str, Any]:
+        """The frequencies and wavelengths of each theta."""
+        from mbexplore.display.data import to_plain
+
+        names = ("theta", "kinds", "layers", "width", "length", "frequencies", "wavelengths",
+                 "slower_than_width", "slower_than_length")  # fmt: skip
+        spectra = [{name: getattr(one, name) for name in names} for one in found]
+        plain: dict[str, Any] = to_plain({"spectra": spectra})
+        return plain
+
+    def arrays(self, found: tuple[RopeSpectrum, ...]) -> Mapping[str, NDArray[Any]]:
+        """Every array of each theta, named by it."""
         return {
-            f"theta{each.theta:.0f}_{name}": getattr(each, name)
-            for each in spectra
-            for name in names
+            f"theta{one.theta:.0f}_{name}": getattr(one, name) for one in found for name in ARRAYS
         }
 
-    def rows() -> Iterator[list[object]]:
-        yield ["theta", "kinds", "pair", "frequency", "wavelength", "turns_in_width"]
-        for each in spectra:
-            pairs = zip(each.frequencies.tolist(), each.wavelengths.tolist(), strict=True)
-            for m, (frequency, wavelength) in enumerate(pairs):
-                kinds, turns = " ".join(each.kinds), each.width / wavelength
-                yield [each.theta, kinds, m, frequency, wavelength, turns]
 
-    command = build_command("rope", explorer.info, [])
-    return View("rope", command, lambda: _payload(explorer, spectra), draw, arrays, rows)
+def _kinds(one: RopeSpectrum) -> str:
+    return " and ".join(one.kinds)
 
 
-def _view_norms(explorer: Explorer, spectra: Spectra, norms: PairNorms, encoding: Encoding) -> View:
-    def draw() -> Figure:
-        from mbexplore.plots.rope import plot_pair_norms
-
-        return plot_pair_norms(norms, explorer.info.name)
-
-    def arrays() -> Mapping[str, NDArray[Any]]:
-        return {"q": norms.q, "k": norms.k, "wavelengths": norms.wavelengths}
-
-    def rows() -> Iterator[list[object]]:
-        yield ["head", "pair", "wavelength", "q", "k"]
-        for head, (q, k) in enumerate(zip(norms.q.tolist(), norms.k.tolist(), strict=True)):
-            for m, wavelength in enumerate(norms.wavelengths.tolist()):
-                yield [head, m, wavelength, q[m], k[m]]
-
-    command = build_command("rope", explorer.info, encoding, layer=norms.layer)
-    name, payload = f"rope-layer{norms.layer}", lambda: _payload(explorer, spectra, norms)
-    return View(name, command, payload, draw, arrays, rows)
+def _slow_pairs(one: RopeSpectrum) -> str:
+    slow, pairs = len(one.slower_than_width), len(one.wavelengths)
+    return f"{slow} of {pairs} pairs in {_kinds(one)} layers ({count(one.width)} tokens)"
 
 
-def _view_score(
-    explorer: Explorer,
-    spectra: Spectra,
-    norms: PairNorms,
-    shares: ScoreContributions,
-    encoding: Encoding,
-) -> View:
-    fields = [field.name for field in dataclasses.fields(shares.contributions[0])]
+def _table(found: tuple[RopeSpectrum, ...]) -> Table:
+    """A row a pair, and for each theta its wavelength and turns."""
+    columns = ["pair"]
+    for one in found:
+        columns += [f"{_kinds(one)} wavelength", f"{_kinds(one)} turns in reach"]
+    rows = []
+    for pair in range(len(found[0].wavelengths)):
+        row = [Cell(pair)]
+        for one in found:
+            wavelength = float(one.wavelengths[pair])
+            turns, hue = one.width / wavelength, one.kinds[0]
+            row += [
+                Cell(wavelength, significant(wavelength, 4), hue=hue, strong=turns >= 1),
+                Cell(turns, significant(turns)),
+            ]
+        rows.append(tuple(row))
+    extra = {f"{_kinds(one)} radians a token": one.frequencies.tolist() for one in found}
+    title = "Wavelengths in tokens; bold: within reach"
+    return Table(tuple(columns), tuple(rows), title, extra=extra)
 
-    def draw() -> Figure:
-        from mbexplore.plots.rope import plot_score_shares
 
-        return plot_score_shares(shares, norms, encoding.tokens, explorer.info.name)
-
-    def arrays() -> Mapping[str, NDArray[Any]]:
-        import numpy as np
-
-        return {
-            name: np.array([getattr(each, name) for each in shares.contributions])
-            for name in fields
-        }
-
-    def rows() -> Iterator[list[object]]:
-        yield list(fields)
-        for each in shares.contributions:
-            yield [getattr(each, name) for name in fields]
-
-    command = build_command(
-        "rope", explorer.info, encoding, layer=shares.layer, head=shares.head,
-        query=shares.query, key=shares.key,
+def _wavelengths(found: tuple[RopeSpectrum, ...]) -> Lines:
+    series = tuple(
+        Series(f"{_kinds(one)}, \N{GREEK SMALL LETTER THETA} = {count(one.theta)}",
+               tuple(one.wavelengths.tolist()), hue=one.kinds[0], dots=True)
+        for one in found
     )  # fmt: skip
-    name = f"rope-layer{shares.layer}-head{shares.head}"
-    return View(
-        name, command, lambda: _payload(explorer, spectra, norms, shares), draw, arrays, rows
+    levels = {f"{_kinds(one)} reach {count(one.width)}": float(one.width) for one in found}
+    return Lines(series, "Wavelength of each pair", x="pair", y="tokens", log_y=True, levels=levels)
+
+
+def _kernels(found: tuple[RopeSpectrum, ...]) -> Lines:
+    """The score of two equal vectors by distance, as far as the layers reach."""
+    import numpy as np
+
+    series = []
+    for one in found:
+        far = min(len(one.kernel) - 1, one.width)
+        places = np.unique(np.geomspace(1, max(far, 1), POINTS).astype(int))
+        series.append(Series(f"{_kinds(one)} layers", tuple(one.kernel[places].tolist()),
+                             tuple(places.astype(float).tolist()), hue=one.kinds[0]))  # fmt: skip
+    return Lines(
+        tuple(series), "Score of two equal vectors", x="distance in tokens",
+        y="share of that at 0", log_x=True, levels={"": 0.0},
+    )  # fmt: skip
+
+
+def _cosines(one: RopeSpectrum) -> Heat:
+    """The cosine of each pair's angle across the reach, the fastest pair at the top."""
+    import numpy as np
+
+    from mbexplore.analysis.rope import mean_rotations
+
+    cos, _ = mean_rotations(one, CELLS)
+    distances = np.array_split(np.arange(one.width + 1), len(cos))
+    return Heat(
+        cos.T,
+        tuple(str(pair) for pair in range(cos.shape[1])),
+        tuple(count(int(part[0])) for part in distances),
+        title=f"Cosine of each pair's angle, {_kinds(one)} layers",
+        row_axis="pair",
+        column_axis="distance in tokens",
+        hue="signed",
+        high=1.0,
     )
-
-
-def _payload(
-    explorer: Explorer,
-    spectra: Spectra,
-    norms: PairNorms | None = None,
-    shares: ScoreContributions | None = None,
-) -> dict[str, Any]:
-    payload: dict[str, Any] = {
-        "model": dataclasses.asdict(explorer.info),
-        "spectra": [
-            {
-                "theta": each.theta,
-                "kinds": list(each.kinds),
-                "layers": list(each.layers),
-                "width": each.width,
-                "length": each.length,
-                "frequencies": each.frequencies.tolist(),
-                "wavelengths": each.wavelengths.tolist(),
-                "slower_than_width": each.slower_than_width,
-                "slower_than_length": each.slower_than_length,
-            }
-            for each in spectra
-        ],
-    }
-    if norms is not None:
-        payload["norms"] = {"layer": norms.layer, "q": norms.q.tolist(), "k": norms.k.tolist()}
-    if shares is not None:
-        payload["score"] = dataclasses.asdict(shares)
-    return payload

@@ -15,13 +15,13 @@ from .model_view import MODEL_VIEW
 from .parity import PARITY
 from .patch import PATCH
 from .predict import PREDICT
-from .rope import ROPE
 
 VIEWS: tuple[PageView, ...] = (
     PREDICT,
     ATTENTION,
     MODEL_VIEW,
-    ROPE,
+    RegisteredView(REGISTRY["rope"]),
+    RegisteredView(REGISTRY["rope-score"]),
     ACTIVATIONS,
     RegisteredView(REGISTRY["lens"]),
     KNOCKOUT,

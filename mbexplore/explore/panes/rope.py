@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,7 +14,6 @@ from mbexplore.explore.panes.pane import Pane, Picture, Scene, levels_of, on
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.old import View
 
 LABEL = 13
 COLUMNS = " \N{LOWER ONE EIGHTH BLOCK}\N{LOWER ONE QUARTER BLOCK}\N{LOWER THREE EIGHTHS BLOCK}" \
@@ -113,13 +112,14 @@ def _strip(product: object, head: int, data: RopeData, wide: int, scene: Scene) 
     return line
 
 
-def view(scene: Scene, stop: Stop) -> View:
-    """`rope --layer L`."""
-    from mbexplore.views.rope import view_rope
+def view(scene: Scene, stop: Stop) -> Any:
+    """`rope-score` of the layer and head, at the chosen token."""
+    from mbexplore.session import Session
+    from mbexplore.views.rope_score import RopeScoreView
 
-    data = load(scene, stop)
-    spectra = rope_spectra(scene.recording.config)
-    return view_rope(scene.run.explorer, spectra, data.norms, None, scene.run.encoding)
+    state = scene.state
+    session = Session(scene.run.explorer, scene.run.encoding, recording=scene.recording)
+    return RopeScoreView(layer=state.layer, head=state.head, token=state.token).of(session)
 
 
 PANE = Pane("rope", load, draw, view)

@@ -1,0 +1,190 @@
+"""Matrices in a terminal: a line a row, or two rows a line where there are many; shades without
+colours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+
+from mbexplore.display.blocks import Heat, Hue
+from mbexplore.display.half_blocks import HALF, SHADES
+from mbexplore.display.numbers import significant
+from mbexplore.display.palette import ON_EITHER, SIGN, colour_of, ink_on
+from mbexplore.text import shown
+
+LABEL = 14
+"""Most cells of a row's label."""
+WIDEST_CELL = 16
+"""Most cells of a column with words, 4 of one without."""
+PLAIN_CELL = 4
+TALL = 20
+"""Rows from which on two share a line, where there are colours and no words."""
+GAP = 3
+"""Cells between maps beside each other."""
+
+
+def hue_style(hue: Hue, *, sign: float = 1.0) -> Style:
+    """The style of words in a hue, legible on black and on white."""
+    if hue == "signed":
+        return Style(color=SIGN[sign >= 0])
+    return Style.null() if hue == "plain" else Style(color=ON_EITHER[hue])
+
+
+def has_colour(console: Console) -> bool:
+    """Whether a console shows colours."""
+    return console.color_system is not None and not console.no_color
+
+
+class HeatLines:
+    """A matrix as wide as there is room."""
+
+    def __init__(self, block: Heat) -> None:
+        self.block = block
+
+    @property
+    def label(self) -> int:
+        """Cells of the names of rows."""
+        return min(LABEL, max((cell_len(shown(name)) for name in self.block.rows), default=0)) + 1
+
+    @property
+    def natural(self) -> int:
+        """Cells that the matrix takes where there is room, its title in one line."""
+        matrix = self.label + PLAIN_CELL * len(self.block.columns)
+        return max(matrix, cell_len(shown(self.block.title)))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The title, the rows with the first one at the bottom where it is so, and the scale."""
+        block, colour = self.block, has_colour(console)
+        if block.title:
+            yield Text(shown(block.title), style="bold")
+        columns = max(1, len(block.columns))
+        room = max(1, options.max_width - self.label)
+        width = max(1, min(WIDEST_CELL, room // columns))
+        has_texts = block.texts is not None and width >= 5
+        width = width if has_texts else min(width, PLAIN_CELL)
+        seen = self._seen(room // width, columns)
+        rows = list(range(len(block.rows)))[:: -1 if block.upward else 1]
+        if colour and not has_texts and len(rows) > TALL:
+            for first in range(0, len(rows), 2):
+                yield self._two(rows[first : first + 2], seen, width)
+        else:
+            for row in rows:
+                yield self._line(row, seen, width, has_texts, colour)
+        yield from self._axis(seen, width)
+        if block.scale:
+            yield self.scale(seen)
+
+    def scale(self, seen: range | None = None) -> Text:
+        """What the colours mean, and what of the columns is shown."""
+        block, columns = self.block, len(self.block.columns)
+        low, high = block.bounds
+        parts = [f"{significant(low)} to {significant(high)} {block.unit}".strip()]
+        parts += ["logarithmic"] if block.log else []
+        line = ", ".join(parts)
+        line += f"; across: {block.column_axis}" if block.column_axis else ""
+        if seen is not None and len(seen) < columns:
+            line += f", {seen.start} to {seen.stop - 1} of {columns:,}"
+        return Text(shown(line), style="dim")
+
+    def _seen(self, most: int, columns: int) -> range:
+        """The columns for which there is room, those around the mark."""
+        if columns <= most:
+            return range(columns)
+        mark = self.block.mark[1] if self.block.mark else None
+        first = min(max(0, (mark or 0) - most // 2), columns - most)
+        return range(first, first + most)
+
+    def _name(self, row: int) -> Text:
+        block = self.block
+        hue = block.row_hues[row] if block.row_hues else "plain"
+        marked = block.mark is not None and block.mark[0] == row
+        name = set_cell_size(shown(block.rows[row]), self.label)
+        return Text(name, style=hue_style(hue) + Style(bold=marked or None))
+
+    def _line(self, row: int, seen: range, width: int, has_texts: bool, colour: bool) -> Text:
+        block, line = self.block, self._name(row)
+        for column in seen:
+            value = float(block.values[row, column])
+            text = block.texts[row][column] if has_texts and block.texts else ""
+            text = f" {shown(text)}" if text else ""
+            share = block.shade(value)
+            if colour and value == value:
+                ground = self._colour(row, column)
+                line.append(set_cell_size(text, width), Style(bgcolor=ground, color=ink_on(ground)))
+            else:
+                size = abs(2 * share - 1) if block.hue == "signed" else share
+                shade = SHADES[round(size * 4)] if value == value else " "
+                line.append(set_cell_size(text, width) if has_texts else shade * width)
+        return line
+
+    def _two(self, rows: Sequence[int], seen: range, width: int) -> Text:
+        """Two rows a line, named by the upper one."""
+        line = self._name(rows[0])
+        for column in seen:
+            upper, *lower = (self._colour(row, column) for row in rows)
+            line.append(HALF * width, Style(color=upper, bgcolor=lower[0] if lower else None))
+        return line
+
+    def _colour(self, row: int, column: int) -> str:
+        share = self.block.shade(float(self.block.values[row, column]))
+        return colour_of(self.block.hue_of(row), share, dark=True)
+
+    def _axis(self, seen: range, width: int) -> Iterator[Text]:
+        """Names of the columns, as many as fit."""
+        names = [shown(self.block.columns[i]) for i in seen]
+        widest = max(map(cell_len, names), default=0)
+        step = 1 if width > min(widest, 5) else -(-(min(widest, 10) + 2) // width)
+        line = Text(" " * self.label, style="dim")
+        for place in range(0, len(names), step):
+            line.append(set_cell_size(f" {names[place]}"[: step * width - 1], step * width))
+        line.truncate(self.label + width * len(seen))
+        yield line
+
+
+class HeatRow:
+    """Matrices beside each other, as many as there is room for; one scale where they share it."""
+
+    def __init__(self, blocks: Sequence[Heat]) -> None:
+        self.maps = [HeatLines(block) for block in blocks]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Line by line; those that are too wide for that below each other."""
+        line: list[HeatLines] = []
+        used = 0
+        for one in self.maps:
+            if line and used + one.natural > options.max_width:
+                yield from self._beside(line, console, options)
+                line, used = [], 0
+            line.append(one)
+            used += one.natural + GAP
+        yield from self._beside(line, console, options)
+
+    def _beside(
+        self, line: list[HeatLines], console: Console, options: ConsoleOptions
+    ) -> RenderResult:
+        if len(line) == 1:
+            yield line[0]
+            return
+        last = line[-1]
+        widths = [one.natural for one in line]
+        drawn = [
+            console.render_lines(
+                HeatLines(replace(one.block, scale=one.block.scale and one is not last)),
+                options.update(width=width),
+            )
+            for one, width in zip(line, widths, strict=True)
+        ]
+        for i in range(max(map(len, drawn))):
+            for rows, width in zip(drawn, widths, strict=True):
+                yield from rows[i] if i < len(rows) else [Segment(" " * width)]
+                yield Segment(" " * GAP)
+            yield Segment.line()
+        if last.block.scale:
+            yield last.scale()

@@ -1,0 +1,205 @@
+"""One attention score by rotary pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
+from mbexplore.display.numbers import decimals, fixed, percent, significant
+from mbexplore.text import word
+from mbexplore.views.papers import ROFORMER
+from mbexplore.views.parameters import Head, Layer, Token
+from mbexplore.views.view import View, option
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mbexplore.analysis.maps import Link
+    from mbexplore.analysis.rope import PairNorms, ScoreContributions
+    from mbexplore.session import Session
+
+KEYS = 10
+"""Keys listed of the query."""
+DEGREE = "\N{DEGREE SIGN}"
+
+
+@dataclass(frozen=True, eq=False)
+class RopeScore:
+    """A score of one head, and the norms of all heads of its layer.
+
+    Attributes:
+        tokens: of the text.
+        score: by pair.
+        norms: of queries and keys in each pair, by head.
+        keys: that take the most weight of the query.
+    """
+
+    tokens: tuple[str, ...]
+    score: ScoreContributions
+    norms: PairNorms
+    keys: tuple[Link, ...]
+
+
+class RopeScoreView(View[RopeScore]):
+    """One attention score by rotary pair, and the pairs that each head of the layer uses."""
+
+    name = "rope-score"
+    title = "RoPE score"
+    method = "rope_score"
+    question = "Which rotary pairs make this attention score?"
+    group = "Under the hood"
+    papers = (ROFORMER,)
+    limits = "A score is what goes into the softmax: other keys decide how much weight it becomes."
+    sample = True
+    example = '"The river runs to the sea." --layer 3 --head 1 --token river --key sea'
+
+    layer: Layer = option("The layer, from 0.", default=0, short="-l")
+    head: Head = option("The head of the layer, from 0.", default=0)
+    token: Token = option(
+        "The query, by position or word; by default the first mask.", default=None
+    )
+    key: Token = option(
+        "The key, by position or word; by default the one with the most weight.", default=None,
+        label="",
+    )  # fmt: skip
+
+    def compute(self, session: Session) -> RopeScore:
+        """One pass over the text, then one layer's queries and keys."""
+        from mbexplore.analysis.links import links_of_query
+        from mbexplore.analysis.rope import check_visible, pair_norms, score_contributions
+        from mbexplore.recorder import of_layers
+
+        explorer, layer, head = session.explorer, self.layer, self.head or 0
+        explorer.check_layer_and_head(layer, head)
+        query, key = session.focus(self.token), session.token(self.key)
+        if key is not None:
+            check_visible(explorer.model.config, layer, query, key)
+        recording = session.recording(*of_layers("attention", layer))
+        keys = links_of_query(recording, layer, query, head, KEYS)
+        return RopeScore(
+            recording.encoding.tokens,
+            score_contributions(recording, layer, head, query, keys[0].key if key is None else key),
+            session.once(("pair norms", layer), lambda: pair_norms(recording, layer)),
+            keys,
+        )
+
+    def blocks(self, found: RopeScore, session: Session) -> Iterator[Block]:
+        """The score by pair, the query's other keys, the layer's norms by head and pair."""
+        yield Headline(_sentence(found))
+        yield Row((_pairs(found), _keys(found)))
+        yield _sum(found)
+        yield Row(tuple(_norms(found, name, values) for name, values in (
+            ("queries", found.norms.q), ("keys", found.norms.k)
+        )))  # fmt: skip
+        yield Note(
+            "Contribution = |q| |k| cos(angle) / sqrt(head size); phase: the angle between query and key "
+            f"before they are rotated. {self.limits}"
+        )
+
+    def position(self, found: RopeScore) -> int:
+        """The query."""
+        return found.score.query
+
+    def file_name(self, found: RopeScore) -> str:
+        """With its layer and head."""
+        return f"{self.name}-{found.score.layer}.{found.score.head}"
+
+    def arrays(self, found: RopeScore) -> Mapping[str, NDArray[Any]]:
+        """By pair: its contribution and what that is made of; by head and pair: the norms."""
+        import dataclasses
+
+        import numpy as np
+
+        pairs = found.score.contributions
+        names = [field.name for field in dataclasses.fields(pairs[0])]
+        by_pair = {name: np.array([getattr(one, name) for one in pairs]) for name in names}
+        norms = found.norms
+        return by_pair | {"q": norms.q, "k": norms.k, "wavelengths": norms.wavelengths}
+
+
+def _sentence(found: RopeScore) -> str:
+    score = found.score
+    query, key = (f"{word(found.tokens[i])} ({i})" for i in (score.query, score.key))
+    away = abs(score.query - score.key)
+    largest = max(score.contributions, key=lambda one: abs(one.contribution))
+    return (
+        f"Head {score.layer}.{score.head}: the score of {query} and {key}, {away} "
+        f"token{'s' * (away != 1)} away, is {fixed(score.score, 2, signed=True)} (weight "
+        f"{percent(score.weight)}); pair {largest.pair} gives most, "
+        f"{fixed(largest.contribution, 2, signed=True)}."
+    )
+
+
+def _pairs(found: RopeScore) -> Table:
+    """All pairs, the largest contribution first."""
+    pairs = sorted(found.score.contributions, key=lambda one: -abs(one.contribution))
+    most = abs(pairs[0].contribution) or 1.0
+    places = decimals(most, 3)
+    rows = tuple(
+        (
+            one.pair,
+            Cell(math.tau / one.frequency, significant(math.tau / one.frequency, 4)),
+            Cell(one.contribution, fixed(one.contribution, places, signed=True), bar=one.contribution / most,
+                 hue="signed"),
+            Cell(one.q_norm, f"{one.q_norm:.2f}"),
+            Cell(one.k_norm, f"{one.k_norm:.2f}"),
+            Cell(one.phase, fixed(math.degrees(one.phase), 0, signed=True) + DEGREE),
+        )
+        for one in pairs
+    )  # fmt: skip
+    columns = ("pair", "wavelength", "contribution", "|q|", "|k|", "phase")
+    return Table(columns, rows, "Contribution of each pair to the score")
+
+
+def _keys(found: RopeScore) -> Table:
+    """What the query attends to; a click shows that score."""
+    most = found.keys[0].weight or 1.0
+    rows = tuple(
+        (
+            Cell(found.tokens[link.key], word(found.tokens[link.key]), select={"key": link.key},
+                 strong=link.key == found.score.key),
+            link.key,
+            Cell(link.weight, percent(link.weight), bar=link.weight / most, hue=found.norms.kind),
+        )
+        for link in found.keys
+    )  # fmt: skip
+    return Table(("key", "position", "weight"), rows, "The query attends to", left=("key",))
+
+
+def _sum(found: RopeScore) -> Lines:
+    """Shares by pair with their running sum, which ends at the score."""
+    import numpy as np
+
+    parts = [one.contribution for one in found.score.contributions]
+    return Lines(
+        (
+            Series("contribution", tuple(parts), dots=True),
+            Series("sum so far", tuple(np.cumsum(parts).tolist()), dashed=True,
+                   hue=found.norms.kind),
+        ),
+        "Contribution of each pair, the fastest first",
+        x="pair",
+        y="score",
+        levels={"": 0.0},
+    )  # fmt: skip
+
+
+def _norms(found: RopeScore, name: str, values: NDArray[Any]) -> Heat:
+    heads, pairs = values.shape
+    high = float(max(found.norms.q.max(), found.norms.k.max()))
+    return Heat(
+        values.astype(float),
+        tuple(f"head {head}" for head in range(heads)),
+        tuple(str(pair) for pair in range(pairs)),
+        title=f"Mean norm of the {name} in each pair, layer {found.norms.layer}",
+        column_axis="pair, the fastest first",
+        hue=found.norms.kind,
+        low=0.0,
+        high=high,
+        unit="norm",
+        select=("head", None),
+        mark=(found.score.head, None),
+    )
