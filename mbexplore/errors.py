@@ -37,6 +37,10 @@ class ModelError(MbexploreError):
     """A checkpoint that can't be found, read or trusted, or that lacks the part asked for."""
 
 
+class TransformersError(ModelError):
+    """A checkpoint that we open and Hugging Face's transformers can't open or run."""
+
+
 class RangeError(MbexploreError):
     """A layer, head or token outside the model or the text."""
 

@@ -62,8 +62,21 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is none.
-        ModelError: it can't be read, is no JSON object, or holds what no real file does: text that
-            is no Unicode, numbers of a hundred digits, or values nested 64 deep.
+        ModelError: see `read_any_json`; or it is no object.
+    """
+    values = read_any_json(path)
+    if not isinstance(values, dict):
+        raise ModelError(f"{path} holds no JSON object; copy it again.")
+    return values
+
+
+def read_any_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ModelError: it can't be read, or holds what no real file does: text that is no Unicode,
+            numbers of a hundred digits, or values nested 64 deep.
     """
     content = read_bytes(path, JSON_BYTES)
     try:
@@ -73,8 +86,6 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} can't be read as JSON ({_DEEP}); copy it again.") from None
     except ValueError as error:
         raise ModelError(f"{path} can't be read as JSON ({error}); copy it again.") from None
-    if not isinstance(values, dict):
-        raise ModelError(f"{path} holds no JSON object; copy it again.")
     return values
 
 

@@ -73,8 +73,8 @@ def test_half_precision_is_pooled_in_float32(explorer):
 
 
 def test_mistakes_are_one_sentence(explorer):
-    with pytest.raises(RangeError, match="no pooling 'max'; choose mean or cls"):
-        embed(explorer, TEXTS, "max")
+    with pytest.raises(RangeError, match="no pooling 'median'; choose cls, max, mean"):
+        embed(explorer, TEXTS, "median")
     with pytest.raises(TextError, match="No text"):
         embed(explorer, [])
     with pytest.raises(TextError, match="empty"):
@@ -102,7 +102,7 @@ def test_the_command_refuses_in_one_sentence(tmp_path):
         (["a", "-"], "Both TEXTs and - were given"),
         (["a", "b", "-f", "x.txt"], "Both TEXTs and --file x.txt were given"),
         ([], "No text was given"),
-        (["a", "--pooling", "max"], "no pooling 'max'"),
+        (["a", "--pooling", "median"], "no pooling 'median'"),
         (["a", "-o", tmp_path / "v.txt"], "'.txt'"),
     ]:
         result = run_cli("embed", *arguments)

@@ -17,7 +17,14 @@ from tokenizers import Tokenizer
 
 from mbexplore import files
 from mbexplore.checkpoints.model import load_model
-from mbexplore.errors import DeviceError, MbexploreError, ModelError, OutputError, UsageError
+from mbexplore.errors import (
+    DeviceError,
+    MbexploreError,
+    ModelError,
+    OutputError,
+    TextError,
+    UsageError,
+)  # fmt: skip
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.training import checkpoint, evaluate, session
 from mbexplore.training.export import export
@@ -440,3 +447,38 @@ def test_heldout_masks_ask_for_no_token_twice(corpus):
         for row in evaluate.heldout_rows(tokenizer, documents, length=32, passes=1)
     )
     assert single < hidden
+
+
+@pytest.mark.parametrize("text", ["[SEP] [MASK] [CLS]\n", "\N{EGYPTIAN HIEROGLYPH A001}" * 40])
+def test_a_corpus_without_a_word_is_refused(corpus, whole_run, tmp_path, text):
+    nothing = tmp_path / "nothing.txt"
+    nothing.write_text(text)
+    build = Tokenizer.from_file(str(whole_run / "tokenizer.json"))
+    values = json.loads(build.to_str())
+    values["pre_tokenizer"] = {"type": "Whitespace"}
+    values["model"] = {"type": "WordLevel", "unk_token": "[UNK]", "vocab": values["model"]["vocab"]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    given = options(str(nothing), tmp_path / "run", steps=2, tokenizer=tmp_path, vocab_size=None)
+    with pytest.raises(TextError, match="special and unknown tokens alone"):
+        train(given)
+
+
+def test_without_a_compiler_training_goes_on_uncompiled(corpus, tmp_path, monkeypatch):
+    def compile(function):
+        raise RuntimeError("No working C++ compiler found in ('g++',)\nand a long trace")
+
+    monkeypatch.setattr(torch, "compile", compile)
+    notices = []
+    train(options(corpus, tmp_path, steps=2, compiled=True), on_notice=notices.append)
+    assert notices == ["Training goes on uncompiled: No working C++ compiler found in ('g++',)."]
+    assert len(losses(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("part", ["model", "optimizers", "clock"])
+def test_a_state_of_another_shape_is_one_sentence(corpus, tmp_path, part):
+    train(options(corpus, tmp_path, steps=1))
+    state = checkpoint.load_state(tmp_path)
+    state[part] = {"model": {}, "optimizers": [], "clock": {"step": 3}}[part]
+    checkpoint.save_state(tmp_path, state)
+    with pytest.raises(ModelError, match="can't be taken up"):
+        train(options(corpus, tmp_path, steps=2, resume=True))

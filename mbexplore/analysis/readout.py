@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.target import OptionScore, Target, find_position, find_token, upcast
-from mbexplore.checkpoints.tokenizer import Encoding
+from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, Prediction, check_finite
 from mbexplore.network.heads import (
@@ -26,6 +26,7 @@ from mbexplore.network.heads import (
     ModernBertForTokenClassification,
 )
 from mbexplore.network.model import PretrainedModel
+from mbexplore.text import quoted
 
 ENDS = ("start", "end")
 """What a question answering head tells of an answer, in the order of its logits."""
@@ -183,7 +184,7 @@ def token_reader(
     return (
         lambda hidden_states: _finite(masked_lm, masked_lm.logits(hidden_states)),
         tokenizer.token,
-        lambda name: find_token(tokenizer, name),
+        lambda name: _find_embedded(masked_lm, tokenizer, name),
     )
 
 
@@ -266,6 +267,17 @@ def _finite(model: PretrainedModel, logits: Tensor) -> Tensor:
     """Logits in float32 or wider, checked: every view reads them here."""
     check_finite(model, logits)
     return upcast(logits)
+
+
+def _find_embedded(model: PretrainedModel, tokenizer: Tokenizer, name: str) -> int:
+    """Id of a token that the model has an embedding for; a tokenizer may have more tokens."""
+    token = find_token(tokenizer, name)
+    if token >= model.config.vocab_size:
+        raise RangeError(
+            f"{quoted(name)} has the id {token:,} in the tokenizer, and the model has "
+            f"{model.config.vocab_size:,} embeddings; name another token."
+        )
+    return token
 
 
 def _find_label(labels: Sequence[str], name: str) -> int:

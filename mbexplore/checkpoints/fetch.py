@@ -66,7 +66,7 @@ def check_blobs(folder: Path) -> None:
     Raises:
         ModelError: a blob's SHA-256 is not its name.
     """
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.rglob("*")):
         blob = path.resolve()
         if path.is_symlink() and _SHA256.fullmatch(blob.name) and _sha256(blob) != blob.name:
             raise ModelError(

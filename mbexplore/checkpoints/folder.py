@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from mbexplore.errors import ModelError
-from mbexplore.reading import read_json, read_optional_json
+from mbexplore.reading import read_any_json, read_json, read_optional_json
 from mbexplore.text import quoted
 
 CONFIG_FILE = "config.json"
@@ -15,6 +16,10 @@ ADAPTER_FILE = "adapter_config.json"
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 """A checkpoint's weights: in one file, or in the shards that the index names."""
+MODULES_FILE = "modules.json"
+PROMPTS_FILE = "config_sentence_transformers.json"
+LIMITS_FILE = "sentence_bert_config.json"
+"""What sentence-transformers adds."""
 _PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 _FOREIGN = {".onnx": "an ONNX graph", ".gguf": "a GGUF file", ".bin": "a pickle", ".pt": "a pickle"}
 """What has a model's name but can't be opened, by its ending."""
@@ -113,3 +118,47 @@ def explain_file(path: Path) -> str:
         f"{path} is a file and no folder; name a folder that holds {CONFIG_FILE}, "
         f"{TOKENIZER_FILE} and {WEIGHTS_FILE}."
     )
+
+
+def sentence_files(folder: Path) -> Iterator[str]:
+    """The files that modules.json asks for, by their names below the folder.
+
+    Raises:
+        ModelError: modules.json can't be used.
+    """
+    for kind, path in read_modules(folder):
+        if path and kind in ("Pooling", "Dense"):
+            yield f"{path}/config.json"
+        if path and kind == "Dense":
+            yield f"{path}/{WEIGHTS_FILE}"
+
+
+def read_modules(folder: Path) -> list[tuple[str, str]]:
+    """Kind and path of each module of sentence-transformers, in order; empty without modules.json.
+
+    Raises:
+        ModelError: the file can't be read, or a module lies outside the folder.
+    """
+    file = folder / MODULES_FILE
+    try:
+        values = read_any_json(file)
+    except FileNotFoundError:
+        return []
+    found = []
+    for value in values if isinstance(values, list) else [values]:
+        value = value if isinstance(value, dict) else {}
+        kind, path = value.get("type"), value.get("path")
+        parts = PurePosixPath(path).parts if isinstance(path, str) else ("..",)
+        if not isinstance(kind, str) or ".." in parts or "/" in parts or "\\" in str(path):
+            raise ModelError(
+                f"{file} names the module {quoted(value)}; a module has a type, and a path inside "
+                "the folder."
+            )
+        found.append((kind.rpartition(".")[2], str(path)))
+    if not found or found[0][0] != "Transformer" or found[0][1]:
+        first = found[0] if found else None
+        raise ModelError(
+            f"{file} begins with {quoted(first)}, and mbexplore opens a Transformer that lies in "
+            "the folder itself; choose a pooling yourself."
+        )
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from math import prod
@@ -20,12 +21,16 @@ from mbexplore.checkpoints.folder import (
     ADAPTER_FILE,
     CONFIG_FILE,
     INDEX_FILE,
+    LIMITS_FILE,
+    MODULES_FILE,
+    PROMPTS_FILE,
     TOKENIZER_FILE,
     WEIGHTS_FILE,
     check_adapter,
     checkpoint_files,
     explain_file,
     read_shards,
+    sentence_files,
 )
 from mbexplore.errors import ModelError
 from mbexplore.network.config import ModernBertConfig
@@ -63,6 +68,9 @@ _HELPFUL = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
+    MODULES_FILE,
+    PROMPTS_FILE,
+    LIMITS_FILE,
 )
 
 
@@ -310,8 +318,13 @@ def _fetch_all(repo: str, revision: str | None) -> Path:
     need(TOKENIZER_FILE)
     for file in _HELPFUL:
         fetch(file)
+    wanted: list[str] = []
     if fetch(ADAPTER_FILE):
         check_adapter(folder, repo)
+    with suppress(ModelError):  # sentence vectors alone need them, and say what is wrong
+        wanted = list(sentence_files(folder))
+    for file in wanted:
+        fetch(file)
     if fetch(WEIGHTS_FILE) is None:
         index = fetch(INDEX_FILE)
         for file in read_shards(index) if index else [WEIGHTS_FILE]:

@@ -53,11 +53,11 @@ def show(
         return None
     if not console.is_terminal:
         comparison = compare()
-        console.print(*render(comparison, True), sep="\n")
+        console.print(*render(comparison, comparison is not None), sep="\n")
         return comparison
     with Live(Group(*render(None, True)), console=console) as live:
         comparison = compare()
-        live.update(Group(*render(comparison, True)), refresh=True)
+        live.update(Group(*render(comparison, comparison is not None)), refresh=True)
     return comparison
 
 

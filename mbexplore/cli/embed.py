@@ -25,8 +25,19 @@ def embed(
     ] = None,
     file: options.File = None,
     pooling: Annotated[
-        str, typer.Option(help="mean of all tokens, or cls, the first token's vector.")
-    ] = "mean",
+        str | None,
+        typer.Option(
+            help="mean, cls, max, lasttoken, weightedmean or mean_sqrt_len_tokens; by default what "
+            "the model's own sentence-transformers files say, or mean.",
+            show_default=False,
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            help="A prompt of the model to put before each text, by its name.", show_default=False
+        ),
+    ] = None,
     plot: view.Plot = False,
     output: Annotated[
         Path | None,
@@ -56,7 +67,7 @@ def embed(
     from mbexplore.views.embed import view_embed
 
     explorer = load(model, device=device, dtype=dtype)
-    result = embed_texts(explorer, wanted, pooling, truncate=truncate)
+    result = embed_texts(explorer, wanted, pooling, prompt=prompt, truncate=truncate)
     for encoding in result.encodings:
         notice_cut(encoding)
     view.give(
@@ -84,13 +95,14 @@ def _print(result: Embeddings, model: str) -> None:
     console.print(Text(f"Model: {shown(model)}", style="bold"))
     count, hidden = result.vectors.shape
     plural = "s" if count > 1 else ""
-    console.print(f"{count} vector{plural} of {hidden} numbers ({result.pooling}); cosine:")
+    prompt = "" if result.prompt is None else f", prompt {shown(result.prompt)}"
+    console.print(f"{count} vector{plural} of {hidden} numbers ({result.pooling}{prompt}); cosine:")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("", justify="right", style="dim")
     table.add_column("text", overflow="ellipsis", max_width=40, no_wrap=True)
     for i in range(count):
         table.add_column(str(i), justify="right", no_wrap=True)
-    for i, (encoding, row) in enumerate(zip(result.encodings, result.cosine.tolist(), strict=True)):
+    for i, (text, row) in enumerate(zip(result.texts, result.cosine.tolist(), strict=True)):
         cells = [f"{value:.3f}" for value in row]
-        table.add_row(str(i), Text(shown(encoding.text)), *cells)
+        table.add_row(str(i), Text(shown(text)), *cells)
     console.print(table)

@@ -12,7 +12,7 @@ import typer
 
 from mbexplore.cli import options, view
 from mbexplore.cli.answers import render_classes, render_masks, show
-from mbexplore.cli.output import notice_bundled, notice_cut, print_json, write_whole
+from mbexplore.cli.output import notice, notice_bundled, notice_cut, print_json, write_whole
 from mbexplore.errors import UsageError
 from mbexplore.files import TABLES
 
@@ -113,12 +113,23 @@ class Asked:
 def _printed(asked: Iterator[Asked], *, json: bool, no_hf: bool) -> Iterator[View]:
     """The view of each text, once its answer is printed."""
     for question in asked:
-        compare = None if no_hf else question.compare
+        compare = None if no_hf else partial(_compared, question.compare)
         comparison = compare and compare() if json else show(question.render, compare)
         seen = question.view(comparison)
         if json:
             print_json(seen.payload())
         yield seen
+
+
+def _compared(compare: Callable[[], Any]) -> Any:
+    """Hugging Face's answer; None with its reason on stderr where it has none, and ours stands."""
+    from mbexplore.errors import TransformersError
+
+    try:
+        return compare()
+    except TransformersError as error:
+        notice(str(error))
+        return None
 
 
 def _ask_masked_lm(

@@ -106,7 +106,11 @@ def train(
         with _progress(console) as progress:
             task = progress.add_task("reading the corpus", total=1.0, loss="", speed="", left="")
             try:
-                run(options, on_step=lambda report: _show(progress, task, report))
+                run(
+                    options,
+                    on_step=lambda report: _show(progress, task, report),
+                    on_notice=lambda sentence: progress.console.print(sentence, highlight=False),
+                )
             except MbexploreError:
                 progress.live.transient = True  # one sentence is all that stays
                 progress.live.stop()

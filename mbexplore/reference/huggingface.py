@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mbexplore.errors import MbexploreError, TransformersError
 from mbexplore.reading import read_json
+from mbexplore.text import shortened
 
 
 class Reference:
@@ -44,10 +46,14 @@ class Reference:
             device: where they go.
             attention: transformers' implementation; only "eager" gives maps.
             architecture: its class.
+
+        Raises:
+            TransformersError: transformers can't open it, though we can; so do the methods where
+                it can't run it.
         """
         import transformers
 
-        with _quiet():
+        with _quiet(), _theirs("open"):
             model: Any = getattr(transformers, architecture).from_pretrained(
                 folder,
                 config=_read_config(folder),
@@ -55,13 +61,13 @@ class Reference:
                 attn_implementation=attention,
                 local_files_only=True,
             )
-        return cls(model.to(device).eval(), transformers.__version__)
+            return cls(model.to(device).eval(), transformers.__version__)
 
     def logits(self, ids: Sequence[int], rows: Sequence[int]) -> Tensor:
         """Logits (row, vocab) of one text at the given positions."""
-        with torch.inference_mode():
+        with torch.inference_mode(), _theirs("run"):
             output = self._model(torch.tensor([ids], device=self._model.device))
-        logits: Tensor = output.logits[0, list(rows)]
+            logits: Tensor = output.logits[0, list(rows)]
         return logits
 
     def classify(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -71,7 +77,7 @@ class Reference:
             ids: (batch, seq), or (batch, choice, seq) for multiple choice.
             mask: likewise, 0 for padding.
         """
-        with torch.inference_mode():
+        with torch.inference_mode(), _theirs("run"):
             return _logits(self._model(ids, mask))
 
     def trace(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -99,7 +105,7 @@ class Reference:
 
             return hook
 
-        with ExitStack() as stack, torch.inference_mode():
+        with ExitStack() as stack, torch.inference_mode(), _theirs("run"):
             encoder = self._model.model
             modules = {"embed": encoder.embeddings, "final_norm": encoder.final_norm}
             modules["head"] = self._model.head
@@ -113,6 +119,27 @@ class Reference:
                 ids, mask = ids[:, None], mask[:, None]  # each text the one choice there is
             values["logits"] = _logits(self._model(ids, mask))
         return values
+
+
+@contextmanager
+def _theirs(what: str) -> Iterator[None]:
+    """Whatever transformers raises inside, in one sentence with its reason: the model is foreign.
+
+    Raises:
+        TransformersError: it can't `what` ("open" or "run") the model.
+    """
+    from transformers import __version__
+
+    try:
+        yield
+    except MbexploreError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise TransformersError(
+            f"transformers {__version__} can't {what} this model ({shortened(reason, 300)}), so "
+            "there is nothing to compare with; mend config.json, or leave the comparison out."
+        ) from None
 
 
 @contextmanager

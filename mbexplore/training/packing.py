@@ -95,6 +95,21 @@ def tokenize_corpora(
     return TokenizedTexts(np.concatenate(parts), starts, np.array(weights))
 
 
+def check_words(texts: TokenizedTexts, special: Sequence[int]) -> None:
+    """Refuses texts without one token to hide.
+
+    Raises:
+        TextError: they are special and unknown tokens alone.
+    """
+    for start in range(0, len(texts.tokens), 2**16):
+        if not np.isin(texts.tokens[start : start + 2**16], special).all():
+            return
+    raise TextError(
+        "The corpus holds special and unknown tokens alone, so there is nothing to learn; give "
+        "other texts, or a tokenizer that knows them."
+    )
+
+
 def cut_pieces(texts: TokenizedTexts, length: int) -> Pieces:
     """Cuts every document into pieces that fit a row of `length` with [CLS] and [SEP]."""
     size = length - 2

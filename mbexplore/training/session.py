@@ -60,12 +60,17 @@ class TrainOptions:
     recipe: Recipe = field(default_factory=Recipe)
 
 
-def train(options: TrainOptions, on_step: Callable[[Report], None] = lambda report: None) -> None:
+def train(
+    options: TrainOptions,
+    on_step: Callable[[Report], None] = lambda report: None,
+    on_notice: Callable[[str], None] = lambda sentence: None,
+) -> None:
     """Trains a model and leaves it in `options.out`, with its log and its loss plot.
 
     Args:
         options: what to do.
-        on_step: told of every step, in the first process.
+        on_step: called with every step, in the first process.
+        on_notice: called, in the first process, with what goes otherwise than was asked.
 
     Raises:
         MbexploreError: an option, a file or the disk is at fault.
@@ -96,6 +101,8 @@ def train(options: TrainOptions, on_step: Callable[[Report], None] = lambda repo
             resume=options.resume,
             start=options.start,
         )
+        if trainer.notice and rank == 0:
+            on_notice(f"Training goes on uncompiled: {trainer.notice}.")
         trainer.run(
             budget,
             checkpoint_minutes=options.checkpoint_minutes,

@@ -28,13 +28,16 @@ from mbexplore.checkpoints.model import load_model
 from mbexplore.errors import MbexploreError, ModelError
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM
-from mbexplore.training.checkpoint import load_state, save_model_folder, save_state
+from mbexplore.text import shortened
+from mbexplore.training.checkpoint import STATE_FILE, load_state, save_model_folder, save_state
+from mbexplore.training.compiling import find_compile_fault
 from mbexplore.training.history import History
 from mbexplore.training.packing import (
     Batch,
     Place,
     RowStream,
     TokenizedTexts,
+    check_words,
     cut_pieces,
     mask_rows,
     rank_part,
@@ -168,10 +171,12 @@ class Trainer:
 
         Raises:
             ModelError: the state in `out` is of another model or recipe, or unreadable.
+            TextError: no token of the texts can be hidden.
         """
         self.config, self.tokenizer, self.recipe, self.out = config, tokenizer, recipe, out
         self.texts, self.bf16 = texts, bf16
         self._ids = special_ids(tokenizer)
+        check_words(texts, list(self._ids.values()))
         self.device = torch.device(device)
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
@@ -188,6 +193,8 @@ class Trainer:
         if resume and (state := load_state(out)) is not None:
             self._take_up(state)
         self.history.keep_until(self.clock.step, write=self.rank == 0)
+        fault = find_compile_fault(self.device) if compiled else None
+        self.notice, compiled = fault, compiled and fault is None
         loss: nn.Module = MaskedLoss(self.model, compiled=compiled)
         if self.world > 1:
             loss = DistributedDataParallel(loss)
@@ -207,10 +214,16 @@ class Trainer:
                     f"{self.out} was begun with another {name}; resume with the options it was "
                     "begun with, or give another --out."
                 )
-        self.model.load_state_dict(state["model"])
-        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
-        self.clock = Clock(**(state["clock"] | {"place": Place(**state["clock"]["place"])}))
+        try:
+            self.model.load_state_dict(state["model"])
+            for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
+            self.clock = Clock(**(state["clock"] | {"place": Place(**state["clock"]["place"])}))
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = shortened(" ".join(str(error).split()), 200)
+            raise ModelError(
+                f"{self.out / STATE_FILE} can't be taken up ({reason}); give another --out."
+            ) from None
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
@@ -294,7 +307,7 @@ class Trainer:
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
         batch = self._draw()
-        masked = len(batch.labels)
+        masked = max(1, len(batch.labels))  # a batch may have nothing to hide
         part = rank_part(batch, self.rank, self.world)
         with self._precision():
             loss: Tensor = self.loss(*self._tensors(part)) * (self.world / masked)

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 def view_embed(explorer: Explorer, result: Embeddings) -> View:
     """The vectors of some texts, and the cosine between every two."""
-    texts = [encoding.text for encoding in result.encodings]
+    texts = list(result.texts)
 
     def payload() -> dict[str, Any]:
         return {
             "model": dataclasses.asdict(explorer.info),
             "pooling": result.pooling,
+            "prompt": result.prompt,
             "texts": texts,
             "vectors": result.vectors.tolist(),
             "cosine": result.cosine.tolist(),
@@ -48,5 +49,8 @@ def view_embed(explorer: Explorer, result: Embeddings) -> View:
             yield [text, *row]
 
     is_cut = any(encoding.is_cut for encoding in result.encodings)
-    command = build_command("embed", explorer.info, texts, pooling=result.pooling, truncate=is_cut)
+    pooling = None if result.is_own else result.pooling
+    command = build_command(
+        "embed", explorer.info, texts, pooling=pooling, prompt=result.prompt, truncate=is_cut
+    )
     return View("embed", command, payload, draw, arrays=arrays, rows=rows)
