@@ -49,6 +49,8 @@ def attend(
         return torch.cat(alone, dim=2)
     if visibility.in_blocks:
         return _attend_in_blocks(q, k, v, visibility, dropout)
+    # The kernel is a quarter faster on values that lie in one piece, as rotated q and k do.
+    v = v.contiguous()
     return scaled_dot_product_attention(q, k, v, attn_mask=visibility.mask, dropout_p=dropout)
 
 
