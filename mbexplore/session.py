@@ -110,12 +110,17 @@ class Session:
             MbexploreError: see `Explorer.record`.
         """
         with self._recording_lock:
-            have = self._recording
-            if have is None or not set(self._taps(keep)) <= have.values.keys():
+            have = self.kept(*keep)
+            if have is None:
                 self.keep = tuple(dict.fromkeys((*self.keep, *keep)))
                 with self.counting():
                     have = self._recording = self.explorer.record(self.encoding, keep=self.keep)
             return have
+
+    def kept(self, *keep: str) -> Recording | None:
+        """The recording that is there, if it has all of this; runs nothing."""
+        have = self._recording
+        return have if have is not None and set(self._taps(keep)) <= have.values.keys() else None
 
     def _taps(self, keep: Collection[str]) -> list[str]:
         return kept_taps(self.explorer.model, keep)

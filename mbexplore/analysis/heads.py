@@ -21,6 +21,9 @@ MASSES = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge
 """Where weight goes; they may overlap. "edge" is both ends of a local layer's window, "far" what
 no local layer could see: more than half a window away."""
 
+SPREAD = ("entropy", "distance", *MASSES)
+"""What is known of every text by itself."""
+
 CLASSES = (
     "self", "previous", "next", "separator", "punctuation", "mask", "edge", "sink", "far", "broad",
 )  # fmt: skip
@@ -85,6 +88,8 @@ class HeadRow:
         label: one of `CLASSES`, or "unclassified".
         score: what the label rests on; of an unclassified head, the score of its nearest class.
         scores: of each of `CLASSES`: its share of the weight, the entropy for "broad".
+        spread: standard deviation over the texts of "entropy", "distance" and each of `MASSES`;
+            0 for one text.
     """
 
     layer: int
@@ -98,6 +103,7 @@ class HeadRow:
     label: str
     score: float
     scores: dict[str, float]
+    spread: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -120,7 +126,8 @@ class HeadSimilarity:
 class _Sums:
     """Running sums of one layer over texts: (heads,) each, masses (heads, MASSES).
 
-    The token that takes the most and the sinks by token are kept by head.
+    The token that takes the most and the sinks by token are kept by head, and of every text the
+    means (heads, `SPREAD`).
     """
 
     queries: int = 0
@@ -130,6 +137,18 @@ class _Sums:
     masses: Tensor | float = 0.0
     most: dict[int, Sink] = field(default_factory=dict)
     sinks: dict[int, dict[str, Sink]] = field(default_factory=dict)
+    texts: list[Tensor] = field(default_factory=list)
+
+    def means_since(self, before: _Sums) -> Tensor:
+        """Means over the queries that came after an earlier state of these sums."""
+        queries = self.queries - before.queries
+        entropy = (self.entropy - before.entropy) / max(1, self.choosing - before.choosing)
+        others = (
+            (self.distance - before.distance) / queries,
+            (self.masses - before.masses) / queries,
+        )
+        distance, masses = (torch.as_tensor(one) for one in others)
+        return torch.cat((torch.as_tensor(entropy)[:, None], distance[:, None], masses), dim=1)
 
 
 def head_atlas(
@@ -150,7 +169,9 @@ def head_atlas(
         kinds = recording.config.layer_kinds
         sums = sums or [_Sums() for _ in kinds]
         for layer, total in enumerate(sums):
+            before = replace(total)
             _add_layer(total, recording, layer, number)
+            total.texts.append(total.means_since(before))
             if progress is not None:
                 progress(layer + 1, len(kinds))
     if not sums:
@@ -160,6 +181,8 @@ def head_atlas(
 
 def _rows(total: _Sums, layer: int, kind: LayerKind) -> list[HeadRow]:
     rows = []
+    texts = torch.stack(total.texts)  # (texts, heads, SPREAD)
+    spreads = texts.std(dim=0) if len(texts) > 1 else torch.zeros_like(texts[0])
     for head, most in sorted(total.most.items()):
         assert isinstance(total.masses, Tensor) and isinstance(total.entropy, Tensor)
         assert isinstance(total.distance, Tensor)
@@ -172,7 +195,7 @@ def _rows(total: _Sums, layer: int, kind: LayerKind) -> list[HeadRow]:
         rows.append(
             HeadRow(
                 layer, head, kind, entropy, distance, masses, most, tuple(sinks),
-                *classify(scores), scores,
+                *classify(scores), scores, dict(zip(SPREAD, spreads[head].tolist(), strict=True)),
             )
         )  # fmt: skip
     return rows

@@ -16,7 +16,6 @@ from typing import Annotated, NoReturn
 import typer
 
 import mbexplore
-from mbexplore.cli.activations import activations
 from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
 from mbexplore.cli.bench import bench
@@ -25,7 +24,6 @@ from mbexplore.cli.compare import compare
 from mbexplore.cli.download import download
 from mbexplore.cli.embed import embed
 from mbexplore.cli.explore import explore
-from mbexplore.cli.heads import heads
 from mbexplore.cli.info import info
 from mbexplore.cli.knockout import knockout
 from mbexplore.cli.mix import mix
@@ -50,9 +48,7 @@ app = typer.Typer(
 )
 app.command()(predict)
 app.command()(attention)
-app.command()(activations)
 app.command()(info)
-app.command()(heads)
 app.command()(verify)
 app.command()(train)
 app.command()(mix)

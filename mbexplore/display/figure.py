@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 from textwrap import wrap
 from typing import Any, Literal, TypeAlias
@@ -62,7 +63,7 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
     whole = Column(tuple(one for one in (_drawn(each, tables) for each in blocks) if one))
     headline = next((one.text for one in blocks if isinstance(one, Headline)), "")
     width, height = size_of(whole)
-    width = max(width, 4.5)
+    width = max(width, 5.5)
     letters = int(width * 11)
     lines = [*wrap(title, letters), *wrap(headline, letters)]
     figure = Figure(
@@ -84,7 +85,7 @@ def _drawn(block: Block, tables: bool) -> Block | None:
         inside = tuple(one for one in (_drawn(each, tables) for each in block.blocks) if one)
         if isinstance(block, Column) or not inside:
             return Column(inside) if inside else None
-        lines = tuple(Row(line) for line in _lines(inside))
+        lines = tuple(Row(line) for line in _lines(share_scale(inside)))
         return lines[0] if len(lines) == 1 else Column(lines)
     return block
 
@@ -93,7 +94,15 @@ def _lines(blocks: Sequence[Block]) -> list[tuple[Block, ...]]:
     """The blocks of a row, as many beside each other as there is room for, evenly."""
     lines = max(1, math.ceil(sum(size_of(one)[0] for one in blocks) / WIDEST))
     most = math.ceil(len(blocks) / lines)
-    return [tuple(blocks[i : i + most]) for i in range(0, len(blocks), most)]
+    filled = [*blocks, *[_Blank(size_of(blocks[-1]))] * (-len(blocks) % most)]
+    return [tuple(filled[i : i + most]) for i in range(0, len(filled), most)]
+
+
+@dataclass(frozen=True)
+class _Blank(Block):
+    """Room in the last line of a row, so that its blocks stand below those of the others."""
+
+    size: Size
 
 
 @singledispatch
@@ -119,6 +128,16 @@ def place(block: Block, surface: Surface) -> None:
 
 
 @size_of.register
+def _(block: _Blank) -> Size:
+    return block.size
+
+
+@draw.register
+def _(block: _Blank, axes: Axes) -> None:
+    axes.set_axis_off()
+
+
+@size_of.register
 def _(block: Row) -> Size:
     sizes = [size_of(one) for one in block.blocks]
     return sum(width for width, _ in sizes), max(height for _, height in sizes)
@@ -132,7 +151,7 @@ def _(block: Column) -> Size:
 
 @place.register
 def _(block: Row, surface: Surface) -> None:
-    blocks = share_scale(block.blocks)
+    blocks = block.blocks
     widths = [size_of(one)[0] for one in blocks]
     if all(place.dispatch(type(one)) is place.dispatch(Block) for one in blocks):
         # One grid of axes, so that they stand on one line.

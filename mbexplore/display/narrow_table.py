@@ -17,8 +17,8 @@ WIDEST = 10_000
 class NarrowTable(Table):
     """A table whose numbers, the columns to the right, are not broken while there is a way.
 
-    Texts fold first. Those without a name are bars that repeat a number, so they go next; then
-    names break within a word, and at last the space between columns goes and every text folds.
+    Columns without a name are bars that repeat a number, so they go first; then texts fold, names
+    break within a word, and at last the space between columns goes and every text folds.
     """
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -34,8 +34,10 @@ class NarrowTable(Table):
         if fits(self):
             return self
         named = [each for each in self.columns if str(each.header) or _is_number(each)]
+        bare = self._of(named, [None] * len(named), 1, True)
+        if fits(bare):
+            return bare
         for columns, name, padding, is_whole in (
-            (self.columns, WIDEST, 1, True),
             (named, WIDEST, 1, True),
             (named, LEAST, 1, True),
             (named, LEAST, 0, False),

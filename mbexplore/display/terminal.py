@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import singledispatch
 from io import StringIO
+from itertools import groupby
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
@@ -79,11 +80,15 @@ def _(block: Note) -> ConsoleRenderable:
 
 @render.register
 def _(block: Row) -> ConsoleRenderable:
-    blocks = share_scale(block.blocks)
-    heats = [one for one in blocks if isinstance(one, Heat) and one.texts is None]
-    if len(blocks) > 1 and len(heats) == len(blocks):
-        return HeatRow(heats)
-    return Group(*(render(one) for one in blocks))
+    lines: list[ConsoleRenderable] = []
+    for small, some in groupby(share_scale(block.blocks), _is_small):
+        blocks = list(some)
+        lines += [HeatRow(blocks)] if small else map(render, blocks)
+    return Group(*lines)
+
+
+def _is_small(block: Block) -> bool:
+    return isinstance(block, Heat) and block.texts is None
 
 
 @render.register

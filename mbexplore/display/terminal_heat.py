@@ -1,11 +1,13 @@
-"""Matrices in a terminal: a line a row, or two rows a line where there are many; shades without
-colours.
+"""Matrices in a terminal: a line a row, or two rows a line where there are many.
+
+Where there are no colours, shades stand in their place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -151,7 +153,7 @@ class HeatLines:
 class HeatRow:
     """Matrices beside each other, as many as there is room for; one scale where they share it."""
 
-    def __init__(self, blocks: Sequence[Heat]) -> None:
+    def __init__(self, blocks: Sequence[Any]) -> None:
         self.maps = [HeatLines(block) for block in blocks]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

@@ -55,3 +55,18 @@ TUNED_LENS = arxiv(
     "Eliciting Latent Predictions from Transformers with the Tuned Lens",
     "2303.08112",
 )
+CIRCUITS = Paper(
+    "Elhage et al.",
+    2021,
+    "A Mathematical Framework for Transformer Circuits",
+    "https://transformer-circuits.pub/2021/framework/index.html",
+)
+CKA = arxiv(
+    "Kornblith et al.", 2019, "Similarity of Neural Network Representations Revisited", "1905.00414"
+)
+FEED_FORWARD = arxiv(
+    "Geva et al.", 2021, "Transformer Feed-Forward Layers Are Key-Value Memories", "2012.14913"
+)
+BERT_LOOKS = arxiv(
+    "Clark et al.", 2019, "What Does BERT Look At? An Analysis of BERT's Attention", "1906.04341"
+)

@@ -95,8 +95,8 @@ class RopeScoreView(View[RopeScore]):
             ("queries", found.norms.q), ("keys", found.norms.k)
         )))  # fmt: skip
         yield Note(
-            "Contribution = |q| |k| cos(angle) / sqrt(head size); phase: the angle between query and key "
-            f"before they are rotated. {self.limits}"
+            "Contribution = |q| |k| cos(angle) / sqrt(head size); phase: the angle between query "
+            f"and key before they are rotated. {self.limits}"
         )
 
     def position(self, found: RopeScore) -> int:
@@ -142,8 +142,8 @@ def _pairs(found: RopeScore) -> Table:
         (
             one.pair,
             Cell(math.tau / one.frequency, significant(math.tau / one.frequency, 4)),
-            Cell(one.contribution, fixed(one.contribution, places, signed=True), bar=one.contribution / most,
-                 hue="signed"),
+            Cell(one.contribution, fixed(one.contribution, places, signed=True),
+                 bar=one.contribution / most, hue="signed"),
             Cell(one.q_norm, f"{one.q_norm:.2f}"),
             Cell(one.k_norm, f"{one.k_norm:.2f}"),
             Cell(one.phase, fixed(math.degrees(one.phase), 0, signed=True) + DEGREE),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from mbexplore.views.heads import HeadsView
 from mbexplore.views.lens import LensView
-from mbexplore.views.methods import of_model, of_text
+from mbexplore.views.methods import of_model, of_text, of_texts
+from mbexplore.views.neurons import NeuronsView, TokenNeuronsView
+from mbexplore.views.residual import ResidualView
 from mbexplore.views.rope import RopeView
 from mbexplore.views.rope_score import RopeScoreView
 
@@ -14,3 +17,7 @@ class ViewMethods:
     lens = of_text(LensView)
     rope = of_model(RopeView)
     rope_score = of_text(RopeScoreView)
+    heads = of_texts(HeadsView)
+    residual = of_text(ResidualView)
+    neurons = of_text(NeuronsView)
+    token_neurons = of_text(TokenNeuronsView)

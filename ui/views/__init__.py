@@ -6,7 +6,6 @@ from mbexplore.views import REGISTRY
 
 from ..protocol import PageView
 from ..registered import RegisteredView
-from .activations import ACTIVATIONS
 from .attention import ATTENTION
 from .attribute import ATTRIBUTE
 from .compare import COMPARE
@@ -22,7 +21,10 @@ VIEWS: tuple[PageView, ...] = (
     MODEL_VIEW,
     RegisteredView(REGISTRY["rope"]),
     RegisteredView(REGISTRY["rope-score"]),
-    ACTIVATIONS,
+    RegisteredView(REGISTRY["residual"]),
+    RegisteredView(REGISTRY["neurons"]),
+    RegisteredView(REGISTRY["token-neurons"]),
+    RegisteredView(REGISTRY["heads"]),
     RegisteredView(REGISTRY["lens"]),
     KNOCKOUT,
     PATCH,

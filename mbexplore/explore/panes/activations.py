@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,6 @@ from mbexplore.text import word
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.old import View
 
 SHADE = " \N{LIGHT SHADE}\N{MEDIUM SHADE}\N{DARK SHADE}\N{FULL BLOCK}"
 NAME, PEAK = 8, 16
@@ -112,12 +111,13 @@ def _speaks_for(neuron: Neuron) -> str:
     return f"{up}  not {down}" if down else up
 
 
-def view(scene: Scene, stop: Stop) -> View:
-    """`activations --layer L`."""
-    from mbexplore.views.activations import view_layer_neurons
+def view(scene: Scene, stop: Stop) -> Any:
+    """`neurons --layer L`."""
+    from mbexplore.session import Session
+    from mbexplore.views.neurons import NeuronsView
 
-    found, run = load(scene, stop).neurons, scene.run
-    return view_layer_neurons(run.explorer, run.encoding, found, len(found.top))
+    session = Session(scene.run.explorer, scene.run.encoding, recording=scene.recording)
+    return NeuronsView(layer=scene.state.layer, token=scene.state.token).of(session)
 
 
 PANE = Pane("activations", load, draw, view)

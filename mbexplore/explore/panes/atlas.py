@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis.heads import HeadRow, head_atlas
 from mbexplore.explore.lines import Line, pad, say
@@ -12,7 +12,6 @@ from mbexplore.text import word
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.old import View
 
 NAME = 11
 SHORT = {
@@ -81,11 +80,13 @@ def _about(row: HeadRow, scene: Scene) -> list[Line]:
     return [line, [say(second, look.faint)]]
 
 
-def view(scene: Scene, stop: Stop) -> View:
+def view(scene: Scene, stop: Stop) -> Any:
     """`heads`, over this text."""
-    from mbexplore.views.heads import view_heads
+    from mbexplore.session import Session
+    from mbexplore.views.heads import HeadsView
 
-    return view_heads(scene.run.explorer, [scene.run.encoding], load(scene, stop))
+    session = Session(scene.run.explorer, scene.run.encoding, recording=scene.recording)
+    return HeadsView().of(session)
 
 
 PANE = Pane("atlas", load, draw, view)

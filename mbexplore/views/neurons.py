@@ -1,0 +1,207 @@
+"""GeGLU neurons: the strongest of a layer over a text, and the strongest of all at one token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
+from mbexplore.display.numbers import decimals, fixed, percent, significant
+from mbexplore.text import word
+from mbexplore.views.papers import FEED_FORWARD
+from mbexplore.views.parameters import Layer, Token
+from mbexplore.views.shared import token_names
+from mbexplore.views.view import View, option
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mbexplore.analysis.neurons import Change, LayerNeurons, Neuron, TokenNeurons
+    from mbexplore.session import Session
+
+LIMITS = (
+    "What a neuron promotes is the change of the logits when its part is taken out of the last "
+    "layer's state: what later layers make of it, here and at other tokens, is not in it."
+)
+TOKEN_HELP = "The token looked at, by position or word; by default the first mask."
+
+
+class NeuronsView(View["LayerNeurons"]):
+    """Neurons of a layer: how often each fires, how much it adds, and the tokens it promotes."""
+
+    name = "neurons"
+    title = "Neurons"
+    question = "Which neurons of a layer add most, where, and what do they promote?"
+    group = "Under the hood"
+    papers = (FEED_FORWARD,)
+    limits = LIMITS
+    sample = True
+    example = '"The capital of France is [MASK]." --layer 5'
+
+    layer: Layer = option("The layer, from 0.", default=0, short="-l")
+    token: Token = option(TOKEN_HELP, default=None)
+    top_k: int = option("Neurons listed.", default=12, short="-k", at_least=1, label="neurons")
+
+    def compute(self, session: Session) -> LayerNeurons:
+        """One pass over the text that keeps the layer's neurons."""
+        from mbexplore.analysis.neurons import layer_neurons, taps
+
+        explorer = session.explorer
+        explorer.check_layer_and_head(self.layer)
+        session.token(self.token)
+        recording = session.recording(*taps(explorer.model.config, self.layer))
+        return layer_neurons(explorer, recording, self.layer, self.top_k)
+
+    def blocks(self, found: LayerNeurons, session: Session) -> Iterator[Block]:
+        """The strongest as a table, and what they add at every token."""
+        yield Headline(
+            f"Layer {found.layer} ({found.kind}): {percent(float(found.firing_rate.mean()), 0)} of "
+            f"its {len(found.firing_rate):,} neurons fire at a token on average; neuron "
+            f"{found.top[0].neuron} adds most."
+        )
+        yield _layer_table(found)
+        tokens = token_names(found.tokens)
+        yield Heat(
+            found.contributions.astype(float),
+            tuple(_named(one) for one in found.top),
+            tokens,
+            title=f"Signed norm of what each adds at every token, layer {found.layer}",
+            row_axis="neuron",
+            column_axis="token",
+            hue="signed",
+            unit="norm",
+            select=(None, "token"),
+            mark=(None, session.focus(self.token)),
+        )
+        yield Note(
+            f"A neuron fires where its activation is beyond {significant(found.threshold)}, the "
+            f"root mean square of the layer; norms are L2. {LIMITS}"
+        )
+
+    def file_name(self, found: LayerNeurons) -> str:
+        """With the layer."""
+        return f"{self.name}-layer{found.layer}"
+
+    def arrays(self, found: LayerNeurons) -> Mapping[str, NDArray[Any]]:
+        """Every neuron's numbers, and what the strongest add at every token."""
+        import numpy as np
+
+        from mbexplore.display.data import arrays_of
+
+        return {**arrays_of(found), "top": np.array([one.neuron for one in found.top])}
+
+
+class TokenNeuronsView(View["TokenNeurons"]):
+    """Neurons at a token: those of all layers that add most there, and the tokens they promote."""
+
+    name = "token-neurons"
+    title = "Neurons at a token"
+    method = "token_neurons"
+    question = "Which neurons add most at this token, and what do they promote?"
+    group = "Under the hood"
+    papers = (FEED_FORWARD,)
+    limits = LIMITS
+    example = '"The capital of France is [MASK]." --token France'
+
+    token: Token = option(TOKEN_HELP, default=None)
+    top_k: int = option("Neurons listed.", default=12, short="-k", at_least=1, label="neurons")
+
+    def compute(self, session: Session) -> TokenNeurons:
+        """One pass that keeps all neurons of the one token."""
+        from mbexplore.analysis.neurons import (
+            last_state,
+            taps,
+            token_activations,
+            token_neurons,
+            top_neurons,
+        )
+
+        explorer, position = session.explorer, session.focus(self.token)
+        kept = session.kept(*taps(explorer.model.config))
+        if kept is not None:
+            return token_neurons(explorer, kept, position, count=self.top_k)
+        with token_activations(explorer.model, position, None) as rows, session.counting():
+            recording = explorer.record(session.encoding, keep=(last_state(explorer.model.config),))
+        return top_neurons(explorer, recording, rows, position, count=self.top_k)
+
+    def blocks(self, found: TokenNeurons, session: Session) -> Iterator[Block]:
+        """A row a neuron, the largest contribution first."""
+        token = f"{word(found.tokens[found.position])} (token {found.position})"
+        best = found.neurons[0]
+        yield Headline(
+            f"Neuron {best.layer}.{best.neuron} adds most at {token}: "
+            f"norm {significant(best.norm)}."
+        )
+        yield _token_table(found, session)
+        yield Note(f"Neurons are named layer.neuron; norms are L2. {LIMITS}")
+
+    def position(self, found: TokenNeurons) -> int:
+        """The token."""
+        return found.position
+
+    def file_name(self, found: TokenNeurons) -> str:
+        """With the token."""
+        return f"{self.name}-token{found.position}"
+
+
+def _words(changes: tuple[Change, ...], most: int = 2) -> Cell:
+    """Tokens, with the largest change of a logit; files hold the tokens."""
+    if not changes:
+        return Cell("")
+    words = " ".join(word(one.token) for one in changes[:most])
+    return Cell(
+        " ".join(one.token.strip() for one in changes),
+        f"{fixed(changes[0].change, 2, signed=True)} {words}",
+    )
+
+
+def _named(one: Neuron) -> str:
+    """A neuron's number with what it promotes most."""
+    return f"{one.neuron} {word(one.promoted[0].token)}" if one.promoted else str(one.neuron)
+
+
+def _layer_table(found: LayerNeurons) -> Table:
+    rows = []
+    most = max(float(found.mean_norm[one.neuron]) for one in found.top) or 1.0
+    places = decimals(max(one.norm for one in found.top), 3)
+    for one in found.top:
+        rate, mean = float(found.firing_rate[one.neuron]), float(found.mean_norm[one.neuron])
+        rows.append(
+            (
+                one.neuron,
+                Cell(mean, fixed(mean, places), bar=mean / most, hue=found.kind),
+                Cell(rate, percent(rate, 0)),
+                Cell(one.position, f"{word(found.tokens[one.position])} {one.position}",
+                     select={"token": one.position}),
+                Cell(one.norm, fixed(one.norm, places)),
+                _words(one.promoted),
+                _words(one.suppressed),
+            )
+        )  # fmt: skip
+    columns = ("neuron", "mean norm", "fires", "most at", "norm", "promoted", "suppressed")
+    return Table(
+        columns, tuple(rows), "The neurons that add most over the text",
+        left=("most at", "promoted", "suppressed"),
+        extra={
+            "activation": [one.activation for one in found.top],
+            "norm when firing": [float(found.norm_when_firing[one.neuron]) for one in found.top],
+        },
+    )  # fmt: skip
+
+
+def _token_table(found: TokenNeurons, session: Session) -> Table:
+    kinds = session.explorer.model.config.layer_kinds
+    most = found.neurons[0].norm or 1.0
+    places = decimals(most, 3)
+    rows = tuple(
+        (
+            Cell(f"{one.layer}.{one.neuron}", hue=kinds[one.layer], select={"layer": one.layer}),
+            Cell(one.activation, fixed(one.activation, 2, signed=True)),
+            Cell(one.norm, fixed(one.norm, places), bar=one.norm / most, hue=kinds[one.layer]),
+            _words(one.promoted),
+            _words(one.suppressed),
+        )
+        for one in found.neurons
+    )
+    columns = ("neuron", "activation", "norm", "promoted", "suppressed")
+    return Table(columns, rows, left=("promoted", "suppressed"))
