@@ -283,6 +283,11 @@ def find_index(what: str, index: int, count: int) -> int:
     return whole % count
 
 
+def to_float64(value: Tensor) -> Tensor:
+    """A value in float64, in main memory: Apple's devices have no float64."""
+    return value.cpu().double()
+
+
 def find_positions(wanted: Positions, seq: int, device: torch.device) -> Tensor:
     """The positions (query,) that a part of a text names.
 

@@ -1,5 +1,7 @@
 """The service: predictions, the comparison with transformers, devices and limits."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,10 +10,13 @@ import torch
 import mbexplore
 from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.embed import embed
+from mbexplore.analysis.knockout import Block, knockout
+from mbexplore.analysis.lens import lens
 from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
-from mbexplore.explorer import Explorer, find_device
+from mbexplore.explorer import Explorer, check_finite, find_device
 from mbexplore.network.model import ModernBertForMaskedLM
+from tests.handbuilt import hook_count
 
 TEXT = "He opened the [MASK] and walked into the [MASK]."
 
@@ -145,6 +150,119 @@ def test_numbers_that_are_not_finite_are_one_sentence(explorer, tmp_path, fault,
     for call in calls:
         with pytest.raises(ModelError, match=f"not finite in {dtype}; .*{remedy}"):
             call()
+
+
+def test_edits_hold_for_everything_in_the_block(explorer):
+    plain, text = explorer.predict(TEXT), "The sea is [MASK]."
+    found = lens(explorer, text).rows[-1]
+    with explorer.edit({"layers.2.mlp_out": torch.zeros_like}) as same:
+        assert same is explorer
+        edited = explorer.predict(TEXT)
+        assert not torch.allclose(edited.logits, plain.logits, atol=1e-2)
+        assert explorer.record(TEXT, keep=("updates",)).tap("layers.2.mlp_out").abs().max() == 0
+        [many] = explorer.predict_many([TEXT])
+        assert torch.equal(many.logits, edited.logits)
+        assert lens(explorer, text).rows[-1] != found
+    expected = knockout(explorer, TEXT, [Block(2, "mlp")]).effects[0].standing
+    best = plain.masks[0].predictions[0].token_id
+    assert float(edited.logits[0, best]) == pytest.approx(expected.logit, abs=1e-3)
+    assert torch.equal(explorer.predict(TEXT).logits, plain.logits)
+    assert lens(explorer, text).rows[-1] == found
+
+
+@pytest.mark.parametrize(
+    ("edit", "sentence"),
+    [
+        (lambda value: value[:, :2], r"gives \(1, 2, 256\) for a value of shape \(1, 16, 256\)"),
+        (lambda value: 0.0, r"gives 0\.0 for a value of shape"),
+    ],
+)
+def test_an_edit_that_changes_the_shape_is_one_sentence(explorer, edit, sentence):
+    with explorer.edit({"layers.2.mlp_out": edit}), pytest.raises(RangeError, match=sentence):
+        explorer.predict(TEXT)
+    assert hook_count(explorer.model) == 0
+
+
+def test_an_edit_of_no_tap_is_one_sentence(explorer):
+    with (
+        pytest.raises(RangeError, match=r"no tap 'layers\.2\.mlp'; .* resid_pre, q, k, v, rot_q"),
+        explorer.edit({"layers.2.mlp": torch.zeros_like}),
+    ):
+        pass
+
+
+def test_what_is_printed_is_one_line(explorer):
+    assert repr(explorer) == (
+        "Explorer('tiny': 9 layers x 4 heads, 7,715,840 parameters, float32 on cpu)"
+    )
+    answer = explorer.predict(TEXT)
+    first, second = (mask.predictions[0] for mask in answer.masks)
+    assert repr(answer) == (
+        f"Answer({TEXT!r}: {first.token!r} {first.probability:.1%}, "
+        f"{second.token!r} {second.probability:.1%})"
+    )
+    assert len(repr(explorer.predict("The [MASK] and " * 200))) < 300
+
+
+def test_a_list_is_no_text(explorer):
+    for call in (explorer.record, explorer.predict, explorer.encode):
+        with pytest.raises(TextError, match=r"\['a', 'b'\] is of type list; give one string, or"):
+            call(["a", "b"])
+    with pytest.raises(TextError, match="None is of type NoneType"):
+        explorer.record(None)
+    assert len(list(explorer.record_many(["a", "b"]))) == 2
+
+
+def test_an_encoding_without_a_mask_is_one_sentence(explorer):
+    encoding = explorer.encode("No mask here.")
+    for call in (explorer.predict, lambda one: list(explorer.predict_many([TEXT, one]))):
+        with pytest.raises(TextError, match=r"'No mask here\.' has no \[MASK\]; put"):
+            call(encoding)
+    long = explorer.encode("It " * 3000 + "[MASK]", truncate=True)
+    with pytest.raises(TextError, match=r"no \[MASK\] within its first 2,048 tokens"):
+        explorer.predict(long)
+
+
+def test_every_value_that_is_kept_is_checked(explorer, monkeypatch):
+    """Also where a later layer hides what is broken, and the logits of a whole text."""
+
+    def broken(value):
+        return value.index_fill(1, torch.tensor([3]), float("inf"))
+
+    def mended(value):
+        return value.nan_to_num(0.0)
+
+    with explorer.edit({"layers.3.mlp_post": broken, "layers.3.mlp_out": mended}):
+        with pytest.raises(ModelError, match="not finite in float32"):
+            explorer.record(TEXT, keep=("mlp_post",))
+        assert explorer.record(TEXT, keep=("attention",)).values
+    with explorer.edit({"layers.8.resid_post": broken}):
+        calls = (explorer.record, lambda text: list(explorer.record_many([text, text])))
+        for call in calls:
+            with pytest.raises(ModelError, match="not finite"):
+                call(TEXT)
+    assert explorer.record(TEXT, keep=("scores",)).values  # minus infinity has its place there
+
+
+def test_sums_that_overflow_are_no_fault(explorer):
+    huge = torch.full((4,), 3e38)
+    check_finite(explorer.model, huge, huge.half().clamp(max=60_000).repeat(1000))
+    with pytest.raises(ModelError, match="not finite"):
+        check_finite(explorer.model, torch.ones(3), torch.tensor([1.0, -float("inf")]))
+
+
+def test_importing_sets_nothing():
+    code = (
+        "import os; before = dict(os.environ)\n"
+        "import mbexplore, transformers; mbexplore.load('tiny', device='cpu').record('It.')\n"
+        "logging = transformers.utils.logging; level = logging.get_verbosity()\n"
+        "explorer = mbexplore.load('tiny', device='cpu')\n"
+        "explorer.compare(explorer.predict('It [MASK].'))\n"
+        "print(dict(os.environ) == before, logging.get_verbosity() == level, "
+        "logging.is_progress_bar_enabled())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "True True True", done.stderr
 
 
 def test_a_tokenizer_of_another_model_is_one_sentence(explorer):

@@ -1,8 +1,10 @@
 """Recordings: what is kept, that looking changes nothing, and that hooks are always gone."""
 
 import copy
+import pickle
 import threading
 
+import numpy as np
 import pytest
 import torch
 
@@ -276,4 +278,158 @@ def test_a_recording_is_a_value(recording, explorer):
     assert torch.equal(copied.q(3), recording.q(3))
     held = [value for value in vars(recording).values() if isinstance(value, torch.nn.Module)]
     assert held == []
-    assert "tokens" in repr(recording)
+
+
+def test_a_pickle_is_as_large_as_what_it_holds(recording):
+    pickled = pickle.dumps(recording)
+    assert recording.nbytes < len(pickled) < 1.05 * recording.nbytes + 100_000
+    assert torch.equal(pickle.loads(pickled).v(-1), recording.v(8))
+
+
+def test_what_is_printed_of_it_is_one_line(explorer, recording):
+    short = explorer.record("It [MASK].", keep=("attention", "layers.3.pattern"))
+    kib = sum(value.nbytes for value in [*short.values.values(), short.logits]) / 2**20
+    said = f"Recording(5 tokens; rot_q, rot_k, pattern kept, {kib:.1f} MiB)"
+    assert repr(short) == said
+    assert "nothing kept" in repr(explorer.record("It.", keep=()))
+    assert len(repr(recording)) < 120 and "\n" not in repr(recording)
+
+
+def test_tokens_are_the_encodings(explorer, recording):
+    assert recording.tokens == explorer.encode(TEXT).tokens
+
+
+@pytest.mark.parametrize(
+    "queries",
+    [
+        [n % 3 == 0 for n in range(67)],
+        np.arange(67) % 3 == 0,
+        torch.arange(67) % 3 == 0,
+        list(range(0, 67, 3)),
+        range(0, 67, 3),
+        slice(0, None, 3),
+        np.arange(0, 67, 3),
+        [n - 67 for n in range(0, 67, 3)],
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_every_way_to_name_positions(recording, queries):
+    assert len(recording) == 67
+    expected = recording.attention(3)[:, ::3]
+    torch.testing.assert_close(recording.attention(3, queries=queries), expected)
+    expected = recording.attention(4)[:, :, ::3]
+    torch.testing.assert_close(recording.attention(4, keys=queries), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda r: r.attention(0, queries=1.7), "There is no token 1.7; give whole numbers."),
+        (lambda r: r.attention(0, queries=[1, 2.5]), "There is no token 1; give whole numbers."),
+        (lambda r: r.attention(0, queries=True), r"A mask of shape \(\) doesn't fit the text"),
+        (lambda r: r.attention(0, keys=[True, False]), "one boolean for each of its 67 tokens"),
+        (lambda r: r.attention(0, queries=-70), "There is no token -70; the text has tokens 0"),
+        (lambda r: r.attention(0, queries=67), "There is no token 67; the text has tokens 0 to 66"),
+        (lambda r: r.attention(0, queries="first"), "There is no token 'first'"),
+        (lambda r: r.attention(0, queries=[[1], [2, 3]]), "give whole numbers"),
+        (lambda r: r.attention(0.5), "There is no layer 0.5; give one whole number."),
+        (lambda r: r.q([1, 2]), r"There is no layer \[1, 2\]; give one whole number."),
+        (lambda r: r.attention(0, head="a"), "There is no head 'a'"),
+        (lambda r: r.attention(0, head=-5), "There is no head -5; choose 0 to 3."),
+        (lambda r: r.hidden_states(-11), "There is no hidden state -11; choose 0 to 9."),
+        (lambda r: r.hidden_states(1.0), "There is no hidden state 1.0"),
+    ],
+)
+def test_what_is_no_position_is_one_sentence(recording, call, sentence):
+    with pytest.raises(RangeError, match=sentence):
+        call(recording)
+
+
+def test_negative_numbers_count_from_the_end(recording):
+    for name in ("q", "k", "v", "neurons"):
+        part = getattr(recording, name)
+        assert torch.equal(part(-1), part(8)) and torch.equal(part(-9), part(0))
+    for n in range(10):
+        assert torch.equal(recording.hidden_states(n - 10), recording.hidden_states(n))
+    assert torch.equal(recording.attention_band(-5), recording.attention_band(4))
+    last = list(recording.attention_rows(-1, -1))
+    for (a, b, found), (c, d, expected) in zip(last, recording.attention_rows(8, 3), strict=True):
+        assert (a, b) == (c, d) and torch.equal(found, expected)
+
+
+def test_nothing_kept_is_one_sentence(explorer):
+    empty = explorer.record(TEXT, keep=())
+    assert empty.values == {} and empty.logits.shape[0] == 4
+    with pytest.raises(RangeError, match=r"did not keep 'layers.0.rot_q'; .*keep=\('attention'"):
+        empty.attention(0)
+    with pytest.raises(RangeError, match=r"did not keep 'embed'; .*keep=\('hidden_states'"):
+        empty.hidden_states(0)
+    with pytest.raises(RangeError, match=r"keep=\('layers.3.pattern', ...\)"):
+        empty.tap("layers.3.pattern")
+
+
+def test_a_band_too_large_is_refused(monkeypatch, recording):
+    monkeypatch.setattr("mbexplore.recording.DENSE_LIMIT", 4 * 67 * 33 - 1)
+    assert recording.config.half_window(4) == 16
+    with pytest.raises(RangeError, match=r"band would take 0\.0 GiB; ask for one head"):
+        recording.attention_band(4, 0)
+    monkeypatch.setattr("mbexplore.recording.DENSE_LIMIT", 4 * 67 * 33)
+    assert recording.attention_band(4, 0).nbytes == 4 * 67 * 33
+
+
+def test_limits_count_the_bytes_of_the_dtype(monkeypatch, recording):
+    wide = mbexplore.load("tiny", device="cpu", dtype="float64").record(TEXT, keep=("attention",))
+    monkeypatch.setattr("mbexplore.recording.DENSE_LIMIT", 4 * 67 * 67)
+    assert recording.attention(0, 0).dtype == torch.float32
+    with pytest.raises(RangeError, match="GiB"):
+        wide.attention(0, 0)
+
+
+def test_a_probe_can_be_trained_on_recorded_values(explorer):
+    """Also in the inference mode of a caller, where PyTorch's own values can't be trained on."""
+    with torch.inference_mode():
+        inside = explorer.record(TEXT)
+        answer = explorer.predict(TEXT)
+    for recording in (inside, explorer.record(TEXT), *explorer.record_many([TEXT])):
+        states = recording.hidden_states(5)
+        assert not states.requires_grad and not states.is_inference()
+        probe = torch.nn.Linear(states.shape[1], 2)
+        probe(states).square().mean().backward()
+        assert probe.weight.grad.abs().max() > 0
+        recording.logits.requires_grad_().sum().backward()
+        before = states.clone()
+        states += 1
+        assert torch.equal(recording.hidden_states(5), before + 1)
+    assert not answer.logits.is_inference()
+    answer.logits.requires_grad_().sum().backward()
+    assert not torch.equal(inside.hidden_states(5), inside.hidden_states(6))
+
+
+def test_layers_end_the_pass(explorer, recording):
+    ran = []
+    with watched(explorer.model, lambda done, layers: ran.append(done)):
+        some = explorer.record(TEXT, keep=("attention", "hidden_states"), layers=[1, -5])
+    assert ran == [1, 2, 3, 4, 5]
+    assert list(some.values) == [
+        f"layers.{i}.{tap}" for i in (1, 4) for tap in ("rot_q", "rot_k", "resid_post")
+    ]
+    assert some.logits is None and hook_count(explorer.model) == 0
+    for name, value in some.values.items():
+        assert torch.equal(value, recording.tap(name))
+    ran.clear()
+    with watched(explorer.model, lambda done, layers: ran.append(done)):
+        early = explorer.record(TEXT, keep=("attention",), layers=range(3))
+    assert ran == [1, 2] and early.k(2).shape == recording.k(2).shape
+    last = explorer.record(TEXT, keep=("updates",), layers=(8,))
+    torch.testing.assert_close(last.logits, recording.logits)
+    for layers, sentence in (([9], "no layer 9"), ([1.5], "no layer 1.5"), ([-10], "layer -10")):
+        with pytest.raises(RangeError, match=sentence):
+            explorer.record(TEXT, layers=layers)
+
+
+def test_a_tap_of_every_layer_may_be_kept_by_its_name(explorer, recording):
+    some = explorer.record(TEXT, keep=("resid_post", "embed", "z"))
+    assert len(some.values) == 19
+    for name, value in some.values.items():
+        assert torch.equal(value, recording.tap(name))
+    assert list(explorer.record(TEXT, keep="layers.2.v").values) == ["layers.2.v"]

@@ -21,6 +21,7 @@ from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import hooked
+from mbexplore.recording import to_float64
 
 LIMITS = (
     "The shares depend on the baseline, and the way there passes inputs that are no text; tokens "
@@ -109,11 +110,13 @@ def attribute(
         end, start = model.encoder.embeddings(ids)  # each (seq, hidden)
     way = _Way(readout, ids[:1], target, against, progress)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
-    points = torch.from_numpy((nodes + 1) / 2).to(end)
-    mean = way.mean_gradient(start, end, points, torch.from_numpy(weights / 2).to(end))
+    points = torch.from_numpy((nodes + 1) / 2).to(end.dtype).to(end.device)
+    mean = way.mean_gradient(
+        start, end, points, torch.from_numpy(weights / 2).to(end.dtype).to(end.device)
+    )
     here = torch.ones(1).to(end)
     gradient = way.mean_gradient(start, end, here, here)
-    integrated = ((end - start) * mean).sum(dim=-1).double()
+    integrated = to_float64(((end - start) * mean).sum(dim=-1))
     value, baseline_value = way.value(end), way.value(start)
     error = abs(float(integrated.sum()) - (value - baseline_value))
     return Attribution(

@@ -184,7 +184,7 @@ def classify(
     if top_k is not None and top_k < 1:
         raise RangeError(f"top-k is {top_k}; choose 1 or more.")
     ids, mask = _inputs(explorer, encodings)
-    with torch.inference_mode():
+    with torch.no_grad():
         logits = upcast(model(ids, mask)[0])
     check_finite(model, logits)
     outputs = _rule(model, encodings[0], choices, logits, top_k)

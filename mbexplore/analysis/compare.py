@@ -16,7 +16,7 @@ import torch
 from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Source, as_recording, expected
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
-from mbexplore.recording import Recording
+from mbexplore.recording import Recording, to_float64
 
 LIMITS = (
     "A distance between residuals tells that two runs part, not whether the answer uses it; and "
@@ -133,7 +133,7 @@ def compare(
 def _logits(readout: Readout, recording: Recording) -> torch.Tensor:
     """What a model answers, (option,)."""
     last = recording.hidden_states(recording.config.num_hidden_layers)
-    with torch.inference_mode():
+    with torch.no_grad():
         return readout.read(readout.model.encoder.final_norm(last)[None])[0]
 
 
@@ -156,8 +156,8 @@ def _unavailable_reason(first: Recording, second: Recording) -> str:
 def _residual_distance(first: Recording, second: Recording) -> Matrix:
     rows = []
     for state in range(first.config.num_hidden_layers + 1):
-        ours, theirs = (r.hidden_states(state).double() for r in (first, second))
-        distance = 1 - torch.cosine_similarity(ours, theirs.to(ours.device), dim=-1)
-        same = (ours == theirs.to(ours.device)).all(dim=-1)  # exactly 0, without rounding
+        ours, theirs = (to_float64(r.hidden_states(state)) for r in (first, second))
+        distance = 1 - torch.cosine_similarity(ours, theirs, dim=-1)
+        same = (ours == theirs).all(dim=-1)  # exactly 0, without rounding
         rows.append(distance.masked_fill(same, 0.0))
     return torch.stack(rows).float().cpu().numpy()

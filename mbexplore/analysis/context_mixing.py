@@ -21,7 +21,7 @@ from mbexplore.analysis.target import Source, as_recording
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.network.model import EncoderLayer
-from mbexplore.recording import Recording, check_index
+from mbexplore.recording import Recording, check_index, to_float64
 
 LIMITS = (
     "None of the four says what is carried, only how much; rollout takes the residual stream for "
@@ -130,17 +130,17 @@ def terms(recording: Recording, module: EncoderLayer, layer: int, query: int) ->
     return joined @ module.attn.Wo.weight.T
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def norms(recording: Recording, module: EncoderLayer, layer: int) -> Tensor:
     """Length of each term of every query, (query, key); see `terms`.
 
     The squared length of sum_h a_h t_h is a' G a, where G are the products of the heads' own terms
     t_h with each other: so nothing of (query, key, hidden) is ever made.
     """
-    weights, values = recording.attention(layer).double(), recording.v(layer)  # (heads, key, _)
+    weights, values = to_float64(recording.attention(layer)), recording.v(layer)  # (heads, key, _)
     heads, _, size = values.shape
     out = module.attn.Wo.weight.view(-1, heads, size)  # (hidden, heads, head_dim)
-    each = torch.einsum("hjd,ohd->jho", values, out).double()  # (key, heads, hidden)
+    each = to_float64(torch.einsum("hjd,ohd->jho", values, out))  # (key, heads, hidden)
     products = each @ each.mT  # (key, heads, heads)
     squares = torch.einsum("hij,jhg->gij", weights, products) * weights  # (heads, query, key)
     return squares.sum(dim=0).clamp(min=0).sqrt()
@@ -165,7 +165,7 @@ def rollout(recording: Recording, last: int | None = None) -> list[Tensor]:
     return rolled
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def value_zeroing(recording: Recording, module: EncoderLayer, layer: int) -> Tensor:
     """Cosine distance of the layer's output with and without the value of each token.
 
@@ -187,8 +187,8 @@ def value_zeroing(recording: Recording, module: EncoderLayer, layer: int) -> Ten
     for i in range(len(recording)):
         x = before[i] + added[i] - terms(recording, module, layer, i)  # (key, hidden)
         x = x + module.mlp(module.mlp_norm(x))
-        distance = 1 - torch.cosine_similarity(x.double(), after[i].double(), dim=-1)
-        rows.append(distance.clamp(min=0) * (weights[:, i] > 0).any(dim=0))
+        distance = 1 - torch.cosine_similarity(to_float64(x), to_float64(after[i]), dim=-1)
+        rows.append(distance.clamp(min=0) * (weights[:, i] > 0).any(dim=0).cpu())
     return torch.stack(rows)
 
 

@@ -122,7 +122,7 @@ def _encode(explorer: Explorer, model: SentenceModel, text: str, truncate: bool)
 def _hidden_states(explorer: Explorer, encoding: Encoding) -> Tensor:
     """After the final norm, (seq, hidden)."""
     ids = torch.tensor([encoding.ids], device=explorer.model.device)
-    with torch.inference_mode():
+    with torch.no_grad():
         hidden_states: Tensor = explorer.model.encoder(ids)[0]
     check_finite(explorer.model, hidden_states)
     return hidden_states

@@ -15,7 +15,7 @@ from torch import Tensor
 from mbexplore.errors import TextError
 from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind
-from mbexplore.recording import Recording, check_index
+from mbexplore.recording import Recording, check_index, to_float64
 
 MASSES = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge", "far")
 """Where weight goes; they may overlap. "edge" is both ends of a local layer's window, "far" what
@@ -237,7 +237,7 @@ def _add_layer(total: _Sums, recording: Recording, layer: int, text: int) -> Non
     half_window = config.half_window(layer)
     heads = config.num_attention_heads
     kinds = _token_kinds(recording)  # (seq, 4)
-    received = torch.zeros(heads, seq, dtype=torch.float64, device=kinds.device)
+    received = torch.zeros(heads, seq, dtype=torch.float64)
     positions = torch.arange(seq, device=kinds.device)
     reach = seq if half_window is None else half_window
     allowed = (positions + reach + 1).clamp(max=seq) - (positions - reach).clamp(min=0)
@@ -245,29 +245,29 @@ def _add_layer(total: _Sums, recording: Recording, layer: int, text: int) -> Non
     for start, low, weights in recording.attention_rows(layer, None, block):
         rows, columns = weights.shape[1:]
         queries, keys = positions[start : start + rows], positions[low : low + columns]
-        choices = allowed[start : start + rows].double()
-        entropy = torch.special.entr(weights).sum(dim=-1).double()  # (heads, rows)
+        choices = to_float64(allowed[start : start + rows])
+        entropy = to_float64(torch.special.entr(weights).sum(dim=-1))  # (heads, rows)
         total.entropy = total.entropy + (entropy / choices.log().where(choices > 1, 1.0)).sum(1)
         away = (queries[:, None] - keys).abs().to(weights.dtype)
         total.distance = total.distance + _weighted(weights, away)
         placed = _offset_masses(weights, queries - low, half_window)  # self, previous, next, edge
-        named = (weights @ kinds[low : low + columns].to(weights.dtype)).double().sum(1)
+        named = to_float64(weights @ kinds[low : low + columns].to(weights.dtype)).sum(1)
         far = _weighted(weights, (away > config.local_attention // 2).to(weights.dtype))
         # In the order of MASSES.
         masses = torch.cat((placed[:, :3], named, placed[:, 3:], far[:, None]), dim=1)
         total.masses = total.masses + masses
-        received[:, low : low + columns] += weights.sum(dim=1).double()
+        received[:, low : low + columns] += to_float64(weights.sum(dim=1))
     total.queries += seq
     total.choosing += int((allowed > 1).sum())
-    evenly = 1 / float(allowed.double().mean())
+    evenly = 1 / float(to_float64(allowed).mean())
     bar = max(SINK_WEIGHT, 2 * evenly)
-    for head, row in enumerate(received / allowed):
+    for head, row in enumerate(received / allowed.cpu()):
         _add_sinks(total, recording, (layer, head, text), row, bar)
 
 
 def _weighted(weights: Tensor, of: Tensor) -> Tensor:
     """(heads, query, key) weights times (query, key), summed over both: (heads,) float64."""
-    return torch.einsum("hqk,qk->hq", weights, of).double().sum(dim=1)
+    return to_float64(torch.einsum("hqk,qk->hq", weights, of)).sum(dim=1)
 
 
 def _token_kinds(recording: Recording) -> Tensor:
@@ -306,7 +306,7 @@ def _offset_masses(weights: Tensor, places: Tensor, half_window: int | None) -> 
         inside = (columns >= 0) & (columns < weights.shape[2])
         picked = columns.clamp(0, weights.shape[2] - 1)[None, :, None]
         found = weights.gather(2, picked.expand(len(weights), -1, 1))[..., 0]  # (heads, query)
-        return (found.double() * inside).sum(dim=1)
+        return to_float64(found * inside).sum(dim=1)
 
     edge = torch.zeros_like(at(0)) if not half_window else at(-half_window) + at(half_window)
     return torch.stack((at(0), at(-1), at(1), edge), dim=1)
@@ -325,7 +325,7 @@ def _add_sinks(
         bar: from which a token is a sink.
     """
     (layer, head, text), encoding = where, recording.encoding
-    norms = recording.v(layer)[head].double().norm(dim=-1)  # (seq,)
+    norms = to_float64(recording.v(layer)[head]).norm(dim=-1)  # (seq,)
 
     def sink(place: int, occurrences: int) -> Sink:
         return Sink(
@@ -387,7 +387,7 @@ def similar_heads(
 
 def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
     """Jensen-Shannon distance of distributions (..., key), (...,), from 0 to 1 (base 2)."""
-    p, q = p.double(), q.double()
+    p, q = to_float64(p), to_float64(q)
     middle = torch.special.entr((p + q) / 2).sum(dim=-1)
     sides = (torch.special.entr(p) + torch.special.entr(q)).sum(dim=-1) / 2
     divergence = (middle - sides) / torch.log(torch.tensor(2.0, dtype=torch.float64))

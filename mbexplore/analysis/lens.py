@@ -124,7 +124,7 @@ def lens(
     encoding = source.encoding if isinstance(source, Recording) else source
     readout = build_readout(explorer, encoding, position, answer)
     recording = as_recording(explorer, source, KEEP)
-    with torch.inference_mode():
+    with torch.no_grad():
         logits = torch.cat(
             [readout.read(_normed(explorer, recording, n)[None]) for n in _states(recording)]
         )  # (states, option)
@@ -189,7 +189,7 @@ def state_logits(
         Logits (positions, option), float32 or wider.
     """
     read, _, _ = token_reader(explorer)
-    with torch.inference_mode():
+    with torch.no_grad():
         return read(_normed(explorer, recording, state, list(positions)))
 
 

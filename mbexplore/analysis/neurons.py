@@ -25,7 +25,7 @@ from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.network.tap import Action
 from mbexplore.recorder import of_layers
-from mbexplore.recording import Recording, check_index
+from mbexplore.recording import Recording, check_index, to_float64
 
 DEFAULT_NEURONS = 12
 Rows = dict[int, Tensor]
@@ -180,7 +180,7 @@ def layer_neurons(
     count = check_count(count, activations.shape[1])
     columns = _direction_norms(explorer, layer)
     lengths = activations.abs() * columns
-    threshold = activations.double().square().mean().sqrt()
+    threshold = to_float64(activations.square().mean(dim=0)).mean().sqrt().to(activations)
     fired = activations.abs() > threshold
     often = fired.sum(dim=0)
     mean = lengths.mean(dim=0)
@@ -313,7 +313,7 @@ def logit_changes(
     if not isinstance(model, ModernBertForMaskedLM):
         return None
     state = recording.hidden_states(recording.config.num_hidden_layers)[position]
-    with torch.inference_mode():
+    with torch.no_grad():
         both = torch.stack((state, (upcast(state) - part).to(state.dtype)))
         logits = model.logits(model.encoder.final_norm(both))
         check_finite(model, logits)

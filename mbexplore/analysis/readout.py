@@ -64,7 +64,7 @@ class Readout:
         Raises:
             ModelError: they are not finite.
         """
-        with torch.inference_mode():
+        with torch.no_grad():
             return self.read(self.model.encoder(input_ids))
 
     def probabilities(self, logits: Tensor) -> Tensor:

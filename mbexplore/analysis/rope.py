@@ -16,7 +16,7 @@ from torch import Tensor
 from mbexplore.errors import RangeError
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.rope import inverse_frequencies, rope_tables
-from mbexplore.recording import Recording, check_index
+from mbexplore.recording import Recording, check_index, to_float64
 
 KERNEL_LENGTH = 8192
 
@@ -237,7 +237,7 @@ def score_contributions(
     check_index("token", key, len(recording))
     check_visible(config, layer, query, key)
     q, k = _as_pairs(q_all[head, query]), _as_pairs(k_all[head, key])  # (pairs,) each
-    frequencies = inverse_frequencies(config.theta(layer), config.head_dim).to(q.device)
+    frequencies = inverse_frequencies(config.theta(layer), config.head_dim)
     turned = (query - key) * frequencies.double()
     phase = torch.angle(torch.polar(torch.ones_like(turned), q.angle() - k.angle() - turned))
     contributions = (q * k.conj()).real * config.head_dim**-0.5
@@ -271,5 +271,5 @@ def check_visible(config: ModernBertConfig, layer: int, query: int, key: int) ->
 
 def _as_pairs(x: Tensor) -> Tensor:
     """(..., head_dim) to (..., pairs) complex128: a pair is the number it turns as."""
-    first, second = x.double().chunk(2, dim=-1)
+    first, second = to_float64(x).chunk(2, dim=-1)
     return torch.complex(first, second)

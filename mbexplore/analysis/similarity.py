@@ -19,7 +19,7 @@ from torch import Tensor
 from mbexplore.analysis.target import upcast
 from mbexplore.errors import TextError
 from mbexplore.hooks import Progress
-from mbexplore.recording import Recording
+from mbexplore.recording import Recording, to_float64
 
 KEEP = ("hidden_states",)
 MOST_TOKENS = 2048
@@ -84,16 +84,16 @@ def _cosines(
     states: Sequence[Tensor], tell: Callable[[], None]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """Cosines of following states (layers, seq), and the mean of any two (states, states)."""
-    seq, device = len(states[0]), states[0].device
-    total = torch.zeros(len(states), len(states), dtype=torch.float64, device=device)
+    seq = len(states[0])
+    total = torch.zeros(len(states), len(states), dtype=torch.float64)
     steps = []
     for start in range(0, seq, BLOCK):
         block = torch.stack([upcast(state[start : start + BLOCK]) for state in states])
         block = torch.nn.functional.normalize(block, dim=-1)  # (states, block, hidden)
-        total += torch.einsum("ith,jth->tij", block, block).double().sum(dim=0)
+        total += to_float64(torch.einsum("ith,jth->tij", block, block)).sum(dim=0)
         steps.append((block[1:] * block[:-1]).sum(dim=-1))
         tell()
-    return torch.cat(steps, dim=1).float().cpu().numpy(), (total / seq).cpu().numpy()
+    return torch.cat(steps, dim=1).float().cpu().numpy(), (total / seq).numpy()
 
 
 def linear_cka(
@@ -113,12 +113,12 @@ def linear_cka(
     centred = [upcast(state) - upcast(state).mean(dim=0) for state in states]
     # Only the shape of a state counts, so each is brought to one length first: float32 holds it.
     centred = [x / x.norm().clamp(min=torch.finfo(x.dtype).tiny) for x in centred]
-    products = torch.zeros(len(states), len(states), dtype=torch.float64, device=states[0].device)
+    products = torch.zeros(len(states), len(states), dtype=torch.float64)
     for start in range(0, len(centred[0]), BLOCK):
-        rows = [(x[start : start + BLOCK] @ x.T).flatten().double() for x in centred]
+        rows = [to_float64(x[start : start + BLOCK] @ x.T).flatten() for x in centred]
         grams = torch.stack(rows)
         products += grams @ grams.T
         tell()
     lengths = products.diagonal().sqrt()
     scale = torch.outer(lengths, lengths)
-    return torch.where(scale > 0, products / scale.clamp(min=1e-300), 0.0).cpu().numpy()
+    return torch.where(scale > 0, products / scale.clamp(min=1e-300), 0.0).numpy()

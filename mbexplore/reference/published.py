@@ -19,6 +19,7 @@ from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import hooked
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.recording import to_float64
 from mbexplore.reference.verify import Check, Verification
 
 TOLERANCE = 1e-4
@@ -98,7 +99,7 @@ def check_published(
     return (*_full_precision(model, token, published), half)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _full_precision(
     model: ModernBertForMaskedLM, token: Callable[[int], str], published: PublishedValues
 ) -> Iterator[Check]:
@@ -128,13 +129,13 @@ def _full_precision(
     yield _values("published embedding", embedding[None], (published.embedding,))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def _half_precision(model: ModernBertForMaskedLM, published: PublishedValues) -> Check:
     """The probabilities of the run in bfloat16."""
     narrow = deepcopy(model).to(torch.bfloat16)
     ids = published.walked_ids
     row = torch.tensor([ids.index(50284)], device=model.device)
-    shares = narrow(_batch(ids, narrow), query_positions=row)[0, 0].double().softmax(dim=-1)
+    shares = to_float64(narrow(_batch(ids, narrow), query_positions=row)[0, 0]).softmax(dim=-1)
     found = tuple(float(shares[token_id]) for token_id, _ in published.walked)
     expected = tuple(probability for _, probability in published.walked)
     check = _values("published bfloat16", torch.tensor([found]), (expected,))
@@ -148,7 +149,7 @@ def _batch(ids: tuple[int, ...], model: PretrainedModel) -> Tensor:
 def _values(what: str, ours: Tensor, expected: tuple[tuple[float, ...], ...]) -> Check:
     theirs = torch.tensor(expected, dtype=torch.float64)
     rows, columns = theirs.shape
-    difference = (ours[:rows, :columns].cpu().double() - theirs).abs()
+    difference = (to_float64(ours[:rows, :columns]) - theirs).abs()
     return Check(
         what, None, None, None, None, float(difference.max()), float(difference.mean()), TOLERANCE
     )

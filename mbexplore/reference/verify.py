@@ -20,6 +20,7 @@ from mbexplore.network.attention import attention_weights
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.heads import ClassifierModel
 from mbexplore.network.model import ModernBertForMaskedLM
+from mbexplore.recording import to_float64
 
 TOLERANCE = {
     torch.float64: 1e-5,  # transformers turns q and k in float32 whatever the model's dtype
@@ -173,7 +174,7 @@ def _trace(explorer: Explorer, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
     for layer in range(config.num_hidden_layers):
         wanted += [f"layers.{layer}.{tap}" for tap in ("rot_q", "rot_k", "resid_post")]
     actions = {name: (lambda value, name=name: keep(name, value)) for name in wanted}
-    with torch.inference_mode(), hooked(model, actions):
+    with torch.no_grad(), hooked(model, actions):
         values["final_norm"] = model.encoder(ids, mask)
         if isinstance(model, ModernBertForMaskedLM):
             values["head"] = model.head(values["final_norm"])
@@ -248,6 +249,6 @@ def _score_spread(weights: Tensor) -> float:
 def _real(value: Tensor, length: int, is_map: bool) -> Tensor:
     """What belongs to real tokens: pad rows and columns have no defined value."""
     if value.dim() == 1:  # of a whole text
-        return value.double()
+        return to_float64(value)
     real = value[:, :length, :length] if is_map else value[:length]
-    return real.double()
+    return to_float64(real)
