@@ -84,9 +84,10 @@ class Answer:
     logits: Tensor
 
     def __repr__(self) -> str:
-        best = (mask.predictions[0] for mask in self.masks)
-        likeliest = ", ".join(f"{one.token!r} {one.probability:.1%}" for one in best)
-        return f"Answer({_shortened(self.encoding.text)!r}: {likeliest})"
+        best = [mask.predictions[0] for mask in self.masks]
+        likeliest = ", ".join(f"{one.token!r} {one.probability:.1%}" for one in best[:3])
+        more = f", {len(best) - 3} more" if len(best) > 3 else ""
+        return f"Answer({_shortened(self.encoding.text)!r}: {likeliest}{more})"
 
 
 @dataclass(frozen=True)
