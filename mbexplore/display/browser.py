@@ -11,6 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mbexplore.display.blocks import (
+    Badge,
     Bars,
     Block,
     Cell,
@@ -70,6 +71,11 @@ def to_part(block: Block) -> Part:
 @to_part.register
 def _(block: Headline) -> Part:
     return {"kind": "headline", "text": block.text}
+
+
+@to_part.register
+def _(block: Badge) -> Part:
+    return {"kind": "badge", "text": block.text, "good": block.good}
 
 
 @to_part.register

@@ -18,6 +18,7 @@ from rich.style import Style
 from rich.text import Text
 
 from mbexplore.display.blocks import (
+    Badge,
     Bars,
     Block,
     Cell,
@@ -66,6 +67,12 @@ def render(block: Block) -> ConsoleRenderable:
 @render.register
 def _(block: Headline) -> ConsoleRenderable:
     return Text(shown(block.text), style="bold")
+
+
+@render.register
+def _(block: Badge) -> ConsoleRenderable:
+    sign, colour = ("\N{CHECK MARK}", "green") if block.good else ("\N{MULTIPLICATION X}", "red")
+    return Text(f"{sign} {shown(block.text)}", style=colour)
 
 
 @render.register

@@ -14,6 +14,7 @@ from mbexplore.display.blocks import Block, Headline, Table
 from mbexplore.display.data import rows_of, to_csv, to_json, to_npz, to_plain
 from mbexplore.errors import OutputError, UsageError
 from mbexplore.files import PICTURES, check_target, write_whole
+from mbexplore.views.methods import sample_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -203,10 +204,11 @@ def build_command(view: View[Any], session: Session) -> list[str]:
     """The arguments after `mbexplore` that make a view again."""
     arguments: list[str] = [view.name]
     positional: list[str] = []
+    is_sample = view.sample and session.texts == (sample_text(),)
     if view.reads == "text":
-        positional += session.texts[:1]
+        positional += () if is_sample else session.texts[:1]
     elif view.reads == "texts":
-        positional += session.texts
+        positional += () if is_sample else session.texts
     options: list[str] = []
     for parameter in view.parameters:
         value = getattr(view, parameter.name)
@@ -217,8 +219,8 @@ def build_command(view: View[Any], session: Session) -> list[str]:
                 options += _option(parameter.flag, one)
     if view.reads != "model":
         options += _option("--context", session.context) if session.context is not None else ()
-        is_cut = view.reads == "text" and bool(session.texts) and session.encoding.is_cut
-        options += ["--truncate"] if is_cut else []
+        is_cut = session.truncate or (view.reads == "text" and session.encoding.is_cut)
+        options += ["--truncate"] if is_cut and not is_sample else []
     options += model_options(session.explorer.info)
     if any(text.startswith("-") for text in positional):
         return [*arguments, *options, "--", *positional]
