@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mbexplore.display.blocks import Block, Headline, Table
@@ -27,6 +28,8 @@ Data = TypeVar("Data")
 FORMATS = (*PICTURES, "html", "json", "csv", "npz")
 """What a result may be saved as; npz where there are arrays, csv where there is a table."""
 DPI = 150
+ABOUT = 160
+"""Most letters of a text in a title."""
 
 
 class Result(Generic[Data]):
@@ -169,6 +172,7 @@ class Result(Generic[Data]):
 
     def _title(self) -> str:
         about = self.session.texts[0] if self.view.reads == "text" and self.session.texts else ""
+        about = shorten(about, ABOUT, placeholder="\N{HORIZONTAL ELLIPSIS}")
         model = Path(self.info.name).name
         title = self.view.title
         title = title.lower() if title[1:].islower() else title
