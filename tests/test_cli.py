@@ -23,7 +23,7 @@ def test_predict_prints_both_sides():
     assert result.code == 0
     assert "mbexplore" in result.out and "Hugging Face" in result.out
     assert "Model: tiny (bundled)" in result.out
-    assert "Largest logit difference" in result.out and "same top 5" in result.out
+    assert "Largest logit difference" in result.out and "same top 5 as Hugging Face" in result.out
     assert "599 MB" in result.err and "599 MB" not in result.out
 
 
@@ -47,8 +47,11 @@ def test_predict_json_has_the_promised_form():
     [mask] = answer["masks"]
     assert set(mask) == {"position", "predictions", "hf_predictions"}
     assert answer["tokens"][mask["position"]].strip() == "[MASK]"
-    assert [set(p) for p in mask["predictions"]] == [{"token", "id", "probability", "logit"}] * 3
-    assert [p["id"] for p in mask["predictions"]] == [p["id"] for p in mask["hf_predictions"]]
+    assert [set(p) for p in mask["predictions"]] == [
+        {"token", "token_id", "probability", "logit"}
+    ] * 3
+    ours, theirs = ([p["token_id"] for p in mask[k]] for k in ("predictions", "hf_predictions"))
+    assert ours == theirs
     assert set(answer["hf"]) == {"version", "max_abs_logit_difference", "same_top_k"}
     assert answer["hf"]["max_abs_logit_difference"] < 4e-5  # of logits four times 1
 
@@ -59,9 +62,11 @@ def test_predict_json_has_the_promised_form():
 def test_predict_takes_one_text_a_line(tmp_path):
     lines = "The [MASK] is red.\n\nA [MASK] and a [MASK].\n"
     (tmp_path / "texts.txt").write_text(lines)
-    from_file = run_cli("predict", "--json", "--no-hf", "--file", tmp_path / "texts.txt")
-    from_stdin = run_cli("predict", "--json", "--no-hf", "-", stdin=lines.encode())
+    from_file = run_cli("predict", "--json", "--no-hf", "--lines", tmp_path / "texts.txt")
+    from_stdin = run_cli("predict", "--json", "--no-hf", "--lines", "-", stdin=lines.encode())
     assert from_file.out == from_stdin.out
+    whole = run_cli("predict", "--json", "--no-hf", "--file", tmp_path / "texts.txt")
+    assert json.loads(whole.out)["text"] == lines.removesuffix("\n")
     answers = [json.loads(line) for line in from_file.out.splitlines()]
     assert [len(answer["masks"]) for answer in answers] == [1, 2]
 
@@ -139,12 +144,12 @@ BAD = {
     "no mask": (["predict", "No mask."], 1, "has no [MASK]"),
     "empty": (["predict", ""], 1, "empty"),
     "no text": (["predict"], 2, "No text was given"),
-    "two texts": (["predict", PARIS, "--file", "x"], 2, "give one of them"),
+    "two texts": (["predict", PARIS, "--file", "x"], 2, "was given in two ways"),
     "missing file": (["predict", "--file", "/no/such"], 1, "/no/such can't be read"),
     "model": (["predict", "-m", "nonsense", PARIS], 1, "no model 'nonsense'"),
     "device": (["predict", "--device", "tpu", PARIS], 1, "no device 'tpu'"),
     "dtype": (["predict", "--dtype", "int8", PARIS], 1, "no dtype 'int8'"),
-    "top-k": (["predict", "-k", "0", PARIS], 1, "top-k is 0"),
+    "top-k": (["predict", "-k", "0", PARIS], 1, "top_k is 0; choose 1 or more"),
     "layer": (["attention", "--layer", "9"], 1, "no layer 9; choose 0 to 8"),
     "negative layer": (["attention", "--layer", "-1"], 1, "no layer -1; choose 0 to 8"),
     "head": (["attention", "--head", "4"], 1, "no head 4; choose 0 to 3"),
@@ -212,7 +217,7 @@ def script(*arguments):
 def test_a_closed_pipe_ends_quietly():
     many = "\n".join([PARIS] * 200)
     with subprocess.Popen(
-        script("predict", "--no-hf", "--json", "-"),
+        script("predict", "--no-hf", "--json", "--lines", "-"),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         process.stdin.write(many.encode())

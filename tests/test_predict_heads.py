@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
@@ -19,11 +20,13 @@ from mbexplore.analysis.classify import (
 from mbexplore.analysis.readout import NO_ANSWER
 from mbexplore.checkpoints.hub import locate
 from mbexplore.checkpoints.model import save_model
+from mbexplore.display.blocks import Bars, Heat, TokenStrip
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.heads import CLASSIFIERS
 from mbexplore.reference.verify import build_batch, verify
-from mbexplore.views.classify import view_classes
+from mbexplore.session import Session
+from mbexplore.views.predict import PredictView
 from tests.cli_runner import run_cli
 from tests.parity import spread_weights
 from tests.test_predict_views import nearly
@@ -67,6 +70,12 @@ def ask(explorer, kind, **options):
     choices = CHOICES if kind == "choice" else ()
     encodings = encode_question(explorer, TEXT, context, choices)
     return classify(explorer, encodings, choices, **options)
+
+
+def see(explorer, kind, hf=True):
+    """The view of the question that suits the kind of head."""
+    session = Session(explorer, TEXT, context=CONTEXT if kind == "answer" else None)
+    return PredictView(choices=tuple(CHOICES) if kind == "choice" else (), hf=hf).of(session)
 
 
 def arguments(kind):
@@ -168,6 +177,17 @@ def test_answers_are_the_best_spans(explorers):
     assert len(found.outputs[0].candidates) == 8
 
 
+def test_tokens_are_as_likely_part_of_the_answer_as_the_spans_over_them(explorers):
+    view = see(explorers["answer"], "answer")
+    expected = [0.0] * len(view.data.found.encodings[0])
+    for _, span, share in brute_force_spans(view.data.found):
+        for place in range(span[0], span[1] + 1) if span else ():
+            expected[place] += share
+    [strip] = [block for block in view.blocks if isinstance(block, TokenStrip)]
+    assert max(expected) > 0.05 and strip.values == pytest.approx(expected, abs=1e-5)
+    assert strip.mark == view.data.outputs[0].candidates[0].tokens[0]
+
+
 def test_no_answer_and_the_longest_answer(explorers):
     from mbexplore.analysis.classify import _spans
 
@@ -201,31 +221,41 @@ def test_choices_are_chosen(explorers):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_command_prints_both_sides_and_makes_its_view_again(explorers, kind):
     explorer = explorers[kind]
-    found = ask(explorer, kind)
-    view = view_classes(explorer, found, compare_classes(explorer, found))
-    result = run_cli(view.command[0], "--json", *view.command[1:])
+    view = see(explorer, kind)
+    result = run_cli(*shlex.split(view.command)[1:], "--json")
     assert result.code == 0, result.err
     answer = json.loads(result.out)
-    assert nearly(json.loads(json.dumps(view.payload())), answer)
+    assert nearly(view.to_json(), answer)
     assert set(answer) == {"model", "task", "text", "context", "choices", "tokens", "answers", "hf"}
     ours = [a["predictions"] for a in answer["answers"]]
     assert nearly(ours, [a["hf_predictions"] for a in answer["answers"]])
     table = run_cli(*arguments(kind), "-m", explorer.info.name)
-    assert table.code == 0 and "Hugging" in table.out and "order (transformers" in table.out
+    assert table.code == 0 and "Hugging" in table.out and "same order as Hugging Face" in table.out
     alone = run_cli(*arguments(kind), "-m", explorer.info.name, "--no-hf")
     assert "Hugging" not in alone.out and TEXT in alone.out
+    assert view.view.position(view.data) == (view.data.outputs[0].candidates[0].tokens or [None])[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_form(explorers, kind):
     explorer = explorers[kind]
-    found = ask(explorer, kind)
-    for comparison in (None, compare_classes(explorer, found)):
-        view = view_classes(explorer, found, comparison)
+    for hf in (False, True):
+        view = see(explorer, kind, hf=hf)
         assert view.content("png").startswith(b"\x89PNG")
         lines = view.content("csv").decode().splitlines()
-        assert len(lines) == 1 + sum(len(output.candidates) for output in found.outputs)
-        assert lines[0].count(",") == (5 if comparison is None else 8)
+        assert len(lines) == 1 + sum(len(output.candidates) for output in view.data.outputs)
+        assert lines[0].count(",") == (8 if hf else 5)
+        [bars] = [block for block in view.blocks if isinstance(block, Bars)] or [None]
+        best = view.data.outputs[0].candidates
+        if kind == "tokens":
+            [heat] = [block for block in view.blocks if isinstance(block, Heat)]
+            assert pytest.approx(view.data.found.logits.softmax(-1).numpy()) == heat.values.T
+        else:
+            assert list(bars.values) == [
+                c.logit if kind == "number" else c.probability for c in best
+            ]
+            assert (bars.theirs is not None) == hf
+            assert bars.theirs is None or bars.theirs == pytest.approx(bars.values, abs=1e-4)
 
 
 @pytest.mark.parametrize("padded", [False, True])
@@ -250,12 +280,12 @@ def test_the_wrong_pooling_is_caught(explorers, monkeypatch):
 
 
 MISTAKES = {
-    "answer without context": ("answer", [], 1, "give the text to search with --context"),
-    "one choice": ("choice", ["--choice", "a"], 1, "two --choice or more"),
+    "answer without context": ("answer", [], 1, "needs a second text, the one to search; give it"),
+    "one choice": ("choice", ["--choice", "a"], 1, "two choices or more"),
     "choice with context": ("choice", ["--choice=a", "--choice=b", "--context=c"], 1, "takes no"),
-    "labels of choices": ("labels", ["--choice=a", "--choice=b"], 1, "takes no --choice"),
+    "labels of choices": ("labels", ["--choice=a", "--choice=b"], 1, "takes no choices"),
     "empty context": ("answer", ["--context", " "], 1, "second text is empty"),
-    "top-k": ("labels", ["-k", "0"], 1, "top-k is 0"),
+    "top-k": ("labels", ["-k", "0"], 1, "top_k is 0"),
 }
 
 
@@ -268,8 +298,11 @@ def test_mistakes_are_one_sentence(explorers, kind, more, code, sentence):
 
 def test_models_of_another_kind_say_so():
     result = run_cli("predict", "The [MASK].", "--context", "The tide.")
-    assert result.code == 2 and "neither" not in result.err
-    assert "has no head that takes a --context" in result.err and result.err.count("\n") == 1
+    assert result.code == 2
+    assert (
+        "has no head that takes a second text or choices" in result.err
+        and result.err.count("\n") == 1
+    )
     with pytest.raises(ModelError, match="fine-tuned"):
         encode_question(mbexplore.load("tiny", device="cpu"), TEXT)
 
@@ -289,12 +322,12 @@ def test_a_pair_may_be_labelled_and_a_number_needs_no_problem_type(explorers):
 def test_several_texts_of_a_classifier_are_saved_in_one_file(explorers, tmp_path):
     (tmp_path / "texts.txt").write_text("The tide rises.\nHe paid.\n")
     for kind in ("labels", "tokens"):
-        arguments = ["predict", "-f", tmp_path / "texts.txt", "-m", explorers[kind].info.name]
+        arguments = ["predict", "--lines", tmp_path / "texts.txt", "-m", explorers[kind].info.name]
         arguments += ["--no-hf", "--json", "-o"]
         done = run_cli(*arguments, tmp_path / "many.json")
         printed = [json.loads(line) for line in done.out.splitlines()]
-        assert json.loads((tmp_path / "many.json").read_text()) == {"answers": printed}
+        assert json.loads((tmp_path / "many.json").read_text()) == {"results": printed}
         assert run_cli(*arguments, tmp_path / "many.csv").code == 0
         lines = (tmp_path / "many.csv").read_text().splitlines()
-        assert lines[0].startswith("text,position,token,rank,answer")
+        assert lines[0].startswith("line,text,position,token,rank,answer")
         assert {line[0] for line in lines[1:]} == {"0", "1"}

@@ -1,26 +1,26 @@
-"""Predictions, verifications and sentence vectors in every form, made again by their command."""
+"""Predictions in every form, made again by their command."""
 
 import csv
 import json
+import shlex
 from io import BytesIO, StringIO
 
 import numpy as np
 import pytest
 
 import mbexplore
-from mbexplore.analysis.embed import embed
-from mbexplore.files import ARRAYS, TABLES
+from mbexplore.display.blocks import Badge, Bars, Note
+from mbexplore.display.data import walk
+from mbexplore.errors import MbexploreError
 from mbexplore.network.model import ModernBertForMaskedLM
-from mbexplore.plots.predict import MOST_PANELS, Bars, plot_bars
-from mbexplore.reference.verify import build_batch, verify
-from mbexplore.views.embed import view_embed
-from mbexplore.views.predict import around, view_predict
-from mbexplore.views.verify import view_verify
+from mbexplore.session import Session
+from mbexplore.views import predict as module
+from mbexplore.views.predict import PredictView
+from mbexplore.views.shared import around
 from tests.cli_runner import run_cli
 
 TEXT = "The [MASK] of $France is [MASK]."
 TEXTS = ["The tide rises.", "- The sea comes in.", "He paid."]
-MAGIC = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "html": b"<!doctype", "json": b"{"}
 
 
 @pytest.fixture(scope="module")
@@ -28,23 +28,18 @@ def explorer():
     return mbexplore.load("tiny", device="cpu")
 
 
+def see(explorer, text=TEXT, **parameters):
+    return PredictView(**parameters).of(Session(explorer, text))
+
+
 @pytest.fixture(scope="module")
-def views(explorer):
-    answer = explorer.predict(TEXT, top_k=3)
-    one, two = explorer.encode("The tide rises."), explorer.encode("The tide", pair="- rises.")
-    config = explorer.model.config
-    padded = verify(explorer, build_batch(one.ids, config, padded=True))
-    long = verify(explorer, build_batch(two.ids, config, long=True))
-    return {
-        "predict": view_predict(explorer, answer, explorer.compare(answer)),
-        "predict alone": view_predict(explorer, answer, None),
-        "verify": view_verify(explorer, padded, one, padded=True),
-        "verify two texts": view_verify(explorer, long, two, long=True),
-        "embed": view_embed(explorer, embed(explorer, TEXTS, "cls")),
-    }
+def both(explorer):
+    return see(explorer, top_k=3)
 
 
-NAMES = ["predict", "predict alone", "verify", "verify two texts", "embed"]
+@pytest.fixture(scope="module")
+def alone(explorer):
+    return see(explorer, top_k=3, hf=False)
 
 
 def nearly(ours, again):
@@ -56,66 +51,78 @@ def nearly(ours, again):
     return ours == pytest.approx(again, abs=1e-4) if isinstance(ours, float) else ours == again
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_its_command_makes_it_again(views, name):
-    view = views[name]
-    result = run_cli(view.command[0], "--json", *view.command[1:])
-    assert result.code == 0, result.err
-    assert nearly(json.loads(json.dumps(view.payload())), json.loads(result.out))
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_form_is_what_it_says(views, name):
-    view = views[name]
-    assert set(view.formats) == set(ARRAYS if name == "embed" else TABLES)
-    for ending, magic in MAGIC.items():
-        assert view.content(ending).startswith(magic)
+def test_its_command_makes_it_again(both, alone):
+    for view in (both, alone):
+        result = run_cli(*shlex.split(view.command)[1:], "--json")
+        assert result.code == 0, result.err
+        assert nearly(view.to_json(), json.loads(result.out))
 
 
 def table(view):
     return list(csv.DictReader(StringIO(view.content("csv").decode())))
 
 
-def test_tables_hold_what_the_json_does(views):
-    rows, masks = table(views["predict"]), views["predict"].payload()["masks"]
+def test_tables_hold_what_the_json_does(both, alone):
+    rows, masks = table(both), both.to_json()["masks"]
     assert len(rows) == 6 and [row["rank"] for row in rows] == ["1", "2", "3"] * 2
     second = masks[1]["hf_predictions"][2]
-    assert (rows[5]["hf_token"], int(rows[5]["hf_id"])) == (second["token"], second["id"])
+    assert (rows[5]["hf_token"], int(rows[5]["hf_token_id"])) == (
+        second["token"], second["token_id"],
+    )  # fmt: skip
     assert float(rows[5]["hf_logit"]) == second["logit"]
-    assert list(table(views["predict alone"])[0]) == [
-        "position", "rank", "token", "id", "probability", "logit",
+    assert list(table(alone)[0]) == [
+        "position", "rank", "token", "token_id", "probability", "logit",
     ]  # fmt: skip
-    checks = views["verify"].payload()["checks"]
-    assert [float(row["max_abs"]) for row in table(views["verify"])] == [
-        check["max_abs"] for check in checks
-    ]
-    assert [row["text"] for row in table(views["embed"])] == TEXTS
 
 
-def test_arrays_are_the_vectors(views):
-    with np.load(BytesIO(views["embed"].content("npz"))) as saved:
-        payload = views["embed"].payload()
-        np.testing.assert_allclose(saved["vectors"], payload["vectors"], atol=1e-7)
-        assert saved["texts"].tolist() == TEXTS
+def test_arrays_are_all_logits(both):
+    with np.load(BytesIO(both.content("npz"))) as saved:
+        assert saved["positions"].tolist() == [mask.position for mask in both.data.masks]
+        best = saved["logits"].argmax(axis=-1).tolist()
+        assert best == [mask.predictions[0].token_id for mask in both.data.masks]
 
 
-def test_the_bars_are_the_probabilities(views):
-    figure = views["predict"].draw()
-    masks = views["predict"].payload()["masks"]
-    assert len(figure.axes) == 2
-    for axes, mask in zip(figure.axes, masks, strict=True):
+def bars_of(view):
+    return [block for block in walk(view.blocks) if isinstance(block, Bars)]
+
+
+def test_the_bars_are_the_probabilities_on_one_scale(both):
+    masks = both.to_json()["masks"]
+    most = max(p["probability"] for mask in masks for p in mask["predictions"])
+    panels = [axes for axes in both.figure().axes if axes.patches]
+    assert len(bars_of(both)) == len(panels) == 2
+    for bars, axes, mask in zip(bars_of(both), panels, masks, strict=True):
         widths = [patch.get_width() for patch in axes.patches]
-        assert widths == [p["probability"] for p in mask["predictions"]]
-        [rings] = axes.lines
-        assert list(rings.get_xdata()) == [p["probability"] for p in mask["hf_predictions"]]
+        assert list(bars.values) == widths == [p["probability"] for p in mask["predictions"]]
+        assert list(bars.theirs) == [p["probability"] for p in mask["hf_predictions"]]
+        assert bars.full == pytest.approx(most, abs=1e-5)
+        assert axes.get_xlim() == panels[0].get_xlim()
 
 
-def test_bars_that_one_side_lacks_and_more_questions_than_panels():
-    bars = Bars("what?", ["a", "b", "c"], [0.5, 0.2, None], [0.5, None, 0.3])
-    figure = plot_bars([bars] * (MOST_PANELS + 5), "model", "a note")
-    assert len(figure.axes) == MOST_PANELS
-    assert f"the first {MOST_PANELS} of {MOST_PANELS + 5}" in figure.get_suptitle()
-    assert len(figure.axes[0].patches) == 2 and len(figure.axes[0].lines[0].get_xdata()) == 2
+def test_tokens_that_one_side_lacks_stand_by_themselves(explorer, monkeypatch):
+    real = explorer.reference.logits
+    monkeypatch.setattr(explorer.reference, "logits", lambda *a: real(*a).roll(1, dims=-1))
+    view = see(explorer, "The [MASK].", top_k=3)
+    [badge] = [block for block in view.blocks if isinstance(block, Badge)]
+    ours, theirs = bars_of(view)
+    assert not badge.good and badge.text.startswith("another top 3")
+    assert ours.theirs == (None,) * 3 and theirs.theirs is None
+    assert list(theirs.values) == pytest.approx(list(ours.values), abs=1e-5)
+
+
+def test_many_masks_are_cut_to_the_first_and_it_is_said(explorer, monkeypatch):
+    monkeypatch.setattr(module, "MOST_MASKS", 2)
+    view = see(explorer, "[MASK] a [MASK] b [MASK]", hf=False)
+    assert len(bars_of(view)) == 2 and len(view.to_json()["masks"]) == 3
+    [note] = [block for block in view.blocks if isinstance(block, Note)]
+    assert "first 2 of 3 masks" in note.text
+
+
+def test_a_text_without_a_mask_is_refused_however_it_comes(explorer):
+    encoding = explorer.encode("No mask here.")
+    for text in ("No mask here.", encoding):
+        with pytest.raises(MbexploreError, match=r"has no \[MASK\]; put"):
+            see(explorer, text)
 
 
 @pytest.mark.parametrize(
@@ -133,40 +140,27 @@ def test_the_text_around_a_mask_is_cut_at_words(text, word, most, expected):
     assert around(text, (start, start + len(word)), most) == expected
 
 
-def test_the_command_saves(tmp_path):
-    for command in (["predict", TEXT, "--no-hf"], ["embed", *TEXTS[::2]], ["verify", "A tide."]):
-        path = tmp_path / f"{command[0]}.html"
-        result = run_cli(*command, "-o", path)
-        assert result.code == 0, result.err
-        assert str(path) in result.err and "<img" in path.read_text()
-    assert "csv" in ARRAYS
-
-
-def test_a_picture_holds_the_answer_to_one_text(tmp_path):
-    (tmp_path / "texts.txt").write_text(f"{TEXT}\n{TEXT}\n")
-    result = run_cli("predict", "-f", tmp_path / "texts.txt", "-o", tmp_path / "p.png")
-    assert result.code == 2 and "and 2 were given" in result.err and not result.out
-
-
 MANY = "The [MASK] rises.\n\nA [MASK] and a [MASK].\nHe said [MASK].\n"
 
 
 @pytest.mark.parametrize("with_hf", [False, True])
 def test_several_texts_are_saved_in_one_file(tmp_path, with_hf):
     (tmp_path / "texts.txt").write_text(MANY)
-    arguments = ["predict", "--file", tmp_path / "texts.txt", "--json", "-k", "2"]
+    arguments = ["predict", "--lines", tmp_path / "texts.txt", "--json", "-k", "2"]
     arguments += [] if with_hf else ["--no-hf"]
     done = run_cli(*arguments, "-o", tmp_path / "many.json")
     assert done.code == 0, done.err
     printed = [json.loads(line) for line in done.out.splitlines()]
-    assert json.loads((tmp_path / "many.json").read_text()) == {"answers": printed}
+    assert json.loads((tmp_path / "many.json").read_text()) == {"results": printed}
     assert [len(answer["masks"]) for answer in printed] == [1, 2, 1]
     assert run_cli(*arguments, "-o", tmp_path / "many.csv").code == 0
     header, *rows = csv.reader(StringIO((tmp_path / "many.csv").read_text()))
-    assert header[:3] == ["text", "position", "rank"] and len(header) == (11 if with_hf else 7)
+    assert header[:4] == ["line", "text", "position", "rank"]
+    assert len(header) == (12 if with_hf else 8)
     assert [row[0] for row in rows] == [*"00", *"1111", *"22"]
+    assert [row[1] for row in rows[::2]] == [printed[i]["text"] for i in (0, 1, 1, 2)]
     named = [p["token"] for a in printed for m in a["masks"] for p in m["predictions"]]
-    assert [row[3] for row in rows] == named
+    assert [row[4] for row in rows] == named
 
 
 def test_several_texts_are_packed_and_get_what_each_gets_alone(tmp_path, monkeypatch):
@@ -179,7 +173,7 @@ def test_several_texts_are_packed_and_get_what_each_gets_alone(tmp_path, monkeyp
         return real(self, input_ids, *rest, **options)
 
     monkeypatch.setattr(ModernBertForMaskedLM, "forward", forward)
-    done = run_cli("predict", "--file", tmp_path / "texts.txt", "--json", "--no-hf")
+    done = run_cli("predict", "--lines", tmp_path / "texts.txt", "--json", "--no-hf")
     together = [json.loads(line) for line in done.out.splitlines()]
     assert len(rows) == 1 and rows[0][0] == 1
     for answer in together:
@@ -189,6 +183,8 @@ def test_several_texts_are_packed_and_get_what_each_gets_alone(tmp_path, monkeyp
 
 def test_a_picture_holds_one_text_and_is_refused_before_any_work(tmp_path):
     (tmp_path / "texts.txt").write_text(MANY)
-    done = run_cli("predict", "-f", tmp_path / "texts.txt", "-o", tmp_path / "x.png", "-m", "none")
-    assert done.code == 2 and "3 were given; save them as .json or .csv" in done.err
+    done = run_cli(
+        "predict", "--lines", tmp_path / "texts.txt", "-o", tmp_path / "x.png", "-m", "none"
+    )
+    assert done.code == 1 and "choose one of .json, .csv" in done.err
     assert not (tmp_path / "x.png").exists()

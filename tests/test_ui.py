@@ -439,7 +439,7 @@ def test_what_cannot_be_saved_is_one_sentence(served_page):
     address, _ = served_page
     answer = call(address, "save", "nothing", "png", "tiny", PARIS, {})
     assert "There is no view 'nothing'" in answer
-    wishes = {"hugging_face": False}
+    wishes = {"hf": False}
     answer = call(address, "save", "predict", "exe", "tiny", PARIS, wishes)
     assert "can't be saved as .exe" in answer
 

@@ -64,9 +64,9 @@ def test_labels_are_the_models(sessions, names, explorers):
         text = json.dumps(list(shown.parts))
         found = classify(explorers[kind], (explorers[kind].encode(TEXT),))
         assert all(json.dumps(r.candidates[0].answer)[1:-1] in text for r in found.outputs)
-        assert "Largest logit difference" in shown.head_line
+        assert "Largest logit difference" in text
     held = show(sessions.desk("me", names["tokens"], TEXT), "lens", token=3)
-    assert held.view.payload()["tokens"]  # the map of every token
+    assert held.view.to_json()["tokens"]  # the map of every token
     expected = lens(explorers["tokens"], TEXT, 3).target
     assert expected.token in held.head_line and expected.place in held.head_line
 

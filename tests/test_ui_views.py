@@ -181,15 +181,6 @@ def test_arcs_of_a_long_text_say_which_part_they_are(desk, monkeypatch):
     assert "the part from token 3 to 6;" in note
 
 
-def test_many_masks_are_cut_to_the_first_and_it_is_said(explorer, monkeypatch):
-    monkeypatch.setattr("mbexplore_ui.views.predict.MOST_MASKS", 2)
-    desk = Sessions({"tiny": explorer}).desk("me", "tiny", "[MASK] a [MASK] b [MASK]")
-    shown = show(desk, "predict", hugging_face=False)
-    assert [p["kind"] for p in shown.parts] == ["heading", "row", "heading", "row", "note"]
-    assert "first 2 of 3 masks" in shown.parts[-1]["text"]
-    assert len(shown.view.payload()["masks"]) == 3
-
-
 def test_a_number_that_rounds_to_nothing_has_no_sign():
     assert [signed(x) for x in (1.5, -1.5, 0.001, -0.001)] == [
         "+1.50",

@@ -29,7 +29,9 @@ class RegisteredView(PageView):
     """One of the registered views on the page."""
 
     def __init__(self, view: type[View[Any]]) -> None:
-        super().__init__(view.name, view.title, lambda desk: Shown(()), view.question)
+        super().__init__(
+            view.name, view.title, lambda desk: Shown(()), view.question, quick=view.early
+        )
         object.__setattr__(self, "view", view)
 
     view: type[View[Any]]

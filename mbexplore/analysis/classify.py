@@ -143,19 +143,21 @@ def encode_question(
     is_choice = isinstance(model, ModernBertForMultipleChoice)
     if is_choice and len(choices) < 2:
         raise TextError(
-            f"{explorer.info.name} {model.does}; give two --choice or more beside the text."
+            f"{explorer.info.name} {model.does} and needs a second text for each choice; give two "
+            "choices or more."
         )
     if is_choice and context is not None:
-        raise TextError(f"{explorer.info.name} {model.does} and takes no --context; put it first "
-                        "in the text.")  # fmt: skip
+        raise TextError(
+            f"{explorer.info.name} {model.does} and takes no context; put it first in the text."
+        )
     if choices and not is_choice:
         raise TextError(
-            f"{explorer.info.name} {model.does}, so it takes no --choice; leave it out."
+            f"{explorer.info.name} {model.does}, so it takes no choices; leave them out."
         )
     if context is None and isinstance(model, ModernBertForQuestionAnswering):
         raise TextError(
-            f"{explorer.info.name} {model.does}; give the text to search with --context, and the "
-            "question as TEXT."
+            f"{explorer.info.name} {model.does} and needs a second text, the one to search; give "
+            "it as the context, beside the question."
         )
     pairs = choices or (context,)
     return tuple(explorer.encode(text, pair=pair, truncate=truncate) for pair in pairs)
@@ -260,15 +262,9 @@ def _spans(encoding: Encoding, logits: Tensor, top_k: int) -> Iterator[Candidate
     Probabilities are those of the two ends multiplied, each a softmax over the second text and
     the first token, which stands for no answer (Devlin et al. 2018, arXiv:1810.04805, 4.3).
     """
-    places = [0, *encoding.pair_positions]
-    ends = logits[places]  # (place, 2)
-    shares = ends.softmax(dim=0)
-    length = torch.arange(len(places))
-    length = length[None, :] - length[:, None]  # (start, end)
-    allowed = (length >= 0) & (length < MOST_ANSWER_TOKENS)
-    allowed[0, 1:] = False
+    places, ends, shares, allowed = _span_ends(encoding, logits)
     score = ends[:, 0, None] + ends[None, :, 1]
-    score = score.masked_fill(~allowed.to(score.device), -torch.inf)
+    score = score.masked_fill(~allowed, -torch.inf)
     best = score.flatten().topk(min(top_k, int(allowed.sum()))).indices
     for start, end in zip(
         (best // len(places)).tolist(), (best % len(places)).tolist(), strict=True
@@ -281,6 +277,36 @@ def _spans(encoding: Encoding, logits: Tensor, top_k: int) -> Iterator[Candidate
         tokens = places[start], places[end]
         low, high = find_span(encoding, tokens)
         yield Candidate(encoding.text[low:high], probability, logit, tokens=tokens)
+
+
+def _span_ends(encoding: Encoding, logits: Tensor) -> tuple[list[int], Tensor, Tensor, Tensor]:
+    """Where a span may begin and end: positions (place), logits and shares (place, 2), both ends.
+
+    The last is (start, end): whether there is such a span.
+    """
+    places = [0, *encoding.pair_positions]
+    ends = logits[places]
+    length = torch.arange(len(places), device=logits.device)
+    length = length[None, :] - length[:, None]  # (start, end)
+    allowed = (length >= 0) & (length < MOST_ANSWER_TOKENS)
+    allowed[0, 1:] = False
+    return places, ends, ends.softmax(dim=0), allowed
+
+
+def span_probabilities(found: Classification) -> Tensor:
+    """Probability that each token is part of the answer (seq), over all spans of a context.
+
+    The sum of the probabilities of the spans that cover it; 0 outside of the context.
+    """
+    encoding = found.encodings[0]
+    places, _, shares, allowed = _span_ends(encoding, found.logits)
+    spans = (shares[:, 0, None] * shares[None, :, 1]).masked_fill(~allowed, 0.0)
+    spans[0, 0] = 0.0  # no answer
+    begun = spans.sum(dim=1).cumsum(dim=0)  # spans that begin here or before
+    ended = spans.sum(dim=0).cumsum(dim=0)
+    covered = torch.zeros(len(encoding), dtype=spans.dtype, device=spans.device)
+    covered[places] = begun - ended + spans.sum(dim=0)
+    return covered.clamp(0.0, 1.0)
 
 
 def find_span(encoding: Encoding, tokens: tuple[int, int]) -> tuple[int, int]:

@@ -30,7 +30,6 @@ from mbexplore.cli.mix import mix
 from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
 from mbexplore.cli.patch import patch
-from mbexplore.cli.predict import predict
 from mbexplore.cli.train import train
 from mbexplore.cli.ui import ui
 from mbexplore.cli.verify import verify
@@ -46,7 +45,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(predict)
 app.command()(attention)
 app.command()(info)
 app.command()(verify)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,14 @@ import typer
 from typer.core import TyperCommand
 
 from mbexplore.cli import options
-from mbexplore.cli.output import model_line, notice, notice_bundled, notice_cut, print_json
+from mbexplore.cli.output import (
+    model_line,
+    notice,
+    notice_bundled,
+    notice_cut,
+    print_json,
+    shown,
+)
 from mbexplore.cli.progress import progress
 from mbexplore.errors import UsageError
 from mbexplore.files import check_target, write_whole
@@ -23,6 +31,8 @@ from mbexplore.views.parameters import Parameter
 from mbexplore.views.result import FORMATS, Result, join_content
 
 if TYPE_CHECKING:
+    from rich.console import ConsoleRenderable
+
     from mbexplore.explorer import Explorer
 
 Shared = dict[str, Any]
@@ -165,14 +175,18 @@ def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared
     from mbexplore.explorer import load
 
     explorer = load(shared["model"], device=shared["device"], dtype=shared["dtype"])
-    results: list[Result[Any]] = []
-    for source in sources:
-        result = compute(chosen, explorer, source, shared)
-        print_json(result.to_json()) if shared["json"] else show(result)
-        results.append(result)
-    if path is not None:
-        save(results, path)
+    passed: list[bool] = []
+    results = print_each(chosen, explorer, sources, shared, passed)
+    if path is None:
+        deque(results, maxlen=0)
+    elif len(sources) > 1:
+        write_whole(path, join_content(results, path.suffix.removeprefix(".").lower()))
+        notice(str(path), dim=False)
+    else:
+        save(next(results), path)
     notice_bundled(explorer.info, shared["model"])
+    if not all(passed):
+        raise typer.Exit(1)
 
 
 def _plain(value: Any) -> Any:
@@ -206,44 +220,89 @@ def read_sources(view: type[View[Any]], texts: Any, shared: Shared) -> Iterator[
         yield options.read_text(given[0] if given else None, file)
 
 
-def compute(view: View[Any], explorer: Explorer, source: Any, shared: Shared) -> Result[Any]:
-    """The view of one source, with a bar where it takes long."""
+def print_each(
+    view: View[Any], explorer: Explorer, sources: list[Any], shared: Shared, passed: list[bool]
+) -> Iterator[Result[Any]]:
+    """The view of every source, each printed before it is given, and let go after.
+
+    Args:
+        view: with its parameters.
+        explorer: the model.
+        sources: what is looked at.
+        shared: options that all commands have.
+        passed: takes whether each result passed what it checks.
+    """
     from mbexplore.session import Session
 
-    with progress(view.title or view.name) as advance:
-        session = Session(
-            explorer, source, context=shared["context"], truncate=shared["truncate"],
-            progress=advance,
-        )  # fmt: skip
-        result = view.of(session)
-        _ = result.blocks
-    if view.reads == "text":
-        notice_cut(session.encoding)
-    return result
+    def move(done: int, total: int) -> None:
+        advance(done, total)
+
+    def session_of(source: Any) -> Session:
+        # The bundled sample is nobody's text: a model of short texts sees its beginning.
+        is_sample = view.sample and source in (sample_text(), [sample_text()])
+        return Session(explorer, source, context=shared["context"], progress=move,
+                       truncate=shared["truncate"] or is_sample)  # fmt: skip
+
+    sessions = list(map(session_of, sources)) if len(sources) == 1 else map(session_of, sources)
+    results = view.each(sessions)
+    while True:
+        with _early(view, sessions, shared), progress(view.title or view.name) as advance:
+            result = next(results, None)
+            if result is None:
+                return
+            _ = result.blocks
+        if view.reads == "text":
+            notice_cut(result.session.encoding)
+        passed.append(not view.failed(result.data))
+        print_json(result.to_json()) if shared["json"] else show(result)
+        yield result
+        del result
+
+
+@contextmanager
+def _early(view: View[Any], sessions: Any, shared: Shared) -> Iterator[None]:
+    """Shows what is there early of the view of one source, on a terminal, until the block ends."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    early = type(view)(**{**view.values, **view.early})
+    console = Console(highlight=False)
+    if early == view or shared["json"] or not console.is_terminal or not isinstance(sessions, list):
+        yield
+        return
+    waiting = Text("Still computing\N{HORIZONTAL ELLIPSIS}", style="dim")
+    found = Group(*renderables(early.of(sessions[0])), waiting)
+    with Live(found, console=console, transient=True):
+        yield
 
 
 def show(result: Result[Any]) -> None:
     """Prints a result for people."""
     from rich.console import Console
+
+    console = Console(highlight=False)
+    for one in renderables(result):
+        console.print(one)
+
+
+def renderables(result: Result[Any]) -> Iterator[ConsoleRenderable]:
+    """The model, the text and the blocks of a result."""
     from rich.text import Text
 
     from mbexplore.cli.marked import marked
     from mbexplore.display.terminal import render
 
-    console = Console(highlight=False)
-    console.print(Text(f"Model: {model_line(result.info)}", style="bold"))
+    yield Text(f"Model: {shown(model_line(result.info))}", style="bold")
     if result.view.reads == "text":
         encoding = result.session.encoding
-        console.print(marked(encoding.tokens, result.view.position(result.data)))
-    for block in result.blocks:
-        console.print(render(block))
+        yield marked(encoding.tokens, result.view.position(result.data))
+    yield from map(render, result.blocks)
 
 
-def save(results: list[Result[Any]], path: Path) -> None:
-    """Saves one result, or several in one file; says where."""
-    ending = path.suffix.removeprefix(".").lower()
+def save(result: Result[Any], path: Path) -> None:
+    """Saves one result; says where."""
     with progress("Saving"):
-        one = len(results) == 1
-        content = results[0].content(ending) if one else join_content(results, ending)
+        content = result.content(path.suffix.removeprefix(".").lower())
     write_whole(path, content)
     notice(str(path), dim=False)

@@ -33,6 +33,19 @@ class Headline(Block):
 
 
 @dataclass(frozen=True)
+class Badge(Block):
+    """Whether something was found to hold, in a few words.
+
+    Attributes:
+        text: "same top 5 as transformers".
+        good: whether it holds.
+    """
+
+    text: str
+    good: bool = True
+
+
+@dataclass(frozen=True)
 class Heading(Block):
     """A title inside a view."""
 

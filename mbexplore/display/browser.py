@@ -11,6 +11,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mbexplore.display.blocks import (
+    Badge,
     Bars,
     Block,
     Cell,
@@ -70,6 +71,11 @@ def to_part(block: Block) -> Part:
 @to_part.register
 def _(block: Headline) -> Part:
     return {"kind": "headline", "text": block.text}
+
+
+@to_part.register
+def _(block: Badge) -> Part:
+    return {"kind": "badge", "text": block.text, "good": block.good}
 
 
 @to_part.register
@@ -134,7 +140,8 @@ def _(block: Bars) -> Part:
             share = 0.0 if other is None else round(other / block.full, 4)
             row.append({"text": number(other), "bar": share, "hue": "plain"})
         rows.append([one | ({"strong": True} if i in block.strong else {}) for one in row])
-    names = ["", "" if block.unit == "%" else block.unit, *([block.theirs_name] * bool(theirs))]
+    ours = "mbexplore" if theirs is not None else "" if block.unit == "%" else block.unit
+    names = ["", ours, *([block.theirs_name] * bool(theirs))]
     columns = [{"name": name, "left": i == 0} for i, name in enumerate(names)]
     return {"kind": "table", "title": block.title, "columns": columns, "rows": rows}
 

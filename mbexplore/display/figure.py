@@ -17,6 +17,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mbexplore.display.blocks import (
+    Badge,
     Bars,
     Block,
     Cell,
@@ -79,7 +80,9 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
 
 def _drawn(block: Block, tables: bool) -> Block | None:
     """What of a block is drawn; a row that is too wide goes on below."""
-    if isinstance(block, Note | Headline | Heading) or (isinstance(block, Table) and not tables):
+    if isinstance(block, Note | Headline | Heading | Badge):
+        return None
+    if isinstance(block, Table) and not tables:
         return None
     if isinstance(block, Row | Column):
         inside = tuple(one for one in (_drawn(each, tables) for each in block.blocks) if one)

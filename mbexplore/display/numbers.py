@@ -23,7 +23,8 @@ def significant(value: float, digits: int = 3, *, signed: bool = False) -> str:
     if value == 0:
         text = "0"
     elif size < 10**-digits or size >= 1e7:
-        text = f"{value:{sign}.{digits - 1}e}"
+        number, _, power = f"{value:{sign}.{digits - 1}e}".partition("e")
+        text = f"{number}e{int(power)}"
     else:
         places = max(0, digits - 1 - math.floor(math.log10(size)))
         text = f"{value:{sign},.{places}f}"

@@ -18,6 +18,7 @@ from rich.style import Style
 from rich.text import Text
 
 from mbexplore.display.blocks import (
+    Badge,
     Bars,
     Block,
     Cell,
@@ -69,6 +70,12 @@ def _(block: Headline) -> ConsoleRenderable:
 
 
 @render.register
+def _(block: Badge) -> ConsoleRenderable:
+    sign, colour = ("\N{CHECK MARK}", "green") if block.good else ("\N{MULTIPLICATION X}", "red")
+    return Text(f"{sign} {shown(block.text)}", style=colour)
+
+
+@render.register
 def _(block: Heading) -> ConsoleRenderable:
     return Text(f"\n{shown(block.text)}", style="bold")
 
@@ -101,15 +108,15 @@ def _(block: Column) -> ConsoleRenderable:
     return Group(*(render(one) for one in block.blocks))
 
 
-def build_table(*columns: str, left: Iterable[str] = (), title: str = "") -> NarrowTable:
+def titled(title: str, table: NarrowTable) -> ConsoleRenderable:
+    """A table under its title, which may be wider."""
+    return Group(Text(shown(title), style="bold"), table) if title else table
+
+
+def build_table(*columns: str, left: Iterable[str] = ()) -> NarrowTable:
     """A table in the house style: numbers to the right, the columns in `left` to the left."""
     words = set(left)
-    table = NarrowTable(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        title=Text(shown(title), style="bold") if title else None,
-        title_justify="left",
-    )
+    table = NarrowTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         table.add_column(
             Text(shown(name)), justify="left" if name in words else "right", overflow="fold"
@@ -123,13 +130,13 @@ def _(block: Table) -> ConsoleRenderable:
     names: list[str] = []
     for name, has_bar in zip(block.columns, barred, strict=True):
         names += [name, ""] if has_bar else [name]
-    table = build_table(*names, left=(*block.left, ""), title=block.title)
+    table = build_table(*names, left=(*block.left, ""))
     for row in block.cells:
         cells: list[Text] = []
         for cell, has_bar in zip(row, barred, strict=True):
             cells += [_cell(cell), _bar(cell)] if has_bar else [_cell(cell)]
         table.add_row(*cells)
-    return table
+    return titled(block.title, table)
 
 
 def _cell(cell: Cell) -> Text:
@@ -144,10 +151,11 @@ def _bar(cell: Cell) -> Text:
 
 @render.register
 def _(block: Bars) -> ConsoleRenderable:
-    columns = ["", block.unit if block.unit != "%" else "p", " "]
     theirs = block.theirs
+    unit = "p" if block.unit == "%" else block.unit
+    columns = ["", unit if theirs is None else "mbexplore", " "]
     columns += [block.theirs_name] if theirs is not None else []
-    table = build_table(*columns, left=("", " "), title=block.title)
+    table = build_table(*columns, left=("", " "))
     places = decimals(block.full, 3)
 
     def number(value: float) -> str:
@@ -167,7 +175,7 @@ def _(block: Bars) -> ConsoleRenderable:
             other = theirs[i]
             row.append(Text("" if other is None else number(other)))
         table.add_row(*row)
-    return table
+    return titled(block.title, table)
 
 
 @render.register

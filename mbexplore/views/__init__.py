@@ -5,6 +5,7 @@ from __future__ import annotations
 from mbexplore.views import heads as heads
 from mbexplore.views import lens as lens
 from mbexplore.views import neurons as neurons
+from mbexplore.views import predict as predict
 from mbexplore.views import residual as residual
 from mbexplore.views import rope as rope
 from mbexplore.views import rope_score as rope_score

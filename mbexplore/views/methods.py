@@ -49,7 +49,9 @@ def build_method(view: type[View[Any]]) -> Callable[..., Result[Any]]:
         text = bound.pop("text", bound.pop("texts", None))
         if text is None:
             text = sample_text() if view.sample else ()
-        session = Session(explorer, text, context=bound.pop("context", None))
+        # The bundled sample is nobody's text: a model of short texts sees its beginning.
+        is_sample = text is not None and view.sample and text == sample_text()
+        session = Session(explorer, text, context=bound.pop("context", None), truncate=is_sample)
         return view(**bound).of(session)
 
     kind = inspect.Parameter

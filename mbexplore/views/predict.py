@@ -1,114 +1,244 @@
-"""What a model predicts, with Hugging Face's answer beside it where it was asked, in every form."""
+"""What a model answers: tokens at every mask, or what its classification head gives."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from pathlib import PurePath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.explorer import Answer, Comparison, Explorer, MaskPredictions
-from mbexplore.views.old import View, build_command
+from mbexplore.display.blocks import Badge, Bars, Block, Headline, Note, Row, Table
+from mbexplore.display.numbers import percent
+from mbexplore.errors import UsageError
+from mbexplore.text import word
+from mbexplore.views.classes import Classes, class_blocks, class_json, class_rows, classes_of
+from mbexplore.views.papers import MODERNBERT
+from mbexplore.views.shared import HUGGING_FACE, around, compared, difference
+from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
-    from mbexplore.plots.predict import Bars
+    from mbexplore.explorer import Answer, Comparison, MaskPredictions
+    from mbexplore.session import Session
+    from mbexplore.views.result import Result
+
+MOST_MASKS = 24
+"""Masks that are shown; files hold all."""
+IN_A_ROW = 3
+NAMED = 6
+"""Masks that the headline names."""
 
 
-def view_predict(explorer: Explorer, answer: Answer, comparison: Comparison | None) -> View:
-    """The likeliest tokens at every mask.
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The most likely tokens at every mask.
 
-    Args:
-        explorer: which model.
+    Attributes:
         answer: ours.
-        comparison: Hugging Face's, from `explorer.compare`; None where it was not asked.
+        comparison: Hugging Face's, on the same weights; None where it was left out.
+        refusal: why transformers can't open the model; "" where it can.
     """
-    theirs = (None,) * len(answer.masks) if comparison is None else comparison.masks
 
-    def payload() -> dict[str, Any]:
-        masks = [_mask(ours, other) for ours, other in zip(answer.masks, theirs, strict=True)]
-        found = {
-            "model": dataclasses.asdict(answer.model),
-            "text": answer.encoding.text,
-            "tokens": list(answer.encoding.tokens),
-            "masks": masks,
+    answer: Answer
+    comparison: Comparison | None
+    refusal: str = ""
+
+    @property
+    def masks(self) -> tuple[MaskPredictions, ...]:
+        """Ours, one entry a mask."""
+        return self.answer.masks
+
+    @property
+    def pairs(self) -> Iterator[tuple[MaskPredictions, MaskPredictions | None]]:
+        """Ours and theirs, mask by mask."""
+        theirs = (None,) * len(self.masks) if self.comparison is None else self.comparison.masks
+        return zip(self.masks, theirs, strict=True)
+
+
+class PredictView(View["Predictions | Classes"]):
+    """The most likely tokens at every [MASK], side by side with Hugging Face.
+
+    A model with another head gives its labels, its labels by token, an answer or a choice.
+    """
+
+    name = "predict"
+    title = "Predictions"
+    question = "What does the model predict?"
+    group = "What"
+    papers = (MODERNBERT,)
+    early = {"hf": False}  # noqa: RUF012
+
+    top_k: int = option(
+        "Answers listed at each mask, or for the text.",
+        default=5, short="-k", at_least=1, label="answers listed",
+    )  # fmt: skip
+    hf: bool = option(
+        "Compare with Hugging Face transformers on the same weights.",
+        default=True, label=HUGGING_FACE,
+    )  # fmt: skip
+    choices: tuple[str, ...] = option(
+        "A text to choose from, for a multiple choice model; give several.",
+        default=(), flag="--choice", label="",
+    )  # fmt: skip
+
+    def compute(self, session: Session) -> Predictions | Classes:
+        """Ours, and theirs where it is wanted; each computed once for both."""
+        from mbexplore.analysis.classify import is_classifier
+
+        explorer = session.explorer
+        if is_classifier(explorer):
+            return classes_of(session, self.choices, self.top_k, hf=self.hf)
+        self._check(session)
+        answer = session.once(("answer", self.top_k), lambda: self._answer(session))
+        return Predictions(answer, *compared(lambda: explorer.compare(answer), self.hf))
+
+    def each(self, sessions: Iterable[Session]) -> Iterator[Result[Predictions | Classes]]:
+        """Texts packed side by side, after all of them are found to have a mask."""
+        from mbexplore.analysis.classify import is_classifier
+
+        waiting = list(sessions)
+        if len(waiting) == 1 or is_classifier(waiting[0].explorer):
+            yield from map(self.of, waiting)
+            return
+        for session in waiting:
+            self._check(session)
+        encodings = [session.encoding for session in waiting]
+        waiting.reverse()
+        for answer in waiting[0].explorer.predict_many(encodings, top_k=self.top_k):
+            session = waiting.pop()
+            session.once(("answer", self.top_k), partial(_same, answer))
+            yield self.of(session)
+
+    def _check(self, session: Session) -> None:
+        if session.context is not None or self.choices:
+            raise UsageError(
+                f"{session.explorer.info.name} has no head that takes a second text or choices; "
+                "leave them out, or name a model that was fine-tuned for them."
+            )
+        session.explorer.encode_masked(session.texts[0], truncate=session.truncate)
+
+    def _answer(self, session: Session) -> Answer:
+        with session.counting():
+            return session.explorer.predict(session.encoding, top_k=self.top_k)
+
+    def blocks(self, found: Predictions | Classes, session: Session) -> Iterator[Block]:
+        """The best answers, whether Hugging Face agrees, and bars."""
+        if isinstance(found, Classes):
+            yield from class_blocks(found)
+            return
+        yield Headline(_headline(found.masks))
+        if found.comparison is not None:
+            same = found.comparison.same_top_k
+            yield Badge(
+                f"{'same' if same else 'another'} top {self.top_k} as Hugging Face transformers",
+                same,
+            )
+        panels = [block for pair in list(found.pairs)[:MOST_MASKS] for block in _bars(found, *pair)]
+        for first in range(0, len(panels), IN_A_ROW):
+            row = panels[first : first + IN_A_ROW]
+            yield Row(tuple(row)) if len(row) > 1 else row[0]
+        if len(found.masks) > MOST_MASKS:
+            yield Note(f"The first {MOST_MASKS} of {len(found.masks):,} masks; a file has all.")
+        if found.comparison is not None:
+            yield Note(difference(found.comparison))
+        if found.refusal:
+            yield Note(found.refusal)
+
+    def position(self, found: Predictions | Classes) -> int | None:
+        """The one mask, or the start of the answer in the text."""
+        if isinstance(found, Classes):
+            return found.position
+        return found.masks[0].position if len(found.masks) == 1 else None
+
+    def to_json(self, found: Predictions | Classes) -> dict[str, Any]:
+        """The predictions at every mask, theirs beside ours."""
+        if isinstance(found, Classes):
+            return class_json(found)
+        encoding, comparison = found.answer.encoding, found.comparison
+        plain: dict[str, Any] = {
+            "text": encoding.text,
+            "tokens": encoding.tokens,
+            "masks": [
+                dataclasses.asdict(ours)
+                | ({} if theirs is None else {"hf_predictions": theirs.predictions})
+                for ours, theirs in found.pairs
+            ],
         }
         if comparison is not None:
-            found["hf"] = {
+            plain["hf"] = {
                 "version": comparison.version,
                 "max_abs_logit_difference": comparison.max_abs_logit_difference,
                 "same_top_k": comparison.same_top_k,
             }
-        return found
+        return plain | ({"hf_error": found.refusal} if found.refusal else {})
 
-    def draw() -> Figure:
-        from mbexplore.plots.predict import plot_bars
+    def arrays(self, found: Predictions | Classes) -> Mapping[str, NDArray[Any]]:
+        """All logits, (mask, vocab) or those of the labels."""
+        import numpy as np
 
-        bars = [
-            _bars(answer, ours, other) for ours, other in zip(answer.masks, theirs, strict=True)
-        ]
-        title = f"{PurePath(explorer.info.name).name}: the likeliest tokens"
-        return plot_bars(bars, title, "" if comparison is None else comparison.summary)
+        if isinstance(found, Classes):
+            return {"logits": found.found.logits.cpu().numpy()}
+        positions = np.array([mask.position for mask in found.masks])
+        return {"positions": positions, "logits": found.answer.logits.float().cpu().numpy()}
 
-    def rows() -> Iterator[list[object]]:
-        columns = ["token", "id", "probability", "logit"]
-        if comparison is not None:
-            columns += [f"hf_{name}" for name in columns]
-        yield ["position", "rank", *columns]
-        for ours, other in zip(answer.masks, theirs, strict=True):
-            for rank, mine in enumerate(ours.predictions):
-                pair = [mine] if other is None else [mine, other.predictions[rank]]
+    def table(self, found: Predictions | Classes, session: Session) -> Table:
+        """A row for each prediction, theirs of the same rank beside it."""
+        if isinstance(found, Classes):
+            return class_rows(found)
+        columns = ["token", "token_id", "probability", "logit"]
+        theirs = [f"hf_{name}" for name in columns] * (found.comparison is not None)
+        rows = []
+        for ours, other in found.pairs:
+            for rank, one in enumerate(ours.predictions):
+                pair = [one] if other is None else [one, other.predictions[rank]]
                 cells = [x for p in pair for x in (p.token, p.token_id, p.probability, p.logit)]
-                yield [ours.position, rank + 1, *cells]
-
-    command = build_command(
-        "predict",
-        explorer.info,
-        [answer.encoding.text],
-        top_k=len(answer.masks[0].predictions),
-        no_hf=comparison is None,
-        truncate=answer.encoding.is_cut,
-    )
-    return View("predict", command, payload, draw, rows=rows)
+                rows.append((ours.position, rank + 1, *cells))
+        return Table(("position", "rank", *columns, *theirs), tuple(rows))
 
 
-def _mask(ours: MaskPredictions, theirs: MaskPredictions | None) -> dict[str, Any]:
-    mask = {"position": ours.position, "predictions": _predictions(ours)}
-    return mask if theirs is None else mask | {"hf_predictions": _predictions(theirs)}
+def _same(answer: Answer) -> Answer:
+    return answer
 
 
-def _predictions(mask: MaskPredictions) -> list[dict[str, Any]]:
-    return [
-        {"token": p.token, "id": p.token_id, "probability": p.probability, "logit": p.logit}
-        for p in mask.predictions
+def _headline(masks: Sequence[MaskPredictions]) -> str:
+    best = [
+        f"{word(mask.predictions[0].token)} {percent(mask.predictions[0].probability)}"
+        for mask in masks
     ]
+    if len(best) == 1:
+        return f"{best[0]}."
+    more = ", \N{HORIZONTAL ELLIPSIS}" if len(best) > NAMED else "."
+    return f"{len(best):,} masks: {', '.join(best[:NAMED])}{more}"
 
 
-def _bars(answer: Answer, ours: MaskPredictions, theirs: MaskPredictions | None) -> Bars:
-    from mbexplore.plots.predict import Bars
+def _bars(
+    found: Predictions, ours: MaskPredictions, theirs: MaskPredictions | None
+) -> Iterator[Bars]:
+    """Ours with theirs as rings, then theirs by itself where it names other tokens."""
+    every = [p.probability for pair in found.pairs for mask in pair if mask is not None
+             for p in mask.predictions]  # fmt: skip
+    encoding = found.answer.encoding
+    title = ""  # the one mask's text stands above
+    if len(found.masks) > 1:
+        about = around(encoding.text, encoding.offsets[ours.position], 38)
+        title = f"token {ours.position}: {about}"
+    by_id = {} if theirs is None else {p.token_id: p.probability for p in theirs.predictions}
 
-    named = {p.token_id: p.token for p in (*ours.predictions, *(theirs or ours).predictions)}
+    def bars(mask: MaskPredictions, title: str, with_theirs: bool) -> Bars:
+        return Bars(
+            tuple(word(p.token) for p in mask.predictions),
+            tuple(p.probability for p in mask.predictions),
+            title=title,
+            unit="%",
+            high=max(every),
+            theirs=tuple(by_id.get(p.token_id) for p in mask.predictions) if with_theirs else None,
+            theirs_name=HUGGING_FACE,
+            strong=frozenset({0}),
+            select=({"token": mask.position},) * len(mask.predictions),
+        )
 
-    def shares(mask: MaskPredictions) -> Sequence[float | None]:
-        by_id = {p.token_id: p.probability for p in mask.predictions}
-        return [by_id.get(token_id) for token_id in named]
-
-    most = 68 if len(answer.masks) == 1 else 38
-    question = around(answer.encoding.text, answer.encoding.offsets[ours.position], most)
-    if len(answer.masks) > 1:
-        question = f"token {ours.position}: {question}"
-    return Bars(question, list(named.values()), shares(ours), shares(theirs) if theirs else ())
-
-
-def around(text: str, span: tuple[int, int], most: int) -> str:
-    """The part of a text around a span, in whole words and at most `most` characters."""
-    start, end = span
-    left = max(0, min(start - (most - (end - start)) // 2, len(text) - most))
-    right = min(len(text), max(left + most, end))
-    while 0 < left < start and not text[left - 1].isspace():
-        left += 1
-    while end < right < len(text) and not text[right].isspace():
-        right -= 1
-    ellipsis = "\N{HORIZONTAL ELLIPSIS}"
-    return ellipsis * (left > 0) + text[left:right] + ellipsis * (right < len(text))
+    yield bars(ours, title, theirs is not None)
+    if theirs is not None and by_id.keys() != {p.token_id for p in ours.predictions}:
+        yield bars(theirs, f"{HUGGING_FACE} {title}".strip(), False)

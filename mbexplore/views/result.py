@@ -8,12 +8,14 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mbexplore.display.blocks import Block, Headline, Table
 from mbexplore.display.data import rows_of, to_csv, to_json, to_npz, to_plain
 from mbexplore.errors import OutputError, UsageError
 from mbexplore.files import PICTURES, check_target, write_whole
+from mbexplore.views.methods import sample_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +28,8 @@ Data = TypeVar("Data")
 FORMATS = (*PICTURES, "html", "json", "csv", "npz")
 """What a result may be saved as; npz where there are arrays, csv where there is a table."""
 DPI = 150
+ABOUT = 160
+"""Most letters of a text in a title."""
 
 
 class Result(Generic[Data]):
@@ -168,6 +172,7 @@ class Result(Generic[Data]):
 
     def _title(self) -> str:
         about = self.session.texts[0] if self.view.reads == "text" and self.session.texts else ""
+        about = shorten(about, ABOUT, placeholder="\N{HORIZONTAL ELLIPSIS}")
         model = Path(self.info.name).name
         title = self.view.title
         title = title.lower() if title[1:].islower() else title
@@ -203,10 +208,11 @@ def build_command(view: View[Any], session: Session) -> list[str]:
     """The arguments after `mbexplore` that make a view again."""
     arguments: list[str] = [view.name]
     positional: list[str] = []
+    is_sample = view.sample and session.texts == (sample_text(),)
     if view.reads == "text":
-        positional += session.texts[:1]
+        positional += () if is_sample else session.texts[:1]
     elif view.reads == "texts":
-        positional += session.texts
+        positional += () if is_sample else session.texts
     options: list[str] = []
     for parameter in view.parameters:
         value = getattr(view, parameter.name)
@@ -217,8 +223,8 @@ def build_command(view: View[Any], session: Session) -> list[str]:
                 options += _option(parameter.flag, one)
     if view.reads != "model":
         options += _option("--context", session.context) if session.context is not None else ()
-        is_cut = view.reads == "text" and bool(session.texts) and session.encoding.is_cut
-        options += ["--truncate"] if is_cut else []
+        is_cut = session.truncate or (view.reads == "text" and session.encoding.is_cut)
+        options += ["--truncate"] if is_cut and not is_sample else []
     options += model_options(session.explorer.info)
     if any(text.startswith("-") for text in positional):
         return [*arguments, *options, "--", *positional]

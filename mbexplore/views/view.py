@@ -7,7 +7,7 @@ files and the method of `Explorer` come from it; see `Result` and the front ends
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from typing_extensions import dataclass_transform
@@ -49,6 +49,7 @@ class View(Generic[Data]):
         reads: what it looks at: one text, several texts at once, or the model alone.
         sample: whether a bundled paragraph stands in for a text that isn't given.
         method: name of the method of `Explorer`.
+        early: parameters of an answer that is shown while the whole one is computed.
         example: arguments of the command in its help.
     """
 
@@ -61,6 +62,7 @@ class View(Generic[Data]):
     reads: ClassVar[Literal["text", "texts", "model"]] = "text"
     sample: ClassVar[bool] = False
     method: ClassVar[str] = ""
+    early: ClassVar[Mapping[str, Any]] = {}
     example: ClassVar[str] = '"The capital of France is [MASK]."'
     parameters: ClassVar[tuple[Parameter, ...]] = ()
 
@@ -115,6 +117,14 @@ class View(Generic[Data]):
 
         return session.once(self, lambda: Result(self, session, self.compute(session)))
 
+    def each(self, sessions: Iterable[Session]) -> Iterator[Result[Data]]:
+        """This view of several texts in turn; a view that runs texts side by side overrides it.
+
+        Raises:
+            MbexploreError: see `of`.
+        """
+        return map(self.of, sessions)
+
     # What a view says.
 
     def compute(self, session: Session) -> Data:
@@ -132,6 +142,10 @@ class View(Generic[Data]):
         target = getattr(found, "target", None)
         place = getattr(target, "position", None)
         return place if isinstance(place, int) else None
+
+    def failed(self, found: Data) -> bool:
+        """Whether something that was checked doesn't hold; the command exits with 1 then."""
+        return False
 
     def file_name(self, found: Data) -> str:
         """Stem of a saved file's name."""

@@ -13,10 +13,9 @@ from .knockout import KNOCKOUT
 from .model_view import MODEL_VIEW
 from .parity import PARITY
 from .patch import PATCH
-from .predict import PREDICT
 
 VIEWS: tuple[PageView, ...] = (
-    PREDICT,
+    RegisteredView(REGISTRY["predict"]),
     ATTENTION,
     MODEL_VIEW,
     RegisteredView(REGISTRY["rope"]),

@@ -91,6 +91,8 @@ const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…
 
 const parts = {
   note: (part) => el("p", { class: "note" }, part.text),
+  badge: (part) => el("p", { class: `badge ${part.good ? "good" : "bad"}` },
+    `${part.good ? "\u2713" : "\u2715"} ${part.text}`),
   headline: (part) => el("p", { class: "headline", dir: "auto" }, part.text),
   heading: (part) => el("h3", { dir: "auto" }, part.text),
   row: (part, page) => el("div", { class: "row" }, ...part.parts.map((p) => draw(p, page))),

@@ -1,0 +1,234 @@
+"""What a classification head answers, as `predict` shows it.
+
+Labels of a text, labels of its tokens, a part of a context, or one of several choices.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.display.blocks import (
+    Badge,
+    Bars,
+    Block,
+    Cell,
+    Headline,
+    Heat,
+    Note,
+    Table,
+    TokenStrip,
+)
+from mbexplore.display.numbers import percent, significant
+from mbexplore.text import word
+from mbexplore.views.shared import HUGGING_FACE, compared, difference, token_names
+
+if TYPE_CHECKING:
+    from mbexplore.analysis.classify import Candidate, ClassComparison, Classification, HeadOutput
+    from mbexplore.session import Session
+
+MOST_TOKENS = 300
+"""Rows of the table of labels by token; files hold all."""
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """What a classifier answers.
+
+    Attributes:
+        found: ours.
+        comparison: Hugging Face's, on the same weights; None where it was left out.
+        refusal: why transformers can't open the model; "" where it can.
+        labels: of the head, by their ids.
+    """
+
+    found: Classification
+    comparison: ClassComparison | None
+    refusal: str
+    labels: tuple[str, ...]
+
+    @property
+    def outputs(self) -> tuple[HeadOutput, ...]:
+        """Ours: one of the text, or one of each token."""
+        return self.found.outputs
+
+    @property
+    def pairs(self) -> Iterator[tuple[HeadOutput, HeadOutput | None]]:
+        """Ours and theirs."""
+        ours, comparison = self.outputs, self.comparison
+        theirs = (None,) * len(ours) if comparison is None else comparison.outputs
+        return zip(ours, theirs, strict=True)
+
+    @property
+    def position(self) -> int | None:
+        """Where the best answer begins, of an answer that is a part of the text."""
+        tokens = self.outputs[0].candidates[0].tokens
+        return None if tokens is None else tokens[0]
+
+    @property
+    def is_by_token(self) -> bool:
+        """Whether every token has a label of its own."""
+        return self.outputs[0].position is not None
+
+
+def classes_of(session: Session, choices: tuple[str, ...], top_k: int, *, hf: bool) -> Classes:
+    """The head's answer, and Hugging Face's where it is wanted.
+
+    Raises:
+        TextError: the head needs a context or choices that aren't there, or has no use for them.
+    """
+    from mbexplore.analysis.classify import classify, compare_classes, encode_question
+
+    explorer = session.explorer
+
+    def ours() -> Classification:
+        encodings = encode_question(
+            explorer, session.texts[0], session.context, choices, truncate=session.truncate
+        )
+        with session.counting():
+            return classify(explorer, encodings, choices, top_k=top_k)
+
+    found = session.once(("classes", choices, top_k), ours)
+    theirs = compared(lambda: compare_classes(explorer, found), hf)
+    return Classes(found, *theirs, tuple(explorer.model.config.labels))
+
+
+def class_blocks(classes: Classes) -> Iterator[Block]:
+    """The best answer, whether Hugging Face agrees, and bars, or labels by token."""
+    yield Headline(_headline(classes))
+    comparison = classes.comparison
+    if comparison is not None:
+        same = comparison.same_order
+        yield Badge(f"{'same' if same else 'another'} order as Hugging Face transformers", same)
+    yield from _token_blocks(classes) if classes.is_by_token else _text_blocks(classes)
+    cut = next((one for one in classes.found.encodings if one.is_cut), None)
+    if cut is not None:
+        yield Note(f"The text was cut from {cut.full_length:,} to {len(cut):,} tokens.")
+    if comparison is not None:
+        yield Note(difference(comparison))
+    if classes.refusal:
+        yield Note(classes.refusal)
+
+
+def _headline(classes: Classes) -> str:
+    if classes.is_by_token:
+        count = Counter(output.candidates[0].answer for output in classes.outputs)
+        (first, most), *rest = count.most_common(4)
+        named = [f"{word(first)} for {most:,} of {count.total():,} tokens"]
+        return ", ".join([*named, *(f"{word(name)} for {times:,}" for name, times in rest)]) + "."
+    best = classes.outputs[0].candidates[0]
+    return f"{word(best.answer)} {_value(best)}."
+
+
+def _value(candidate: Candidate) -> str:
+    share = candidate.probability
+    return significant(candidate.logit) if share is None else percent(share)
+
+
+def _text_blocks(classes: Classes) -> Iterator[Block]:
+    [(ours, theirs)] = classes.pairs
+    found, encoding = classes.found, classes.found.encodings[0]
+    is_share = ours.candidates[0].probability is not None
+
+    def number(candidate: Candidate) -> float:
+        return candidate.logit if candidate.probability is None else candidate.probability
+
+    def key(candidate: Candidate) -> object:
+        return candidate.id, candidate.tokens
+
+    by_key = {} if theirs is None else {key(one): number(one) for one in theirs.candidates}
+    spans = [one.tokens for one in ours.candidates]
+    yield Bars(
+        tuple(word(one.answer) for one in ours.candidates),
+        tuple(map(number, ours.candidates)),
+        unit="%" if is_share else "value",
+        hue="global" if is_share else "signed",
+        theirs=None if theirs is None else tuple(by_key.get(key(c)) for c in ours.candidates),
+        theirs_name=HUGGING_FACE,
+        strong=frozenset({0}),
+        select=tuple({"token": one[0]} for one in spans if one) if all(spans) else None,
+    )
+    if any(spans):
+        from mbexplore.analysis.classify import span_probabilities
+
+        yield TokenStrip(
+            encoding.tokens,
+            tuple(span_probabilities(found).tolist()),
+            title="Probability that a token is part of the answer",
+            hue="global",
+            mark=classes.position,
+            high=1.0,
+        )
+
+
+def _token_blocks(classes: Classes) -> Iterator[Block]:
+    tokens = classes.found.encodings[0].tokens
+    yield Heat(
+        classes.found.shares.T.float().cpu().numpy(),
+        classes.labels,
+        token_names(tokens),
+        title="Probability of each label at each token",
+        row_axis="label",
+        column_axis="token",
+        hue="global",
+        low=0.0,
+        high=1.0,
+        unit="probability",
+        select=(None, "token"),
+    )
+    rows = []
+    for place, (ours, theirs) in enumerate(list(classes.pairs)[:MOST_TOKENS]):
+        sides = [side.candidates[0] for side in (ours, theirs) if side is not None]
+        row = [Cell(place, select={"token": place}), Cell(tokens[place], word(tokens[place]))]
+        for best in sides:
+            share = best.probability or 0.0
+            row += [Cell(best.answer), Cell(share, percent(share), bar=share, hue="global")]
+        rows.append(tuple(row))
+    names = ["label", "p", HUGGING_FACE, "its p"][: 2 if classes.comparison is None else 4]
+    yield Table(
+        ("position", "token", *names), tuple(rows), left=("token", "label", HUGGING_FACE),
+        title="Most likely label of each token",
+    )  # fmt: skip
+    if len(tokens) > MOST_TOKENS:
+        yield Note(f"The first {MOST_TOKENS} of {len(tokens):,} tokens; a file has all.")
+
+
+def class_json(classes: Classes) -> dict[str, Any]:
+    """The answers, theirs beside ours."""
+    found, comparison = classes.found, classes.comparison
+    text, *others = found.encodings[0].texts
+    plain: dict[str, Any] = {
+        "task": found.task,
+        "text": text,
+        "context": None if found.choices or not others else others[0],
+        "choices": found.choices,
+        "tokens": [one.tokens for one in found.encodings],
+        "answers": [
+            {"position": ours.position, "predictions": ours.candidates}
+            | ({} if theirs is None else {"hf_predictions": theirs.candidates})
+            for ours, theirs in classes.pairs
+        ],
+    }
+    if comparison is not None:
+        plain["hf"] = {
+            "version": comparison.version,
+            "max_abs_logit_difference": comparison.max_abs_logit_difference,
+            "same_order": comparison.same_order,
+        }
+    return plain | ({"hf_error": classes.refusal} if classes.refusal else {})
+
+
+def class_rows(classes: Classes) -> Table:
+    """A row for each answer, theirs of the same rank beside it."""
+    columns = ("answer", "probability", "logit")
+    theirs = tuple(f"hf_{name}" for name in columns) * (classes.comparison is not None)
+    tokens, rows = classes.found.encodings[0].tokens, []
+    for ours, other in classes.pairs:
+        place = ours.position
+        for rank, one in enumerate(ours.candidates):
+            sides = [one] if other is None else [one, other.candidates[rank]]
+            cells = [x for side in sides for x in (side.answer, side.probability, side.logit)]
+            rows.append((place, "" if place is None else tokens[place], rank + 1, *cells))
+    return Table(("position", "token", "rank", *columns, *theirs), tuple(rows))
