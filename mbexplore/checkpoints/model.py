@@ -20,6 +20,7 @@ from mbexplore.network.heads import (
     ModernBertForSequenceClassification,
     ModernBertForTokenClassification,
 )
+from mbexplore.network.linear import HALF, Linear
 from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel, PretrainedModel
 
 Model = TypeVar("Model", bound=PretrainedModel)
@@ -43,7 +44,7 @@ def load_model(
     Args:
         folder: holds config.json and model.safetensors (or a sharded index).
         kind: the class.
-        dtype: of the parameters; None for the file's own.
+        dtype: see `set_precision`; None for the file's own, of every parameter.
         device: where they go.
 
     Raises:
@@ -62,7 +63,22 @@ def load_model(
         model.load_state_dict(tensors, strict=False, assign=True)
     if isinstance(model, ModernBertForMaskedLM):
         model.tie_weights()
-    return model.to(device=device, dtype=dtype).eval()
+    return set_precision(model.to(device), dtype).eval()
+
+
+def set_precision(model: Model, dtype: torch.dtype | None) -> Model:
+    """The model itself, computing in `dtype`.
+
+    In half precision, the linear layers of the encoder alone are: embeddings, norms, the residual
+    stream and the head stay in float32, and so do rotations and the attention's softmax.
+    """
+    if dtype not in HALF:
+        return model.to(dtype=dtype)
+    model.float()
+    for module in model.encoder.layers.modules():
+        if isinstance(module, Linear):
+            module.to(dtype=dtype)
+    return model
 
 
 def open_model(

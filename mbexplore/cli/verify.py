@@ -12,6 +12,7 @@ from mbexplore.cli.output import model_line, notice_cut, shown
 from mbexplore.files import TABLES
 
 if TYPE_CHECKING:
+    from mbexplore.reference.precision import PrecisionLoss
     from mbexplore.reference.verify import Check, Verification
 
 
@@ -36,6 +37,7 @@ def verify(
 ) -> None:
     """Check every layer against transformers on the same weights; exit 1 if they part.
 
+    In half precision, also how far the answers are from those in float32.
     Without TEXT, a bundled paragraph. With -m base, also against the values that others published.
 
     Example: mbexplore verify --long
@@ -44,6 +46,7 @@ def verify(
     is_given = any(source is not None for source in (text, file, context))
     source = options.read_text(text, file) if is_given else options.sample_text()
     from mbexplore.explorer import load
+    from mbexplore.reference.precision import measure_loss
     from mbexplore.reference.published import add_published
     from mbexplore.reference.verify import build_batch
     from mbexplore.reference.verify import verify as compare
@@ -55,13 +58,18 @@ def verify(
         notice_cut(encoding)
     batch = build_batch(encoding.ids, explorer.model.config, long=long, padded=padded)
     result = add_published(explorer, compare(explorer, batch))
-    seen = view_verify(explorer, result, encoding if is_given else None, long=long, padded=padded)
-    view.give(seen, path, json, lambda: _print(result, model_line(explorer.info)), explorer.info)
+    loss = measure_loss(explorer, batch)
+    seen = view_verify(
+        explorer, result, encoding if is_given else None, long=long, padded=padded, loss=loss
+    )
+    view.give(
+        seen, path, json, lambda: _print(result, loss, model_line(explorer.info)), explorer.info
+    )
     if not result.passed:
         raise typer.Exit(1)
 
 
-def _print(result: Verification, model: str) -> None:
+def _print(result: Verification, loss: PrecisionLoss | None, model: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -91,6 +99,13 @@ def _print(result: Verification, model: str) -> None:
     else:
         place = "outside the layers" if parting.layer is None else f"in layer {parting.layer}"
         console.print(Text(f"FAIL: the two part {place}, at its {parting.what}.", style="bold red"))
+    if loss is not None:
+        console.print(
+            f"Beside float32, the likeliest token is float32's at {loss.same_answer:.1%} of "
+            f"{loss.tokens:,} tokens, mean KL {loss.mean_kl:.1e} nats, largest change of a "
+            f"probability {loss.largest_change:.1e}.",
+            soft_wrap=True,
+        )
 
 
 def _layer(check: Check) -> str:

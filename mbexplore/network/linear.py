@@ -25,6 +25,8 @@ from typing_extensions import Self
 ROWS = 16
 """Rows of x from which the product is oneDNN's."""
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 class Linear(nn.Linear):
     """`nn.Linear` with the same parameters; gradients and other devices take torch's own product.
@@ -38,7 +40,12 @@ class Linear(nn.Linear):
     """What identifies the weights last used, and these packed; replaced whole, for threads."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(..., in_features) to (..., out_features)."""
+        """(..., in_features) to (..., out_features), in the weights' dtype.
+
+        Where only the linear layers are in half precision, what comes from a norm is rounded here.
+        """
+        if input.dtype == torch.float32 and self.weight.dtype in HALF:
+            input = input.to(self.weight.dtype)
         kernel = onednn()
         if kernel is None or not self._suits(input):
             return functional.linear(input, self.weight, self.bias)

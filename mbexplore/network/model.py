@@ -158,8 +158,10 @@ class PretrainedModel(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Data type of the parameters."""
-        return self.encoder.final_norm.weight.dtype
+        """Data type of the linear layers; norms and embeddings may be wider."""
+        layer = self.encoder.layers[0]
+        assert isinstance(layer, EncoderLayer)
+        return layer.attn.Wqkv.weight.dtype
 
 
 class ModernBertModel(PretrainedModel):
@@ -206,7 +208,10 @@ class ModernBertModel(PretrainedModel):
         x = self.embeddings(input_ids)  # (batch, seq, hidden)
         infos = [self.config.layer(i) for i in range(len(self.layers))]
         kinds = {info.kind: info for info in infos}.values()
-        plans = {info.kind: AttentionPlan.build(x, info, segments, position_ids) for info in kinds}
+        like = x.to(self.dtype)  # what the attention kernels take
+        plans = {
+            info.kind: AttentionPlan.build(like, info, segments, position_ids) for info in kinds
+        }
         for layer, info in zip(self.layers, infos, strict=True):
             is_last = info.index == len(infos) - 1
             x = layer(x, plans[info.kind], query_positions if is_last else None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
+from mbexplore.reference.precision import PrecisionLoss
 from mbexplore.reference.verify import Verification
 from mbexplore.views.old import View, build_command
 
@@ -23,6 +24,7 @@ def view_verify(
     *,
     long: bool = False,
     padded: bool = False,
+    loss: PrecisionLoss | None = None,
 ) -> View:
     """Every value that was compared, in the order of the forward pass.
 
@@ -32,6 +34,7 @@ def view_verify(
         encoding: the text, or the two, that it ran on; None for the bundled paragraph.
         long: whether the text was repeated over several windows.
         padded: whether it ran in a padded batch.
+        loss: of half precision beside float32, or None.
     """
 
     def payload() -> dict[str, Any]:
@@ -41,6 +44,7 @@ def view_verify(
             "transformers": result.version,
             "tokens": list(result.tokens),
             "passed": result.passed,
+            "precision_loss": None if loss is None else dataclasses.asdict(loss),
             "first_mismatch": None if first is None else {"what": first.what, "layer": first.layer},
             "checks": [
                 dataclasses.asdict(check) | {"passed": check.passed} for check in result.checks
