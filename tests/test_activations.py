@@ -2,14 +2,11 @@
 
 import csv
 import io
-import json
 import math
-import shlex
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from torch.nn import functional as F
 
 import mbexplore
@@ -25,12 +22,12 @@ from mbexplore.analysis.neurons import (
 )
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.similarity import linear_cka
-from mbexplore.cli.strips import print_strips
-from mbexplore.display.half_blocks import SHADES
+from mbexplore.display.blocks import Heat, Lines, walk
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import hooked
-from mbexplore.views.activations import view_layer_neurons, view_stream, view_token_neurons
+from mbexplore.session import Session
+from mbexplore.views.neurons import TokenNeuronsView
 from tests.cli_runner import run_cli
 from tests.handbuilt import SLOT, VOCAB, build_copier, build_explorer, build_random
 
@@ -267,7 +264,7 @@ def test_of_a_token_its_own_rows_are_kept_alone(explorer, recording, layer, posi
     assert found == token_neurons(explorer, recording, position, layer)
 
 
-def test_the_command_line_keeps_no_more_of_a_token(monkeypatch):
+def test_of_a_token_no_more_is_kept_than_its_neurons(monkeypatch, tiny):
     kept, record = [], Explorer.record
 
     def spy(self, *rest, **wishes):
@@ -275,9 +272,15 @@ def test_the_command_line_keeps_no_more_of_a_token(monkeypatch):
         return kept[-1]
 
     monkeypatch.setattr(Explorer, "record", spy)
-    assert run_cli("activations", PARIS, "--at", "France").code == 0
-    assert run_cli("activations", PARIS, "--at", "France", "--layer", 2).code == 0
-    assert [list(recording.values) for recording in kept] == 2 * [["layers.8.resid_post"]]
+    found = tiny.token_neurons(PARIS, token="France")
+    assert [list(recording.values) for recording in kept] == [["layers.8.resid_post"]]
+    monkeypatch.undo()
+    recording = tiny.record(PARIS, keep=KEEP)
+    assert found.data == token_neurons(tiny, recording, 4)
+    # What a session has already is read, not run again.
+    monkeypatch.setattr(Explorer, "record", None)
+    session = Session(tiny, recording.encoding, recording=recording)
+    assert TokenNeuronsView(token=4).of(session).data == found.data
 
 
 def test_comparing_tells_how_far_it_is(recording, monkeypatch):
@@ -298,76 +301,53 @@ def test_a_single_token_can_not_be_compared(explorer):
         similarity.similarity(explorer.record(alone, keep=("hidden_states",)))
 
 
-def views(tiny):
-    recording = tiny.record(PARIS, keep=KEEP)
-    encoding = recording.encoding
-    yield view_stream(tiny, encoding, residual_norms(recording), similarity.similarity(recording))
-    yield view_layer_neurons(tiny, encoding, layer_neurons(tiny, recording, 4, 5), 5)
-    yield view_token_neurons(tiny, encoding, token_neurons(tiny, recording, 4, None, 5), 5)
-    yield view_token_neurons(tiny, encoding, token_neurons(tiny, recording, 4, 1, 5), 5)
-
-
-def test_a_view_and_its_command_are_one_answer(tiny):
-    for view in views(tiny):
-        name, *arguments = shlex.split(view.command_line)
-        answer = run_cli(*arguments, "--json")
-        assert (name, answer.code) == ("mbexplore", 0)
-        assert json.loads(answer.out) == json.loads(view.content("json"))
-        for ending in view.formats:
-            assert len(view.content(ending)) > 200
-        rows = list(csv.reader(io.StringIO(view.content("csv").decode())))
-        assert len({len(row) for row in rows}) == 1
-
-
 def test_arrays_and_tables_hold_the_numbers(tiny):
-    stream, layer, *_ = views(tiny)
-    arrays, payload = np.load(io.BytesIO(stream.content("npz"))), stream.payload()
+    stream, layer = tiny.residual(PARIS), tiny.neurons(PARIS, layer=4, top_k=5)
+    arrays, payload = np.load(io.BytesIO(stream.content("npz"))), stream.to_json()
     np.testing.assert_array_equal(arrays["residual"], np.float32(payload["residual"]))
     table = list(csv.DictReader(io.StringIO(stream.content("csv").decode())))
-    assert float(table[-1]["mlp"]) == payload["mlp"][-1][-1]
-    assert float(table[-1]["cosine_to_previous"]) == payload["steps"][-1][-1]
-    assert table[0]["mlp"] == ""
+    assert [row["after"] for row in table[::9]] == ["layer 8", "embeddings"]
+    assert float(table[0]["MLP"]) == pytest.approx(np.mean(payload["mlp"][-1]), rel=1e-6)
+    assert float(table[0]["cosine"]) == payload["cosine"][9][8]
+    assert table[-1]["MLP"] == ""
     table = list(csv.DictReader(io.StringIO(layer.content("csv").decode())))
-    assert [float(row["firing_rate"]) for row in table] == layer.payload()["firing_rate"]
+    assert [float(row["fires"]) for row in table] == [
+        layer.to_json()["firing_rate"][one.neuron] for one in layer.data.top
+    ]
 
 
-def test_activations_on_the_command_line(tmp_path, monkeypatch):
-    stream = run_cli("activations", PARIS, "-o", tmp_path / "stream.svg")
+def test_norms_at_the_token_are_drawn(tiny):
+    found = tiny.residual(PARIS, token="France")
+    stream, updates = [one for one in walk(found.blocks) if isinstance(one, Lines)]
+    assert stream.series[0].y == tuple(found.data.residual[:, 4].tolist())
+    assert updates.series[1].y == tuple(found.data.mlp[:, 4].tolist())
+    assert stream.ticks == ("embeddings", *updates.ticks)
+
+
+def test_activations_on_the_command_line(monkeypatch):
+    stream = run_cli("residual", PARIS)
     assert stream.code == 0 and "embeddings" in stream.out and "layer 8" in stream.out
-    of_layer = run_cli("activations", "--layer", 4, "--top", 3, "-o", tmp_path / "layer.npz")
-    assert of_layer.code == 0 and "Layer 4 is local: of its 384 neurons" in of_layer.out
-    of_token = run_cli("activations", PARIS, "--at", "France")
-    assert of_token.code == 0 and "token 4" in of_token.out
+    of_layer = run_cli("neurons", "--layer", 4, "-k", 3)
+    assert of_layer.code == 0 and "of its 384 neurons fire" in " ".join(of_layer.out.split())
+    of_token = run_cli("token-neurons", PARIS, "--token", "France")
+    assert of_token.code == 0 and "France (token 4)" in of_token.out
     for arguments, code, sentence in (
-        (("--layer", 9), 1, "no layer 9; choose 0 to 8"),
-        (("--at", "Frence"), 1, "the nearest is 'France'"),
-        (("--at", 99), 1, "no token 99"),
-        (("--at", 1, "--top", 0), 1, "0 neurons"),
-        (("--at", 1, "-o", "x.npz"), 1, "ends in '.npz'"),
+        (("neurons", PARIS, "--layer", 9), 1, "no layer 9; choose 0 to 8"),
+        (("token-neurons", PARIS, "--token", "Frence"), 1, "the nearest is 'France'"),
+        (("residual", PARIS, "--token", 99), 1, "no token 99"),
+        (("neurons", PARIS, "-k", 0), 1, "top_k is 0; choose 1 or more"),
+        (("token-neurons", PARIS, "-o", "x.npz"), 1, "can't be saved as .npz"),
     ):
-        monkeypatch.setattr(Explorer, "record", None)  # told before the model runs
-        wrong = run_cli("activations", PARIS, *arguments)
+        if "-o" not in arguments:
+            monkeypatch.setattr(Explorer, "record", None)  # refused before the model runs
+        wrong = run_cli(*arguments)
         assert (wrong.code, wrong.err.count("\n")) == (code, 1) and sentence in wrong.err
+        monkeypatch.undo()
 
 
-def test_a_narrow_terminal_shows_the_longest_of_every_cell():
-    out = io.StringIO()
-    values = np.zeros((2, 100))
-    values[1, 57] = 1.0  # one spike among a hundred
-    console = Console(file=out, width=25, color_system=None)
-    assert print_strips(console, values, ["a", "bc"], ["global", "local"]) == 5
-    first, second = out.getvalue().splitlines()
-    assert (first, second) == ("a" + " " * 22, "bc " + " " * 11 + "\N{FULL BLOCK}" + " " * 8)
-    wide = io.StringIO()
-    print_strips(Console(file=wide, width=80, color_system=None), np.eye(2), "ab", ["local"] * 2)
-    assert wide.getvalue().splitlines()[1] == "b   \N{FULL BLOCK}\N{FULL BLOCK}"
-
-
-def test_the_lines_of_neurons_are_as_bright_as_they_write(tiny):
-    found = layer_neurons(tiny, tiny.record(PARIS, keep=taps(tiny.model.config, 3)), 3)
-    lines = run_cli("activations", PARIS, "--layer", 3).out.splitlines()
-    largest = np.abs(found.contributions).max()
-    for one, written in zip(found.top, np.abs(found.contributions), strict=True):
-        [line] = [line for line in lines if line.startswith(f"{one.neuron:>5} ")][:1]
-        shades = [SHADES[round(4 * float(x) ** 0.5)] for x in written / largest]
-        assert line[6:].ljust(6 * len(shades)) == "".join(shade * 6 for shade in shades)
+def test_the_map_of_neurons_holds_what_they_add(tiny):
+    found = tiny.neurons(PARIS, layer=3, top_k=3)
+    heat = next(one for one in walk(found.blocks) if isinstance(one, Heat))
+    np.testing.assert_array_equal(heat.values, found.data.contributions)
+    for name, one in zip(heat.rows, found.data.top, strict=True):
+        assert name.split()[0] == str(one.neuron)

@@ -178,9 +178,9 @@ def test_a_file_gives_what_its_words_typed_give(tmp_path, end):
     """An editor closes the last line; that is no token of the text."""
     file = tmp_path / "text.txt"
     file.write_bytes(f"Two lines\nto [MASK].{end}".encode())
-    typed = run_cli("activations", "Two lines\nto [MASK].", "--json").out
-    assert run_cli("activations", "--file", file, "--json").out == typed
-    assert run_cli("activations", "-", "--json", stdin=file.read_bytes()).out == typed
+    typed = run_cli("residual", "Two lines\nto [MASK].", "--json").out
+    assert run_cli("residual", "--file", file, "--json").out == typed
+    assert run_cli("residual", "-", "--json", stdin=file.read_bytes()).out == typed
 
 
 def test_stdin_that_is_not_utf8():

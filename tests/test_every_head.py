@@ -49,7 +49,9 @@ EXPLAIN = {
 LOOK = {
     "attention": ["attention", TEXT, "--layer", "1"],
     "rope": ["rope"],
-    "activations": ["activations", TEXT],
+    "rope score": ["rope-score", TEXT],
+    "residual": ["residual", TEXT],
+    "token neurons": ["token-neurons", TEXT],
     "heads": ["heads", TEXT],
     "mix": ["mix", TEXT],
     "embed": ["embed", TEXT, OTHER],
@@ -100,8 +102,10 @@ def logits_of(explorer, kind, encoding):
 
 PAIRED = {
     "attention": [*LOOK["attention"], "--head", "1"],
-    "activations": LOOK["activations"],
-    "neurons": [*LOOK["activations"], "--layer", "1"],
+    "residual": LOOK["residual"],
+    "neurons": ["neurons", TEXT, "--layer", "1"],
+    "token neurons": LOOK["token neurons"],
+    "rope score": LOOK["rope score"],
     "heads": LOOK["heads"],
     "mix": LOOK["mix"],
 }

@@ -5,12 +5,10 @@ import dataclasses
 import io
 import json
 import math
-import shlex
 
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
 import mbexplore
 from mbexplore.analysis import heads
@@ -25,10 +23,8 @@ from mbexplore.analysis.heads import (
     similar_heads,
     strongest_heads,
 )
-from mbexplore.cli.heatmap import print_atlas
-from mbexplore.display.half_blocks import SHADES
 from mbexplore.errors import TextError
-from mbexplore.views.heads import view_heads, view_similar_heads
+from mbexplore.views.heads import spread_of
 from tests.cli_runner import run_cli
 
 TEXT = "The river runs, from the [MASK] to the sea; and the road follows it down... (far). " * 2
@@ -209,11 +205,25 @@ def test_a_copied_head_is_the_most_alike(recording):
     assert back[7, 2] == pytest.approx(there[4, 0])
 
 
-def test_heads_on_the_command_line(tmp_path):
-    (tmp_path / "texts.txt").write_text("The sea is [MASK].\n\nThe river runs to the sea.\n")
-    asked = ("heads", "--file", tmp_path / "texts.txt")
+def test_numbers_spread_over_texts(explorer, recording):
+    other = explorer.record("A short text about the sea.", keep=KEEP)
+    alone = [head_atlas([one]) for one in (recording, other)]
+    for row, *pair in zip(head_atlas([recording, other]), *alone, strict=True):
+        for name in ("previous", "far"):
+            expected = np.std([one.masses[name] for one in pair], ddof=1)
+            assert row.spread[name] == pytest.approx(expected, rel=1e-5, abs=1e-9)
+        expected = np.std([one.entropy for one in pair], ddof=1)
+        assert row.spread["entropy"] == pytest.approx(expected, rel=1e-5)
+    assert set(alone[0][0].spread.values()) == {0.0}
+
+
+def test_heads_on_the_command_line(explorer, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("The sea is [MASK].\n\nThe river runs to the sea.\n")
+    asked = ("heads", "--lines", texts)
     result = run_cli(*asked, "-o", tmp_path / "heads.csv")
-    assert result.code == 0 and "2 texts" in result.out
+    tokens = sum(len(explorer.encode(line)) for line in texts.read_text().splitlines() if line)
+    assert result.code == 0 and f"Over 2 texts, {tokens} tokens." in result.out
     assert all(len(line) <= 80 for line in result.out.splitlines())
     table = list(csv.DictReader(io.StringIO((tmp_path / "heads.csv").read_text())))
     answer = json.loads(run_cli(*asked, "--json").out)
@@ -221,48 +231,42 @@ def test_heads_on_the_command_line(tmp_path):
     for line, row in zip(table, answer["heads"], strict=True):
         assert float(line["entropy"]) == row["entropy"]
         assert float(line["previous"]) == row["masses"]["previous"]
+        assert float(line["previous spread"]) == row["spread"]["previous"]
     for name, best in answer["strongest"].items():
         assert best["score"] == max(row["scores"][name] for row in answer["heads"])
         named = f" {name} {best['layer']}.{best['head']} (" in " ".join(result.out.split())
         assert named == (best["score"] >= 0.005)  # these texts are too short for an edge
-    like = run_cli("heads", "The river runs to the sea.", "--like", "3.1", "--json")
-    assert like.code == 0 and json.loads(like.out)["like"] == {"layer": 3, "head": 1}
 
 
-def test_a_terminal_shows_layers_by_heads():
-    out, values = io.StringIO(), np.zeros((5, 3))
-    values[0, 2] = values[3, 0] = 1.0
-    print_atlas(Console(file=out, width=40, color_system=None), {"self": values, "far": 1 - values})
-    first, *lines = out.getvalue().rstrip("\n").splitlines()
-    assert first.split() == ["self", "far"]
-    dark, bright = " " * 4, SHADES[-1] * 4  # a head is four cells wide, a line two layers high
-    expected = [(dark, dark, bright), (bright, dark, dark), (dark, dark, dark)]
-    assert [line[:15] for line in lines] == [
-        f"{2 * i:>2} " + "".join(cells) for i, cells in enumerate(expected)
-    ]
-    assert {line[17:] for line in lines} == {SHADES[-1] * 12}  # of two layers the larger shows
-    narrow = io.StringIO()
-    print_atlas(Console(file=narrow, width=20, color_system=None), {"a": values, "b": values})
-    assert len(narrow.getvalue().splitlines()) == 2 * (1 + 3 + 1)
+@pytest.mark.parametrize("sort", ["score", "spread", "entropy", "distance", "previous", "class"])
+def test_heads_are_sorted_by_what_is_asked_for(explorer, sort):
+    texts = ["The river runs to the sea.", "The sea is [MASK]."]
+    found = explorer.heads(texts, sort=sort)
+    by_name = {f"{row.layer}.{row.head}": row for row in found.data.heads}
+    rows = [by_name[row[0].value] for row in found.table.cells]
+    assert sorted(by_name) == sorted(f"{row.layer}.{row.head}" for row in rows)
+    if sort == "class":
+        assert [row.label for row in rows] == sorted(
+            (row.label for row in rows), key=lambda label: (label == "unclassified", label)
+        )
+        return
+    numbers = {
+        "score": lambda row: row.score,
+        "spread": lambda row: spread_of(row) or 0.0,
+        "previous": lambda row: row.masses["previous"],
+    }
+    values = [numbers.get(sort, lambda row: getattr(row, sort))(row) for row in rows]
+    assert values == sorted(values, reverse=True)
 
 
-def test_a_view_and_its_command_are_one_answer(explorer, tmp_path):
-    text = "The river runs to the sea."
-    encoding = explorer.encode(text)
-    atlas = head_atlas([explorer.record(encoding, keep=KEEP)])
-    likes = similar_heads(explorer.record(encoding, keep=KEEP), 4, 2)
-    alike = view_similar_heads(explorer, [encoding], atlas, likes, (4, 2))
-    for view in (view_heads(explorer, [encoding], atlas), alike):
-        answer = run_cli(*shlex.split(view.command_line)[1:], "--json")
-        assert json.loads(answer.out) == json.loads(view.content("json"))
-        for ending in view.formats:
-            assert len(view.content(ending)) > 200
-    saved = np.load(io.BytesIO(view_heads(explorer, [encoding], atlas).content("npz")))
-    assert saved["far"].shape == (9, 4) and saved["label"][8, 3] == atlas[-1].label
-    many = view_heads(explorer, [encoding] * 2, atlas)
-    assert many.command == ["heads", "-"]
-    named = view_heads(explorer, [encoding] * 2, atlas, tmp_path / "a b.txt")
-    assert shlex.split(named.command_line)[1:] == ["heads", "--file", str(tmp_path / "a b.txt")]
+def test_the_heads_like_one(explorer):
+    found = explorer.heads("The river runs to the sea.", like="4.2")
+    likes = similar_heads(found.session.recording(*KEEP), 4, 2)
+    assert found.data.similar == likes
+    assert [row[0].value for row in found.table.cells] == [f"{o.layer}.{o.head}" for o in likes]
+    saved = np.load(io.BytesIO(found.content("npz")))
+    assert saved["distance_to_head"][likes[0].layer, likes[0].head] == likes[0].distance
+    assert saved["far"].shape == (9, 4)
 
 
 @pytest.mark.parametrize("like", ["9.0", "0.4", "three"])

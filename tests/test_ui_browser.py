@@ -386,7 +386,7 @@ def test_hovering_a_thumbnail_looks_and_a_click_holds(person):
 
 
 def test_arrow_keys_move_the_held_layer_and_head(person):
-    person.open(text=PARIS, view="rope", layer=LOCAL, head=1)
+    person.open(text=PARIS, view="rope-score", layer=LOCAL, head=1)
     page = person.page
     for name, key, now in (
         ("layer", "ArrowUp", "layer=5&head=1"),

@@ -59,6 +59,7 @@ class RegisteredView(PageView):
                 "of_token": False,
                 "only": {name: list(which) for name, which in one.option.only.items()},
                 "kind": _kind(one),
+                "beside": one.kind in SELECTED and one.kind != one.name,
             }
             | ({"choices": list(one.choices)} if one.kind == "choice" else {})
             for one in self.view.parameters

@@ -98,7 +98,9 @@ class LensView(View["Lens | LensMap"]):
     def _map(self, found: LensMap, session: Session) -> Iterator[Block]:
         from mbexplore.analysis.lens import top1_from_states
 
-        place = session.focus(self.token)
+        place, since = session.focus(self.token), top1_from_states(found)
+        half = state_name(sorted(since)[len(since) // 2])
+        yield Headline(f"Half of the tokens have their final answer at rank 1 from {half} on.")
         yield Heat(
             found.values(self.colour).astype(float),
             state_names(session),
@@ -123,10 +125,10 @@ class LensView(View["Lens | LensMap"]):
                 Cell(i, select={"token": i}),
                 Cell(found.tokens[i], word(found.tokens[i])),
                 Cell(found.top[-1][i], word(found.top[-1][i])),
-                Cell(since, state_name(since)),
+                Cell(state, state_name(state)),
                 Cell(float(found.entropy[-1, i]), f"{found.entropy[-1, i]:.2f}"),
             )
-            for i, since in enumerate(top1_from_states(found))
+            for i, state in enumerate(since)
         )
         columns = ("position", "token", "final answer", "rank 1 from", "final entropy")
         yield Table(columns, rows, left=columns[1:4])

@@ -96,6 +96,11 @@ class Parameter:
     option: Option
 
     @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is dataclasses.MISSING
+
+    @property
     def flag(self) -> str:
         """Its option on the command line, "--top-k"."""
         return self.option.flag or f"--{self.name.replace('_', '-')}"

@@ -209,8 +209,13 @@ const start = (root, about) => {
       const [from, to] = page.window ?? [0, Infinity];
       // A token outside of the window that was moved takes the window with it; so does another text.
       if (token < from || token >= to || "other" in changes) delete wishes.first;
+      const shared = ["layer", "head", "token"];
+      // A second token, such as a key, belongs to what was selected when it was.
+      if (shared.some((name) => name in changes)) {
+        for (const one of view().controls) if (one.beside) delete wishes[one.name];
+      }
       for (const [name, value] of Object.entries(changes)) {
-        if (["layer", "head", "token"].includes(name)) state[name] = value;
+        if (shared.includes(name)) state[name] = value;
         else wishes[name] = value;
       }
       toAddress(false);

@@ -1,0 +1,303 @@
+"""Every view in every form: the numbers in terminal, figure, browser and files are the same."""
+
+import csv
+import io
+import json
+import math
+import re
+import shlex
+
+import numpy as np
+import pytest
+import typer
+
+import mbexplore
+from mbexplore.cli import app
+from mbexplore.display.blocks import Bars, Heat, Lines, Table, TokenStrip, walk
+from mbexplore.display.browser import to_parts
+from mbexplore.display.numbers import decimals, fixed, percent, significant
+from mbexplore.display.terminal import to_text
+from mbexplore.errors import OutputError
+from mbexplore.files import PICTURES
+from mbexplore.session import Session
+from mbexplore.text import shown
+from mbexplore.views import REGISTRY
+from mbexplore.views.result import FORMATS
+from tests.cli_runner import run_cli
+
+TEXT = "The capital of France is [MASK]."
+TWIN = "The capital of Italy is [MASK]."
+MODES = {
+    "lens": [{"all_tokens": True}],
+    "heads": [{"like": "3.1"}],
+    "rope-score": [{"layer": 4, "head": 1, "token": "France", "key": 3}],
+    "neurons": [{"layer": 4, "top_k": 3}],
+}
+"""Parameters with which a view shows something else than it does by default."""
+CASES = [(name, {}) for name in REGISTRY] + [
+    (name, values) for name, every in MODES.items() for values in every
+]
+NUMBER = re.compile(r"[+\N{MINUS SIGN}-]?\d[\d,]*(?:\.\d+)?(?:e[\N{MINUS SIGN}+-]?\d+)?[%°]?")
+
+
+def name_of(case):
+    name, values = case
+    return "-".join((name, *values))
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return mbexplore.load("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def results(explorer):
+    """The result of a case, computed once."""
+    found = {}
+
+    def result_of(case):
+        if name_of(case) not in found:
+            name, values = case
+            view = REGISTRY[name]
+            kinds = {"text": TWIN, "token": 0, "integer": 1, "model": "tiny"}
+            needed = {one.name: kinds[one.kind] for one in view.parameters if one.is_required}
+            texts = {"text": TEXT, "texts": (TEXT, TWIN), "model": ()}[view.reads]
+            found[name_of(case)] = view(**needed | values).of(Session(explorer, texts))
+        return found[name_of(case)]
+
+    return result_of
+
+
+@pytest.fixture(params=CASES, ids=name_of)
+def result(request, results):
+    return results(request.param)
+
+
+def of_kind(result, kind):
+    return [block for block in walk(result.blocks) if isinstance(block, kind)]
+
+
+def parts_of(parts):
+    """The parts of a page, those inside rows too."""
+    for part in parts:
+        yield from parts_of(part.get("parts", ())) if "parts" in part else [part]
+
+
+def says(text, value):
+    """Whether a text shows a number, rounded to the digits that it shows."""
+    for found in NUMBER.findall(text):
+        digits = found.replace(",", "").replace("\N{MINUS SIGN}", "-").rstrip("%°")
+        scale = {"%": 100.0, "°": math.degrees(1)}.get(found[-1], 1.0)
+        mantissa, _, power = digits.partition("e")
+        place = 10.0 ** (int(power or 0) - len(mantissa.partition(".")[2]))
+        if abs(float(digits) - value * scale) <= 0.5001 * place:
+            return True
+    return not math.isfinite(value)
+
+
+def near(values):
+    """As a browser gets numbers: four digits of them."""
+    return pytest.approx(np.asarray(values, dtype=float), rel=1e-3, abs=1e-12, nan_ok=True)
+
+
+def test_a_table_shows_its_numbers_rounded(result):
+    for table in of_kind(result, Table):
+        for cell in (cell for row in table.cells for cell in row):
+            if isinstance(cell.value, float):
+                assert says(cell.shown, cell.value), (cell.value, cell.shown)
+
+
+def test_a_terminal_shows_every_cell_and_every_scale(result):
+    text = " ".join(to_text(result.blocks, width=1000).split())
+    for table in of_kind(result, Table):
+        for cell in (cell for row in table.cells for cell in row):
+            assert " ".join(shown(cell.shown).split()) in text
+    for bars in of_kind(result, Bars):
+        for value in bars.values:
+            number = percent(value) if bars.unit == "%" else None
+            places, signed = decimals(bars.full, 3), bars.hue == "signed"
+            assert (number or fixed(value, places, signed=signed)) in text
+    for lines in of_kind(result, Lines):
+        for one in lines.series:
+            y = [value for value in one.y if value == value]
+            assert not y or f"{significant(y[0])} to {significant(y[-1])}" in text
+    for block in of_kind(result, TokenStrip):
+        assert significant(block.full) in text
+
+
+def test_a_browser_gets_the_same_numbers(result):
+    parts = list(parts_of(json.loads(json.dumps(to_parts(result.blocks), allow_nan=False))))
+    by_kind = {kind: [part for part in parts if part["kind"] == kind] for kind in ("heat", "lines")}
+    tables = [part for part in parts if part["kind"] == "table"]
+    for table in of_kind(result, Table):
+        assert [[cell.shown for cell in row] for row in table.cells] in [
+            [[cell["text"] for cell in row] for row in part["rows"]] for part in tables
+        ]
+    for heat, part in zip(of_kind(result, Heat), by_kind["heat"], strict=True):
+        values = [[math.nan if x is None else x for x in row] for row in part["values"]]
+        first = part["column_hold"][0] if part["overview"] else 0
+        seen = heat.values[:, first : first + len(part["columns"])]
+        assert np.array(values) == near(seen)
+        assert (part["low"], part["high"]) == near(heat.bounds)
+        assert part["rows"] == list(heat.rows) and part["upward"] == heat.upward
+    for lines, part in zip(of_kind(result, Lines), by_kind["lines"], strict=True):
+        for one, drawn in zip(lines.series, part["series"], strict=True):
+            y = [math.nan if y is None else y for _, y in drawn["points"]]
+            assert np.array(y) == near(one.y)
+
+
+def test_a_figure_draws_the_same_numbers(result):
+    figure = result.figure()
+    every = [axes for part in [figure, *figure.findobj(type(figure))] for axes in part.axes]
+    images = []
+    for axes in {id(one): one for one in every}.values():
+        layers = [np.ma.filled(one.get_array().astype(float), np.nan) for one in axes.images]
+        if layers:  # a hue's rows each
+            images.append((np.nanmax(layers, axis=0) if len(layers) > 1 else layers[0], axes))
+    for heat in of_kind(result, Heat):
+        [axes] = [
+            axes
+            for image, axes in images
+            if image.shape == heat.values.shape
+            and np.array_equal(image, heat.values, equal_nan=True)
+            and axes.get_title(loc="left").startswith(heat.title[:20])
+        ][:1]
+        bottom, top = axes.get_ylim()
+        assert (bottom < top) == heat.upward
+    curves = [line.get_ydata() for axes in every for line in axes.lines]
+    for lines in of_kind(result, Lines):
+        for one in lines.series:
+            assert any(np.array_equal(y, one.y, equal_nan=True) for y in curves), one.name
+    widths = [patch.get_width() for axes in every for patch in axes.patches]
+    for bars in of_kind(result, Bars):
+        assert all(np.isclose(widths, value).any() for value in bars.values)
+    drawable = of_kind(result, (Heat, Lines, Bars, TokenStrip))
+    if not drawable:
+        texts = {text.get_text() for axes in every for text in axes.texts}
+        for table in of_kind(result, Table):
+            assert {cell.shown for row in table.cells for cell in row if cell.bar} <= texts
+
+
+def leaves(value):
+    """Every number in JSON."""
+    if isinstance(value, dict | list):
+        inside = value.values() if isinstance(value, dict) else value
+        return {number for one in inside for number in leaves(one)}
+    return {value} if isinstance(value, float) else set()
+
+
+def find_key(value, name):
+    """The value of a key, wherever it is in JSON."""
+    if isinstance(value, dict) and name in value:
+        return value[name]
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for one in inside if (found := find_key(one, name)) is not None), None)
+
+
+def test_files_hold_the_same_numbers(result):
+    found = json.loads(result.content("json"))
+    assert found == json.loads(json.dumps(result.to_json()))
+    if "npz" in result.formats:
+        for name, array in np.load(io.BytesIO(result.content("npz"))).items():
+            listed = find_key(found, name)
+            if array.dtype.kind == "f" and isinstance(listed, list):
+                whole = np.array(listed, dtype=float)
+                assert np.array_equal(whole, array.astype(float), equal_nan=True), name
+    if "csv" not in result.formats:
+        return
+    header, *rows = csv.reader(io.StringIO(result.content("csv").decode()))
+    table = result.table
+    assert header == [*table.columns, *table.extra] and len(rows) == len(table.rows)
+    for cells, row in zip(table.cells, rows, strict=True):
+        for cell, written in zip(cells, row, strict=False):
+            numeric = isinstance(cell.value, int | float) and not isinstance(cell.value, bool)
+            expected = cell.value if numeric else "" if cell.value is None else str(cell.value)
+            assert (float(written) if numeric else written) == pytest.approx(expected, nan_ok=True)
+    numbers = [
+        [c.value for c in col if isinstance(c.value, float)]
+        for col in zip(*table.cells, strict=True)
+    ]
+    known = leaves(found)
+    columns = [column for column in numbers if column]
+    # Means and the like are in the table alone; what the analysis found is in both.
+    assert not columns or any(set(column) <= known for column in columns)
+
+
+def test_a_page_by_itself_holds_what_the_browser_gets(result):
+    page = result.html()
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert json.loads(data[1]) == json.loads(json.dumps(to_parts(result.blocks)))
+    assert "Made by" in page and not re.search(r"(src|href)=.https?:", page)
+
+
+def test_its_command_gives_the_same_answer(result):
+    program, *arguments = shlex.split(result.command)
+    done = run_cli(*arguments, "--json")
+    assert (program, done.code) == ("mbexplore", 0), done.err
+    assert roughly(json.loads(done.out)) == roughly(json.loads(result.content("json")))
+
+
+def roughly(value):
+    """Numbers to five digits: what is recorded together may round otherwise."""
+    if isinstance(value, dict):
+        return {key: roughly(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [roughly(one) for one in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def test_the_blocks_begin_with_an_answer(result):
+    assert result.headline and result.headline[-1] in ".!?" and "\n" not in result.headline
+    assert type(result.blocks[0]).__name__ == "Headline"
+
+
+def test_every_format_is_made_and_others_are_refused(result):
+    starts = {"html": b"<!doctype html>", "json": b"{", "npz": b"PK"}
+    for ending in result.formats:
+        if ending not in PICTURES:  # slow, and what `figure` gives
+            assert result.content(ending).startswith(starts.get(ending, b""))
+    for ending in {*FORMATS, "docx"} - {*result.formats}:
+        with pytest.raises(OutputError, match=f"can't be saved as .{ending}"):
+            result.content(ending)
+
+
+def test_a_picture_is_what_its_ending_says(results):
+    result = results(("rope", {}))
+    for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
+        assert result.content(ending).startswith(start)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_view_is_a_method_with_its_parameters(explorer, name):
+    import inspect
+
+    from mbexplore.views.typed import ViewMethods
+
+    view = REGISTRY[name]
+    method = getattr(explorer, view.method)
+    names = list(inspect.signature(method).parameters)
+    assert [one.name for one in view.parameters if one.name in names] == [
+        one.name for one in view.parameters
+    ]
+    assert view.question in method.__doc__ and hasattr(ViewMethods, view.method)
+    assert all(one.option.help in method.__doc__ for one in view.parameters)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_view_is_a_command_with_its_options(name):
+    view = REGISTRY[name]
+    command = typer.main.get_command(app).commands[name]
+    flags = {flag for one in command.params for flag in one.opts}
+    assert {one.flag for one in view.parameters if not one.option.positional} <= flags
+    assert view.question in command.help and view.question[-1] in ".?"
+    assert all(one.option.help for one in view.parameters)
+
+
+def test_every_view_has_a_tab():
+    from mbexplore_ui.views import VIEWS
+
+    pages = {page.name: page for page in VIEWS}
+    for name, view in REGISTRY.items():
+        controls = {control["name"] for control in pages[name].controls()}
+        assert {one.name for one in view.parameters} <= controls
+        assert pages[name].title == view.title and pages[name].about == view.question
