@@ -60,8 +60,17 @@ app.command()(download)
 app.command()(bench)
 app.command()(explore)
 app.command()(ui)
-for each in REGISTRY.values():
-    add_view(app, each)
+
+
+def add_views() -> None:
+    """Adds a command for every view that is registered and has none yet."""
+    known = {command.name for command in app.registered_commands}
+    for view in REGISTRY.values():
+        if view.name not in known:
+            add_view(app, view)
+
+
+add_views()
 
 
 def _print_version(wanted: bool) -> None:
@@ -96,6 +105,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if arguments is None:  # the process is ours
         _collect_seldom()
         tune_process()
+    add_views()
     try:
         code = app(arguments, prog_name="mbexplore", standalone_mode=False)
     except MbexploreError as error:
