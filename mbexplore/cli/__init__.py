@@ -17,19 +17,14 @@ import typer
 
 import mbexplore
 from mbexplore.cli.attention import attention
-from mbexplore.cli.attribute import attribute
 from mbexplore.cli.bench import bench
 from mbexplore.cli.build import add_view
-from mbexplore.cli.compare import compare
 from mbexplore.cli.download import download
 from mbexplore.cli.embed import embed
 from mbexplore.cli.explore import explore
 from mbexplore.cli.info import info
-from mbexplore.cli.knockout import knockout
-from mbexplore.cli.mix import mix
 from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
-from mbexplore.cli.patch import patch
 from mbexplore.cli.train import train
 from mbexplore.cli.ui import ui
 from mbexplore.cli.verify import verify
@@ -49,11 +44,6 @@ app.command()(attention)
 app.command()(info)
 app.command()(verify)
 app.command()(train)
-app.command()(mix)
-app.command()(knockout)
-app.command()(patch)
-app.command()(attribute)
-app.command()(compare)
 app.command()(embed)
 app.command()(models)
 app.command()(download)

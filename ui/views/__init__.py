@@ -10,22 +10,10 @@ from mbexplore.views.view import Group
 from ..protocol import PageView
 from ..registered import RegisteredView
 from .attention import ATTENTION
-from .attribute import ATTRIBUTE
-from .compare import COMPARE
-from .knockout import KNOCKOUT
 from .model_view import MODEL_VIEW
 from .parity import PARITY
-from .patch import PATCH
 
-OLD: tuple[PageView, ...] = (
-    ATTENTION,
-    MODEL_VIEW,
-    KNOCKOUT,
-    PATCH,
-    ATTRIBUTE,
-    COMPARE,
-    PARITY,
-)
+OLD: tuple[PageView, ...] = (ATTENTION, MODEL_VIEW, PARITY)
 
 
 def build_views() -> tuple[PageView, ...]:
