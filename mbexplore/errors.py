@@ -29,6 +29,10 @@ class UsageError(MbexploreError):
     exit_code = 2
 
 
+class MissingError(UsageError):
+    """A second text or model that is needed and isn't given yet."""
+
+
 class TextError(MbexploreError):
     """A text that can't be used: empty, too long, without a `[MASK]`, not UTF-8."""
 

@@ -152,6 +152,23 @@ class Session:
         masks = self.encoding.mask_positions
         return masks[0] if masks else 0
 
+    def answer_position(self, selected: int | None) -> int | None:
+        """The position whose answer a view explains where `selected` is merely looked at.
+
+        Args:
+            selected: a token, or None.
+
+        Returns:
+            None for the model's own choice: the first mask, or the whole text.
+        """
+        from mbexplore.network.heads import ClassifierModel, ModernBertForTokenClassification
+
+        model = self.explorer.model
+        if isinstance(model, ClassifierModel):
+            return (selected or 0) if isinstance(model, ModernBertForTokenClassification) else None
+        masks = self.encoding.mask_positions
+        return selected if selected in masks[1:] or not masks else None
+
     def beside(self, text: str | None = None, model: str | None = None) -> Session:
         """A session of another text, or under another model, that reports its progress here.
 

@@ -1,6 +1,8 @@
 """Runs command lines in this process, as the `mbexplore` script would."""
 
 import io
+import json
+import shlex
 import signal
 import sys
 from dataclasses import dataclass
@@ -36,3 +38,13 @@ def run_cli(*arguments, stdin=b""):
     finally:
         signal.signal(signal.SIGINT, before)
     return Result(code, out.getvalue().decode(), err.getvalue().decode())
+
+
+def run_again(result):
+    """What the command line that a result names prints as JSON."""
+    program, *arguments = shlex.split(result.command)
+    assert program == "mbexplore"
+    place = arguments.index("--") if "--" in arguments else len(arguments)
+    done = run_cli(*arguments[:place], "--json", *arguments[place:])
+    assert done.code == 0, done.err
+    return json.loads(done.out)

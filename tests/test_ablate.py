@@ -1,7 +1,8 @@
-"""Knock-outs: on a model whose one working head is known, and against what they are meant to be."""
+"""Ablation: on a model whose one working head is known, and against what they are meant to be."""
 
+import csv
+import io
 import json
-import re
 
 import numpy as np
 import pytest
@@ -17,9 +18,13 @@ from mbexplore.analysis.ablate import (
     ablated_predictions,
     ablation_hooks,
 )
+from mbexplore.display.blocks import Heat, Row
 from mbexplore.errors import RangeError
+from mbexplore.explorer import load
 from mbexplore.hooks import hooked
-from tests.cli_runner import run_cli
+from mbexplore.session import Session
+from mbexplore.views.ablate import AblateView
+from tests.cli_runner import run_again, run_cli
 from tests.handbuilt import (
     COPY_HEAD,
     COPY_LAYER,
@@ -193,22 +198,90 @@ def test_mistakes(explorer, part, sentence):
         ablate(explorer, TEXT, [part])
 
 
+@pytest.mark.parametrize("replacement", ["zero", "mean"])
+def test_a_contrast_is_the_difference_of_two_answers(explorer, replacement):
+    parts = [Head(1, 0), Block(2, "mlp"), BlockedDistance(2)]
+    both = ablate(explorer, TEXT, parts, answer="f", contrast="b", replacement=replacement)
+    one, other = (
+        ablate(explorer, TEXT, parts, answer=name, replacement=replacement) for name in "fb"
+    )
+    pairs = zip(
+        [both.clean, *(effect.score for effect in both.effects)],
+        [one.clean, *(effect.score for effect in one.effects)],
+        [other.clean, *(effect.score for effect in other.effects)],
+        strict=True,
+    )
+    for score, first, second in pairs:
+        assert score.logit == pytest.approx(first.logit - second.logit, abs=1e-5)
+        assert (score.probability, score.rank) == (first.probability, first.rank)
+    heads, alone, against = (
+        ablate_heads(explorer, TEXT, answer=answer, contrast=contrast, replacement=replacement)
+        for answer, contrast in (("f", "b"), ("f", None), ("b", None))
+    )
+    np.testing.assert_allclose(heads.logit, alone.logit - against.logit, atol=1e-5)
+    with pytest.raises(RangeError, match="is the answer itself; name another contrast"):
+        ablate(explorer, TEXT, parts, answer="f", contrast="f")
+
+
+def test_the_view_shows_every_head_or_the_parts():
+    session = Session(build_explorer(), TEXT)
+    every = AblateView().of(session)
+    [heat] = (block for block in every.blocks if isinstance(block, Heat))
+    assert every.headline.startswith(f"c rests most on head {COPY_LAYER}.{COPY_HEAD}")
+    marked = [[text.endswith("\N{BULLET}") for text in row] for row in heat.texts]
+    assert np.argwhere(marked).tolist() == [[COPY_LAYER, COPY_HEAD]]
+    assert heat.select == ("layer", "head")
+    assert heat.select_more == {"parts": "{row}.{column}", "all_heads": True}
+    name = f"{COPY_LAYER}.{COPY_HEAD}"
+    both = AblateView(parts=(name,), all_heads=True).of(session)
+    assert both.data.heads is every.data.heads  # a click computes no map again
+    assert "[MASK] is at rank 1" in both.headline
+    bars = [block for row in both.blocks if isinstance(row, Row) for block in row.blocks]
+    assert [bar.labels[0] for bar in bars] == ["c", "[MASK]"] and bars[0].strong == {0}
+    assert bars[0].high == bars[1].high
+
+
+def test_files_hold_the_effects(explorer):
+    session = Session(explorer, TEXT)
+    every = AblateView().of(session)
+    found = ablate_heads(explorer, TEXT)
+    with np.load(io.BytesIO(every.content("npz"))) as saved:
+        np.testing.assert_array_equal(saved["logit"], found.logit)
+    header, *rows = csv.reader(io.StringIO(every.content("csv").decode()))
+    assert rows[3][:3] == ["1", "local", "1"]
+    assert [int(row[header.index("rank")]) for row in rows] == found.rank.flatten().tolist()
+    parts = AblateView(parts=("1.0", "2.mlp"), distance=3).of(session)
+    some = ablate(explorer, TEXT, [Head(1, 0), Block(2, "mlp"), BlockedDistance(3)])
+    _, *rows = csv.reader(io.StringIO(parts.content("csv").decode()))
+    logits = [some.clean.logit, *(effect.score.logit for effect in some.effects)]
+    assert [float(row[1]) for row in rows] == logits
+    assert "npz" in every.formats and "npz" not in parts.formats
+
+
 def test_the_command(tmp_path):
     text = "The capital of France is [MASK]."
-    heads = run_cli("knockout", text, "--all-heads", "-o", tmp_path / "heads.png")
-    assert heads.code == 0 and "capital" in heads.out and "rank" in heads.out
+    heads = run_cli("ablate", text, "-o", tmp_path / "heads.png")
+    assert heads.code == 0 and "Paris rests most on head 6.3" in heads.out
     assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
-    answer = json.loads(run_cli("knockout", text, "--all-heads", "--json").out)
+    answer = json.loads(run_cli("ablate", text, "--json").out)
     assert np.shape(answer["logit"]) == np.shape(answer["rank"]) == (9, 4)
-    parts = ["--head", "3.1", "--mlp", 4, "--token", 4, "--far", 3, "--mean"]
-    some = run_cli("knockout", text, *parts, "-o", tmp_path / "parts.svg")
-    assert some.code == 0 and "MLP of layer 4" in some.out
-    answer = json.loads(run_cli("knockout", text, *parts, "--json").out)
+    parts = ["--part", "3.1", "--part", "4.mlp", "--block", "France", "--distance", 3]
+    options = ["--replacement", "mean", "--contrast", "Rome"]
+    some = run_cli("ablate", text, *parts, *options)
+    assert some.code == 0 and "MLP of layer 4" in some.out and "less Rome" in some.out
+    answer = json.loads(run_cli("ablate", text, *parts, *options, "--json").out)
     assert [len(effect["parts"]) for effect in answer["effects"]] == [4, 1, 1, 1, 1]
-    for wrong, sentence in (
-        (["--head", "3"], "'3' is no head; write LAYER.HEAD"),
-        ([], "Name what to silence"),
-        (["--all-heads", "--mlp", 1], "Name what to silence"),
+    assert "attention to token 4" in answer["effects"][0]["parts"] and "logit" not in answer
+    wrong = run_cli("ablate", text, "--part", "3")
+    assert wrong.code == 2 and "'3' is no part; write 3.1 for a head" in wrong.err
+
+
+def test_the_command_line_makes_the_same_answer():
+    session = Session(load("tiny", device="cpu"), "-a capital of France is [MASK].")
+    for view in (
+        AblateView(token=3, answer="London", replacement="mean"),
+        AblateView(parts=("1.0", "2.mlp", "0.attention"), blocked=("France", "2"), distance=0),
+        AblateView(parts=("3.1",), contrast="Rome", all_heads=True),
     ):
-        result = run_cli("knockout", text, *wrong)
-        assert result.code == 2 and re.search(sentence, result.err), result.err
+        result = view.of(session)
+        assert run_again(result) == result.to_json(), result.command

@@ -1,5 +1,7 @@
 """Attributions: they add up, name the copied token, and leave nothing on the model."""
 
+import csv
+import io
 import json
 
 import numpy as np
@@ -8,8 +10,11 @@ import torch
 
 import mbexplore
 from mbexplore.analysis.attribute import attribute
+from mbexplore.display.blocks import Bars, TokenStrip
 from mbexplore.errors import ModelError, RangeError
-from tests.cli_runner import run_cli
+from mbexplore.session import Session
+from mbexplore.views.attribute import AttributeView
+from tests.cli_runner import run_again, run_cli
 from tests.handbuilt import VOCAB, answer_logits, build_explorer, build_random, hook_count
 
 TEXT = "a b c [MASK] d"
@@ -115,13 +120,33 @@ def test_mistakes(explorer):
         attribute(build_explorer(model), TEXT, baseline="pad")
 
 
+def test_the_view_colours_the_text_and_its_files_hold_the_shares(explorer):
+    result = AttributeView(contrast="f", steps=8).of(Session(explorer, TEXT))
+    found = attribute(explorer, TEXT, contrast="f", steps=8)
+    [strip] = (block for block in result.blocks if isinstance(block, TokenStrip))
+    [bars] = (block for block in result.blocks if isinstance(block, Bars))
+    assert strip.values == bars.values == found.integrated and bars.theirs == found.gradient_input
+    largest = int(np.argmax(np.abs(found.integrated)))
+    assert strip.mark == found.target.position and bars.strong == {largest}
+    assert bars.select[largest] == {"token": largest}
+    assert "less f most" in result.headline and f"({largest})" in result.headline
+    _, *rows = csv.reader(io.StringIO(result.content("csv").decode()))
+    assert [float(row[2]) for row in rows] == list(found.integrated)
+    assert [float(row[3]) for row in rows] == list(found.gradient_input)
+    assert [row[1] for row in rows] == list(found.tokens)
+
+
 def test_the_command(tmp_path):
     options = ("--answer", "Paris", "--contrast", "Rome")
     shown = run_cli("attribute", PARIS, *options, "-o", tmp_path / "why.png")
-    assert shown.code == 0 and "completeness error" in shown.out
+    assert shown.code == 0 and "completeness error" in shown.out and "above 1%" not in shown.out
     assert (tmp_path / "why.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(run_cli("attribute", PARIS, *options, "--json").out)
     assert len(found["integrated"]) == len(found["tokens"]) == 9
     assert found["target"]["token"] == " Paris" and found["contrast"]["token"] == " Rome"
+    assert "above 1%; take" in " ".join(run_cli("attribute", PARIS, "--steps", 2).out.split())
     wrong = run_cli("attribute", PARIS, "--baseline", "zero")
-    assert wrong.code == 2 and "no baseline 'zero'" in wrong.err
+    assert wrong.code == 2 and "baseline of attribute is 'zero'; choose mask, pad" in wrong.err
+    view = AttributeView(token="4", contrast="Rome", baseline="pad", steps=3)
+    result = view.of(Session(mbexplore.load("tiny", device="cpu"), PARIS))
+    assert run_again(result) == result.to_json()

@@ -64,7 +64,7 @@ COMMANDS = [
     ["lens", TEXT, "--all"],
     ["compare", TEXT, "A [MASK] of the sky."],
     ["activations", TEXT, "--at", "2"],
-    ["knockout", TEXT, "--head", "0.0"],
+    ["ablate", TEXT, "--part", "0.0"],
     ["patch", TEXT, "A [MASK] of the sky.", "--answer", "the", "--other", "and"],
     ["attribute", TEXT, "--steps", "4"],
 ]

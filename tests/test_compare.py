@@ -8,6 +8,8 @@ import torch
 
 from mbexplore.analysis.compare import compare
 from mbexplore.errors import RangeError, TextError
+from mbexplore.session import Session
+from mbexplore.views.compare import CompareView
 from tests.cli_runner import run_cli
 from tests.handbuilt import COPY_LAYER, build_explorer, build_random
 
@@ -82,9 +84,20 @@ def test_both_are_asked_before_either_runs(monkeypatch):
         compare((explorer, ONE), (explorer, "a b c"))
 
 
+def test_a_look_at_another_layer_runs_no_model_again(monkeypatch):
+    session = Session(build_explorer(build_random()), ONE)
+    first = CompareView(other=OTHER).of(session)
+    monkeypatch.setattr(type(session.explorer), "record", None)
+    again = CompareView(other=OTHER, layer=0, head=1).of(session)
+    monkeypatch.undo()
+    found = compare((session.explorer, ONE), (session.explorer, OTHER), layer=0, head=1)
+    np.testing.assert_array_equal(again.data.attention, found.attention)
+    assert first.data.layer == 2 and CompareView(other=OTHER).of(session) is first
+
+
 def test_the_command(tmp_path):
     shown = run_cli("compare", FRANCE, ITALY, "--layer", 6, "-o", tmp_path / "pair.png")
-    assert shown.code == 0 and "First: tiny" in shown.out and "layer 8" in shown.out
+    assert shown.code == 0 and "Paris (59.0%) against Rome" in shown.out and "layer 8" in shown.out
     assert (tmp_path / "pair.png").read_bytes().startswith(b"\x89PNG")
     uneven = run_cli("compare", FRANCE, "A [MASK].", "-o", tmp_path / "uneven.svg")
     assert uneven.code == 0 and "can't be laid over each other" in " ".join(uneven.out.split())

@@ -16,9 +16,13 @@ from mbexplore.analysis.context_mixing import (
     terms,
     value_zeroing,
 )
+from mbexplore.display.blocks import Heat
+from mbexplore.display.data import walk
 from mbexplore.errors import RangeError
 from mbexplore.hooks import hooked
 from mbexplore.network.attention import attention_weights
+from mbexplore.session import Session
+from mbexplore.views.mix import MixView
 from tests.cli_runner import run_cli
 from tests.handbuilt import COPY_LAYER, build_explorer, build_random, hook_count
 
@@ -147,10 +151,22 @@ def test_mistakes(explorer, monkeypatch):
         context_mixing(explorer, TEXT, 0)
 
 
+def test_nothing_is_drawn_beyond_the_window():
+    result = MixView(layer=COPY_LAYER).of(Session(build_explorer(), "a b c d e f [MASK] g h i j"))
+    heats = [block for block in walk(result.blocks) if isinstance(block, Heat)]
+    places = np.arange(len(result.data.tokens))
+    beyond = abs(places[:, None] - places) > result.data.half_window
+    assert beyond.any()
+    for heat in heats:
+        nothing = np.isnan(heat.values)
+        np.testing.assert_array_equal(nothing, beyond if heat.title != "Rollout" else False)
+        assert heat.mark == (7, None) and heat.select == ("token", None)
+
+
 def test_the_command(tmp_path):
     text = "The capital of France is [MASK]."
     shown = run_cli("mix", text, "--layer", 6, "-o", tmp_path / "mix.png")
-    assert shown.code == 0 and "Layer 6 (global): what token 6 takes" in shown.out
+    assert shown.code == 0 and "In layer 6 (global) [MASK] (6) takes most from France" in shown.out
     assert (tmp_path / "mix.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(run_cli("mix", text, "--json").out)
     assert found["layer"] == 8

@@ -7,20 +7,20 @@ import pytest
 import torch
 
 import mbexplore
+from mbexplore.analysis.ablate import BlockedDistance, BlockedTokens, Head, ablate, ablate_heads
 from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.band import band_map
 from mbexplore.analysis.compare import compare
+from mbexplore.analysis.context_mixing import context_mixing
 from mbexplore.analysis.embed import embed
 from mbexplore.analysis.heads import head_atlas, similar_heads
-from mbexplore.analysis.knockout import Far, Head, Tokens, knockout, knockout_heads
 from mbexplore.analysis.lens import lens, lens_map
 from mbexplore.analysis.links import strongest_links
 from mbexplore.analysis.maps import layer_map
-from mbexplore.analysis.mix import mix
 from mbexplore.analysis.neurons import layer_neurons, token_neurons
 from mbexplore.analysis.patch import patch
 from mbexplore.analysis.residual import residual_norms
-from mbexplore.analysis.rope import pair_norms, score_shares
+from mbexplore.analysis.rope import pair_norms, score_contributions
 from mbexplore.analysis.similarity import similarity
 from mbexplore.recording import KEEP, to_float64
 from mbexplore.reference.verify import _check
@@ -54,18 +54,18 @@ RUNS = {
     "a part of a map": lambda e: recorded(e).attention(3, 1, slice(2, 9), [4, 1]),
     "atlas": lambda e: list(head_atlas([recorded(e)])),
     "similar heads": lambda e: sorted(similar_heads(recorded(e), 3, 1), key=str),
-    "score": lambda e: score_shares(recorded(e), 3, 1, 5, 2),
+    "score": lambda e: score_contributions(recorded(e), 3, 1, 5, 2),
     "pair norms": lambda e: pair_norms(recorded(e), 3),
     "similarity": lambda e: similarity(recorded(e)),
     "residual": lambda e: residual_norms(recorded(e)),
-    "mix": lambda e: mix(e, TEXT, 4),
+    "mix": lambda e: context_mixing(e, TEXT, 4),
     "layer neurons": lambda e: layer_neurons(e, recorded(e), 3),
     "token neurons": lambda e: token_neurons(e, recorded(e), 2),
     "lens": lambda e: lens(e, TEXT),
     "lens of all": lambda e: lens_map(e, TEXT),
     "compare": lambda e: compare((e, TEXT), (e, OTHER)),
-    "knockout": lambda e: knockout(e, TEXT, [Head(3, 1), Tokens((4,)), Far(3)]),
-    "knockout of all": lambda e: knockout_heads(e, TEXT, fill="mean"),
+    "ablation": lambda e: ablate(e, TEXT, [Head(3, 1), BlockedTokens((4,)), BlockedDistance(3)]),
+    "ablation of all": lambda e: ablate_heads(e, TEXT, replacement="mean"),
     "patch": lambda e: patch(e, TEXT, OTHER, answer=" dog", other=" cat"),
     "attribute": lambda e: attribute(e, TEXT, steps=4),
     "embed": lambda e: embed(e, [TEXT, OTHER]).vectors,

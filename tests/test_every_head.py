@@ -34,14 +34,14 @@ ASKS = {
 }
 CHOOSES = [kind for kind in ASKS if kind not in ("number", "choice")]
 OPTIONS = {
-    "tokens": ["--at", "3"],
+    "tokens": ["--token", "3"],
     "answer": ["--context", CONTEXT],
     "choice": ["--context", CONTEXT],
 }
 EXPLAIN = {
     "lens": ["lens", TEXT],
-    "knockout": ["knockout", TEXT, "--head", "0.1", "--mlp", "2"],
-    "all heads": ["knockout", TEXT, "--all-heads"],
+    "ablate": ["ablate", TEXT, "--part", "0.1", "--part", "2.mlp"],
+    "all heads": ["ablate", TEXT],
     "patch": ["patch", TEXT, OTHER],
     "compare": ["compare", TEXT, OTHER],
     "attribute": ["attribute", TEXT, "--steps", "4"],
@@ -126,7 +126,7 @@ def test_two_texts_that_are_too_long_are_cut_if_asked(explorers, tmp_path, name)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 16}))
     short, page = mbexplore.load(str(folder), device="cpu"), tmp_path / "page.html"
-    answers = ["--answer", "bad", "--other", "fair"] if name == "patch" else []
+    answers = ["--answer", "bad", "--other-answer", "fair"] if name == "patch" else []
     ask_both = [name, TEXT + CONTEXT, OTHER + CONTEXT, *answers]
     assert "cut it with --truncate" in sentence(on(short, ask_both))
     done = on(short, [*ask_both, "--truncate", "-o", page, "--json"])
@@ -246,12 +246,11 @@ def test_choices_among_other_options_have_no_divergence(explorers, tmp_path):
     assert found.kl is None and not found.residual_distance.any()
 
 
-@pytest.mark.parametrize("name", ["predict", "lens", "knockout", "attribute"])
+@pytest.mark.parametrize("name", ["predict", "lens", "ablate", "attribute"])
 def test_a_text_to_search_that_is_cut_away_is_one_sentence(explorers, name):
-    readout, head = "sea " * 3000, ["--head", "0.1"] if name == "knockout" else []
-    more = ["--context", CONTEXT, "--truncate", *head]
+    long, more = "sea " * 3000, ["--context", CONTEXT, "--truncate"]
     assert "Nothing is left of the second text" in sentence(
-        on(explorers["answer"], [name, readout, *more])
+        on(explorers["answer"], [name, long, *more])
     )
 
 
@@ -273,11 +272,11 @@ def test_an_answer_can_be_named(explorers):
     ("kind", "arguments", "part"),
     [
         ("labels", ["lens", TEXT, "--answer", "best"], "no label 'best'; choose bad, fair, $good"),
-        ("labels", ["lens", TEXT, "--at", "2"], "name no token"),
+        ("labels", ["lens", TEXT, "--token", "2"], "name no token"),
         ("labels", ["lens", TEXT, "--all"], "ask for its one answer"),
         ("tokens", ["lens", TEXT], "name the token asked about, from 0 to"),
         ("answer", ["lens", TEXT], "the text to search as the second"),
-        ("answer", ["lens", TEXT, "--context", CONTEXT, "--at", "1"], "Token 1 is outside"),
+        ("answer", ["lens", TEXT, "--context", CONTEXT, "--token", "1"], "Token 1 is outside"),
         ("answer", ["lens", TEXT, "--context", CONTEXT, "--answer", "boats"], "write start or end"),
         ("choice", ["attribute", TEXT], "give the one to look at as the second text"),
     ],
@@ -288,7 +287,7 @@ def test_what_a_head_can_not_answer_is_one_sentence(explorers, kind, arguments, 
 
 @pytest.mark.parametrize("kind", CHOOSES)
 def test_a_views_command_makes_it_again(explorers, kind, tmp_path):
-    for name in ("lens", "knockout", "attribute", "compare"):
+    for name in ("lens", "ablate", "attribute", "compare"):
         page = tmp_path / f"{name}.html"
         extra = [*OPTIONS.get(kind, []), "-o", page]
         done = on(explorers[kind], [*EXPLAIN[name], *extra, "--json"])

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 import mbexplore
+from mbexplore.analysis.ablate import Block, ablate
 from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.embed import embed
-from mbexplore.analysis.knockout import Block, knockout
 from mbexplore.analysis.lens import lens
 from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
@@ -163,7 +163,7 @@ def test_edits_hold_for_everything_in_the_block(explorer):
         [many] = explorer.predict_many([TEXT])
         assert torch.equal(many.logits, edited.logits)
         assert lens(explorer, text).rows[-1] != found
-    expected = knockout(explorer, TEXT, [Block(2, "mlp")]).effects[0].standing
+    expected = ablate(explorer, TEXT, [Block(2, "mlp")]).effects[0].score
     best = plain.masks[0].predictions[0].token_id
     assert float(edited.logits[0, best]) == pytest.approx(expected.logit, abs=1e-3)
     assert torch.equal(explorer.predict(TEXT).logits, plain.logits)

@@ -1,5 +1,7 @@
 """Activation patching: where the copied token is known to travel, and what must come back."""
 
+import csv
+import io
 import json
 import re
 
@@ -9,8 +11,13 @@ import torch
 
 from mbexplore.analysis.patch import KEEP, patch, patched_logits
 from mbexplore.analysis.readout import build_readout
-from mbexplore.errors import RangeError, TextError
-from tests.cli_runner import run_cli
+from mbexplore.display.blocks import Heat
+from mbexplore.display.data import walk
+from mbexplore.errors import MissingError, RangeError, TextError
+from mbexplore.explorer import load
+from mbexplore.session import Session
+from mbexplore.views.patch import COMPONENTS, PatchView
+from tests.cli_runner import run_again, run_cli
 from tests.handbuilt import (
     COPY_HEAD,
     COPY_LAYER,
@@ -84,11 +91,44 @@ def test_mistakes(explorer):
         patch(copier, "a b", "a c")
 
 
+def test_the_view_follows_the_token_to_the_mask():
+    session = Session(build_explorer(), "a b [MASK]")
+    result = PatchView(other="a c [MASK]").of(session)
+    name = f"layer {COPY_LAYER}"
+    assert result.headline.startswith(
+        f"[MASK] (3) holds the difference between b and c from {name}"
+    )
+    assert "b / c (2) up to" in result.headline
+    heats = {block.title: block for block in walk(result.blocks) if isinstance(block, Heat)}
+    assert [*heats] == [
+        "Residual stream", "Heads at all tokens", "Attention output", "MLP output",
+    ]  # fmt: skip
+    np.testing.assert_array_equal(heats["MLP output"].values, result.data.mlp)
+    assert heats["Residual stream"].mark == (None, 2) and heats["MLP output"].columns[2] == "b / c"
+    with pytest.raises(MissingError, match="add one of 5 tokens"):
+        PatchView(other=" ").of(session)
+
+
+def test_files_hold_the_shares(explorer):
+    result = PatchView(other=CORRUPTED, answer="b", other_answer="c").of(Session(explorer, CLEAN))
+    found = patch(explorer, CLEAN, CORRUPTED, answer="b", other="c")
+    header, *rows = csv.reader(io.StringIO(result.content("csv").decode()))
+    with np.load(io.BytesIO(result.content("npz"))) as saved:
+        assert tuple(saved["corrupted_tokens"]) == found.corrupted_tokens
+        for name, component in COMPONENTS.items():
+            np.testing.assert_array_equal(saved[name], getattr(found, name))
+            shares = np.float32([row[-1] for row in rows if row[0] == component])
+            np.testing.assert_array_equal(shares, getattr(found, name).flatten())
+    assert header == ["component", "layer", "head", "position", "token", "restored"]
+    seq = len(found.clean_tokens)
+    assert [row[1] for row in rows[: 2 * seq : seq]] == ["", "0"]  # the embeddings have no layer
+
+
 def test_the_command(tmp_path):
     texts = ("The capital of France is [MASK].", "The capital of Italy is [MASK].")
-    answers = ("--answer", "Paris", "--other", "Rome")
+    answers = ("--answer", "Paris", "--other-answer", "Rome")
     shown = run_cli("patch", *texts, *answers, "-o", tmp_path / "patch.png")
-    assert shown.code == 0 and "Logit of Paris less that of Rome" in shown.out
+    assert shown.code == 0 and "Logit of Paris less Rome" in shown.out
     assert (tmp_path / "patch.png").read_bytes().startswith(b"\x89PNG")
     found = json.loads(run_cli("patch", *texts, *answers, "--json").out)
     assert np.shape(found["residual"]) == (10, 9) and np.shape(found["heads"]) == (9, 4)
@@ -96,3 +136,7 @@ def test_the_command(tmp_path):
     assert int(np.argmax(found["residual"][0])) == place
     wrong = run_cli("patch", texts[0], "The capital of the Republic of Italy is [MASK].")
     assert wrong.code == 1 and re.match("Error: The texts differ in length, 9", wrong.err)
+    result = PatchView(other=texts[1], answer="Paris", other_answer="Madrid").of(
+        Session(load("tiny", device="cpu"), texts[0])
+    )
+    assert run_again(result) == result.to_json()

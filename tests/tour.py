@@ -1,7 +1,7 @@
 """The tour of the page: what a person does, with a picture of every view.
 
 `python -m tests.tour FOLDER` saves them all; the README's are made by
-`python -m tests.tour assets/images attention-local knockout explore`, and the first picture of maps
+`python -m tests.tour assets/images attention-local ablate explore`, and the first picture of maps
 by `mbexplore attention --layer 4 -o assets/images/attention.png`. The browser tests take the same
 tour.
 """

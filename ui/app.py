@@ -30,7 +30,7 @@ from mbexplore.network.heads import ModernBertForSequenceClassification
 from .protocol import PageView, Shown
 from .sessions import Desk, Sessions, kept_beginning
 from .text import chips, toggled
-from .views import VIEWS
+from .views import build_views
 
 Made = TypeVar("Made")
 
@@ -48,14 +48,14 @@ POLICY = (
 """The browser itself refuses whatever would come from, or go to, another address."""
 
 
-def build_app(sessions: Sessions, views: tuple[PageView, ...] = VIEWS) -> gr.Blocks:
+def build_app(sessions: Sessions, views: tuple[PageView, ...] | None = None) -> gr.Blocks:
     """The page over models that are already open.
 
     Args:
         sessions: over the models, by the name the page shows; the first is chosen at the start.
-        views: in the order of their tabs.
+        views: in the order of their tabs; every registered one by default.
     """
-    return inside_a_loop(lambda: _build(sessions, views))
+    return inside_a_loop(lambda: _build(sessions, build_views() if views is None else views))
 
 
 def inside_a_loop(make: Callable[[], Made]) -> Made:
@@ -158,7 +158,7 @@ def guarded(work: Callable[..., Any]) -> Any:
 
 def in_page(sentence: str) -> str:
     """A sentence that names a command to use, with the page's tab in its place."""
-    titles = {view.name: view.title for view in VIEWS if view.title}
+    titles = {view.name: view.title for view in build_views() if view.title}
 
     def tab(command: re.Match[str]) -> str:
         title = titles.get(command[1])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from mbexplore.display.browser import to_parts
+from mbexplore.errors import MissingError
 from mbexplore.session import Session
 from mbexplore.views import View
 from mbexplore.views.parameters import SELECTED, Parameter
@@ -19,9 +21,9 @@ FIRST = "first"
 """Wish of every view: of a wide matrix, the first column that is drawn large."""
 TYPES: dict[str, Any] = {
     "switch": bool, "integer": int, "number": float, "text": str, "layer": int, "head": int,
-    "token": int, "model": str, "texts": list[str],
+    "token": int, "model": str, "texts": str,
 }  # fmt: skip
-EMPTY = {"layer": 0, "head": 0, "token": -1, "text": "", "model": "", "texts": [], "integer": 0}
+EMPTY = {"layer": 0, "head": 0, "token": -1, "text": "", "model": "", "texts": "", "integer": 0}
 """What the page sends for None."""
 
 
@@ -77,11 +79,19 @@ class RegisteredView(PageView):
             if one.name in given:
                 value = given[one.name]
                 is_none = one.optional and value == EMPTY.get(one.kind) and one.kind != "head"
+                if one.kind == "texts":
+                    value = tuple(re.split(r"[,\s]+", value.strip())) if value.strip() else ()
                 values[one.name] = None if is_none else value
         for one in self.view.parameters:  # a hidden control has no effect
             if one.name in values and not one.has_effect({**self._defaults, **values}):
                 del values[one.name]
-        result = self.view(**values).of(session_of(desk))
+        session = session_of(desk)
+        if self.view.explains_answer:
+            values["token"] = session.answer_position(values.get("token"))
+        try:
+            result = self.view(**values).of(session)
+        except MissingError as error:
+            return Shown([{"kind": "note", "text": str(error)}])
         parts = to_parts(result.blocks, None if first < 0 else first)
         rest = [part for part in parts if part["kind"] != "headline"]
         return Shown(rest, result, result.headline)  # type: ignore[arg-type]
@@ -96,8 +106,10 @@ def session_of(desk: Desk) -> Session:
 
     def make() -> Session:
         return Session(
-            desk.explorer, desk.encoding, recording=desk.recording, progress=desk.progress.move
-        )
+            desk.explorer, desk.encoding, recording=desk.recording,
+            progress=lambda *step: desk.progress.move(*step),
+            open_model=lambda name: desk.beside(desk.encoding.text, name).explorer,
+        )  # fmt: skip
 
     return desk.once("session", make)
 
@@ -110,7 +122,7 @@ def _kind(one: Parameter) -> str:
 
 
 def _default(one: Parameter) -> Any:
-    if one.default is dataclasses.MISSING or one.default is None:
+    if one.default is dataclasses.MISSING or one.default is None or one.default == ():
         return EMPTY.get(one.kind)
     return one.default
 

@@ -1,8 +1,8 @@
-"""Knock-outs: what becomes of an answer when a part of the model is ablated.
+"""Ablation: what becomes of an answer without a part of the model.
 
 Michel et al. 2019, "Are Sixteen Heads Really Better than One?" (arXiv:1905.10650), for heads;
 Geva et al. 2023, "Dissecting Recall of Factual Associations" (arXiv:2304.14767), for tokens that
-nobody may look at. Every knock-out is a hook that edits a tap of one forward pass.
+nobody may attend to. Every ablation is a hook that edits a tap of one forward pass.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mbexplore.network.visibility import Visibility, visible
 from mbexplore.recording import check_index
 
 LIMITS = (
-    "Other parts may make up for a ablated one, so a small effect is no proof that the part is "
+    "Other parts may make up for an ablated one, so a small effect is no proof that the part is "
     "idle; and zero may be a value that the model never saw."
 )
 BATCH_TOKENS = 2048
@@ -102,10 +102,19 @@ class Effect:
 
 @dataclass(frozen=True)
 class Ablation:
-    """The answer with every part in place, and without some."""
+    """The answer with every part in place, and without some.
+
+    Attributes:
+        tokens: of the text.
+        target: the answer.
+        contrast: the answer whose logit is subtracted from all logits, or None.
+        clean: the answer's score with every part in place.
+        effects: without all of the parts, and without each alone.
+    """
 
     tokens: tuple[str, ...]
     target: Target
+    contrast: Target | None
     clean: OptionScore
     effects: tuple[Effect, ...]
 
@@ -117,7 +126,8 @@ class HeadAblation:
     Attributes:
         tokens: of the text.
         target: the answer.
-        clean: its score with every head.
+        contrast: the answer whose logit is subtracted from all logits, or None.
+        clean: the answer's score with every head.
         logit: its logit without the head, less that with it.
         probability: likewise.
         rank: its rank without the head.
@@ -125,6 +135,7 @@ class HeadAblation:
 
     tokens: tuple[str, ...]
     target: Target
+    contrast: Target | None
     clean: OptionScore
     logit: npt.NDArray[np.float32]
     probability: npt.NDArray[np.float32]
@@ -144,6 +155,7 @@ def ablate(
     position: int | None = None,
     *,
     answer: str | None = None,
+    contrast: str | None = None,
     replacement: Replacement = "zero",
 ) -> Ablation:
     """The answer without the parts: without all of them, then without each alone.
@@ -154,6 +166,7 @@ def ablate(
         parts: what to ablate; nothing leaves the answer as it is, bit for bit.
         position: which token is asked about; see `readout.build_readout`.
         answer: the answer followed; None for the model's own.
+        contrast: another answer, whose logit is subtracted from the answer's in all logits.
         replacement: for the output of a head or block: zero, or its mean over the tokens.
 
     Raises:
@@ -173,12 +186,13 @@ def ablate(
         with hooked(model, ablation_hooks(model.config, group, replacement)):
             rows.append(readout.logits(ids))
     target = readout.target(rows[0][0])
-    clean, *others = readout.scores_of(torch.cat(rows), target.token_id)
+    against = None if contrast is None else readout.find_contrast(contrast, target)
+    clean, *others = readout.scores_of(torch.cat(rows), target, against)
     effects = tuple(
         Effect(tuple(map(str, group)), score, readout.name(int(logits.argmax())))
         for group, score, logits in zip(groups, others, rows[1:], strict=True)
     )
-    return Ablation(encoding.tokens, target, clean, effects)
+    return Ablation(encoding.tokens, target, against, clean, effects)
 
 
 def ablate_heads(
@@ -187,6 +201,7 @@ def ablate_heads(
     position: int | None = None,
     *,
     answer: str | None = None,
+    contrast: str | None = None,
     replacement: Replacement = "zero",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> HeadAblation:
@@ -197,7 +212,8 @@ def ablate_heads(
         text: the text.
         position: which token is asked about; see `readout.build_readout`.
         answer: the answer followed; None for the model's own.
-        replacement: see `knockout`.
+        contrast: another answer, whose logit is subtracted from the answer's in all logits.
+        replacement: see `ablate`.
         progress: told after each batch how many heads are done, and of how many.
 
     Raises:
@@ -212,7 +228,8 @@ def ablate_heads(
     size = max(1, min(heads, BATCH_TOKENS // len(encoding)))
     plain = readout.logits(ids)
     target = readout.target(plain[0])
-    [clean] = readout.scores_of(plain, target.token_id)
+    against = None if contrast is None else readout.find_contrast(contrast, target)
+    [clean] = readout.scores_of(plain, target, against)
     found: list[OptionScore] = []
     for layer in range(layers):
         for first in range(0, heads, size):
@@ -220,7 +237,7 @@ def ablate_heads(
             action = _replace_one_head_per_row(batch, replacement)
             with hooked(model, {f"layers.{layer}.z": action}):
                 logits = readout.logits(ids)
-            found += readout.scores_of(logits, target.token_id)
+            found += readout.scores_of(logits, target, against)
             progress(len(found), layers * heads)
     shape = (layers, heads)
     logit = np.array([each.logit - clean.logit for each in found], dtype=np.float32)
@@ -229,6 +246,7 @@ def ablate_heads(
     return HeadAblation(
         encoding.tokens,
         target,
+        against,
         clean,
         logit.reshape(shape),
         probability.reshape(shape),

@@ -103,9 +103,7 @@ def attribute(
     ids = torch.tensor([encoding.ids, _baseline_ids(explorer, encoding, baseline)])
     ids = ids.to(model.device)
     target = readout.target(readout.logits(ids[:1])[0])
-    against = None if contrast is None else readout.option(readout.find(contrast))
-    if against == target:
-        raise RangeError(f"{target.token!r} is the answer itself; name another contrast.")
+    against = None if contrast is None else readout.find_contrast(contrast, target)
     with torch.no_grad():
         end, start = model.encoder.embeddings(ids)  # each (seq, hidden)
     way = _Way(readout, ids[:1], target, against, progress)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.target import Source, as_recording
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
 from mbexplore.network.model import EncoderLayer
@@ -101,12 +102,21 @@ def _as_recording(explorer: Explorer, source: Source, layer: int) -> Recording:
     check_index("layer", layer, explorer.model.config.num_hidden_layers)
     if isinstance(source, str):
         source = explorer.encode(source)
+    check_length(source)
+    return as_recording(explorer, source, KEEP)
+
+
+def check_length(source: Encoding | Recording) -> None:
+    """Makes sure that a text isn't too long.
+
+    Raises:
+        RangeError: it is.
+    """
     if len(source) > MOST_TOKENS:
         raise RangeError(
             f"The text has {len(source):,} tokens and mixing compares every pair; give at most "
             f"{MOST_TOKENS}."
         )
-    return as_recording(explorer, source, KEEP)
 
 
 def terms(recording: Recording, module: EncoderLayer, layer: int, query: int) -> Tensor:

@@ -129,7 +129,7 @@ def lens(
             [readout.read(_normed(explorer, recording, n)[None]) for n in _states(recording)]
         )  # (states, option)
     target = readout.target(logits[-1])
-    rows = _rows(readout, logits, target.token_id, top_k)
+    rows = _rows(readout, logits, target, top_k)
     return Lens(encoding.tokens, target, rows, _top1_from([row.rank for row in rows]))
 
 
@@ -209,8 +209,8 @@ def _states(recording: Recording) -> range:
     return range(recording.config.num_hidden_layers + 1)
 
 
-def _rows(readout: Readout, logits: Tensor, option: int, top_k: int) -> tuple[LensRow, ...]:
-    standings, outcomes = readout.scores_of(logits, option), readout.log_probs(logits)
+def _rows(readout: Readout, logits: Tensor, target: Target, top_k: int) -> tuple[LensRow, ...]:
+    standings, outcomes = readout.scores_of(logits, target), readout.log_probs(logits)
     kl, entropy = _divergence(outcomes[-1:], outcomes), _entropy(outcomes)
     columns = zip(logits, standings, kl.tolist(), entropy.tolist(), strict=True)
     return tuple(

@@ -1,7 +1,7 @@
 """What a model is asked: to choose among options, each with a logit. The one notion of an answer.
 
 The MLM head chooses a token of the vocabulary at a position, the others a label of a text or of a
-token, or where in a second text the answer starts or ends. `lens`, `knockout`, `patch`,
+token, or where in a second text the answer starts or ends. `lens`, `ablate`, `patch`,
 `attribute` and `compare` ask through this and know no head.
 """
 
@@ -85,6 +85,17 @@ class Readout:
         """The option followed, given the logits (option) of the model as it is."""
         return self.option(int(logits.argmax()) if self.wanted is None else self.wanted)
 
+    def find_contrast(self, name: str, target: Target) -> Target:
+        """The option of that name, to set against the target.
+
+        Raises:
+            RangeError: there is no such option, or it is the target itself.
+        """
+        contrast = self.option(self.find(name))
+        if contrast == target:
+            raise RangeError(f"{target.token!r} is the answer itself; name another contrast.")
+        return contrast
+
     def option(self, index: int) -> Target:
         """An option by its number."""
         return Target(self.place(index), self.name(index), index)
@@ -97,10 +108,21 @@ class Readout:
             for i in logits.topk(min(top_k, len(logits))).indices.tolist()
         )
 
-    def scores_of(self, logits: Tensor, option: int) -> list[OptionScore]:
-        """How an option stands in each row of logits (batch, option)."""
+    def scores_of(
+        self, logits: Tensor, target: Target, contrast: Target | None = None
+    ) -> list[OptionScore]:
+        """The scores of an option in each row of logits (batch, option).
+
+        Args:
+            logits: of each row.
+            target: the option that is followed.
+            contrast: an option whose logit is subtracted from the logit of the scores.
+        """
+        option = target.token_id
         own, shares = logits[:, option], self.probabilities(logits)[:, option]
         ranks = 1 + (logits > own[:, None]).sum(dim=-1)
+        if contrast is not None:
+            own = own - logits[:, contrast.token_id]
         rows = zip(own.tolist(), shares.tolist(), ranks.tolist(), strict=True)
         return [OptionScore(*row) for row in rows]
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from mbexplore.analysis.target import upcast
 from mbexplore.errors import TextError
 from mbexplore.hooks import Progress
-from mbexplore.recording import Recording, to_float64
+from mbexplore.recording import Recording, check_index, to_float64
 
 KEEP = ("hidden_states",)
 MOST_TOKENS = 2048
@@ -78,6 +78,50 @@ def similarity(recording: Recording, progress: Progress | None = None) -> Simila
     steps, cosine = _cosines(states, tell)
     cka = linear_cka([state[picked] for state in states], tell)
     return Similarity(steps, cosine, cka, count)
+
+
+@dataclass(frozen=True, eq=False)
+class TokenSimilarity:
+    """The tokens against each other after one layer.
+
+    Attributes:
+        tokens: of the text.
+        layer: from 0.
+        cosine: (seq, seq) cosine of the residual streams of two tokens after the layer.
+        mean: (states,) mean cosine of all pairs of different tokens; state 0 is the embeddings.
+    """
+
+    tokens: tuple[str, ...]
+    layer: int
+    cosine: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float64]
+
+
+def token_similarity(recording: Recording, layer: int) -> TokenSimilarity:
+    """Compares every two tokens after a layer.
+
+    Args:
+        recording: with `KEEP` kept.
+        layer: from 0.
+
+    Raises:
+        RangeError: there is no such layer.
+        TextError: the text is a single token.
+    """
+    seq, layers = len(recording), recording.config.num_hidden_layers
+    check_index("layer", layer, layers)
+    if seq < 2:
+        raise TextError("The text is 1 token and there is no pair to compare; give a longer text.")
+    mean = []
+    for state in range(layers + 1):
+        unit = torch.nn.functional.normalize(upcast(recording.hidden_states(state)), dim=-1)
+        # The sum of all cosines is the squared length of the sum of all unit vectors.
+        exact = to_float64(unit)
+        total = exact.sum(dim=0).square().sum()
+        mean.append(float((total - exact.square().sum()) / (seq * (seq - 1))))
+        if state == layer + 1:
+            cosine = (unit @ unit.T).clamp(-1, 1).float().cpu().numpy()
+    return TokenSimilarity(recording.encoding.tokens, layer, cosine, np.array(mean))
 
 
 def _cosines(

@@ -17,19 +17,14 @@ import typer
 
 import mbexplore
 from mbexplore.cli.attention import attention
-from mbexplore.cli.attribute import attribute
 from mbexplore.cli.bench import bench
 from mbexplore.cli.build import add_view
-from mbexplore.cli.compare import compare
 from mbexplore.cli.download import download
 from mbexplore.cli.embed import embed
 from mbexplore.cli.explore import explore
 from mbexplore.cli.info import info
-from mbexplore.cli.knockout import knockout
-from mbexplore.cli.mix import mix
 from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
-from mbexplore.cli.patch import patch
 from mbexplore.cli.train import train
 from mbexplore.cli.ui import ui
 from mbexplore.cli.verify import verify
@@ -49,19 +44,23 @@ app.command()(attention)
 app.command()(info)
 app.command()(verify)
 app.command()(train)
-app.command()(mix)
-app.command()(knockout)
-app.command()(patch)
-app.command()(attribute)
-app.command()(compare)
 app.command()(embed)
 app.command()(models)
 app.command()(download)
 app.command()(bench)
 app.command()(explore)
 app.command()(ui)
-for each in REGISTRY.values():
-    add_view(app, each)
+
+
+def add_views() -> None:
+    """Adds a command for every view that is registered and has none yet."""
+    known = {command.name for command in app.registered_commands}
+    for view in REGISTRY.values():
+        if view.name not in known:
+            add_view(app, view)
+
+
+add_views()
 
 
 def _print_version(wanted: bool) -> None:
@@ -96,6 +95,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     if arguments is None:  # the process is ours
         _collect_seldom()
         tune_process()
+    add_views()
     try:
         code = app(arguments, prog_name="mbexplore", standalone_mode=False)
     except MbexploreError as error:

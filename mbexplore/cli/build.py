@@ -147,9 +147,8 @@ def _of(one: Parameter) -> Any:
     choices = [str(choice) for choice in one.choices]
     if about.positional:
         return Annotated[
-            kind, typer.Argument(help=about.help, metavar=f"[{one.name.upper()}]",
-                                 show_default=False)
-        ]  # fmt: skip
+            kind, typer.Argument(help=about.help, metavar=one.name.upper(), show_default=False)
+        ]
     flags = [one.flag, *([about.short] if about.short else [])]
     if one.kind == "switch" and one.default is True:
         flags = [f"{one.flag}/--no-{one.flag.removeprefix('--')}"]

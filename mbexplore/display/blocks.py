@@ -146,6 +146,8 @@ class Heat(Block):
         unit: of the values: "nats".
         texts: a word in each cell, where there is room.
         select: the parameters that a click sets by its row and by its column.
+        select_more: what a click sets beside these; "{row}" and "{column}" in a word stand for what
+            the cell's row and column select.
         row_values: what each row selects; its index by default, nothing for None.
         column_values: what each column selects.
         row_hues: colour of each row's label.
@@ -168,6 +170,7 @@ class Heat(Block):
     unit: str = ""
     texts: tuple[tuple[str, ...], ...] | None = None
     select: tuple[str | None, str | None] = (None, None)
+    select_more: Selection = field(default_factory=dict)
     row_values: tuple[int | None, ...] | None = None
     column_values: tuple[int | None, ...] | None = None
     row_hues: tuple[Hue, ...] | None = None

@@ -166,6 +166,7 @@ def _(block: Heat) -> Part:
         "unit": block.unit,
         "texts": None if block.texts is None else [list(row) for row in block.texts],
         "hold": list(block.select),
+        "hold_more": dict(block.select_more),
         "row_hold": None if block.row_values is None else list(block.row_values),
         "column_hold": list(columns if block.column_values is None else block.column_values),
         "row_hues": None if block.row_hues is None else list(block.row_hues),

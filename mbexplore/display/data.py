@@ -38,15 +38,15 @@ def to_json(value: Any) -> bytes:
 
 
 def arrays_of(found: Any) -> dict[str, NDArray[Any]]:
-    """The arrays among the fields of a dataclass, and its tokens."""
+    """The arrays among the fields of a dataclass, and its texts' tokens."""
     import numpy as np
 
     if not dataclasses.is_dataclass(found):
         return {}
     fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
     arrays = {name: one for name, one in fields.items() if isinstance(one, np.ndarray)}
-    if arrays and isinstance(fields.get("tokens"), tuple):
-        arrays["tokens"] = np.array(fields["tokens"])
+    if arrays:
+        arrays |= {name: np.array(one) for name, one in fields.items() if name.endswith("tokens")}
     return arrays
 
 

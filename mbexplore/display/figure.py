@@ -45,6 +45,10 @@ WIDEST = 15.0
 """Inches of the widest row."""
 LABELS = 60
 """Most labels along an axis."""
+LETTERS = 14
+"""Most letters of a label."""
+BAR_LETTERS = 32
+"""Most letters of the label of a bar."""
 WORDS = 40
 """Most columns whose words are written into the cells."""
 LETTERS = 14
@@ -202,12 +206,17 @@ def name_axes(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
 
 
 def label_axis(
-    set_ticks: Callable[..., Any], names: Sequence[str], most: int = LABELS, *, rotation: float = 0
+    set_ticks: Callable[..., Any],
+    names: Sequence[str],
+    most: int = LABELS,
+    *,
+    rotation: float = 0,
+    letters: int = LETTERS,
 ) -> None:
-    """Names of rows or columns, thinned to at most `most`."""
+    """Names of rows or columns, thinned to at most `most`, each cut to so many letters."""
     step = max(1, -(-len(names) // most))
     ticks = range(0, len(names), step)
-    labels = [token_label(names[i]) for i in ticks]
+    labels = [token_label(names[i], letters) for i in ticks]
     set_ticks(list(ticks), labels, rotation=rotation, fontsize=7.5, parse_math=False)
 
 
@@ -292,6 +301,8 @@ def _write_cells(block: Heat, axes: Axes) -> None:
         return
     for row, texts in enumerate(block.texts):
         for column, text in enumerate(texts):
+            if not text:
+                continue
             ground = colour_of(block.hue_of(row), block.shade(float(block.values[row, column])))
             axes.text(
                 column, row, token_label(text, LETTERS), ha="center", va="center", fontsize=6.5,
@@ -383,7 +394,8 @@ def _mark_place(axes: Axes, name: str, at: float) -> None:
 
 @size_of.register
 def _(block: Bars) -> Size:
-    return 4.6, 0.26 * len(block.labels) + 0.7
+    longest = min(max(map(len, block.labels), default=0), BAR_LETTERS)
+    return 4.0 + 0.07 * longest, 0.26 * len(block.labels) + 0.7
 
 
 @draw.register
@@ -394,22 +406,32 @@ def _(block: Bars, axes: Axes) -> None:
     places = decimals(block.full, 3)
     for i, value in enumerate(block.values):
         text = percent(value) if block.unit == "%" else fixed(value, places, signed=signed)
-        axes.annotate(text, (value, i), xytext=(4 if value >= 0 else -4, 0), va="center",
-                      ha="left" if value >= 0 else "right", textcoords="offset points",
-                      fontsize=7.5, color=INK)  # fmt: skip
+        side = 1 if value >= 0 else -1
+        ring = (block.theirs[i] if block.theirs is not None else None) or 0.0
+        end = side * max(abs(value), side * ring)  # beyond the ring, so that both can be read
+        apart = side * (7 if end != value else 4)
+        axes.annotate(text, (end, i), xytext=(apart, 0), textcoords="offset points", va="center",
+                      ha="left" if value >= 0 else "right", fontsize=7.5, color=INK)  # fmt: skip
     if block.theirs is not None:
         rings = [(i, value) for i, value in enumerate(block.theirs) if value is not None]
         axes.scatter(
-            [value for _, value in rings], [i for i, _ in rings], s=26, facecolors="none",
+            [value for _, value in rings], [i for i, _ in rings], s=26, facecolors="white",
             edgecolors=INK, linewidths=1.1, label=drawable(block.theirs_name), zorder=3,
         )  # fmt: skip
         axes.legend(fontsize=7, frameon=False, labelcolor=INK, loc="lower right")
-    axes.set_xlim(-block.full * 1.25 if signed else 0, block.full * 1.25)
+    if signed:  # room for a number beyond the longest bar of each side
+        ends = [0.0, *block.values, *(value for value in block.theirs or () if value is not None)]
+        room = 0.2 * (max(ends) - min(ends))
+        axes.set_xlim(min(ends) - room, max(ends) + room)
+    else:
+        axes.set_xlim(0, block.full * 1.25)
     name_axes(axes, block.title)
-    label_axis(axes.set_yticks, block.labels)
+    label_axis(axes.set_yticks, block.labels, letters=BAR_LETTERS)
     axes.set_xticks([])
     axes.invert_yaxis()
-    axes.spines[["top", "right", "bottom"]].set_visible(False)
+    axes.spines[["top", "right", "bottom", *(["left"] * signed)]].set_visible(False)
+    if signed:
+        axes.axvline(0, color=FAINT, linewidth=0.8)
 
 
 STRIP = 96

@@ -56,6 +56,7 @@ class NarrowTable(Table):
     ) -> Table:
         """This table with some of its columns, each as wide as told, or as there is room."""
         table = Table(box=self.box, pad_edge=self.pad_edge, padding=(0, padding))
+        table.title, table.title_justify = self.title, self.title_justify
         table.rows = self.rows
         table.columns = [
             replace(column, _index=i, width=width, no_wrap=column.no_wrap and is_whole)

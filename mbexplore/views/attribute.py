@@ -1,59 +1,115 @@
-"""What each token adds to the answer's logit, in every form."""
+"""How much each token of the text adds to the logit of the answer."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
-from mbexplore.analysis.attribute import LIMITS, Attribution
-from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.explorer import Explorer
-from mbexplore.views.old import View, build_command
+from mbexplore.display.blocks import Bars, Block, Headline, Note, Table, TokenStrip
+from mbexplore.display.numbers import percent, significant
+from mbexplore.text import word
+from mbexplore.views.papers import GRADIENT_INPUT, INTEGRATED_GRADIENTS
+from mbexplore.views.parameters import Token
+from mbexplore.views.shared import logit_name, token_names
+from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from mbexplore.analysis.attribute import Attribution
+    from mbexplore.session import Session
+
+MOST_BARS = 40
+"""Tokens with a bar: of a longer text those with the largest shares."""
 
 
-def view_attribution(
-    explorer: Explorer,
-    encoding: Encoding,
-    found: Attribution,
-    answer: str | None,
-    contrast: str | None,
-) -> View:
-    """A share of the logit for each token.
+class AttributeView(View["Attribution"]):
+    """Attribution: the logit of the answer shared out among the tokens of the text."""
 
-    Args:
-        explorer: whose answer it is.
-        encoding: of the text.
-        found: what to show.
-        answer: the token that was asked about; None for the model's own answer.
-        contrast: the token it was set against, as it was asked for.
-    """
-
-    def payload() -> dict[str, Any]:
-        model = dataclasses.asdict(explorer.info)
-        return {"model": model, **dataclasses.asdict(found), "not_shown": LIMITS}
-
-    def draw() -> Figure:
-        from mbexplore.plots.attribute import plot_attribution
-
-        return plot_attribution(found, explorer.info.name)
-
-    def rows() -> Iterator[list[object]]:
-        yield ["position", "token", "integrated", "gradient_input"]
-        columns = zip(found.tokens, found.integrated, found.gradient_input, strict=True)
-        yield from ([i, *column] for i, column in enumerate(columns))
-
-    command = build_command(
-        "attribute",
-        explorer.info,
-        encoding,
-        at=found.target.position,
-        answer=answer,
-        contrast=contrast,
-        baseline=found.baseline,
-        steps=found.steps,
+    name = "attribute"
+    title = "Attribution"
+    question = "Which tokens does the answer come from?"
+    group = "From where"
+    papers = (INTEGRATED_GRADIENTS, GRADIENT_INPUT)
+    limits = (
+        "The shares depend on the baseline, and the path there passes inputs that are no text; how "
+        "tokens that act only together share their effect is not unique."
     )
-    return View("attribute", command, payload, draw, rows=rows)
+    explains_answer = True
+    example = '"The capital of France is [MASK]." --contrast Rome'
+
+    token: Token = option(
+        "The token looked at, by position or word; by default the first mask.", default=None
+    )
+    answer: str | None = option(
+        "The token or label explained; by default the model's own answer.", default=None
+    )
+    contrast: str | None = option("Explain why the answer and not this one.", default=None)
+    baseline: Literal["mask", "pad"] = option(
+        "What the text is compared with: every plain token replaced by the mask or by padding.",
+        default="mask",
+    )
+    steps: int = option("Points on the path from the baseline.", default=64, at_least=1)
+
+    def compute(self, session: Session) -> Attribution:
+        """Gradients at every point of the path."""
+        from mbexplore.analysis.attribute import attribute
+
+        return attribute(
+            session.explorer,
+            session.encoding,
+            session.token(self.token),
+            answer=self.answer,
+            contrast=self.contrast,
+            baseline=self.baseline,
+            steps=self.steps,
+            progress=session.progress,
+        )
+
+    def blocks(self, found: Attribution, session: Session) -> Iterator[Block]:
+        """The text in colour, then a bar for each token."""
+        order = sorted(range(len(found.tokens)), key=lambda i: -abs(found.integrated[i]))
+        first, logit = order[0], logit_name(found.target, found.contrast)
+        total = found.value - found.baseline_value
+        yield Headline(
+            f"{word(found.tokens[first])} ({first}) moves the {logit} most: "
+            f"{significant(found.integrated[first], signed=True)} of "
+            f"{significant(total, signed=True)}."
+        )
+        yield TokenStrip(
+            token_names(found.tokens), found.integrated, "Integrated gradients", unit="logits",
+            mark=found.target.position,
+        )  # fmt: skip
+        shown = sorted(order[:MOST_BARS])
+        yield Bars(
+            tuple(f"{word(found.tokens[i])} {i}" for i in shown),
+            tuple(found.integrated[i] for i in shown),
+            f"Share of the {logit}",
+            unit="integrated gradients",
+            hue="signed",
+            theirs=tuple(found.gradient_input[i] for i in shown),
+            theirs_name="gradient \N{MULTIPLICATION SIGN} input",
+            strong=frozenset({shown.index(first)}),
+            select=tuple({"token": i} for i in shown),
+        )
+        yield Note(f"{_completeness(found, logit)} {self.limits}")
+
+    def table(self, found: Attribution, session: Session) -> Table:
+        """A row for each token."""
+        rows = zip(found.tokens, found.integrated, found.gradient_input, strict=True)
+        columns = ("position", "token", "integrated", "gradient_input")
+        return Table(columns, tuple((i, *row) for i, row in enumerate(rows)))
+
+
+def _completeness(found: Attribution, logit: str) -> str:
+    from mbexplore.analysis.attribute import MOST_ERROR
+
+    value, baseline = (
+        significant(each, signed=True) for each in (found.value, found.baseline_value)
+    )
+    sentence = (
+        f"The {logit} is {value}, on the baseline {baseline}; integrated gradients add up to "
+        f"{significant(sum(found.integrated), signed=True)}, a completeness error of "
+        f"{percent(found.completeness_error)} with {found.steps:,} steps."
+    )
+    if found.completeness_error > MOST_ERROR:
+        sentence += f" That is above 1%; take more than {found.steps:,} steps."
+    return sentence

@@ -1,74 +1,224 @@
-"""Two texts or two models side by side, in every form."""
+"""Two texts in one model, or one text in two models, side by side."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.compare import LIMITS, RunComparison
-from mbexplore.explorer import Explorer
-from mbexplore.views.old import View, build_command
+from mbexplore.display.blocks import Bars, Block, Cell, Headline, Heat, Note, Row, Table
+from mbexplore.display.numbers import percent, significant
+from mbexplore.errors import MissingError
+from mbexplore.text import word
+from mbexplore.views.papers import CKA
+from mbexplore.views.parameters import Head, Layer, OtherModel, Token
+from mbexplore.views.shared import (
+    first_difference,
+    layer_hues,
+    named_part,
+    pair_names,
+    part_around,
+    state_names,
+)
+from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-_MAPS = ("attention", "residual_distance")
+    from mbexplore.analysis.compare import ComparedRun, RunComparison
+    from mbexplore.session import Session
 
 
-def view_compare(
-    first: tuple[Explorer, str],
-    second: tuple[Explorer, str],
-    found: RunComparison,
-    context: str | None = None,
-    *,
-    truncate: bool = False,
-) -> View:
-    """Predictions of both, and the difference maps that their shapes allow.
+class CompareView(View["RunComparison"]):
+    """Two texts, or two models: their answers, residual streams and attention."""
 
-    Args:
-        first: a model and its text.
-        second: likewise.
-        found: what to show.
-        context: a second text that both were followed by.
-        truncate: whether they were cut where they were too long.
-    """
-    (explorer, text), (beside, other) = first, second
-    maps = {name: values for name in _MAPS if (values := getattr(found, name)) is not None}
+    name = "compare"
+    title = "Compare"
+    question = "Where do two texts, or two models, differ?"
+    group = "Versus"
+    papers = (CKA,)
+    limits = (
+        "A distance between residual streams shows that two runs differ, not whether the answer "
+        "uses it; and two models trained apart have no common axes, so their residual streams "
+        "differ even where they agree."
+    )
+    explains_answer = True
+    example = '"The capital of France is [MASK]." "The capital of Italy is [MASK]."'
 
-    def payload() -> dict[str, Any]:
-        lists = {name: maps[name].tolist() if name in maps else None for name in _MAPS}
-        return {**dataclasses.asdict(found), **lists, "not_shown": LIMITS}
+    other: str | None = option(
+        "The second text; the same one by default.",
+        default=None,
+        positional=True,
+        label="second text",
+    )
+    other_model: OtherModel = option(
+        "The second model, in the forms of --model; the same one by default.",
+        default=None,
+        flag="--with",
+        label="second model",
+    )
+    token: Token = option(
+        "The token looked at, by position or word; by default the first mask of each.", default=None
+    )
+    layer: Layer = option(
+        "Whose attention weights, from 0; by default the last.", default=-1, short="-l"
+    )
+    head: Head = option("Which head, from 0; by default the mean of all.", default=None)
+    top_k: int = option("Predictions listed.", default=5, short="-k", at_least=1, label="")
 
-    def draw() -> Figure:
-        from mbexplore.plots.compare import plot_side_by_side
+    def compute(self, session: Session) -> RunComparison:
+        """Both runs and their differences."""
+        from mbexplore.analysis.compare import KEEP, compare
+        from mbexplore.analysis.readout import build_readout
 
-        return plot_side_by_side(found, explorer.model.config.layer_kinds)
+        other = (self.other or "").strip() and self.other
+        if not other and self.other_model is None:
+            raise MissingError("There is nothing to compare with; add a second text or model.")
+        sides = (session, session.beside(other or None, self.other_model))
+        position = session.token(self.token)
+        for each in sides:  # what can't be asked costs no run
+            build_readout(each.explorer, each.encoding, position)
+        depth = min(each.explorer.model.config.num_hidden_layers for each in sides)
+        return compare(
+            *((each.explorer, each.recording(*KEEP)) for each in sides),
+            layer=self.layer + depth if self.layer < 0 else self.layer,
+            head=self.head,
+            position=position,
+            top_k=self.top_k,
+        )
 
-    def arrays() -> dict[str, NDArray[Any]]:
+    def blocks(self, found: RunComparison, session: Session) -> Iterator[Block]:
+        """The answers, then where the runs differ."""
+        sides = (found.first, found.second)
+        yield Headline(_summary(found))
+        high = max(one.probability for side in sides for one in side.predictions)
+        followed = found.first.predictions[0].token_id if found.kl is not None else None
+        yield Row(tuple(
+            Bars(
+                tuple(word(one.token) for one in side.predictions),
+                tuple(one.probability for one in side.predictions), name, unit="%", high=high,
+                strong=frozenset(
+                    i for i, one in enumerate(side.predictions) if one.token_id == followed
+                ),
+            )
+            for name, side in zip(_names(found), sides, strict=True)
+        ))  # fmt: skip
+        heats = tuple(_maps(found, session))
+        if heats:
+            yield Row(heats)
+        if found.residual_distance is not None:
+            yield _distances(found, session)
+        yield Note(f"{found.unavailable_reason} {self.limits}".strip())
+
+    def position(self, found: RunComparison) -> int | None:
+        """The token that the first answer is about."""
+        return found.first.position
+
+    def arrays(self, found: RunComparison) -> Mapping[str, NDArray[Any]]:
+        """The maps that both shapes allow, and the tokens of both."""
         import numpy as np
 
+        from mbexplore.display.data import arrays_of
+
+        maps = arrays_of(found)
         tokens = {"first_tokens": found.first.tokens, "second_tokens": found.second.tokens}
-        return {**{name: np.array(each) for name, each in tokens.items()}, **maps}
+        return maps and {**maps, **{name: np.array(each) for name, each in tokens.items()}}
 
-    def rows() -> Iterator[list[object]]:
-        yield ["rank", "first", "first_probability", "second", "second_probability"]
+    def table(self, found: RunComparison, session: Session) -> Table:
+        """The predictions of both."""
         pairs = zip(found.first.predictions, found.second.predictions, strict=True)
-        for rank, (a, b) in enumerate(pairs, start=1):
-            yield [rank, a.token, a.probability, b.token, b.probability]
+        columns = ("rank", "first", "first_probability", "second", "second_probability")
+        return Table(columns, tuple(
+            (rank, a.token, a.probability, b.token, b.probability)
+            for rank, (a, b) in enumerate(pairs, start=1)
+        ))  # fmt: skip
 
-    same = found.first.position == found.second.position
-    command = build_command(
-        "compare",
-        explorer.info,
-        [text] if other == text and beside is not explorer else [text, other],
-        context=context,
-        **{"with": None if beside is explorer else beside.info.name},
-        layer=found.layer,
-        head=found.head,
-        at=found.first.position if same else None,
-        top_k=len(found.first.predictions),
-        truncate=truncate,
+
+def _summary(found: RunComparison) -> str:
+    first, second = (side.predictions[0] for side in (found.first, found.second))
+    shares = percent(first.probability), percent(second.probability)
+    if found.kl is None:
+        return (
+            f"{word(first.token)} ({shares[0]}) and {word(second.token)} ({shares[1]}): the two "
+            "choose among different answers."
+        )
+    distance = f"KL(first || second) is {significant(found.kl)} nats."
+    if first.token_id == second.token_id:
+        return f"{word(first.token)} at rank 1 in both, {shares[0]} and {shares[1]}; {distance}"
+    answers = f"{word(first.token)} ({shares[0]}) against {word(second.token)} ({shares[1]})"
+    return f"{answers}; {distance}"
+
+
+def _names(found: RunComparison) -> tuple[str, str]:
+    """What tells the two apart: their models, or their texts."""
+    if found.first.tokens == found.second.tokens:
+        return found.first.model.name, found.second.model.name
+    models = ("", "")
+    if found.first.model != found.second.model:
+        models = (f"{found.first.model.name}: ", f"{found.second.model.name}: ")
+    first, second = (_text(side) for side in (found.first, found.second))
+    return f"{models[0]}{first}", f"{models[1]}{second}"
+
+
+def _text(side: ComparedRun, most: int = 44) -> str:
+    text = "".join(side.tokens[1:-1]).replace("[MASK]", " [MASK]").strip()
+    return text if len(text) <= most else f"{text[: most - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _maps(found: RunComparison, session: Session) -> Iterator[Heat]:
+    if found.attention is None:
+        return
+    names = pair_names(found.first.tokens, found.second.tokens)
+    differs = first_difference(found.first.tokens, found.second.tokens)
+    if found.residual_distance is not None:
+        layers = session.explorer.model.config.num_hidden_layers
+        yield Heat(
+            found.residual_distance,
+            state_names(session),
+            names,
+            title="Distance of the residual streams",
+            column_axis="token",
+            low=0.0,
+            unit="cosine distance",
+            select=("layer", "token"),
+            row_values=(None, *range(layers)),
+            row_hues=layer_hues(session, states=True),
+            mark=(None, differs),
+            upward=True,
+        )
+    which = "mean of heads" if found.head is None else f"head {found.head}"
+    seen = part_around(differs, len(names))
+    yield Heat(
+        found.attention[seen.start : seen.stop, seen.start : seen.stop],
+        names[seen.start : seen.stop],
+        names[seen.start : seen.stop],
+        title=f"Attention weights of layer {found.layer}, {which}{named_part(seen, len(names))}",
+        row_axis="query",
+        column_axis="key",
+        hue="signed",
+        unit="second less first",
+        select=("token", None),
+        row_values=tuple(seen),
+        column_values=tuple(seen),
     )
-    return View("compare", command, payload, draw, arrays, rows)
+
+
+def _distances(found: RunComparison, session: Session) -> Table:
+    """Where the residual streams are farthest apart after each layer, the deepest first."""
+    assert found.residual_distance is not None
+    hues = layer_hues(session, states=True)
+    rows = []
+    for state, (name, row) in enumerate(
+        zip(state_names(session), found.residual_distance, strict=True)
+    ):
+        most = int(row.argmax())
+        token = f"{word(found.first.tokens[most])} {most}" if row[most] else ""
+        rows.append(
+            (
+                Cell(name, hue=hues[state]),
+                Cell(mean := float(row.mean()), f"{mean:.4f}"),
+                Cell(token, select={"token": most} if token else None),
+                Cell(there := float(row[most]), f"{there:.4f}"),
+            )
+        )
+    columns = ("after", "mean distance", "farthest at", "there")
+    return Table(columns, tuple(rows[::-1]), left=("after", "farthest at"))

@@ -61,6 +61,31 @@ CIRCUITS = Paper(
     "A Mathematical Framework for Transformer Circuits",
     "https://transformer-circuits.pub/2021/framework/index.html",
 )
+SIXTEEN_HEADS = arxiv(
+    "Michel et al.", 2019, "Are Sixteen Heads Really Better than One?", "1905.10650"
+)
+ATTENTION_KNOCKOUT = arxiv(
+    "Geva et al.",
+    2023,
+    "Dissecting Recall of Factual Associations in Auto-Regressive Language Models",
+    "2304.14767",
+)
+ROME = arxiv("Meng et al.", 2022, "Locating and Editing Factual Associations in GPT", "2202.05262")
+PATCHING = arxiv(
+    "Zhang and Nanda",
+    2024,
+    "Towards Best Practices of Activation Patching in Language Models: Metrics and Methods",
+    "2309.16042",
+)
+INTEGRATED_GRADIENTS = arxiv(
+    "Sundararajan et al.", 2017, "Axiomatic Attribution for Deep Networks", "1703.01365"
+)
+GRADIENT_INPUT = arxiv(
+    "Shrikumar et al.",
+    2016,
+    "Not Just a Black Box: Learning Important Features Through Propagating Activation Differences",
+    "1605.01713",
+)
 CKA = arxiv(
     "Kornblith et al.", 2019, "Similarity of Neural Network Representations Revisited", "1905.00414"
 )
@@ -69,4 +94,23 @@ FEED_FORWARD = arxiv(
 )
 BERT_LOOKS = arxiv(
     "Clark et al.", 2019, "What Does BERT Look At? An Analysis of BERT's Attention", "1906.04341"
+)
+NORMS = arxiv(
+    "Kobayashi et al.",
+    2020,
+    "Attention is Not Only a Weight: Analyzing Transformers with Vector Norms",
+    "2004.10102",
+)
+ROLLOUT = arxiv(
+    "Abnar and Zuidema", 2020, "Quantifying Attention Flow in Transformers", "2005.00928"
+)
+VALUE_ZEROING = arxiv(
+    "Mohebbi et al.", 2023, "Quantifying Context Mixing in Transformers", "2301.12971"
+)
+ANISOTROPY = arxiv(
+    "Ethayarajh",
+    2019,
+    "How Contextual are Contextualized Word Representations? Comparing the Geometry of BERT, ELMo, "
+    "and GPT-2 Embeddings",
+    "1909.00512",
 )

@@ -1,93 +1,202 @@
-"""Where the difference between two texts becomes the answer, in every form."""
+"""Where in the model the difference between two texts becomes the answer."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mbexplore.analysis.patch import LIMITS, Patching
-from mbexplore.explorer import Explorer
-from mbexplore.views.old import View, build_command
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Selection, Table
+from mbexplore.display.numbers import percent, significant
+from mbexplore.errors import MissingError
+from mbexplore.text import state_name, word
+from mbexplore.views.papers import PATCHING, ROME
+from mbexplore.views.parameters import Token
+from mbexplore.views.shared import (
+    first_difference,
+    head_names,
+    layer_hues,
+    layer_names,
+    pair_names,
+    state_names,
+)
+from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from numpy.typing import NDArray
+    from mbexplore.analysis.patch import Patching
+    from mbexplore.session import Session
 
-MAPS = ("residual", "attention", "mlp", "heads")
+COMPONENTS = {
+    "residual": "residual stream",
+    "attention": "attention output",
+    "mlp": "MLP output",
+    "heads": "heads",
+}
+STRONGEST = 5
+"""Places listed of each component."""
 
 
-def view_patch(
-    explorer: Explorer,
-    clean: str,
-    corrupted: str,
-    found: Patching,
-    answer: str | None,
-    other: str | None,
-    context: str | None = None,
-    *,
-    truncate: bool = False,
-) -> View:
-    """Share of the difference that each place restores.
+class PatchView(View["Patching"]):
+    """Activation patching: how much of this text's answer each place brings back in another."""
 
-    Args:
-        explorer: whose answer it is.
-        clean: the text whose answer comes back.
-        corrupted: the text it comes back in.
-        found: what to show.
-        answer: the clean answer that was asked for; None for the model's own.
-        other: the corrupted text's, likewise.
-        context: a second text that both were followed by.
-        truncate: whether they were cut where they were too long.
-    """
-
-    def payload() -> dict[str, Any]:
-        return {
-            "model": dataclasses.asdict(explorer.info),
-            "clean_tokens": list(found.clean_tokens),
-            "corrupted_tokens": list(found.corrupted_tokens),
-            "target": dataclasses.asdict(found.target),
-            "other": dataclasses.asdict(found.other),
-            "clean_difference": found.clean_difference,
-            "corrupted_difference": found.corrupted_difference,
-            **{name: getattr(found, name).tolist() for name in MAPS},
-            "not_shown": LIMITS,
-        }
-
-    def draw() -> Figure:
-        from mbexplore.plots.patch import plot_patching
-
-        return plot_patching(found, explorer.model.config.layer_kinds, explorer.info.name)
-
-    def arrays() -> dict[str, NDArray[Any]]:
-        import numpy as np
-
-        return {
-            "clean_tokens": np.array(found.clean_tokens),
-            "corrupted_tokens": np.array(found.corrupted_tokens),
-            **{name: getattr(found, name) for name in MAPS},
-        }
-
-    def rows() -> Iterator[list[object]]:
-        yield ["map", "row", "column", "token", "restored"]
-        for name in MAPS:
-            for (row, column), share in _cells(getattr(found, name)):
-                token = "" if name == "heads" else found.clean_tokens[column]
-                yield [name, row, column, token, share]
-
-    command = build_command(
-        "patch",
-        explorer.info,
-        [clean, corrupted],
-        context=context,
-        at=found.target.position,
-        answer=answer,
-        other=other,
-        truncate=truncate,
+    name = "patch"
+    title = "Patching"
+    question = "Where does the difference between two texts become the answer?"
+    group = "Which part"
+    papers = (ROME, PATCHING)
+    limits = (
+        "Each place is patched alone: what two places carry only together, or twice, is not seen; "
+        "and it is the difference between these two texts that is located, not all that the answer "
+        "needs."
     )
-    return View("patch", command, payload, draw, arrays, rows)
+    explains_answer = True
+    example = '"The capital of France is [MASK]." "The capital of Italy is [MASK]."'
+
+    other: str = option(
+        "The corrupted text: as many tokens, another answer.", positional=True, label="second text"
+    )
+    token: Token = option(
+        "The token looked at, by position or word; by default the first mask.", default=None
+    )
+    answer: str | None = option(
+        "The answer to the first text; by default the model's own.", default=None
+    )
+    other_answer: str | None = option(
+        "The answer to the second text; by default the model's own.",
+        default=None,
+        label="second text's answer",
+    )
+
+    def compute(self, session: Session) -> Patching:
+        """Runs the second text once for each place, with the first text's value there."""
+        from mbexplore.analysis.patch import patch
+
+        if not self.other.strip():
+            raise MissingError(
+                f"Patching compares two texts; add one of {len(session.encoding):,} tokens that "
+                "gets another answer, such as this one with another name in it."
+            )
+        return patch(
+            session.explorer,
+            session.encoding,
+            session.beside(self.other).encoding,
+            session.token(self.token),
+            answer=self.answer,
+            other=self.other_answer,
+            progress=session.progress,
+        )
+
+    def blocks(self, found: Patching, session: Session) -> Iterator[Block]:
+        """The strongest places, then every place."""
+        yield Headline(_handover(found))
+        yield _strongest(found)
+        names = pair_names(found.clean_tokens, found.corrupted_tokens)
+        differs = first_difference(found.clean_tokens, found.corrupted_tokens)
+        most = max(1.0, *(float(abs(getattr(found, name)).max()) for name in COMPONENTS))
+
+        def heat(component: str) -> Heat:
+            values = getattr(found, component)
+            by_head, states = component == "heads", component == "residual"
+            layers = tuple(range(len(values) - states))
+            return Heat(
+                values,
+                state_names(session) if states else layer_names(session),
+                head_names(session) if by_head else names,
+                title=_title(COMPONENTS[component]) + " at all tokens" * by_head,
+                column_axis="head" if by_head else "token",
+                hue="signed",
+                low=-most,
+                high=most,
+                unit="share restored",
+                select=("layer", "head" if by_head else "token"),
+                row_values=(None, *layers) if states else layers,
+                row_hues=layer_hues(session, states=states),
+                mark=None if by_head else (None, differs),
+                upward=True,
+            )
+
+        yield Row((heat("residual"), heat("heads")))
+        yield Row((heat("attention"), heat("mlp")))
+        yield Note(
+            "Share restored: 0 is the second text's logit difference, 1 this text's. The first "
+            f"token that differs is outlined. {self.limits}"
+        )
+
+    def table(self, found: Patching, session: Session) -> Table:
+        """A row for each place."""
+        rows: list[tuple[str | int | float | None, ...]] = []
+        for component, name in COMPONENTS.items():
+            by_head = component == "heads"
+            for row, shares in enumerate(getattr(found, component).tolist()):
+                layer = (row - 1 if row else None) if component == "residual" else row
+                for i, share in enumerate(shares):
+                    place = (i, None, None) if by_head else (None, i, found.clean_tokens[i])
+                    rows.append((name, layer, *place, share))
+        return Table(("component", "layer", "head", "position", "token", "restored"), tuple(rows))
 
 
-def _cells(values: NDArray[Any]) -> Iterator[tuple[tuple[int, int], float]]:
-    rows, columns = values.shape
-    return (((r, c), float(values[r, c])) for r in range(rows) for c in range(columns))
+def _title(name: str) -> str:
+    return name[0].upper() + name[1:]
+
+
+def _answers(found: Patching) -> str:
+    return f"{word(found.target.token)} and {word(found.other.token)}"
+
+
+def _handover(found: Patching) -> str:
+    """Where the residual stream holds the difference, in a sentence."""
+    place = found.target.position
+    if place is None:
+        return _difference(found)
+    names = pair_names(found.clean_tokens, found.corrupted_tokens)
+    below = [state for state, share in enumerate(found.residual[:, place]) if share < 0.5]
+    first = below[-1] + 1 if below else 0
+    if first == len(found.residual):
+        return f"{names[place]} holds less than half of the difference between {_answers(found)}."
+    sentence = (
+        f"{names[place]} ({place}) holds the difference between {_answers(found)} "
+        f"{'from ' + state_name(first) + ' on' if first else 'at every layer'}"
+    )
+    before = found.residual[first - 1]
+    source = int(before.argmax())
+    if first == 0 or before[source] < 0.5:
+        return f"{sentence}."
+    return f"{sentence}, {names[source]} ({source}) up to {state_name(first - 1)}."
+
+
+def _difference(found: Patching) -> str:
+    clean, corrupted = (
+        significant(each, signed=True)
+        for each in (found.clean_difference, found.corrupted_difference)
+    )
+    answer, other = word(found.target.token), word(found.other.token)
+    return f"Logit of {answer} less {other}: {clean} on this text, {corrupted} on the second."
+
+
+def _strongest(found: Patching) -> Table:
+    """The places of each component that restore most."""
+    import numpy as np
+
+    rows = []
+    for component, name in COMPONENTS.items():
+        values = getattr(found, component)
+        # Rounded, so that what is equal but for the last bits stays in the order of the layers.
+        order = np.argsort(-values.round(4), axis=None, kind="stable")[:STRONGEST]
+        places = zip(*np.unravel_index(order, values.shape), strict=True)
+        for n, (row, column) in enumerate((int(r), int(c)) for r, c in places):
+            share, layer = float(values[row, column]), row - (component == "residual")
+            select: Selection = {"layer": layer, "head": column}
+            where, token = f"{row}.{column}", ""
+            if component != "heads":
+                select = {"token": column} | ({"layer": layer} if layer >= 0 else {})
+                where = state_name(layer + 1)
+                token = f"{word(found.clean_tokens[column])} {column}"
+            rows.append(
+                (
+                    name if n == 0 else "",
+                    Cell(where, select=select),
+                    token,
+                    Cell(share, percent(share, 0), bar=max(-1.0, min(share, 1.0)), hue="signed"),
+                )
+            )
+    columns = ("patched", "where", "token", "restored")
+    return Table(columns, tuple(rows), title=_difference(found), left=columns[:3])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from mbexplore.display.blocks import Hue
@@ -12,6 +12,7 @@ from mbexplore.text import word
 
 if TYPE_CHECKING:
     from mbexplore.analysis.classify import ClassComparison
+    from mbexplore.analysis.target import Target
     from mbexplore.explorer import Comparison
     from mbexplore.session import Session
 
@@ -63,6 +64,11 @@ def layer_names(session: Session) -> tuple[str, ...]:
     return state_names(session)[1:]
 
 
+def head_names(session: Session) -> tuple[str, ...]:
+    """Names of the heads of a layer."""
+    return tuple(map(str, range(session.explorer.model.config.num_attention_heads)))
+
+
 def layer_hues(session: Session, *, states: bool = False) -> tuple[Hue, ...]:
     """The hue of each layer; with `states`, of the embeddings before them too."""
     kinds = session.explorer.model.config.layer_kinds
@@ -72,3 +78,31 @@ def layer_hues(session: Session, *, states: bool = False) -> tuple[Hue, ...]:
 def token_names(tokens: tuple[str, ...]) -> tuple[str, ...]:
     """Tokens as labels."""
     return tuple(word(token) for token in tokens)
+
+
+def pair_names(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...]:
+    """Tokens of two texts of one length as labels, both where they differ."""
+    pairs = zip(map(word, first), map(word, second), strict=True)
+    return tuple(a if a == b else f"{a} / {b}" for a, b in pairs)
+
+
+def first_difference(first: Sequence[str], second: Sequence[str]) -> int:
+    """The first position at which two texts of one length differ; 0 where they don't."""
+    return next((i for i, (a, b) in enumerate(zip(first, second, strict=True)) if a != b), 0)
+
+
+def logit_name(target: Target, contrast: Target | None = None) -> str:
+    """What a logit is of, in words: "logit of Paris", "logit of Paris less Rome"."""
+    answer = f"logit of {word(target.token)}"
+    return answer if contrast is None else f"{answer} less {word(contrast.token)}"
+
+
+def part_around(position: int, count: int, most: int = 120) -> range:
+    """At most so many of `count` tokens, with a position among them: all of a matrix that fits."""
+    start = max(0, min(position - most // 2, count - most))
+    return range(start, min(start + most, count))
+
+
+def named_part(part: range, count: int) -> str:
+    """The part of a text, for a title; nothing for the whole."""
+    return "" if len(part) == count else f", tokens {part.start:,} to {part.stop - 1:,}"

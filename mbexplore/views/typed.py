@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from mbexplore.views.ablate import AblateView
+from mbexplore.views.attribute import AttributeView
+from mbexplore.views.cosine import CosineView
 from mbexplore.views.heads import HeadsView
 from mbexplore.views.lens import LensView
 from mbexplore.views.methods import of_model, of_text, of_texts
+from mbexplore.views.mix import MixView
 from mbexplore.views.neurons import NeuronsView, TokenNeuronsView
+from mbexplore.views.patch import PatchView
 from mbexplore.views.residual import ResidualView
 from mbexplore.views.rope import RopeView
 from mbexplore.views.rope_score import RopeScoreView
@@ -14,6 +19,9 @@ from mbexplore.views.rope_score import RopeScoreView
 class ViewMethods:
     """A method for every view that comes along."""
 
+    ablate = of_text(AblateView)
+    attribute = of_text(AttributeView)
+    cosine = of_text(CosineView)
     lens = of_text(LensView)
     rope = of_model(RopeView)
     rope_score = of_text(RopeScoreView)
@@ -21,3 +29,5 @@ class ViewMethods:
     residual = of_text(ResidualView)
     neurons = of_text(NeuronsView)
     token_neurons = of_text(TokenNeuronsView)
+    mix = of_text(MixView)
+    patch = of_text(PatchView)

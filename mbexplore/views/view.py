@@ -47,6 +47,8 @@ class View(Generic[Data]):
         papers: where the method comes from.
         limits: what it can't show.
         reads: what it looks at: one text, several texts at once, or the model alone.
+        explains_answer: whether it is about the model's answer at its parameter `token`: where a
+            front end has another token selected, such a view stays with the first mask.
         sample: whether a bundled paragraph stands in for a text that isn't given.
         method: name of the method of `Explorer`.
         early: parameters of an answer that is shown while the whole one is computed.
@@ -60,6 +62,7 @@ class View(Generic[Data]):
     papers: ClassVar[tuple[Paper, ...]] = ()
     limits: ClassVar[str] = ""
     reads: ClassVar[Literal["text", "texts", "model"]] = "text"
+    explains_answer: ClassVar[bool] = False
     sample: ClassVar[bool] = False
     method: ClassVar[str] = ""
     early: ClassVar[Mapping[str, Any]] = {}

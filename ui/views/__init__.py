@@ -1,33 +1,27 @@
-"""The views of the page, in the order of their tabs. A new one is a file and a line here."""
+"""The views of the page, in the order of their tabs: those that are registered, by their groups."""
 
 from __future__ import annotations
 
+from typing import get_args
+
 from mbexplore.views import REGISTRY
+from mbexplore.views.view import Group
 
 from ..protocol import PageView
 from ..registered import RegisteredView
 from .attention import ATTENTION
-from .attribute import ATTRIBUTE
-from .compare import COMPARE
-from .knockout import KNOCKOUT
 from .model_view import MODEL_VIEW
 from .parity import PARITY
-from .patch import PATCH
 
-VIEWS: tuple[PageView, ...] = (
-    RegisteredView(REGISTRY["predict"]),
-    ATTENTION,
-    MODEL_VIEW,
-    RegisteredView(REGISTRY["rope"]),
-    RegisteredView(REGISTRY["rope-score"]),
-    RegisteredView(REGISTRY["residual"]),
-    RegisteredView(REGISTRY["neurons"]),
-    RegisteredView(REGISTRY["token-neurons"]),
-    RegisteredView(REGISTRY["heads"]),
-    RegisteredView(REGISTRY["lens"]),
-    KNOCKOUT,
-    PATCH,
-    ATTRIBUTE,
-    COMPARE,
-    PARITY,
-)
+OLD: tuple[PageView, ...] = (ATTENTION, MODEL_VIEW, PARITY)
+
+
+def build_views() -> tuple[PageView, ...]:
+    """Every view that a page can show."""
+    groups = get_args(Group)
+    registered = sorted(REGISTRY.values(), key=lambda view: groups.index(view.group))
+    old = tuple(view for view in OLD if view.name not in REGISTRY)
+    return tuple(map(RegisteredView, registered)) + old
+
+
+VIEWS = build_views()

@@ -21,11 +21,12 @@ from mbexplore.views.attention import view_map
 from mbexplore.views.attention_arcs import view_arcs
 from mbexplore.views.attention_band import view_band
 from mbexplore.views.attention_part import view_part
-from mbexplore.views.mix import view_mix
+from mbexplore.views.mix import MixView
 from mbexplore.views.old import View
 
 from ..parts import cell, note, shades, side_by_side, stacked, table
 from ..protocol import PageView, Part, Shown
+from ..registered import session_of
 from ..sessions import Desk
 from ..text import label
 from .common import per_cent, whole_number
@@ -140,7 +141,7 @@ class Look:
         """What is saved."""
         explorer, recording = self.desk.explorer, self.desk.recording
         if self.way != "weights":
-            return view_mix(explorer, self.desk.encoding, layer, lambda: self._mix(layer))
+            return MixView(layer=layer).of(session_of(self.desk))  # type: ignore[return-value]
         mean = self.head is None
         local = recording.config.half_window(layer) is not None
         if picture == "band" and local and not self.words:
@@ -186,13 +187,6 @@ class Look:
 
     def _tile(self, layer: int) -> Tile:
         return tile(self.desk.recording, layer, self.head, self.queries, self.keys, PIXELS)
-
-    def _mix(self, layer: int) -> mix.ContextMixing:
-        """All four ways: only a file holds them."""
-        explorer, recording = self.desk.explorer, self.desk.recording
-        return self.desk.once(
-            ("mix", layer), lambda: mix.context_mixing(explorer, recording, layer)
-        )
 
     def _mixed(self, layer: int) -> Tile:
         """The way asked for on the axes shown."""

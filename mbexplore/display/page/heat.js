@@ -234,6 +234,10 @@ parts.heat = (whole, page) => {
     const held = part.hold
       .map((wish, axis) => [wish, of[axis] ? of[axis][cursor[axis]] : cursor[axis]])
       .filter(([wish, value]) => wish && value !== null);
+    const [row, column] = of.map((values, axis) => (values ? values[cursor[axis]] : cursor[axis]));
+    for (const [wish, value] of Object.entries(part.hold_more ?? {})) {
+      held.push([wish, typeof value === "string" ? value.replace("{row}", row).replace("{column}", column) : value]);
+    }
     if (held.length) page.hold(Object.fromEntries(held));
   };
   cells.addEventListener("mousemove", (event) => move(at(event)));

@@ -1,0 +1,306 @@
+"""What becomes of the answer without parts of the model, or without each head alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mbexplore.display.blocks import Bars, Block, Cell, Headline, Heat, Note, Row, Selection, Table
+from mbexplore.display.numbers import decimals, fixed, percent, significant
+from mbexplore.errors import UsageError
+from mbexplore.text import word
+from mbexplore.views.papers import ATTENTION_KNOCKOUT, SIXTEEN_HEADS
+from mbexplore.views.parameters import Token
+from mbexplore.views.shared import head_names, layer_hues, layer_names, logit_name
+from mbexplore.views.view import View, option
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mbexplore.analysis.ablate import Ablation, HeadAblation, Part
+    from mbexplore.analysis.target import Target
+    from mbexplore.explorer import Prediction
+    from mbexplore.session import Session
+
+STRONGEST = 10
+"""Heads in the table of the most influential ones."""
+TOP = 5
+"""Predictions listed with and without the parts."""
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """What was ablated: parts, each head alone, or both.
+
+    Attributes:
+        parts: the answer without the parts, or None.
+        heads: the answer without each head alone, or None.
+        before: the likeliest answers with every part in place.
+        after: those without all of the parts.
+    """
+
+    parts: Ablation | None
+    heads: HeadAblation | None
+    before: tuple[Prediction, ...]
+    after: tuple[Prediction, ...]
+
+    @property
+    def either(self) -> Ablation | HeadAblation:
+        """What both say alike: the tokens, the answer and its score."""
+        found = self.parts or self.heads
+        assert found is not None
+        return found
+
+    @property
+    def target(self) -> Target:
+        """The answer."""
+        return self.either.target
+
+
+class AblateView(View[Ablated]):
+    """Ablation: the answer without heads, attention or MLP outputs, tokens or distances."""
+
+    name = "ablate"
+    title = "Ablation"
+    question = "Which parts does the answer need?"
+    group = "Which part"
+    papers = (SIXTEEN_HEADS, ATTENTION_KNOCKOUT)
+    limits = (
+        "Other parts may make up for an ablated one, so a small effect is no proof that the part "
+        "is idle; and zero may be a value that the model never saw."
+    )
+    explains_answer = True
+
+    token: Token = option(
+        "The token looked at, by position or word; by default the first mask.", default=None
+    )
+    answer: str | None = option(
+        "The token or label followed; by default the model's own answer.", default=None
+    )
+    contrast: str | None = option(
+        "Follow the logit of the answer less that of this one.", default=None
+    )
+    parts: tuple[str, ...] = option(
+        "What is ablated: a head, 3.1, or all that a layer's attention or MLP adds, 3.attention "
+        "or 3.mlp; several together, then each alone. Without any, each head alone.",
+        default=(),
+        flag="--part",
+        label="ablated",
+    )
+    blocked: tuple[str, ...] = option(
+        "A token, by position or word, that no other token can attend to.",
+        default=(),
+        flag="--block",
+        label="blocked tokens",
+    )
+    distance: int | None = option(
+        "The longest distance over which tokens attend.", default=None, at_least=0, label=""
+    )
+    replacement: Literal["zero", "mean"] = option(
+        "In place of the output of a head, an attention or an MLP: zero, or its mean over tokens.",
+        default="zero",
+    )
+    all_heads: bool = option(
+        "Each head alone, beside the parts.", default=False, label="each head alone"
+    )
+
+    def compute(self, session: Session) -> Ablated:
+        """A forward pass without the parts, and one for each of them or for each head."""
+        from mbexplore.analysis.ablate import ablate, ablate_heads, ablated_predictions
+
+        parts = self._parts(session)
+        explorer, encoding = session.explorer, session.encoding
+        asked: dict[str, Any] = {"answer": self.answer, "contrast": self.contrast}
+        where = session.token(self.token)
+        each = None
+        if self.all_heads or not parts:
+            each = session.once(
+                ("ablate_heads", where, self.answer, self.contrast, self.replacement),
+                lambda: ablate_heads(
+                    explorer, encoding, where, **asked, replacement=self.replacement,
+                    progress=session.progress,
+                ),
+            )  # fmt: skip
+        if not parts:
+            return Ablated(None, each, (), ())
+        some = ablate(explorer, encoding, parts, where, **asked, replacement=self.replacement)
+        before, after = (
+            ablated_predictions(
+                explorer, encoding, each_time, where, replacement=self.replacement, top_k=TOP
+            )
+            for each_time in ((), parts)
+        )
+        return Ablated(some, each, before, after)
+
+    def _parts(self, session: Session) -> list[Part]:
+        from mbexplore.analysis.ablate import BlockedDistance, BlockedTokens
+
+        parts = [_read_part(name) for name in self.parts]
+        blocked = [session.focus(name) for name in self.blocked]
+        parts += [BlockedTokens(tuple(blocked))] if blocked else []
+        return parts + ([] if self.distance is None else [BlockedDistance(self.distance)])
+
+    def blocks(self, found: Ablated, session: Session) -> Iterator[Block]:
+        """The answer without the parts, then without each head alone."""
+        if found.parts is not None:
+            yield from _without(found.parts, found)
+        if found.heads is not None:
+            yield from _heads(found.heads, session, has_headline=found.parts is None)
+        mark = " \N{BULLET} marks a head without which the answer's rank changes."
+        yield Note(self.limits + mark * (found.heads is not None))
+
+    def to_json(self, found: Ablated) -> dict[str, Any]:
+        """The fields of both."""
+        from mbexplore.display.data import to_plain
+
+        heads: dict[str, Any] = to_plain(found.heads) or {}
+        return heads | (to_plain(found.parts) or {})
+
+    def arrays(self, found: Ablated) -> Mapping[str, NDArray[Any]]:
+        """Changes without each head, (layers, heads)."""
+        from mbexplore.display.data import arrays_of
+
+        return arrays_of(found.heads)
+
+    def table(self, found: Ablated, session: Session) -> Table | None:
+        """A row for each head, or for each ablation."""
+        if found.heads is None:
+            return super().table(found, session)
+        kinds = session.explorer.model.config.layer_kinds
+        names = ("logit", "probability", "rank")
+        rows = (
+            (layer, kind, head, *(getattr(found.heads, n)[layer, head].item() for n in names))
+            for layer, kind in enumerate(kinds)
+            for head in range(found.heads.logit.shape[1])
+        )
+        columns = ("layer", "kind", "head", "logit_change", "probability_change", "rank")
+        return Table(columns, tuple(rows))
+
+
+def _read_part(name: str) -> Part:
+    from mbexplore.analysis import ablate
+
+    match = re.fullmatch(r"(\d+)\.(\d+|attention|mlp)", name)
+    if match is None:
+        raise UsageError(f"{name!r} is no part; write 3.1 for a head, 3.attention or 3.mlp.")
+    layer, what = int(match[1]), match[2]
+    if what.isdecimal():
+        return ablate.Head(layer, int(what))
+    return ablate.Block(layer, "mlp" if what == "mlp" else "attention")
+
+
+def _listed(parts: tuple[str, ...]) -> str:
+    return parts[0] if len(parts) == 1 else f"all {len(parts)} parts"
+
+
+def _without(found: Ablation, all_of_it: Ablated) -> Iterator[Block]:
+    clean, after = found.clean, found.effects[0]
+    answer, names = word(found.target.token), [_listed(effect.parts) for effect in found.effects]
+    yield Headline(
+        f"Without {names[0]} the probability of {answer} is {percent(after.score.probability)} "
+        f"instead of {percent(clean.probability)}; {word(after.top1)} is at rank 1."
+    )
+    scores = [clean, *(effect.score for effect in found.effects)]
+    changes = [score.logit - clean.logit for score in scores]
+    places = decimals(max(map(abs, changes)), 3)
+    labels = ["nothing", *names]
+    tops = ["", *(effect.top1 for effect in found.effects)]
+    rows = tuple(
+        (
+            label,
+            Cell(score.logit, f"{score.logit:.2f}"),
+            Cell(change, fixed(change, places, signed=True)),
+            Cell(score.probability, percent(score.probability)),
+            Cell(score.rank, f"{score.rank:,}"),
+            Cell(top, word(top) if top else ""),
+        )
+        for label, score, change, top in zip(labels, scores, changes, tops, strict=True)
+    )
+    logit = logit_name(found.target, found.contrast)
+    columns = ("without", "logit", "change", "p", "rank", "top-1")
+    yield Table(columns, rows, title=f"The {logit}", left=("without", "top-1"))
+    if len(found.effects) > 1:
+        title = f"Change of the {logit}"
+        yield Bars(tuple(names), tuple(changes[1:]), title, unit="logits", hue="signed")
+    high = max(one.probability for one in (*all_of_it.before, *all_of_it.after))
+    sides = (("With every part", all_of_it.before), (f"Without {names[0]}", all_of_it.after))
+    yield Row(tuple(
+        Bars(
+            tuple(word(one.token) for one in side), tuple(one.probability for one in side), title,
+            unit="%", high=high,
+            strong=frozenset(
+                i for i, one in enumerate(side) if one.token_id == found.target.token_id
+            ),
+        )
+        for title, side in sides
+    ))  # fmt: skip
+
+
+def _heads(found: HeadAblation, session: Session, *, has_headline: bool) -> Iterator[Block]:
+    answer, clean = word(found.target.token), found.clean
+    logit = logit_name(found.target, found.contrast)
+    strongest = found.strongest(STRONGEST)
+    first = strongest[0]
+    if has_headline:
+        left = clean.probability + float(found.probability[first])
+        yield Headline(
+            f"{answer} rests most on head {first[0]}.{first[1]}: without it the {logit} "
+            f"changes by {significant(float(found.logit[first]), signed=True)}, its probability "
+            f"from {percent(clean.probability)} to {percent(left)}."
+        )
+    most = float(abs(found.logit).max()) or 1.0
+    yield _head_map(found, session, most)
+    kinds = session.explorer.model.config.layer_kinds
+    places = decimals(most, 3)
+    rows = tuple(
+        (
+            Cell(f"{layer}.{head}", select=_selection(layer, head)),
+            Cell(kinds[layer], hue=kinds[layer]),
+            Cell(
+                change := float(found.logit[layer, head]), fixed(change, places, signed=True),
+                bar=change / most, hue="signed",
+            ),
+            Cell(p := float(found.probability[layer, head]), percent(p, _digits(p))),
+            Cell(rank := int(found.rank[layer, head]), f"{rank:,}"),
+        )
+        for layer, head in strongest
+    )  # fmt: skip
+    columns = ("head", "kind", "change of logit", "of p", "rank")
+    yield Table(columns, rows, title="Most influential heads", left=("head", "kind"))
+
+
+def _digits(change: float) -> int:
+    return 1 if change == 0 or abs(change) >= 0.0005 else 3
+
+
+def _selection(layer: int | str, head: int | str) -> Selection:
+    return {"layer": layer, "head": head, "parts": f"{layer}.{head}", "all_heads": True}
+
+
+def _head_map(found: HeadAblation, session: Session, most: float) -> Heat:
+    places = decimals(most)
+
+    def text(layer: int, head: int) -> str:
+        change = float(found.logit[layer, head])
+        moves = bool(found.rank[layer, head] != found.clean.rank)
+        shows = moves or abs(change) > most / 4
+        return (fixed(change, places, signed=True) + "\N{BULLET}" * moves) if shows else ""
+
+    layers, heads = found.logit.shape
+    more = _selection("{row}", "{column}")
+    return Heat(
+        found.logit,
+        layer_names(session),
+        head_names(session),
+        title=f"Change of the {logit_name(found.target, found.contrast)} without each head",
+        column_axis="head",
+        hue="signed",
+        unit="logits",
+        texts=tuple(tuple(text(i, j) for j in range(heads)) for i in range(layers)),
+        select=("layer", "head"),
+        select_more={name: more[name] for name in ("parts", "all_heads")},
+        row_hues=layer_hues(session),
+        upward=True,
+    )
