@@ -459,19 +459,19 @@ def check_finite(model: PretrainedModel, *values: Tensor) -> None:
     """
     if all(_is_finite(model, value) for value in values):
         return
+    is_narrow, dtype = model.dtype == torch.float16, str(model.dtype).removeprefix("torch.")
     for name, weight in model.named_parameters():
         if not _is_finite(model, weight, is_bias=name == "decoder.bias"):
             kind = "NaN" if bool(weight.isnan().any()) else "infinity"
+            where, remedy = "", "copy or train its weights again"
+            if is_narrow and kind == "infinity":  # what a wider dtype holds may be too large
+                where, remedy = f" in {dtype}", "open it in float32, or " + remedy
             raise ModelError(
-                f"The model's tensor {name} has {kind} in it, so nothing that it computes can be "
-                "trusted; copy or train its weights again."
+                f"The model's tensor {name} has {kind} in it{where}, so nothing that it computes "
+                f"can be trusted; {remedy}."
             )
-    remedy = (
-        "open it in float32"
-        if model.dtype == torch.float16
-        else "its weights are damaged, so copy or train them again"
-    )
-    dtype = str(model.dtype).removeprefix("torch.")
+    damaged = "its weights are damaged, so copy or train them again"
+    remedy = "open it in float32" if is_narrow else damaged
     raise ModelError(f"The model computes numbers that are not finite in {dtype}; {remedy}.")
 
 

@@ -100,7 +100,7 @@ def test_scores_can_forbid_a_key(explorer):
     assert not torch.equal(first.hidden_states(-1)[hidden], second.hidden_states(-1)[hidden])
     [mask] = ablate(explorer, encoding, [BlockedTokens((hidden,))]).effects
     logits = first.logits[0]
-    assert mask.standing.logit == pytest.approx(
+    assert mask.score.logit == pytest.approx(
         float(logits[explorer.predict(encoding).masks[0].predictions[0].token_id]), abs=1e-3
     )
 
