@@ -138,9 +138,10 @@ def _(block: Bars) -> Part:
         if theirs is not None:
             other = theirs[i]
             share = 0.0 if other is None else round(other / block.full, 4)
-            row.append({"text": number(other), "bar": share, "hue": "plain"})
+            hue = "signed" if signed else "plain"
+            row.append({"text": number(other), "bar": share, "hue": hue})
         rows.append([one | ({"strong": True} if i in block.strong else {}) for one in row])
-    ours = "mbexplore" if theirs is not None else "" if block.unit == "%" else block.unit
+    ours = block.unit if block.unit != "%" else "mbexplore" if theirs is not None else ""
     names = ["", ours, *([block.theirs_name] * bool(theirs))]
     columns = [{"name": name, "left": i == 0} for i, name in enumerate(names)]
     return {"kind": "table", "title": block.title, "columns": columns, "rows": rows}

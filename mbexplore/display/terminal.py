@@ -153,7 +153,7 @@ def _bar(cell: Cell) -> Text:
 def _(block: Bars) -> ConsoleRenderable:
     theirs = block.theirs
     unit = "p" if block.unit == "%" else block.unit
-    columns = ["", unit if theirs is None else "mbexplore", " "]
+    columns = ["", unit if theirs is None or block.unit != "%" else "mbexplore", " "]
     columns += [block.theirs_name] if theirs is not None else []
     table = build_table(*columns, left=("", " "))
     places = decimals(block.full, 3)

@@ -262,7 +262,7 @@ def _heads(found: HeadAblation, session: Session, *, has_headline: bool) -> Iter
                 change := float(found.logit[layer, head]), fixed(change, places, signed=True),
                 bar=change / most, hue="signed",
             ),
-            Cell(p := float(found.probability[layer, head]), percent(p, _digits(p))),
+            Cell(p := float(found.probability[layer, head]), _gain(p)),
             Cell(rank := int(found.rank[layer, head]), f"{rank:,}"),
         )
         for layer, head in strongest
@@ -271,8 +271,8 @@ def _heads(found: HeadAblation, session: Session, *, has_headline: bool) -> Iter
     yield Table(columns, rows, title="Most influential heads", left=("head", "kind"))
 
 
-def _digits(change: float) -> int:
-    return 1 if change == 0 or abs(change) >= 0.0005 else 3
+def _gain(change: float) -> str:
+    return "+" * (change > 0) + percent(change)
 
 
 def _selection(layer: int | str, head: int | str) -> Selection:

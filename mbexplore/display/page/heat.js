@@ -110,7 +110,10 @@ parts.heat = (whole, page) => {
   const measure = document.createElement("canvas").getContext("2d");
   measure.font = FONT;
   const widest = (texts) => Math.max(0, ...texts.map((t) => measure.measureText(cut(t, LABEL_LETTERS)).width));
-  const nameWidth = widest(part.rows), columnWidth = widest(part.columns);
+  const nameWidth = widest(part.rows);
+  if (markColumn !== null) measure.font = `bold ${FONT}`; // the marked column's name is
+  const columnWidth = widest(part.columns);
+  measure.font = FONT;
   const textWidth = part.texts ? Math.min(CELL.withText, widest(part.texts.flat()) + 8) : 0;
 
   const tell = () => {
