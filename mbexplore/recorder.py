@@ -68,6 +68,15 @@ def kept_taps(
     return [name for name in known if name in wanted]
 
 
+def recording_size(model: PretrainedModel, seq: int, keep: Collection[str]) -> int:
+    """Bytes that a recording of a text of `seq` tokens holds; maps (scores, patterns) excluded."""
+    config = model.config
+    wide = {"mlp_post": config.intermediate_size}
+    shorts = [name.rpartition(".")[2] for name in kept_taps(model, keep)]
+    values = sum(wide.get(short, config.hidden_size) for short in shorts)
+    return values * seq * model.dtype.itemsize
+
+
 def of_layers(group: str, *layers: int) -> tuple[str, ...]:
     """What to ask `record` for where a group of `KEEP` is wanted of some layers alone."""
     return tuple(f"layers.{layer}.{tap}" for layer in layers for tap in KEEP[group])

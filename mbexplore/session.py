@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -24,6 +24,15 @@ Made = TypeVar("Made")
 
 KEPT = 64
 """Results kept of one text; the longest unused goes first. The recording stays."""
+
+
+Reserve = Callable[[Encoding, Explorer], AbstractContextManager[None]]
+
+
+@contextmanager
+def nothing_reserved(encoding: Encoding, explorer: Explorer) -> Iterator[None]:
+    """Room for a recording where memory isn't shared."""
+    yield
 
 
 def ignore_progress(done: int, total: int) -> None:
@@ -52,6 +61,7 @@ class Session:
         progress: Progress = ignore_progress,
         open_model: Callable[[str], Explorer] | None = None,
         recording: Recording | None = None,
+        reserve: Reserve = nothing_reserved,
     ) -> None:
         self.explorer = explorer
         self._given = text
@@ -66,6 +76,7 @@ class Session:
         self.progress = progress
         self.keep = tuple(keep)
         self._open_model = open_model
+        self._reserve = reserve
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
         self._locks: defaultdict[Hashable, threading.RLock] = defaultdict(threading.RLock)
         self._lock = threading.Lock()
@@ -113,7 +124,7 @@ class Session:
             have = self.kept(*keep)
             if have is None:
                 self.keep = tuple(dict.fromkeys((*self.keep, *keep)))
-                with self.counting():
+                with self._reserve(self.encoding, self.explorer), self.counting():
                     have = self._recording = self.explorer.record(self.encoding, keep=self.keep)
             return have
 
@@ -192,6 +203,7 @@ class Session:
                 keep=self.keep,
                 progress=self.progress,
                 open_model=self._open_model,
+                reserve=self._reserve,
             )
 
         return self.once(("beside", text, model), make)

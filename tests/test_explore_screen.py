@@ -11,12 +11,13 @@ import pytest
 from mbexplore.checkpoints.hub import ModelFiles
 from mbexplore.errors import ModelError
 from mbexplore.explore.app import ExploreApp
-from mbexplore.explore.desk import Desk
 from mbexplore.explore.help import Help
 from mbexplore.explore.history import History
 from mbexplore.explore.keys import KEYS
+from mbexplore.explore.lines import width_of
 from mbexplore.explore.look import Look
-from mbexplore.explore.state import PANES
+from mbexplore.explore.panes import pane_names
+from mbexplore.explore.runner import Runner
 from mbexplore.explorer import Comparison, Explorer
 from tests.handbuilt import build_random, build_tokenizer, hook_count
 
@@ -24,7 +25,7 @@ TEXT = "a b c [MASK] d e f"
 DARK = Look()
 
 
-class HandDesk(Desk):
+class HandRunner(Runner):
     """A model of three layers; the place of Hugging Face is taken by ourselves."""
 
     def __init__(self, **keywords):
@@ -56,11 +57,11 @@ async def settle(app, pilot):
     await pilot.pause()
 
 
-def drive(test, text=TEXT, size=(80, 24), look=DARK, history=None, desk=None):
+def drive(test, text=TEXT, size=(80, 24), look=DARK, history=None, runner=None):
     """Runs `test(app, press)` on a fresh explorer; `press` waits for what the keys set off."""
 
     async def main():
-        app = ExploreApp(desk or HandDesk(), text, history or History(None), look)
+        app = ExploreApp(runner or HandRunner(), text, history or History(None), look)
         async with app.run_test(size=size) as pilot:
 
             async def press(*keys):
@@ -83,6 +84,21 @@ def screen(app):
 
 def whole(app):
     return "\n".join(screen(app))
+
+
+def before_last(app):
+    """The pane before the one that is shown."""
+    names = pane_names()
+    return names[names.index(app.where.pane) - 1]
+
+
+def half_a_stage(app):
+    return app.query_one("#stage").size.height // 2
+
+
+def most_scrolled(app):
+    """Lines that a pane can be scrolled by at most."""
+    return max(0, len(app.picture.lines) - app.query_one("#stage").size.height)
 
 
 def test_every_key_does_what_it_says(tmp_path, monkeypatch):
@@ -108,14 +124,17 @@ def test_every_key_does_what_it_says(tmp_path, monkeypatch):
         await key("left_square_bracket", layer=1, head=1)
         await key("g", layer=0)
         await key("l", layer=1)
-        for n, pane in enumerate(PANES, start=1):
+        for n, pane in enumerate(pane_names()[:9], start=1):
             await key(str(n), pane=pane)
-            assert app.picture.lines and pane in whole(app)
-        await key("2", pane="map")
-        await press("plus")
-        await key("plus", zoom=2)
-        assert "weights as figures" in whole(app)
-        await key("minus", zoom=1)
+            assert app.picture.lines and pane[:4] in whole(app)
+        await key("comma", pane=before_last(app))
+        driven.add("full_stop")
+        await press("full_stop")
+        await press(str(1 + pane_names().index("lens")))
+        await key("pagedown", scroll=min(half_a_stage(app), most_scrolled(app)))
+        await key("pageup", scroll=0)
+        await key("plus", zoom=1)
+        await key("minus", zoom=0)
         await key("w", words=True)
         await press("w")
         await key("s", specials=False, token=7)
@@ -134,11 +153,11 @@ def test_every_key_does_what_it_says(tmp_path, monkeypatch):
         assert app.draft.text == TEXT and app.where.token == 3
         driven.add("y")
         await press("y")
-        assert app.clipboard.startswith("mbexplore attention 'a b c [MASK] d e f'")
+        assert app.clipboard.startswith("mbexplore lens 'a b c [MASK] d e f'")
         driven.add("o")
         await press("o", *["backspace"] * 3, *"json", "enter")
         [saved] = tmp_path.iterdir()
-        assert json.loads(saved.read_text())["layer"] == app.where.layer
+        assert json.loads(saved.read_text())["target"]["position"] == app.where.token
         assert f"Saved {saved.name}" in whole(app)
         driven.add("tab")
         await press("tab")
@@ -170,11 +189,11 @@ def test_every_key_does_what_it_says(tmp_path, monkeypatch):
 
 def test_keys_look_and_never_run_the_model():
     async def test(app, press):
-        passes = app.desk.passes
-        for n in range(1, 9):
-            await press(str(n), "left", "down", "plus")
+        passes = app.runner.passes
+        for name in ("lens", "rope-score", "residual", "neurons"):
+            await press(str(1 + pane_names().index(name)), "left", "down", "plus")
         await press("right_square_bracket", "w", "s", "s", "w")
-        assert app.desk.passes == passes
+        assert app.runner.passes == passes
 
     drive(test)
 
@@ -203,7 +222,7 @@ def test_the_screen_is_there_before_the_model_and_work_can_be_stopped():
 
     go, stopped = threading.Event(), []
 
-    class Slow(HandDesk):
+    class Slow(HandRunner):
         def open(self, stop, progress):
             progress("opening the model", 1, 3)
             assert go.wait(20)
@@ -223,20 +242,20 @@ def test_the_screen_is_there_before_the_model_and_work_can_be_stopped():
         app = ExploreApp(Slow(), TEXT, History(None), Look())
         async with app.run_test(size=(80, 24)) as pilot:
             await asyncio.sleep(0.15)
-            assert "opening the model" in screen(app)[0] and "1 heads" in whole(app)
+            assert "opening the model" in screen(app)[0] and f"1 {pane_names()[0]}" in whole(app)
             await pilot.press("2", "right")
             go.set()
             while app.run_shown is None:
                 await pilot.pause(0.01)
-            assert app.run_shown.answer is not None and app.run_shown.recording is None
+            assert app.run_shown.answer is not None and not app.run_shown.is_recorded
             await pilot.press("escape")
             await settle(app, pilot)
             for _ in range(200):
                 await asyncio.sleep(0.01 if not stopped else 0)
-            assert stopped and "Stopped" in whole(app) and app.run_shown.recording is None
+            assert stopped and "Stopped" in whole(app) and not app.run_shown.is_recorded
             await pilot.press("enter")
             await settle(app, pilot)
-            assert app.run_shown.recording is not None and app.picture.lines
+            assert app.run_shown.is_recorded and app.picture.lines
 
     asyncio.run(main())
 
@@ -244,16 +263,16 @@ def test_the_screen_is_there_before_the_model_and_work_can_be_stopped():
 def test_a_forward_pass_ends_at_the_next_layer_when_it_is_stopped():
     from mbexplore.explore.threads import Stop, Stopped
 
-    desk, stop, told = HandDesk(), Stop(), []
+    runner, stop, told = HandRunner(), Stop(), []
 
     def progress(what, done, of):
         told.append((what, done, of))
         stop.set()
 
     with pytest.raises(Stopped):
-        desk.predict(desk.explorer, TEXT, stop, progress)
+        runner.predict(runner.explorer, TEXT, stop, progress)
     assert told == [("predicting", 1, 3)]
-    assert hook_count(desk.explorer.model) == 0
+    assert hook_count(runner.explorer.model) == 0
 
 
 @pytest.mark.parametrize(
@@ -266,12 +285,12 @@ def test_every_pane_fits_every_screen(size, look):
         for n in range(1, 9):
             await press(str(n), "plus", "down")
             stage = app.query_one("#stage")
-            assert len(app.picture.lines) <= max(12, stage.size.height)
+            assert all(width_of(line) <= stage.size.width for line in app.picture.lines)
             for line in app.picture.lines:
                 assert not any("\x1b" in segment.text for segment in line)
         if size != (40, 12):
             top = screen(app)
-            assert "mbexplore" in top[0] and TEXT in top[1] and "1 heads" in whole(app)
+            assert "mbexplore" in top[0] and TEXT in top[1] and f"1 {pane_names()[0]}" in whole(app)
 
     drive(test, size=size, look=look)
 
@@ -368,8 +387,6 @@ def test_a_paste_is_taken_whole_and_one_too_long_is_told():
 
 def test_mistakes_are_sentences(tmp_path):
     async def test(app, press):
-        await press("3")
-        assert "has no band" in whole(app)
         await press("slash", *"nowhere", "enter")
         assert "no token or word 'nowhere'" in whole(app)
         await press("2", "o", *["backspace"] * 30, *"x.doc", "enter")
@@ -396,25 +413,25 @@ def test_several_masks_and_none():
 def test_a_text_without_a_mask_is_explored_all_the_same():
     async def test(app, press):
         assert "m masks the chosen token" in whole(app)
-        await press("2", "6")
+        await press(str(1 + pane_names().index("residual")))
         assert "embeddings" in whole(app)
 
     drive(test, text="a b c")
 
 
 def test_a_damaged_model_is_a_sentence_without_a_mask_too():
-    desk = HandDesk()
-    desk.explorer.model.encoder.layers[1].mlp.Wo.weight.data[0, 0] = float("nan")
+    runner = HandRunner()
+    runner.explorer.model.encoder.layers[1].mlp.Wo.weight.data[0, 0] = float("nan")
 
     async def test(app, press):
-        assert "not finite" in app.error
+        assert "has NaN in it" in app.error
 
     for text in (TEXT, "a b c"):
-        drive(test, text, desk=desk)
+        drive(test, text, runner=runner)
 
 
 def test_a_model_that_is_not_there_ends_it():
-    class Missing(HandDesk):
+    class Missing(HandRunner):
         def open(self, stop, progress):
             raise ModelError("There is no model 'nope'.")
 

@@ -1,30 +1,27 @@
 """The page's colours: scales that every eye can read, text and edges that stand out."""
 
-import json
 import re
-from importlib.resources import files
 
 import numpy as np
 import pytest
+from mbexplore_ui.component import style
 
+from mbexplore.display.palette import DARK, LIGHT
 from tests.test_palette import SEEN, lab, luminance
 
-STATIC = files("mbexplore_ui") / "static"
-SHEET = (STATIC / "page.css").read_text(encoding="utf-8")
+SHEET = style()
 APART = 40
 """CIELAB distance of two hues that are told apart at a glance; about 2.3 is just noticeable."""
 
 
 def scales():
-    """The page's own colour scales, by theme and hue, as its script has them."""
-    source = (STATIC / "parts.js").read_text(encoding="utf-8")
-    found = re.search(r"const STOPS = (\{.*?\n\});", source, re.DOTALL)[1]
-    return json.loads(re.sub(r",(\s*\})", r"\1", re.sub(r"(\w+):", r'"\1":', found)))
+    """The page's colour scales, by theme and hue."""
+    return {"light": LIGHT, "dark": DARK}
 
 
 def variables(theme):
     """The colours of a theme, by the name that the sheet gives them."""
-    blocks = re.findall(r"\.gradio-container[\w., -]*\{(.*?)\}", SHEET, re.DOTALL)
+    blocks = re.findall(r"^\.mbexplore(?:\.dark)? \{(.*?)\}", SHEET, re.DOTALL | re.MULTILINE)
     return dict(re.findall(r"--([\w-]+): (#\w{6})", blocks[["light", "dark"].index(theme)]))
 
 

@@ -19,9 +19,9 @@ from playwright.sync_api import Browser
 
 import mbexplore
 from mbexplore.explore.app import ExploreApp
-from mbexplore.explore.desk import Desk
 from mbexplore.explore.history import History
 from mbexplore.explore.look import Look
+from mbexplore.explore.runner import Runner
 from tests.browser import Visit, chromium, served, visit
 
 PARIS = "The capital of France is [MASK]."
@@ -194,7 +194,7 @@ def terminal_picture(browser: Browser, screen: str) -> bytes:
 
 async def drawn_screen() -> str:
     """The terminal explorer with the maps of every head, as SVG."""
-    app = ExploreApp(Desk("tiny"), TIDE, History(None), Look())
+    app = ExploreApp(Runner("tiny"), TIDE, History(None), Look())
     async with app.run_test(size=(110, 25)) as pilot:
         while app._work:
             await pilot.pause(0.1)

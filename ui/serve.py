@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 
 import gradio as gr
 
 from mbexplore.errors import UsageError
 
-from .app import POLICY, inside_a_loop, style
+from .app import POLICY, inside_a_loop
 
 PORT = 7860
 TRIES = 100
@@ -91,7 +92,7 @@ def launched(
             enable_monitoring=False,
             footer_links=[],
             theme=plain_theme(),
-            css=style(),
+            css=frame_style(),
             head=POLICY,
             _frontend=False,  # or Gradio gives up where its own first page takes over 3 seconds
         )
@@ -100,6 +101,11 @@ def launched(
         yield local.rstrip("/"), public
     finally:
         app.close(verbose=False)
+
+
+def frame_style() -> str:
+    """What of Gradio surrounds the page."""
+    return (files(__package__) / "static" / "frame.css").read_text(encoding="utf-8")
 
 
 def plain_theme() -> gr.themes.Base:

@@ -1,7 +1,7 @@
-"""What each open page holds on the server: the desks of its last texts, and nothing of another's.
+"""What each open page holds on the server: the sessions of its last texts, nobody else's.
 
-A desk is one text under one model with everything computed for it. It is found again by the
-session that made it, the model and the text; what was dropped is simply computed anew.
+A session is found again by the page that made it, the model and the text; what was dropped is
+computed anew.
 """
 
 from __future__ import annotations
@@ -10,43 +10,41 @@ import ctypes
 import sys
 import threading
 import time
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
 from uuid import uuid4
 
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, TextError, UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.hooks import watched
-from mbexplore.recording import KEEP, Recording
+from mbexplore.recorder import recording_size
+from mbexplore.session import Session
 
-Made = TypeVar("Made")
-
+KEEP = ("attention", "values", "hidden_states", "neurons", "updates")
+"""What views need most: kept by the first pass over a text, so that there is no second one."""
 IDLE = 1800.0
-"""Seconds after which a session that asks nothing is dropped."""
-DESKS = 2
-"""Texts a session holds: the one shown, and one to compare it with."""
+"""Seconds after which a page that asks nothing is forgotten."""
+TEXTS = 2
+"""Texts that a page holds: the one shown, and one to compare it with."""
 CLOSING = 3.0
-"""Seconds that work has to end in when the page is closed."""
+"""Seconds that work has to end in when the server is closed."""
 BUDGET = 6 * 2**30
-"""Bytes of recordings held for all sessions together; the longest unused go first. One of 8,192
-tokens takes 4.7 GiB on base."""
+"""Bytes of recordings held for all pages together, those that are being made included. One of
+8,192 tokens takes 4.7 GiB on base."""
 
 
 @dataclass
-class Progress:
-    """How far the work for a session is, and how often it was told to stop.
-
-    Several works may go on at once, each in a thread of its own; a stop ends all that have begun.
+class Work:
+    """How far the work for a page is. Several may go on at once, each in a thread of its own.
 
     Attributes:
-        done: steps of the work that told last.
-        total: of how many; 0 where nobody counts.
-        stops: how often it was told.
-        threads: those that work, for this session or another one.
+        done: steps of the work that reported last.
+        total: all its steps; 0 where none is counted.
+        stops: how often the page asked to stop.
+        threads: that work, for any page.
     """
 
     done: int = 0
@@ -56,8 +54,8 @@ class Progress:
     _here: threading.local = field(default_factory=threading.local)
 
     @contextmanager
-    def work(self) -> Iterator[None]:
-        """A work of this thread: a stop after its beginning ends it."""
+    def begun(self) -> Iterator[None]:
+        """Work of this thread, ended by a stop that comes after its beginning."""
         self._here.stops = self.stops
         self.threads.add(threading.get_ident())
         try:
@@ -67,118 +65,47 @@ class Progress:
             del self._here.stops
 
     def check(self) -> None:
-        """Goes on, or not.
+        """Ends the work of this thread where a stop was asked for.
 
         Raises:
-            UsageError: the work of this thread is to stop.
+            UsageError: it was.
         """
         if getattr(self._here, "stops", self.stops) != self.stops:
             self.done = self.total = 0
             raise UsageError("Stopped; Run starts it again.")
 
     def move(self, done: int, total: int) -> None:
-        """Is told by what works, after every step.
+        """Reports progress.
 
         Raises:
-            UsageError: the work is to stop.
+            UsageError: a stop was asked for.
         """
         self.check()
         self.done, self.total = (0, 0) if done >= total else (done, total)
 
     def stop(self) -> None:
-        """Ends what has begun at its next step; what begins later is not meant."""
+        """Ends all work that has begun at its next step."""
         self.stops += 1
 
 
-class Desk:
-    """One text under one model, with what was computed for it.
-
-    Attributes:
-        explorer: the model; shared by everybody, read-only.
-        encoding: the text and its tokens.
-        progress: where long work tells how far it is.
-        models: names of all that are open.
-    """
-
-    def __init__(
-        self,
-        explorer: Explorer,
-        encoding: Encoding,
-        progress: Progress,
-        models: tuple[str, ...],
-        find: Callable[[str, str], Desk],
-    ) -> None:
-        self.explorer = explorer
-        self.encoding = encoding
-        self.progress = progress
-        self.models = models
-        self._find = find
-        self.runs = 0
-        self._made: dict[Hashable, Any] = {}
-        self._locks: defaultdict[Hashable, threading.RLock] = defaultdict(threading.RLock)
-
-    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What `make` gives, made once for this text and then held; who asks meanwhile waits.
-
-        Raises:
-            UsageError: who waits was told to stop meanwhile.
-        """
-        with self._locks[key]:
-            if key not in self._made:
-                self.progress.check()
-                self._made[key] = make()
-            made: Made = self._made[key]
-            return made
-
-    @property
-    def recording(self) -> Recording:
-        """Everything the model computed over the text, in one run when first asked for."""
-
-        def run() -> Recording:
-            self.runs += 1
-            with self.counting():
-                return self.explorer.record(self.encoding, keep=tuple(KEEP))
-
-        return self.once("recording", run)
-
-    @contextmanager
-    def counting(self) -> Iterator[None]:
-        """Tells the layers of the passes in the block, each of which can be stopped."""
-        with watched(self.explorer.model, self.progress.move):
-            yield
-
-    def beside(self, text: str, model: str = "") -> Desk:
-        """The same session's desk of another text, or under another model.
-
-        Args:
-            text: what lies on it.
-            model: one of `models`; "" for this desk's own.
-
-        Raises:
-            MbexploreError: see `Sessions.desk`.
-        """
-        return self._find(model or self.explorer.info.name, text)
+@dataclass
+class _Page:
+    work: Work
+    texts: OrderedDict[tuple[str, str], Session] = field(default_factory=OrderedDict)
+    used: float = 0.0
+    reserved: int = 0
 
     @property
     def nbytes(self) -> int:
-        """Size of the recording, 0 before it is made."""
-        recording = self._made.get("recording")
-        return sum(value.nbytes for value in recording.values.values()) if recording else 0
-
-
-@dataclass
-class _Session:
-    progress: Progress
-    desks: OrderedDict[tuple[str, str], Desk] = field(default_factory=OrderedDict)
-    used: float = 0.0
+        return self.reserved + sum(session.nbytes for session in self.texts.values())
 
 
 class Sessions:
-    """The desks of everybody, each found only by its own session.
+    """The sessions of all pages, each found by its own page alone.
 
     Args:
         models: by the name that a page asks for.
-        idle: seconds after which an unused session is dropped.
+        idle: seconds after which an unused page is forgotten.
         budget: bytes of recordings held in all.
         clock: seconds, rising.
     """
@@ -194,21 +121,21 @@ class Sessions:
         self._idle = idle
         self._budget = budget
         self._clock = clock
-        self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self._pages: OrderedDict[str, _Page] = OrderedDict()
         self._working: set[int] = set()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def __len__(self) -> int:
-        return len(self._sessions)
+        return len(self._pages)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all recordings."""
+        """Bytes of all recordings, those that are being made included."""
         with self._lock:
-            return sum(d.nbytes for s in self._sessions.values() for d in s.desks.values())
+            return sum(page.nbytes for page in self._pages.values())
 
     def model(self, name: str) -> Explorer:
-        """A model that was named at the start.
+        """A model that was opened at the start.
 
         Raises:
             ModelError: it was not; a page can't open files.
@@ -220,63 +147,106 @@ class Sessions:
             )
         return self.models[name]
 
-    def desk(self, session: str | None, model: str, text: str) -> Desk:
-        """The desk of a text, as it was left or new; a caller without a session starts one.
+    def session(self, page: str | None, model: str, text: str) -> Session:
+        """The session of a text, as it was left or new; a caller without a page is a new one.
 
         Raises:
             ModelError: the model was not opened at the start.
             TextError: the text is empty, or longer than the model takes.
         """
         explorer = self.model(model)
-        session = session or uuid4().hex
+        name = page or uuid4().hex
         with self._lock:
-            if session not in self._sessions:
-                self._sessions[session] = _Session(Progress(threads=self._working))
-            held = self._use(session)
+            if name not in self._pages:
+                self._pages[name] = _Page(Work(threads=self._working))
+            held = self._use(name)
         self.sweep()
         with self._lock:
-            if (desk := held.desks.get((model, text))) is not None:
-                held.desks.move_to_end((model, text))
-                return desk
-        desk = Desk(
+            if (found := held.texts.get((model, text))) is not None:
+                held.texts.move_to_end((model, text))
+                return found
+        session = Session(
             explorer,
             encode(explorer, text),
-            held.progress,
-            tuple(self.models),
-            lambda other, its_text: self.desk(session, other, its_text),
+            keep=KEEP,
+            progress=held.work.move,
+            open_model=self.model,
+            reserve=partial(self._reserve, name),
         )
         with self._lock:
-            desk = held.desks.setdefault((model, text), desk)
-            gone = [held.desks.popitem(last=False) for _ in range(len(held.desks) - DESKS)]
+            session = held.texts.setdefault((model, text), session)
+            gone = [held.texts.popitem(last=False) for _ in range(len(held.texts) - TEXTS)]
         if gone:
             del gone
             release()
-        return desk
+        return session
 
-    def _use(self, session: str) -> _Session:
-        """A session that asks for something; the lock is held."""
-        held = self._sessions[session]
+    @contextmanager
+    def _reserve(self, name: str, encoding: Encoding, explorer: Explorer) -> Iterator[None]:
+        """Room for a recording, for as long as it is being made.
+
+        Raises:
+            UsageError: there is none, even without the recordings of pages that don't work.
+        """
+        size = recording_size(explorer.model, len(encoding), KEEP)
+        with self._lock:
+            page = self._pages.get(name, _Page(Work()))
+            page.reserved += size
+            self._make_room(name)
+            others = sum(one.nbytes for key, one in self._pages.items() if key != name)
+            if others and others + page.nbytes > self._budget:
+                page.reserved -= size
+                raise UsageError(
+                    f"Other pages hold {others / 2**20:,.0f} MiB of recordings and this text takes "
+                    f"{size / 2**20:,.0f} MiB; try again in a moment, or with a shorter text."
+                )
+        try:
+            yield
+        finally:
+            with self._lock:
+                page.reserved -= size
+
+    def _make_room(self, name: str) -> None:
+        """Forgets texts over the budget, the longest unused pages first; the lock is held.
+
+        A page whose recording is being made keeps what it has; so does the one that asks.
+        """
+        excess = sum(page.nbytes for page in self._pages.values()) - self._budget
+        for key, page in list(self._pages.items()):
+            if excess <= 0:
+                return
+            if key != name and not page.reserved:
+                excess -= page.nbytes
+                page.texts.clear()
+        page = self._pages.get(name)
+        while page is not None and excess > 0 and len(page.texts) > 1:
+            _, gone = page.texts.popitem(last=False)
+            excess -= gone.nbytes
+
+    def _use(self, name: str) -> _Page:
+        """A page that asks for something; the lock is held."""
+        held = self._pages[name]
         held.used = self._clock()
-        self._sessions.move_to_end(session)
+        self._pages.move_to_end(name)
         return held
 
-    def progress(self, session: str | None) -> Progress:
-        """How far the work for a session is; who asks waits for it, and so is not idle."""
+    def work(self, page: str | None) -> Work:
+        """The work for a page, which is in use as long as it asks how far that is."""
         with self._lock:
-            known = session is not None and session in self._sessions
-            return self._use(session or "").progress if known else Progress()
+            known = page is not None and page in self._pages
+            return self._use(page or "").work if known else Work()
 
-    def drop(self, session: str | None) -> None:
-        """Forgets a session, and ends its work: its page was closed."""
+    def drop(self, page: str | None) -> None:
+        """Forgets a page that was closed, and ends its work."""
         with self._lock:
-            held = self._sessions.pop(session or "", None)
+            held = self._pages.pop(page or "", None)
         if held is not None:
-            held.progress.stop()
+            held.work.stop()
             del held
             release()
 
     def close(self, patience: float = CLOSING) -> bool:
-        """Forgets everybody, and waits until their work has ended.
+        """Forgets every page, and waits until their work has ended.
 
         Args:
             patience: seconds waited at most.
@@ -284,32 +254,20 @@ class Sessions:
         Returns:
             Whether it has; a step may take longer.
         """
-        for session in list(self._sessions):
-            self.drop(session)
+        for page in list(self._pages):
+            self.drop(page)
         end = time.monotonic() + patience
         while self._working and time.monotonic() < end:
             time.sleep(0.02)
         return not self._working
 
     def sweep(self) -> None:
-        """Forgets sessions that were idle too long, and the longest unused beyond the budget.
-
-        The one used last stays, however large, until it is idle.
-        """
-        dropped = False
+        """Forgets pages that were idle too long."""
         with self._lock:
-            held = sum(d.nbytes for s in self._sessions.values() for d in s.desks.values())
-            newest = next(reversed(self._sessions), None)
-            for name, session in list(self._sessions.items()):
-                is_idle = session.used < self._clock() - self._idle
-                if not is_idle and (held <= self._budget or name == newest):
-                    break
-                held -= sum(desk.nbytes for desk in session.desks.values())
-                del self._sessions[name]
-                dropped = True
-        if dropped:
-            del session  # the last one looked at is freed too
-            release()
+            oldest = self._clock() - self._idle
+            gone = [name for name, page in self._pages.items() if page.used < oldest]
+        for name in gone:
+            self.drop(name)
 
 
 def release() -> None:

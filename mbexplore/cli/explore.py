@@ -42,14 +42,14 @@ def explore(
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
     from mbexplore.explore.app import ExploreApp
-    from mbexplore.explore.desk import Desk
     from mbexplore.explore.history import History, history_path
     from mbexplore.explore.look import Look, terminal_is_dark
+    from mbexplore.explore.runner import Runner
 
     colour = not os.environ.get("NO_COLOR")
     dark = terminal_is_dark() if look == "auto" and colour else look != "light"
     app = ExploreApp(
-        Desk(model, device, dtype, truncate),
+        Runner(model, device, dtype, truncate),
         given,
         History(None if no_history else history_path()),
         Look(dark, colour),

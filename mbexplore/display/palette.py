@@ -56,20 +56,20 @@ LIGHT: dict[Hue, tuple[str, ...]] = {
     "global": ("#ffffff", "#6aaed6", "#0b4f8a", "#062a4f"),
     "local": ("#ffffff", "#f5a15a", "#a84300", "#5c2300"),
     "plain": ("#ffffff", "#a9b3bd", "#4d5966", "#1f2933"),
-    "signed": ("#5a0a45", "#b0307f", "#e49ac6", "#ffffff", "#74c7b8", "#0f7f74", "#053f3a"),
+    "signed": ("#34104f", "#7b3aa8", "#c3a0de", "#ffffff", "#c2c455", "#6f720a", "#35370a"),
 }
-"""Evenly spaced stops of every hue on paper, from nothing to most; "signed" from magenta for the
-least over white for 0 to teal for the most: hues that no layer has."""
+"""Evenly spaced stops of every hue on paper, from nothing to most; "signed" from purple for the
+least over white for 0 to olive for the most: hues that no layer has, told apart by every eye."""
 
 DARK: dict[Hue, tuple[str, ...]] = {
     "global": ("#1b2026", "#17507f", "#5ba7e0", "#d6ebfb"),
     "local": ("#1b2026", "#7a3a0c", "#ee9a52", "#fde8d4"),
     "plain": ("#1b2026", "#4d5966", "#a9b3bd", "#f1f4f7"),
-    "signed": ("#ffc2e6", "#dd72b4", "#74265a", "#1b2026", "#125e56", "#3fb3a4", "#b4efe6"),
+    "signed": ("#e6d0ff", "#b083de", "#553079", "#1b2026", "#4e500f", "#a8ab2e", "#f0f2ac"),
 }
 """The same in the dark and in terminals: they start from the ground."""
 
-SIGN: dict[bool, str] = {True: "#0f7f74", False: "#b0307f"}
+SIGN: dict[bool, str] = {True: "#6f720a", False: "#7b3aa8"}
 """One colour for what is above 0 and one for what is below."""
 
 

@@ -9,11 +9,12 @@ from rich.cells import cell_len
 
 from mbexplore.explore.lines import NONE, Line, clip, fill, pad, say, width_of, wrap
 from mbexplore.explore.look import Look
-from mbexplore.explore.state import PANES, Bounds, State
+from mbexplore.explore.panes import pane_names
+from mbexplore.explore.state import Bounds, State
 from mbexplore.text import bar, shown, word
 
 if TYPE_CHECKING:
-    from mbexplore.explore.desk import Run
+    from mbexplore.explore.runner import Run
     from mbexplore.explorer import MaskPredictions, ModelInfo
 
 TOKEN_LINES = 2
@@ -95,7 +96,7 @@ def top_of(layout: list[list[Cell]], token: int, height: int) -> int:
 def laid_out(run: Run, state: State, width: int) -> list[list[Cell]]:
     """The text's tokens in lines of at most `width` cells; kept, since a long text has many."""
     key = ("tokens", state.words, state.specials, width)
-    return run.pieces.get(key, lambda: _lay_out(run, state, max(4, width - 2)))
+    return run.session.once(key, lambda: _lay_out(run, state, max(4, width - 2)))
 
 
 def _lay_out(run: Run, state: State, width: int) -> list[list[Cell]]:
@@ -180,14 +181,16 @@ def _row(mask: MaskPredictions, rank: int, look: Look, width: int) -> Line:
 
 
 def tab_line(state: State, look: Look, width: int) -> Line:
-    """The panes by number, the one shown standing out; short names where there is no room."""
-    room = sum(len(name) + 4 for name in PANES) + 1
+    """The panes, the first nine by number; the one shown stands out."""
+    names = pane_names()
+    room = sum(len(name) + 4 for name in names) + 1
     line: Line = [say(" ")]
-    for n, name in enumerate(PANES, start=1):
+    for n, name in enumerate(names, start=1):
         here = name == state.pane
-        text = name if room <= width or here else name[:5]
+        text = name if room <= width or here else name[:4]
+        number = f" {n} " if n <= 9 else " "
         line += [
-            say(f" {n} ", look.chosen if here else look.faint),
+            say(number, look.chosen if here else look.faint),
             say(f"{text} ", look.chosen if here else NONE),
         ]
     return fill(line, width)

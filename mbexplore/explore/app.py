@@ -19,19 +19,20 @@ from textual.widgets import Input
 
 from mbexplore.errors import MbexploreError
 from mbexplore.explore import state
-from mbexplore.explore.desk import Desk, Run
 from mbexplore.explore.help import Help
 from mbexplore.explore.history import History
 from mbexplore.explore.keys import KEYS
 from mbexplore.explore.look import Look
 from mbexplore.explore.masks import Draft, toggle_mask
+from mbexplore.explore.panes import pane_names
+from mbexplore.explore.runner import Run, Runner
 from mbexplore.explore.state import State
 from mbexplore.explore.widgets import Field, Stage
 from mbexplore.explore.work import ENDED, WorkingApp
 
 if TYPE_CHECKING:
     from mbexplore.network.config import LayerKind
-    from mbexplore.views.old import View
+    from mbexplore.views.result import Result
 
 PAUSE = 0.35
 """Seconds without a key after which a text is run."""
@@ -50,18 +51,18 @@ class ExploreApp(WorkingApp):
     ]
 
     def __init__(
-        self, desk: Desk, text: str | None, history: History, look: Look, name: str = "tiny"
+        self, runner: Runner, text: str | None, history: History, look: Look, name: str = "tiny"
     ) -> None:
         """Makes the application; nothing runs yet.
 
         Args:
-            desk: opens the model and runs texts.
+            runner: opens the model and runs texts.
             text: the first text; None for one to type over.
             history: earlier texts.
             look: light or dark, with or without colours.
             name: of the model, until it is open.
         """
-        super().__init__(desk, text, look, name)
+        super().__init__(runner, text, look, name)
         self.history = history
         self._given = text is not None
 
@@ -118,7 +119,20 @@ class ExploreApp(WorkingApp):
 
     def action_show(self, pane: str) -> None:
         """Another pane."""
-        self._go(replace(self.where, pane=pane))
+        self._go(replace(self.where, pane=pane, scroll=0))
+
+    def action_next_pane(self, by: int) -> None:
+        """The pane before or after, round."""
+        names = pane_names()
+        self.action_show(names[(names.index(self.where.pane) + by) % len(names)])
+
+    def action_scroll_pane(self, by: int) -> None:
+        """Lines of the pane further up or down."""
+        lines = len(self.picture.lines) if self.picture else 0
+        height = self.query_one(Stage).size.height
+        scroll = min(max(0, self.where.scroll + by * max(1, height // 2)), max(0, lines - height))
+        self.where = replace(self.where, scroll=scroll)
+        self._redraw()
 
     def action_zoom(self, by: int) -> None:
         """Nearer or farther."""
@@ -180,16 +194,18 @@ class ExploreApp(WorkingApp):
 
     def action_save(self) -> None:
         """Asks for a file to save this view in."""
-        self._with_view(lambda view: self._ask("save as", f"{view.name}.png", self._saver(view)))
+        self._with_result(
+            lambda result: self._ask("save as", f"{result.name}.png", self._saver(result))
+        )
 
     def action_copy(self) -> None:
         """Puts the command that makes this view on the clipboard."""
 
-        def copy(view: View) -> None:
-            self.copy_to_clipboard(view.command_line)
-            self._say(f"Copied: {view.command_line}")
+        def copy(result: Result[Any]) -> None:
+            self.copy_to_clipboard(result.command)
+            self._say(f"Copied: {result.command}")
 
-        self._with_view(copy)
+        self._with_result(copy)
 
     def action_dark(self) -> None:
         """Dark or light."""

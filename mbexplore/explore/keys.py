@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mbexplore.explore.state import PANES
+from mbexplore.explore.panes import pane_names
+from mbexplore.views import REGISTRY
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,6 @@ class Key:
     brief: str = ""
 
 
-_WHAT = {
-    "heads": "heads of the layer",
-    "map": "map of the head",
-    "band": "band: a local map straightened",
-    "links": "links of the chosen token",
-    "rope": "RoPE: how fast pairs turn",
-    "lens": "lens: the answer by layer",
-    "activations": "activations of the layer",
-    "atlas": "atlas: what every head does",
-}
-
 KEYS = (
     Key("left", "\N{LEFTWARDS ARROW} \N{RIGHTWARDS ARROW}", "move_token(-1)", "token", "Place"),
     Key("right", "", "move_token(1)", "", "Place"),
@@ -57,9 +47,13 @@ KEYS = (
     Key("h", "h", "turn('hf')", "Hugging Face on or off", "Text"),
     Key("escape", "esc", "stop", "stop the work; leave the text", "Text"),
     *(
-        Key(str(n), str(n), f"show('{pane}')", _WHAT[pane], "Pane")
-        for n, pane in enumerate(PANES, start=1)
+        Key(str(n), str(n), f"show('{name}')", REGISTRY[name].title.lower(), "Pane")
+        for n, name in enumerate(pane_names()[:9], start=1)
     ),
+    Key("comma", ", .", "next_pane(-1)", "pane before, or after", "Pane"),
+    Key("full_stop", "", "next_pane(1)", "", "Pane"),
+    Key("pageup", "page up", "scroll_pane(-1)", "further up, or down", "Pane"),
+    Key("pagedown", "", "scroll_pane(1)", "", "Pane"),
     Key("plus,equals_sign", "+", "zoom(1)", "nearer, down to the figures", "Pane", "nearer"),
     Key("minus", "-", "zoom(-1)", "farther, up to the whole text", "Pane"),
     Key("w", "w", "turn('words')", "word pieces as one word", "Pane", "words"),

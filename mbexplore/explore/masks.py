@@ -17,12 +17,12 @@ class Draft:
 
     Attributes:
         text: as it stands.
-        hidden: what stood where a mask is now, one entry a mask of the text; None where the text
-            came with it.
+        masked_words: what stood where a mask is now, one entry a mask of the text; None where the
+            text came with it.
     """
 
     text: str
-    hidden: tuple[str | None, ...] = ()
+    masked_words: tuple[str | None, ...] = ()
 
 
 def toggle_mask(
@@ -42,7 +42,7 @@ def toggle_mask(
     """
     masks = encoding.mask_positions
     before = sum(mask < start for mask in masks)
-    hidden = (*draft.hidden, *(None,) * (len(masks) - len(draft.hidden)))
+    hidden = (*draft.masked_words, *(None,) * (len(masks) - len(draft.masked_words)))
     first, last = encoding.offsets[start][0], encoding.offsets[stop - 1][1]
     span = draft.text[first:last]
     first += len(span) - len(span.lstrip())

@@ -19,8 +19,8 @@ from mbexplore.explore.widgets import Canvas, Field, Stage, shown_keys
 from mbexplore.text import shown
 
 if TYPE_CHECKING:
-    from mbexplore.explore.desk import Run
     from mbexplore.explore.panes import Picture
+    from mbexplore.explore.runner import Run
     from mbexplore.explorer import Explorer
 
 FIRST = "The capital of France is [MASK]."
@@ -116,8 +116,9 @@ class ScreenApp(App[int]):
         self.theme = (DARK if self.look.dark else LIGHT).name if self.look.colour else PLAIN
 
     def _redraw(self) -> None:
-        for canvas in self.screen_stack[0].query(Canvas):
-            canvas.redraw()
+        for screen in self.screen_stack[:1]:  # none is left where the app is ending
+            for canvas in screen.query(Canvas):
+                canvas.redraw()
 
     def _redraw_title(self) -> None:
         if self._activity or self._title_busy:
@@ -150,7 +151,7 @@ class ScreenApp(App[int]):
         return [above.place_line(self.run_shown, self.where, self.bounds, self.look, width, remark)]
 
     def _draw_stage(self, width: int, height: int) -> list[Line]:
-        return self.picture.lines if self.picture else []
+        return self.picture.lines[self.where.scroll :] if self.picture else []
 
     def _draw_foot(self, width: int, height: int) -> list[Line]:
         if self.note:

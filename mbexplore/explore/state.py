@@ -10,8 +10,8 @@ from mbexplore.network.config import LayerKind
 EXACT = 8
 """Tokens on a side from which on a map is read as figures; the last step of the zoom."""
 
-PANES = ("heads", "map", "band", "links", "rope", "lens", "activations", "atlas")
-"""What may stand below the predictions, by number from 1."""
+FIRST_PANE = "lens"
+"""The view that stands below the predictions at the start."""
 
 
 @dataclass(frozen=True)
@@ -46,22 +46,24 @@ class State:
         layer: from 0.
         head: from 0.
         token: position of the chosen token.
-        pane: one of `PANES`.
+        pane: name of the view below the predictions.
         zoom: 0 for the whole text; each step halves what a map shows around the chosen token, and
             the last one gives figures.
         words: whether word pieces are taken together.
         specials: whether [CLS], [SEP] and the like are shown.
         hf: whether the column of Hugging Face is shown.
+        scroll: lines of the pane above the first that is seen.
     """
 
     layer: int = 0
     head: int = 0
     token: int = 0
-    pane: str = PANES[0]
+    pane: str = FIRST_PANE
     zoom: int = 0
     words: bool = False
     specials: bool = True
     hf: bool = True
+    scroll: int = 0
 
 
 def clamped(state: State, bounds: Bounds) -> State:
@@ -128,6 +130,20 @@ def turn(state: State, bounds: Bounds, switch: str) -> State:
     """One of `words`, `specials` and `hf` on or off."""
     turned: dict[str, Any] = {switch: not getattr(state, switch)}
     return clamped(replace(state, **turned), bounds)
+
+
+def window_of(state: State, bounds: Bounds) -> tuple[int, int] | None:
+    """Tokens `[start, stop)` that a zoomed map shows; None for all.
+
+    It moves on in steps of its half, so that a map stays where it is while the chosen token goes
+    about in it.
+    """
+    if state.zoom == 0:
+        return None
+    span = min(bounds.tokens, max(EXACT, -(-bounds.tokens // 2**state.zoom)))
+    half = max(1, span // 2)
+    start = min(max(0, state.token - span // 4) // half * half, bounds.tokens - span)
+    return start, start + span
 
 
 def _within(index: int, count: int) -> int:

@@ -149,7 +149,7 @@ def shown_keys(width: int) -> Sequence[tuple[str, str]]:
         ("\N{LEFTWARDS ARROW}\N{RIGHTWARDS ARROW}", "token"),
         ("\N{UPWARDS ARROW}\N{DOWNWARDS ARROW}", "layer"),
         ("[ ]", "head"),
-        ("1-8", "pane"),
+        ("1-9", "pane"),
     ]
     pairs += [(key.name, key.brief) for key in KEYS if key.brief]
     last = pairs[-2:]  # help and quit have a place on every screen

@@ -14,17 +14,17 @@ from textual.worker import Worker
 from mbexplore.errors import MbexploreError
 from mbexplore.explore import state
 from mbexplore.explore.above import Activity
-from mbexplore.explore.desk import Desk, Run
 from mbexplore.explore.look import Look
+from mbexplore.explore.panes import Picture, build_view, draw, draw_sentence, stopping
+from mbexplore.explore.runner import Run, Runner
 from mbexplore.explore.screen import ScreenApp
 from mbexplore.explore.threads import Stop, in_thread
 from mbexplore.explore.widgets import Stage
 from mbexplore.text import shown
 
 if TYPE_CHECKING:
-    from mbexplore.explore.panes import Picture, Scene
     from mbexplore.explorer import Explorer
-    from mbexplore.views.old import View
+    from mbexplore.views.result import Result
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 """Begins when it is called: what is ended before that leaves no coroutine that nobody awaits."""
@@ -37,13 +37,13 @@ class WorkingApp(ScreenApp):
     """A screen with work behind it, one worker a kind; a new one of a kind ends the one before.
 
     Attributes:
-        desk: opens the model and runs texts.
+        runner: opens the model and runs texts.
         failure: why the model could not be opened.
     """
 
-    def __init__(self, desk: Desk, text: str | None, look: Look, name: str) -> None:
+    def __init__(self, runner: Runner, text: str | None, look: Look, name: str) -> None:
         super().__init__(text, look, name)
-        self.desk = desk
+        self.runner = runner
         self.failure: MbexploreError | None = None
         self._work: dict[str, Worker[None]] = {}
         self._pause: Timer | None = None
@@ -83,7 +83,7 @@ class WorkingApp(ScreenApp):
         tell = self._teller("open")
         tell("loading PyTorch", 0, 3)
         try:
-            self.explorer = await in_thread(lambda stop: self.desk.open(stop, tell))
+            self.explorer = await in_thread(lambda stop: self.runner.open(stop, tell))
         except MbexploreError as error:
             self.failure = error
             self.exit(error.exit_code)
@@ -103,12 +103,12 @@ class WorkingApp(ScreenApp):
         """Our answer first, then the recording for the panes, then Hugging Face."""
         tell = self._teller("run")
         try:
-            run = await in_thread(lambda stop: self.desk.predict(explorer, text, stop, tell))
+            run = await in_thread(lambda stop: self.runner.predict(explorer, text, stop, tell))
             masks = run.encoding.mask_positions
             if jump and masks:
                 self.where = replace(self.where, token=masks[0])
             self._show(run)
-            recorded = await in_thread(lambda stop: self.desk.record(run, stop, tell))
+            recorded = await in_thread(lambda stop: self.runner.record(run, stop, tell))
         except MbexploreError as error:
             self.error = str(error)
             return
@@ -129,63 +129,52 @@ class WorkingApp(ScreenApp):
     async def _compare(self, run: Run) -> None:
         self._teller("hf")("Hugging Face", 0, 0)
         try:
-            compared = await in_thread(lambda stop: self.desk.compare(run, stop))
+            compared = await in_thread(lambda stop: self.runner.compare(run, stop))
         except MbexploreError as error:
             self.note = str(error)
             return
         if self.run_shown is not None and self.run_shown.answer is run.answer:
             self.run_shown = replace(self.run_shown, comparison=compared.comparison)
 
-    def _scene(self) -> Scene | None:
-        """What the pane is drawn from; None before the first recording."""
-        if self.run_shown is None or self.run_shown.recording is None:
-            return None
-        from mbexplore.explore.panes import Scene
-
-        size = self.query_one(Stage).size
-        return Scene(self.run_shown, self.where, self.look, size.width, size.height)
-
     def _redraw_pane(self) -> None:
         """Draws the pane anew, from the recording."""
-        scene = self._scene()
-        if scene is not None and scene.width and scene.height:
-            self._begin("pane", partial(self._draw_pane, scene))
+        run, size = self.run_shown, self.query_one(Stage).size
+        if run is not None and run.is_recorded and size.width and size.height:
+            self._begin("pane", partial(self._draw_pane, run, size.width))
 
-    async def _draw_pane(self, scene: Scene) -> None:
-        from mbexplore.explore.panes import PANES_BY_NAME, say_all
-
-        pane = PANES_BY_NAME[scene.state.pane]
-
+    async def _draw_pane(self, run: Run, width: int) -> None:
         def make(stop: Stop) -> Picture:
-            data = pane.load(scene, stop)
-            picture: Picture = pane.draw(data, scene)
-            return picture
+            return draw(self._result(run, stop), self.look, width)
 
         try:
             self.picture = await in_thread(make)
         except MbexploreError as error:
-            self.picture = say_all(str(error), scene)
+            self.picture = draw_sentence(str(error), self.look, width)
 
-    def _with_view(self, use: Callable[[View], None]) -> None:
-        scene = self._scene()
-        if scene is None:
-            self._say("There is nothing to take away yet.")
+    def _result(self, run: Run, stop: Stop) -> Result[Any]:
+        view = build_view(self.where, run.bounds)
+        with stopping(run.session, stop):
+            result = view.of(run.session)
+            _ = result.blocks
+        return result
+
+    def _with_result(self, use: Callable[[Result[Any]], None]) -> None:
+        run = self.run_shown
+        if run is None or not run.is_recorded:
+            self._say("There is nothing to save yet.")
             return
 
         async def find() -> None:
-            from mbexplore.explore.panes import PANES_BY_NAME
-
             try:
-                pane = PANES_BY_NAME[scene.state.pane]
-                view = await in_thread(lambda stop: pane.view(scene, stop))
+                result = await in_thread(lambda stop: self._result(run, stop))
             except MbexploreError as error:
                 self._say(str(error))
             else:
-                use(view)
+                use(result)
 
         self._begin("save", find)
 
-    def _saver(self, view: View) -> Callable[[str], None]:
+    def _saver(self, result: Result[Any]) -> Callable[[str], None]:
         async def save(name: str) -> None:
             from mbexplore.files import check_target, write_whole
 
@@ -193,8 +182,8 @@ class WorkingApp(ScreenApp):
             self._teller("save")(f"saving {shown(path.name)}", 0, 0)
 
             def write(stop: Stop) -> None:
-                check_target(path, view.formats)
-                content = view.content(path.suffix.removeprefix(".").lower())
+                check_target(path, result.formats)
+                content = result.content(path.suffix.removeprefix(".").lower())
                 stop.check()
                 write_whole(path, content)
 

@@ -1,4 +1,4 @@
-// The controls of a view, each made from what ui/protocol.py says of a wish, and the foot that
+// The controls of a view, each made from what ui/controls.py says of a parameter, and the foot that
 // saves what is shown. A control of a view stays the same element, so that no click on it and no
 // half-written word in it is lost; `update(value)` tells it what holds now.
 
@@ -11,13 +11,15 @@ const updated = (node, write) => {
   return node;
 };
 
-// A whole number between 0 and `top`; `set` is called with what a person makes of it.
-const stepper = (name, top, set) => {
+// A whole number between 0 and `top`; `set` is called with what a person makes of it, `empty` for an
+// empty field.
+const stepper = (name, top, set, empty = 0) => {
   const input = el("input", {
     type: "number", min: "0", max: String(top), id: `mb-${name}`, inputmode: "numeric",
     onchange: () => {
-      input.value = clamp(Math.trunc(Number(input.value)), top + 1);
-      set(Number(input.value));
+      const isEmpty = input.value.trim() === "";
+      if (!isEmpty) input.value = clamp(Math.trunc(Number(input.value)), top + 1);
+      set(isEmpty ? empty : Number(input.value));
     },
   });
   return updated(el("label", { for: `mb-${name}` }, name, input), (value) => (input.value = value));
@@ -78,6 +80,18 @@ const refill = (group, wanted) => {
   group.hidden = !wanted.length;
 };
 
+// Puts a text on the clipboard, also on plain http, where the clipboard's own interface is missing.
+const toClipboard = async (text) => {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  const area = el("textarea", { style: "position:fixed;opacity:0" });
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const isCopied = document.execCommand("copy");
+  area.remove();
+  return isCopied;
+};
+
 // Buttons that save something under each ending; `save(ending)` gives the file.
 const savingOf = (name, formats, { save, say }) => {
   const download = async (ending) => {
@@ -103,8 +117,8 @@ const footOf = ({ formats, command }, { save, link, say }) => {
   if (!formats.length) return [];
   const copied = el("span", { class: "copied", role: "status" });
   const copy = async (text, told) => {
-    await navigator.clipboard.writeText(text);
-    copied.textContent = told;
+    const isCopied = await toClipboard(text);
+    copied.textContent = isCopied ? told : "copying failed; select the text instead";
     setTimeout(() => (copied.textContent = ""), 4000);
   };
   const copyLink = () => {

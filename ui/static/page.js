@@ -1,9 +1,19 @@
-// The page's frame: text, model, tabs, what is held, the view, the address.
-// Every answer comes from a named endpoint of this server; see ui/app.py.
+// The page's frame: text, model, tabs, what is selected, the view, the address.
+// Every answer comes from this server; see ui/endpoints.py.
 
-const start = (root, about) => {
-  if (!about || root.querySelector(".mbexplore").childElementCount) return;
-  const main = root.querySelector(".mbexplore");
+// The page as soon as there is what it is built from: at once, or after its first event.
+const begin = (root, props, server, trigger, watch) => {
+  const start = () => {
+    const main = root.querySelector(".mbexplore");
+    if (props.value?.models && main && !main.childElementCount) explore(main, props.value, server, trigger);
+  };
+  watch("value", start);
+  start();
+};
+
+const newSession = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (b) => b.toString(16).padStart(2, "0")).join("");
+
+const explore = (main, about, server, trigger) => {
   const views = Object.fromEntries(about.views.map((view) => [view.name, view]));
   const EARLY = 250; // milliseconds after which an answer that is not whole is better than none
   const LONGEST = 50000; // characters of a text that an address carries
@@ -17,7 +27,7 @@ const start = (root, about) => {
 
   // ---- asking the server
   const progress = el("span", { class: "progress", role: "status" });
-  const { ask, busy } = connect(about.session, main, progress);
+  const { ask, busy } = connect(server, about.session ?? newSession(), main, progress);
 
   const say = (error) => {
     message.replaceChildren();
@@ -114,7 +124,7 @@ const start = (root, about) => {
       const changed = await busy(ask("toggle", state.model, state.text, first, last, state.hidden));
       area.value = changed.text;
       fit();
-      await run(changed.hidden);
+      await run(changed.masked_words);
       tokens.querySelector(`[data-token="${Math.min(last, chips.length - 1)}"]`)?.focus();
     } catch (error) {
       main.dataset.drawn = "";
@@ -219,6 +229,7 @@ const start = (root, about) => {
         else wishes[name] = value;
       }
       toAddress(false);
+      trigger("select", { layer: state.layer, head: state.head, token: state.token });
       return show();
     },
   };
@@ -227,8 +238,7 @@ const start = (root, about) => {
   // The held token; where none is, the first mask, or else the first token.
   const place = () => (isHeld() ? state.token : Math.max(0, chips.findIndex((chip) => chip.mask)));
   // Whether a wish makes a difference beside the others.
-  const matters = (one) => !(one.of_token && model().answers_texts) &&
-    Object.entries(one.only).every(([name, which]) =>
+  const matters = (one) => Object.entries(one.only).every(([name, which]) =>
       which.includes(wish(view().controls.find((other) => other.name === name))));
   const made = new Map(); // the controls of each view, by what they are
   const once = (name, make) => {
@@ -238,21 +248,18 @@ const start = (root, about) => {
   };
   const step = (name, count, value, ...word) => {
     const node = once(`${name} of ${count}`, () => {
-      const number = stepper(name, count - 1, (to) => page.hold({ [name]: to }));
+      const number = stepper(name, count - 1, (to) => page.hold({ [name]: to }), name === "token" ? -1 : 0);
       return word.length ? named(number, el("span", { dir: "auto" })) : number;
     });
     node.update(value, ...word);
     return node;
   };
-  // Where no token means all of them, one that is held can be let go.
-  const heldToken = () => {
-    const { none } = view(), isNone = none && !isHeld();
-    return [
-      step("token", chips.length, isNone ? "" : place(), isNone ? none : chips[place()].text, isNone ? "none" : "word"),
-      none && !isNone && once("let go", () =>
-        el("button", { class: "quiet", onclick: () => page.hold({ token: -1 }) }, `${none} tokens`)),
-    ];
-  };
+  // A token that is held can be let go: then the view chooses, the first mask for example.
+  const heldToken = () => [
+    step("token", chips.length, isHeld() ? state.token : "", isHeld() ? chips[place()].text : "none", isHeld() ? "word" : "none"),
+    isHeld() && once("let go", () =>
+      el("button", { class: "quiet", onclick: () => page.hold({ token: -1 }) }, "let go")),
+  ];
   const drawHeld = () => {
     const used = new Set(view().controls.filter((c) => c.kind === "held" && matters(c)).map((c) => c.name));
     const { kinds, heads } = model(), kind = kinds[state.layer];
@@ -289,7 +296,7 @@ const start = (root, about) => {
 
   let shown = ""; // the view, model and text of the answer that is drawn
   const key = () => JSON.stringify([state.view, state.model, state.text]);
-  const drawAnswer = (answer, isWhole) => {
+  const drawAnswer = (answer) => {
     shown = key();
     body.classList.remove("stale");
     line.textContent = answer.line;
@@ -298,7 +305,7 @@ const start = (root, about) => {
     const inside = body.contains(focused) ? focused.dataset.key : null;
     body.replaceChildren(...answer.parts.map((part) => draw(part, page)));
     if (inside) body.querySelector(`[data-key="${inside}"]`)?.focus({ preventScroll: true });
-    foot.replaceChildren(...footOf(isWhole ? answer : { ...answer, formats: [] }, { save, link, say }));
+    foot.replaceChildren(...footOf(answer, { save, link, say }));
   };
 
   const values = (changes = {}) => view().controls.map((one) =>
@@ -317,36 +324,35 @@ const start = (root, about) => {
     main.dataset.drawn = "";
   };
 
-  // What a view can tell early is drawn while the whole of it is made, and stays if that is stopped.
+  // What a view has early is drawn while the whole of it is made, and stays if that is stopped.
   const show = async () => {
     const mine = begin();
     drawFrame();
     if (!chips.length) return clear();
     say(null);
     body.classList.toggle("stale", shown !== key());
-    const { name, quick } = view(), asked = [name, state.model, state.text, ...values()];
-    const earlier = [name, state.model, state.text, ...values(quick)]; // as things are now, not then
-    let isWhole = false, isEarly = false;
-    const early = setTimeout(async () => {
-      if (!Object.keys(quick).length || mine !== turn) return;
-      const answer = await ask(...earlier).catch(() => null);
-      if (!answer || isWhole || mine !== turn) return;
-      drawAnswer(answer, false);
-      isEarly = true;
+    const { name, early } = view(), hasEarly = Object.keys(early).length > 0;
+    const earlier = values(early); // as things are now, not then
+    let isWhole = false;
+    const timer = setTimeout(async () => {
+      if (!hasEarly || mine !== turn) return;
+      const answer = await ask(name, state.model, state.text, ...earlier).catch(() => null);
+      if (answer && !isWhole && mine === turn) drawAnswer({ ...answer, formats: [] });
     }, EARLY);
     try {
-      const answer = await busy(ask(...asked));
+      const answer = await busy(ask(name, state.model, state.text, ...values()));
+      isWhole = true;
       if (mine !== turn) return;
-      drawAnswer(answer, true);
-      main.dataset.drawn = "";
+      drawAnswer(answer);
     } catch (error) {
+      isWhole = true;
       if (mine !== turn) return;
-      if (!isEarly) clear();
-      main.dataset.drawn = "";
+      body.classList.toggle("stale", shown !== key()); // what was there stays, dimmed
+      foot.replaceChildren();
       say(error);
     } finally {
-      isWhole = true;
-      clearTimeout(early);
+      clearTimeout(timer);
+      if (mine === turn) main.dataset.drawn = "";
     }
   };
 
@@ -362,13 +368,16 @@ const start = (root, about) => {
     class: "quiet theme",
     onclick: () => {
       document.body.classList.toggle("dark");
+      sessionStorage.setItem("mbexplore theme", isDark() ? "dark" : "light");
       nameTheme();
     },
   });
   const nameTheme = () => {
     theme.textContent = isDark() ? "Light" : "Dark";
-    for (const painted of main.querySelectorAll(".painted")) painted.dispatchEvent(new Event("mbexplore:theme"));
+    repaint(main);
   };
+  const chosen = sessionStorage.getItem("mbexplore theme");
+  if (chosen) document.body.classList.toggle("dark", chosen === "dark");
 
   // ---- all together
   main.append(

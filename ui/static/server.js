@@ -1,4 +1,4 @@
-// Asking the server: one endpoint at a time, with progress and a way to stop.
+// Asking the server: one answer at a time, with progress and a way to stop.
 
 const PATIENCE = 500; // milliseconds before progress is shown
 
@@ -8,28 +8,22 @@ const duration = (seconds) => {
   return `${Math.round(seconds / size)} ${unit}`;
 };
 
-// What the page asks with: `ask(endpoint, ...data)` gives an answer or throws the sentence to say;
-// `busy(work)` waits for one, and tells in `bar` how far it is when that takes long; `main` has the
-// class "busy" meanwhile.
-const connect = (session, main, bar) => {
+// `ask(name, ...data)` gives an answer or throws the sentence to show; `busy(work)` waits for one
+// and shows in `bar` how far it is when that takes long; `main` has the class "busy" meanwhile.
+const connect = (server, session, main, bar) => {
   let going = 0; // works that take long
-  const endpoint = `${window.gradio_config.root}${window.gradio_config.api_prefix ?? ""}/run/`;
 
   const ask = async (name, ...data) => {
-    let reply;
+    let answer;
     try {
-      reply = await fetch(endpoint + name, {
-        method: "POST", headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ data, session_hash: session }),
-      });
-    } catch {
-      throw new Error("The server does not answer; start `mbexplore ui` again and reload.");
+      answer = await server.ask([name, session, ...data]);
+    } catch (error) {
+      const gone = error instanceof TypeError; // what fetch throws without a connection
+      throw new Error(gone ? "The server does not answer; start `mbexplore ui` again and reload."
+        : "This failed in mbexplore itself; the terminal says why.");
     }
-    const answer = await reply.json().catch(() => ({}));
-    if (!reply.ok) {
-      throw new Error(answer.error ?? "This failed in mbexplore itself; the terminal says why.");
-    }
-    return answer.data[0];
+    if (answer?.error) throw new Error(answer.error);
+    return answer;
   };
 
   const busy = async (work) => {
@@ -46,9 +40,9 @@ const connect = (session, main, bar) => {
         if (polling === null) return;
         if (counted?.total !== total) counted = { at: now(), from: done, total };
         const spent = now() - counted.at, left = (spent / (done - counted.from)) * (total - done);
-        const told = [total && `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`, `${(now() - began).toFixed(0)} s`,
+        const parts = [total && `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`, `${(now() - began).toFixed(0)} s`,
           total && spent > 2 && Number.isFinite(left) && `about ${duration(left)} left`];
-        far.textContent = told.filter(Boolean).join(" · ");
+        far.textContent = parts.filter(Boolean).join(" · ");
         stop.hidden = !total;
         if (!stop.isConnected) bar.replaceChildren(far, stop);
       };

@@ -12,7 +12,7 @@ from mbexplore.display.blocks import Block
 from mbexplore.display.browser import to_parts
 from mbexplore.display.palette import DARK, LIGHT
 
-SCRIPTS = ("parts.js", "heat.js", "lines.js", "attention.js")
+SCRIPTS = ("parts.js", "heat.js", "lines.js", "attention.js", "saved.js")
 """In the order in which they need each other."""
 
 _PAGE = """<!doctype html>
@@ -24,14 +24,15 @@ _PAGE = """<!doctype html>
   content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';
   img-src data:">
 <title>{title}</title>
-<style>{css}</style>
+<style>body {{ margin: 0; }}
+{css}</style>
 </head>
 <body>
-<main class="mbexplore saved"><h1 dir="auto">{title}</h1><div id="blocks"></div>
+<main class="mbexplore saved"><h1 dir="auto">{title}</h1><div class="blocks"></div>
 <p class="note">Made by <code>{command}</code></p></main>
 <script id="data" type="application/json">{data}</script>
 <script>{js}
-showSaved(document.getElementById("blocks"), document.getElementById("data").textContent);
+showSaved(document.querySelector("main"), document.getElementById("data").textContent);
 </script>
 </body>
 </html>
@@ -60,11 +61,6 @@ def style() -> str:
     return files("mbexplore.display.page").joinpath("parts.css").read_text("utf-8")
 
 
-@cache
-def _saved(name: str) -> str:
-    return files("mbexplore.display.page").joinpath(name).read_text("utf-8")
-
-
 def build_page(blocks: Iterable[Block], title: str, command: str) -> str:
     """A page in one file that opens without a network.
 
@@ -77,8 +73,8 @@ def build_page(blocks: Iterable[Block], title: str, command: str) -> str:
     return _PAGE.format(
         title=escape(title),
         command=escape(command),
-        css=_saved("saved.css") + style(),
-        js=script() + _saved("saved.js"),
+        css=style(),
+        js=script(),
         # Nothing in the text may end the script element that holds it.
         data=data.replace("<", "\\u003c"),
     )

@@ -49,6 +49,12 @@ const number = (value) => {
   return text.replace("-", MINUS);
 };
 
+// The theme of the page, for everything in `main`: its colours, and all that is painted.
+const repaint = (main) => {
+  main.classList.toggle("dark", isDark());
+  for (const painted of main.querySelectorAll(".painted")) painted.dispatchEvent(new Event("mbexplore:theme"));
+};
+
 // Calls `paint()` when the theme changes. The page tells every painted element, so that none that
 // is gone is held by whoever would have to know it.
 const onTheme = (element, paint) => {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from mbexplore.errors import MbexploreError
 from mbexplore.explore.state import Bounds
@@ -17,41 +16,13 @@ from mbexplore.explore.threads import Stop
 if TYPE_CHECKING:
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.explorer import Answer, Comparison, Explorer
-    from mbexplore.recording import Recording
+    from mbexplore.session import Session
 
-Made = TypeVar("Made")
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how far it is, and how far it goes."""
+"""Called with what is being done, the steps done, and all there are."""
 
 KEEP = ("attention", "values", "hidden_states", "neurons", "updates")
 """What every pane together reads from a recording."""
-
-PIECES = 96
-"""Results kept of one text: maps of the places last looked at."""
-
-
-class Pieces:
-    """What was made from one recording, by what it depends on; the longest unused goes first."""
-
-    def __init__(self, most: int = PIECES) -> None:
-        self._made: OrderedDict[Hashable, object] = OrderedDict()
-        self._lock, self._most = Lock(), most
-
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._made
-
-    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What was made for this key, or is now."""
-        with self._lock:
-            if key in self._made:
-                self._made.move_to_end(key)
-                return self._made[key]  # type: ignore[return-value]
-        made = make()
-        with self._lock:
-            self._made[key] = made
-            if len(self._made) > self._most:
-                self._made.popitem(last=False)
-        return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,27 +30,33 @@ class Run:
     """A text as the model read it.
 
     Attributes:
-        explorer: the model.
-        encoding: the text.
-        recording: what one forward pass over it computed.
+        session: the text under the model, with what panes computed of it.
+        is_recorded: whether the session has its recording.
         answer: ours at every mask; None without a mask or an MLM head.
         why: the sentence that says why there is no answer.
         comparison: Hugging Face's answer, once it is there.
-        pieces: what panes made of the recording.
     """
 
-    explorer: Explorer
-    encoding: Encoding
-    recording: Recording | None = None
+    session: Session
+    is_recorded: bool = False
     answer: Answer | None = None
     why: str = ""
     comparison: Comparison | None = None
-    pieces: Pieces = field(default_factory=Pieces)
+
+    @property
+    def explorer(self) -> Explorer:
+        """The model."""
+        return self.session.explorer
+
+    @property
+    def encoding(self) -> Encoding:
+        """The text."""
+        return self.session.encoding
 
     @property
     def bounds(self) -> Bounds:
         """What there is to move in."""
-        return self.pieces.get("bounds", self._bounds)
+        return self.session.once("bounds", self._bounds)
 
     def _bounds(self) -> Bounds:
         from mbexplore.analysis.token_spans import word_spans
@@ -95,7 +72,7 @@ class Run:
         )
 
 
-class Desk:
+class Runner:
     """Opens the model and runs texts through it, one forward pass at a time."""
 
     def __init__(
@@ -119,7 +96,7 @@ class Desk:
         explorer = load(self._name, device=self._device, dtype=self._dtype)
         stop.check()
         progress("getting the views ready", 2, 3)
-        import_module("mbexplore.explore.panes")
+        import_module("mbexplore.display.terminal")
         return explorer
 
     def predict(self, explorer: Explorer, text: str, stop: Stop, progress: Progress) -> Run:
@@ -128,22 +105,26 @@ class Desk:
         Raises:
             MbexploreError: the text is empty or too long.
         """
-        encoding = explorer.encode(text, truncate=self._truncate)
+        from mbexplore.session import Session
+
+        session = Session(explorer, text, truncate=self._truncate, keep=KEEP)
+        encoding = session.encoding
         try:
             explorer.masked_lm()
         except MbexploreError as error:
-            return Run(explorer, encoding, why=str(error))
+            return Run(session, why=str(error))
         if not encoding.mask_positions:
             mask = explorer.tokenizer.mask_token
-            return Run(explorer, encoding, why=f"No {mask} in the text: m masks the chosen token.")
+            return Run(session, why=f"No {mask} in the text: m masks the chosen token.")
         with self._watched(explorer, stop, progress, "predicting"):
             answer = explorer.predict(encoding)
-        return Run(explorer, encoding, answer=answer)
+        return Run(session, answer=answer)
 
     def record(self, run: Run, stop: Stop, progress: Progress) -> Run:
         """The same text with everything kept that the panes look at."""
         with self._watched(run.explorer, stop, progress, "recording"):
-            return replace(run, recording=run.explorer.record(run.encoding, keep=KEEP))
+            run.session.recording(*KEEP)
+        return replace(run, is_recorded=True)
 
     def compare(self, run: Run, stop: Stop) -> Run:
         """The same text through transformers; loads it when first asked."""

@@ -1,0 +1,104 @@
+"""A view's parameters on the page: its controls, and the typed arguments of its endpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from mbexplore.errors import UsageError
+from mbexplore.views import View
+from mbexplore.views.parameters import SELECTED, Parameter
+
+FIRST = "first"
+"""Argument of every endpoint: of a wide matrix, the first column that is drawn large."""
+
+TYPES: dict[str, Any] = {
+    "switch": bool, "integer": int, "number": float, "layer": int, "head": int, "token": int,
+    "text": str, "texts": str, "model": str,
+}  # fmt: skip
+NONE: dict[str, Any] = {"layer": 0, "head": -1, "token": -1, "integer": -1, "number": -1.0}
+"""What stands for None in an endpoint's arguments; the empty text for every other kind."""
+
+
+def arguments_of(view: type[View[Any]]) -> list[inspect.Parameter]:
+    """The endpoint's arguments for a view's parameters."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    first = inspect.Parameter(FIRST, kind, default=-1, annotation=int)
+    return [
+        *(
+            inspect.Parameter(
+                one.name, kind, default=default_of(one), annotation=annotation_of(one)
+            )
+            for one in view.parameters
+        ),
+        first,
+    ]
+
+
+def controls_of(view: type[View[Any]]) -> list[dict[str, Any]]:
+    """What the page needs to build a view's controls."""
+    return [
+        {
+            "name": one.name,
+            "label": one.label or None,
+            "help": one.option.help,
+            "default": default_of(one),
+            "only": {name: list(which) for name, which in one.option.only.items()},
+            "kind": _control(one),
+            "choices": list(one.choices),
+            "optional": one.optional,
+        }
+        for one in view.parameters
+    ] + [{"name": FIRST, "label": None, "help": "", "default": -1, "only": {}, "kind": "number",
+          "choices": [], "optional": False}]  # fmt: skip
+
+
+def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:
+    """A view with what the page gave; controls without an effect are left out.
+
+    Raises:
+        UsageError: an argument is unknown.
+        MbexploreError: the view refuses a value.
+    """
+    known = {one.name: one for one in view.parameters}
+    for name in given:
+        if name not in known:
+            raise UsageError(
+                f"{view.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}."
+            )
+    values = {name: _plain(known[name], value) for name, value in given.items()}
+    defaults = {one.name: one.default for one in view.parameters}
+    used = {
+        name: value
+        for name, value in values.items()
+        if known[name].has_effect({**defaults, **values})
+    }
+    return view(**used)
+
+
+def default_of(one: Parameter) -> Any:
+    """A parameter's default as the page has it."""
+    if one.default is dataclasses.MISSING or one.default is None:
+        return NONE.get(one.kind, "")
+    return "\n".join(one.default) if one.kind == "texts" else one.default
+
+
+def annotation_of(one: Parameter) -> Any:
+    """A parameter's type, as the endpoint takes it."""
+    return Literal[one.choices] if one.kind == "choice" else TYPES[one.kind]
+
+
+def _plain(one: Parameter, value: Any) -> Any:
+    if one.kind == "texts" and isinstance(value, str):
+        return tuple(line for line in value.splitlines() if line.strip())
+    if one.kind in ("text", "model") and isinstance(value, str):
+        value = value.strip()
+    return None if one.optional and value == NONE.get(one.kind, "") else value
+
+
+def _control(one: Parameter) -> str:
+    if one.kind in SELECTED:
+        return "held"
+    return {"integer": "number", "texts": "text"}.get(one.kind, one.kind)
