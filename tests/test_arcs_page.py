@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
+from mbexplore.views.attention_page import arcs_data, arcs_page
 
 from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.links import arcs
 from mbexplore.display.palette import head_colour
-from mbexplore.views.attention_page import arcs_data, arcs_page
 from tests.test_attention_page import open_page
 from tests.test_axis import GLOBAL, build_encoding, build_recording
 

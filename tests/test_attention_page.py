@@ -8,6 +8,7 @@ from base64 import b64decode
 import numpy as np
 import pytest
 import torch
+from mbexplore.views.attention_page import attention_data, attention_page, part_data, part_page
 
 from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.band import band_map
@@ -16,7 +17,6 @@ from mbexplore.analysis.tile import tile
 from mbexplore.display.palette import head_colour
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import Recording
-from mbexplore.views.attention_page import attention_data, attention_page, part_data, part_page
 from tests.test_axis import build_encoding, build_recording
 
 LIMIT = 5e6

@@ -13,24 +13,24 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from mbexplore.cli.attention_wish import SHARE
+from mbexplore.plots.attention import picture_pixels, plot_layer_maps
+from mbexplore.plots.model_view import plot_model_view
+from mbexplore.views.attention_arcs import view_arcs
+from mbexplore.views.attention_band import view_band
+from mbexplore.views.attention_checks import check_dense
 
 from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.band import PIXELS
 from mbexplore.analysis.links import MASS
 from mbexplore.analysis.maps import THUMBNAIL, layer_map, model_maps
 from mbexplore.analysis.token_spans import find_token_position
-from mbexplore.cli.attention_wish import SHARE
 from mbexplore.display.half_blocks import SHADES
 from mbexplore.display.palette import showing_root
 from mbexplore.errors import OutputError, RangeError
 from mbexplore.explorer import Explorer, load
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.plots.attention import picture_pixels, plot_layer_maps
-from mbexplore.plots.model_view import plot_model_view
 from mbexplore.views.attention import view_map, view_model
-from mbexplore.views.attention_arcs import view_arcs
-from mbexplore.views.attention_band import view_band
-from mbexplore.views.attention_checks import check_dense
 from tests.cli_runner import run_cli
 from tests.handbuilt import build_random, build_tokenizer
 

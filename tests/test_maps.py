@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from mbexplore.plots.attention import plot_layer_maps
 
 import mbexplore
 from mbexplore.analysis.links import strongest_links
 from mbexplore.analysis.maps import layer_map, nearest_other_kind
-from mbexplore.plots.attention import plot_layer_maps
 from mbexplore.plots.style import drawable, token_label
 
 TEXT = "The river runs from the mountains to the sea, and the road follows it down. " * 9

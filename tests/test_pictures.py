@@ -6,9 +6,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from mbexplore.plots.arcs import CROWDED, plot_arcs
 
 from mbexplore.analysis.links import arcs
-from mbexplore.plots.arcs import CROWDED, plot_arcs
 from mbexplore.plots.cells import find_cells
 from mbexplore.plots.style import label_tokens
 from mbexplore.recorder import record

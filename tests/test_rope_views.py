@@ -97,7 +97,9 @@ def test_shares_add_up_to_the_score_and_follow_the_formula(
 ):
     found = score_contributions(recording, layer, head, query, key)
     direct = float(recording.q(layer)[head, query] @ recording.k(layer)[head, key]) / 8
-    assert sum(pair.contribution for pair in found.contributions) == pytest.approx(found.score, abs=1e-9)
+    assert sum(pair.contribution for pair in found.contributions) == pytest.approx(
+        found.score, abs=1e-9
+    )
     assert found.score == pytest.approx(direct, abs=1e-4)
     whole = float(recording.attention(layer)[head, query, key])
     assert found.weight == pytest.approx(whole, rel=1e-4)  # float32, summed in another order

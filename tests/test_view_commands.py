@@ -8,6 +8,7 @@ import shlex
 
 import numpy as np
 import pytest
+from mbexplore.views.attention_part import view_part
 
 from mbexplore.analysis.ablate import (
     Block,
@@ -26,7 +27,6 @@ from mbexplore.analysis.patch import patch
 from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import OutputError
 from mbexplore.explorer import load
-from mbexplore.views.attention_part import view_part
 from mbexplore.views.attribute import view_attribution
 from mbexplore.views.compare import view_compare
 from mbexplore.views.knockout import view_head_effects, view_knockout

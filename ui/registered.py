@@ -29,7 +29,10 @@ class RegisteredView(PageView):
     """One of the registered views on the page."""
 
     def __init__(self, view: type[View[Any]]) -> None:
-        super().__init__(view.name, view.title, lambda desk: Shown(()), view.question)
+        super().__init__(
+            view.name, view.title, lambda desk: Shown(()), view.question, none=view.none,
+            navigator=view.navigator,
+        )  # fmt: skip
         object.__setattr__(self, "view", view)
 
     view: type[View[Any]]

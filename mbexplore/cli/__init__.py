@@ -17,7 +17,6 @@ import typer
 
 import mbexplore
 from mbexplore.cli.activations import activations
-from mbexplore.cli.attention import attention
 from mbexplore.cli.attribute import attribute
 from mbexplore.cli.bench import bench
 from mbexplore.cli.build import add_view
@@ -49,7 +48,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(predict)
-app.command()(attention)
 app.command()(activations)
 app.command()(info)
 app.command()(heads)

@@ -55,3 +55,22 @@ TUNED_LENS = arxiv(
     "Eliciting Latent Predictions from Transformers with the Tuned Lens",
     "2303.08112",
 )
+NORMS = arxiv(
+    "Kobayashi et al.",
+    2020,
+    "Attention is Not Only a Weight: Analyzing Transformers with Vector Norms",
+    "2004.10102",
+)
+ROLLOUT = arxiv(
+    "Abnar and Zuidema", 2020, "Quantifying Attention Flow in Transformers", "2005.00928"
+)
+VALUE_ZEROING = arxiv(
+    "Mohebbi et al.", 2023, "Quantifying Context Mixing in Transformers", "2301.12971"
+)
+CLARK = arxiv(
+    "Clark et al.", 2019, "What Does BERT Look At? An Analysis of BERT's Attention", "1906.04341"
+)
+BERTVIZ = arxiv(
+    "Vig", 2019, "A Multiscale Visualization of Attention in the Transformer Model", "1906.05714"
+)
+NOT_EXPLANATION = arxiv("Jain and Wallace", 2019, "Attention is not Explanation", "1902.10186")

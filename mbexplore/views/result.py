@@ -26,6 +26,8 @@ Data = TypeVar("Data")
 FORMATS = (*PICTURES, "html", "json", "csv", "npz")
 """What a result may be saved as; npz where there are arrays, csv where there is a table."""
 DPI = 150
+TITLE = 100
+"""Most letters of a text in a title."""
 
 
 class Result(Generic[Data]):
@@ -78,6 +80,8 @@ class Result(Generic[Data]):
     @cached_property
     def formats(self) -> tuple[str, ...]:
         """The endings this can be saved under."""
+        if self.view.formats:
+            return self.view.formats
         has = {"csv": self.table is not None, "npz": bool(self.view.arrays(self.data))}
         return tuple(ending for ending in FORMATS if has.get(ending, True))
 
@@ -167,7 +171,8 @@ class Result(Generic[Data]):
         return rows_of(self.table)
 
     def _title(self) -> str:
-        about = self.session.texts[0] if self.view.reads == "text" and self.session.texts else ""
+        whole = self.session.texts[0] if self.view.reads == "text" and self.session.texts else ""
+        about = whole if len(whole) <= TITLE else whole[: TITLE - 1] + "\N{HORIZONTAL ELLIPSIS}"
         model = Path(self.info.name).name
         title = self.view.title
         title = title.lower() if title[1:].islower() else title

@@ -48,6 +48,9 @@ class View(Generic[Data]):
         limits: what it can't show.
         reads: what it looks at: one text, several texts at once, or the model alone.
         sample: whether a bundled paragraph stands in for a text that isn't given.
+        formats: what its results can be saved as; found out from the data where it isn't said.
+        none: on the page, what stands for no selected token: "all"; by default the first mask does.
+        navigator: on the page, the view beside this one on which a head is chosen.
         method: name of the method of `Explorer`.
         example: arguments of the command in its help.
     """
@@ -60,6 +63,9 @@ class View(Generic[Data]):
     limits: ClassVar[str] = ""
     reads: ClassVar[Literal["text", "texts", "model"]] = "text"
     sample: ClassVar[bool] = False
+    formats: ClassVar[tuple[str, ...]] = ()
+    none: ClassVar[str] = ""
+    navigator: ClassVar[str] = ""
     method: ClassVar[str] = ""
     example: ClassVar[str] = '"The capital of France is [MASK]."'
     parameters: ClassVar[tuple[Parameter, ...]] = ()

@@ -7,19 +7,17 @@ from mbexplore.views import REGISTRY
 from ..protocol import PageView
 from ..registered import RegisteredView
 from .activations import ACTIVATIONS
-from .attention import ATTENTION
 from .attribute import ATTRIBUTE
 from .compare import COMPARE
 from .knockout import KNOCKOUT
-from .model_view import MODEL_VIEW
 from .parity import PARITY
 from .patch import PATCH
 from .predict import PREDICT
 
 VIEWS: tuple[PageView, ...] = (
     PREDICT,
-    ATTENTION,
-    MODEL_VIEW,
+    RegisteredView(REGISTRY["attention"]),
+    RegisteredView(REGISTRY["model-view"]),
     RegisteredView(REGISTRY["rope"]),
     RegisteredView(REGISTRY["rope-score"]),
     ACTIVATIONS,
