@@ -8,7 +8,6 @@ import shlex
 
 import numpy as np
 import pytest
-from mbexplore.views.attention_part import view_part
 
 from mbexplore.analysis.ablate import (
     Block,
@@ -19,7 +18,6 @@ from mbexplore.analysis.ablate import (
     ablate_heads,
 )
 from mbexplore.analysis.attribute import attribute
-from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.compare import compare
 from mbexplore.analysis.context_mixing import METHODS, context_mixing
 from mbexplore.analysis.lens import lens, lens_map
@@ -112,21 +110,6 @@ def knockout_views(one, encoding):
         yield view_head_effects(one, encoding, effects, answer, fill)
 
 
-def part_views(one, encoding):
-    recording = one.record(encoding, keep=("attention",))
-    sides = {
-        "queries": build_axis(encoding, (1, 6)),
-        "keys": build_axis(encoding, (2, 4)),
-    }
-    yield view_part(one, recording, 1, 0, **sides, links=3)
-    yield view_part(one, recording, 0, **sides, query=2)
-    hidden = {
-        "queries": build_axis(encoding, hide_special=True),
-        "keys": build_axis(encoding, (1, 3), hide_special=True),
-    }
-    yield view_part(one, recording, 2, mean=True, **hidden)
-
-
 def other_views(one, encoding):
     yield view_mix(one, encoding, 1, lambda: context_mixing(one, encoding, 1))
     found = attribute(one, encoding, steps=8)
@@ -135,13 +118,13 @@ def other_views(one, encoding):
     yield view_attribution(one, encoding, found, "e", "f")
 
 
-@pytest.mark.parametrize("views", [lens_views, knockout_views, part_views, other_views])
+@pytest.mark.parametrize("views", [lens_views, knockout_views, other_views])
 def test_the_command_line_makes_the_same_answer(one, views):
     for view in views(one, one.encode(TEXT)):
         assert run_again(view) == plain(view), view.command_line
 
 
-@pytest.mark.parametrize("views", [lens_views, part_views])
+@pytest.mark.parametrize("views", [lens_views])
 def test_a_command_names_the_second_text_too(one, views):
     for view in views(one, one.encode(TEXT, pair="d e")):
         assert run_again(view) == plain(view), view.command_line

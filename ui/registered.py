@@ -106,7 +106,7 @@ def _kind(one: Parameter) -> str:
     if one.kind == one.name:
         return "held"
     numbers = dict.fromkeys(("integer", *SELECTED), "number")  # another token is no shared one
-    return (numbers | {"texts": "text"}).get(one.kind, one.kind)
+    return (numbers | {"texts": "text", "number": "decimal"}).get(one.kind, one.kind)
 
 
 def _default(one: Parameter) -> Any:

@@ -17,7 +17,8 @@ from mbexplore.display.blocks import Table
 from mbexplore.display.numbers import offset_name
 from mbexplore.errors import OutputError
 from mbexplore.network.config import LayerKind
-from mbexplore.recording import DENSE_LIMIT, Recording, of_layers
+from mbexplore.recorder import of_layers
+from mbexplore.recording import DENSE_LIMIT, Recording
 from mbexplore.session import check_layer
 
 if TYPE_CHECKING:
@@ -79,6 +80,12 @@ class Attention:
         """The row of the query that is followed."""
         return None if self.token is None else self.queries.index_of(self.token)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether these are the weights of every token."""
+        is_map = self.band is None and self.arcs is None and self.tile.heads[0] >= 0
+        return is_map and self.queries.is_plain and self.keys.is_plain
+
     def dense(self) -> NDArray[np.float32]:
         """Every weight shown, (heads or 1, queries, keys).
 
@@ -138,6 +145,12 @@ class Attention:
             )  # fmt: skip
             arrays = {name: getattr(whole, name) for name in names}
             return {**tokens, **queries, **arrays, "band": whole.weights}
+        if self.half_window is not None and self.is_whole:
+            head = self.heads[0] if len(self.heads) == 1 else None
+            band = self.recording.attention_band(self.layer, head).float().cpu()
+            reach = band.shape[2] // 2
+            band = band.mean(0, keepdim=True) if self.is_mean else band
+            return {**tokens, "band": band.numpy(), "offsets": np.arange(-reach, reach + 1)}
         axes = {**tokens, **queries, "keys": np.array(self.keys.spans)}
         if self.arcs is not None:
             links = self.arcs.links
@@ -153,7 +166,7 @@ class Attention:
         """
         if self.arcs is not None:
             return self._table((x.head, x.query, x.key, x.weight) for x in self.arcs.links)
-        heads = (-1,) if self.is_mean else self.heads
+        heads = (-1,) if self.tile.is_mean else self.heads
         if self.band is not None:
             columns = ("layer", "head", "offset", "mean_weight")
             return Table(columns, tuple(
@@ -251,7 +264,7 @@ class _Maps:
             tile = self._once("mixed", self._mixed)
         elif view.picture == "band":
             band = self._once("band", self._band)
-            return _tile_of_band(band), {"band": band}
+            return tile_of_band(band), {"band": band}
         elif view.picture == "arcs":
             return self._arcs(token)
         else:
@@ -316,7 +329,7 @@ class _Maps:
         return tile, {"arcs": found, "links": links}
 
 
-def _tile_of_band(band: BandMap) -> Tile:
+def tile_of_band(band: BandMap) -> Tile:
     """A band as a map whose columns are offsets."""
     offsets = band.offsets.tolist()
     labels = tuple(map(offset_name, offsets))
