@@ -22,8 +22,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mbexplore
-from mbexplore.analysis.axis import build_axis
-from mbexplore.analysis.tile import tile, tile_links
 from mbexplore.errors import MbexploreError, ModelError, TextError, UsageError
 from mbexplore.views import REGISTRY
 from tests.cli_runner import run_cli
@@ -332,49 +330,6 @@ def test_a_recording_reports_its_layers_and_can_be_stopped(explorer):
     with work.begun():
         again = session.recording()
     np.testing.assert_array_equal(again.attention(8).numpy(), whole.attention(8).numpy())
-
-
-# ---- a part of a map
-
-
-@pytest.mark.parametrize("layer", [3, 4])
-@pytest.mark.parametrize("head", [1, None])
-def test_a_tile_is_that_part_of_the_map(explorer, layer, head):
-    recording = explorer.record("the river runs on " * 12)
-    whole = recording.attention(layer, head).mean(0).numpy()
-    rows, columns = (
-        build_axis(recording.encoding, (3, 41)),
-        build_axis(recording.encoding, (20, 31)),
-    )
-    found = tile(recording, layer, head, rows, columns, pixels=64)
-    assert found.pool == (1, 1)
-    np.testing.assert_allclose(found.weights, whole[3:41, 20:31], atol=1e-6)
-    pooled = tile(recording, layer, head, rows, columns, pixels=10)
-    assert pooled.pool == (4, 2)
-    np.testing.assert_allclose(pooled.weights[2, 1], whole[11:15, 22:24].max(), atol=1e-6)
-    window = found.window()
-    if layer == 3:
-        assert window is None
-    else:
-        for (start, stop), row in zip(window, found.weights, strict=True):
-            assert not row[:start].any() and not row[stop:].any() and (row[start:stop] > 0).all()
-
-
-@pytest.mark.parametrize("layer", [3, 4])
-@pytest.mark.parametrize("head", [1, None])
-def test_links_of_a_tile_are_its_largest_weights(explorer, layer, head):
-    recording = explorer.record("the river runs on to the sea and the hills stand " * 5)
-    whole = recording.attention(layer, head).mean(0).numpy()
-    queries = build_axis(recording.encoding, (3, 41))
-    keys = build_axis(recording.encoding, (20, 31))
-    part = whole[3:41, 20:31]
-    found = tile_links(recording, layer, head, queries, keys, 7)
-    assert [link.weight for link in found] == pytest.approx(sorted(part.flat)[:-8:-1], abs=1e-6)
-    for link in found:
-        assert part[link.query, link.key] == pytest.approx(link.weight, abs=1e-6)
-    of_one = tile_links(recording, layer, head, queries, keys, 4, query=22)
-    assert {link.query for link in of_one} == {22}
-    assert [link.weight for link in of_one] == pytest.approx(sorted(part[22])[:-5:-1], abs=1e-6)
 
 
 # ---- endpoints

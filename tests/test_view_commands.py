@@ -7,12 +7,12 @@ import shlex
 
 import numpy as np
 import pytest
+from mbexplore.views.attention_part import view_part
 
 from mbexplore.analysis.axis import build_axis
 from mbexplore.errors import OutputError
 from mbexplore.explorer import load
 from mbexplore.session import Session
-from mbexplore.views.attention_part import view_part
 from mbexplore.views.compare import CompareView
 from mbexplore.views.cosine import CosineView
 from mbexplore.views.lens import LensView

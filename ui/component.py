@@ -132,6 +132,8 @@ def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
                 "papers": [{"text": str(paper), "url": paper.url} for paper in view.papers],
                 "controls": controls_of(view),
                 "early": dict(view.early),
+                "none": view.none,
+                "navigator": view.navigator,
             }
             for view in REGISTRY.values()
             if view.title and view.reads != "texts"

@@ -99,6 +99,7 @@ def _plain(one: Parameter, value: Any) -> Any:
 
 
 def _control(one: Parameter) -> str:
-    if one.kind in SELECTED:
+    if one.kind == one.name:
         return "held"
-    return {"integer": "number", "texts": "text"}.get(one.kind, one.kind)
+    numbers = dict.fromkeys(("integer", *SELECTED), "number")  # another token is no shared one
+    return (numbers | {"texts": "text", "number": "decimal"}).get(one.kind, one.kind)

@@ -303,12 +303,14 @@ const explore = (main, about, server, trigger) => {
     page.window = null;
     const focused = document.activeElement;
     const inside = body.contains(focused) ? focused.dataset.key : null;
-    body.replaceChildren(...answer.parts.map((part) => draw(part, page)));
+    const drawn = answer.parts.map((part) => draw(part, page)), { navigator } = view();
+    body.replaceChildren(...(navigator
+      ? [besideNavigator(navigator, drawn, page, values({}, views[navigator]))] : drawn));
     if (inside) body.querySelector(`[data-key="${inside}"]`)?.focus({ preventScroll: true });
     foot.replaceChildren(...footOf(answer, { save, link, say }));
   };
 
-  const values = (changes = {}) => view().controls.map((one) =>
+  const values = (changes = {}, of = view()) => of.controls.map((one) =>
     one.name in changes ? changes[one.name] : one.kind === "held" ? state[one.name] : wish(one));
 
   // A new drawing begins; `data-drawn` comes back when it is whole.
@@ -348,6 +350,7 @@ const explore = (main, about, server, trigger) => {
       isWhole = true;
       if (mine !== turn) return;
       body.classList.toggle("stale", shown !== key()); // what was there stays, dimmed
+      if (view().navigator && shown !== key()) drawAnswer({ parts: [], line: "", formats: [] });
       foot.replaceChildren();
       say(error);
     } finally {
