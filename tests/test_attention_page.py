@@ -1,8 +1,7 @@
-"""The page of attention maps: what it holds, how large it gets, and what a browser shows of it."""
+"""Saved pages of attention: what they hold, how large they get, what a browser shows of them."""
 
 import json
 import re
-import zlib
 from base64 import b64decode
 
 import numpy as np
@@ -11,22 +10,20 @@ import torch
 
 from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.band import band_map
-from mbexplore.analysis.maps import layer_map, model_maps
+from mbexplore.analysis.links import arcs
+from mbexplore.analysis.maps import model_maps
 from mbexplore.analysis.tile import tile
-from mbexplore.display.palette import head_colour
+from mbexplore.display.attention_blocks import Arcs, AttentionMap, ModelView
+from mbexplore.display.browser import to_part
+from mbexplore.display.page import build_page
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import Recording
-from mbexplore.views.attention_page import attention_data, attention_page, part_data, part_page
-from tests.test_axis import build_encoding, build_recording
+from mbexplore.views.attention_data import tile_of_band
+from tests.test_axis import GLOBAL, LOCAL, build_encoding, build_recording
 
-LIMIT = 5e6
-
-
-def weights_of(layer, data):
-    """A layer's weights as the browser reads them."""
-    codes = np.frombuffer(zlib.decompress(b64decode(layer["data"])), dtype=np.uint8)
-    shape = (len(data["maps"]), data["height"], data["width"])
-    return (codes.reshape(shape) / 255.0) ** 2
+LIMIT = 2e6
+TO = " \N{RIGHTWARDS ARROW} "
+DOT = " \N{MIDDLE DOT} "
 
 
 @pytest.fixture(scope="module")
@@ -34,48 +31,61 @@ def recording():
     return build_recording(build_encoding([2, 1, 3, 1, 1, 2, 4]))
 
 
+@pytest.fixture(scope="module")
+def long():
+    return build_recording(build_encoding([1] * 200))
+
+
+def map_of(recording, layer, head=None, bounds=(None, None), mark=None, pixels=512, **rest):
+    queries, keys = (build_axis(recording.encoding, each, **rest) for each in bounds)
+    found = tile(recording, layer, head, queries, keys, pixels)
+    return AttentionMap(found, found.names, f"Layer {layer}", mark)
+
+
+def weights_of(part):
+    """A map's weights as the browser reads them."""
+    data = b64decode(part["data"])
+    if part["exact"]:
+        return np.frombuffer(data, dtype="<f4").reshape(part["shape"])
+    shades = np.frombuffer(data, dtype=np.uint8).reshape(part["shape"])
+    return (shades / 255.0) ** part["root"] * part["scale"]
+
+
 @pytest.mark.parametrize("words", [True, False])
-@pytest.mark.parametrize("pixels", [100, 5])
-def test_data_hold_the_weights_to_a_step(recording, words, pixels):
-    axis = build_axis(recording.encoding, words=words)
-    maps = [layer_map(recording, layer, None, pixels, axis) for layer in (0, 1)]
-    data = attention_data(maps)
-    assert data["rows"]["labels"] == list(axis.labels)
-    assert data["rows"]["starts"] == [start for start, _ in axis.spans]
-    assert data["pooled"] == ("" if pixels == 100 else f"{maps[0].pooled}.")
-    for layer, shown in zip(data["layers"], maps, strict=True):
-        found = weights_of(layer, data)
-        assert np.abs(np.sqrt(found) - np.sqrt(shown.weights)).max() <= 0.5 / 255 + 1e-6
-        assert (layer["edges"] is None) == (shown.window() is None)
-    json.dumps(data)
+@pytest.mark.parametrize("layer", [GLOBAL, LOCAL])
+def test_small_maps_are_exact(recording, layer, words):
+    block = map_of(recording, layer, words=words)
+    parts = to_part(block)["parts"]
+    assert [part["title"].split(DOT)[0] for part in parts] == ["head 0", "head 1"]
+    for part, weights in zip(parts, block.tile.weights, strict=True):
+        np.testing.assert_array_equal(weights_of(part), weights)
+        assert [place for _, place in part["rowPlaces"]] == block.tile.queries.starts.tolist()
+        for row, (low, high) in enumerate(part["window"] or ()):
+            assert not weights[row, :low].any() and not weights[row, high:].any()
+    json.dumps(parts)
+
+
+def test_large_maps_are_shades_of_the_root_that_their_scale_names(long):
+    block = map_of(long, GLOBAL, 0)
+    part = to_part(block)
+    assert not part["exact"] and part["shape"] == [202, 202]
+    root = part["root"]
+    assert {2: "square", 3: "cube", 4: "fourth"}[root] in part["unit"]
+    off = weights_of(part) ** (1 / root) - block.tile.weights[0] ** (1 / root)
+    assert np.abs(off).max() <= 0.5 / 255 * part["scale"] ** (1 / root) + 1e-6
 
 
 def test_a_band_has_offsets_for_columns(recording):
-    data = attention_data([band_map(recording, 1)])
-    assert data["columns"]["labels"] == ["-4", "-3", "-2", "-1", "0", "+1", "+2", "+3", "+4"]
-    assert (data["height"], data["width"]) == (16, 9)
-
-
-@pytest.mark.parametrize(("layer", "pixels"), [(0, 100), (1, 100), (0, 4), (1, 4)])
-def test_a_part_has_sides_of_its_own(recording, layer, pixels):
-    queries, keys = (build_axis(recording.encoding, bounds) for bounds in ((2, 9), (0, 12)))
-    tiles = [tile(recording, layer, head, queries, keys, pixels) for head in (0, 1)]
-    data = part_data(tiles, (0, 1), False, layer, "a layer")
-    assert (data["rows"]["labels"], data["columns"]["labels"]) == (
-        list(queries.labels), list(keys.labels)
-    )  # fmt: skip
-    assert data["rows"]["starts"] == list(range(2, 9)) and data["maps"] == ["head 0", "head 1"]
-    assert data["marks"] == [head_colour(0), head_colour(1)]
-    assert data["pooled"] == ("" if pixels == 100 else "2 x 3 tokens to a pixel, the largest "
-                              "weight shows.")  # fmt: skip
-    found = weights_of(data["layers"][0], data)
-    for one, weights in zip(tiles, found, strict=True):
-        assert np.abs(np.sqrt(weights) - np.sqrt(one.weights)).max() <= 0.5 / 255 + 1e-6
-    edges = data["layers"][0]["edges"]
-    assert (edges is None) == (layer == 0)
-    for row, (low, high) in enumerate(edges or ()):
-        assert not found[:, row, :low].any() and not found[:, row, high:].any()
-    json.dumps(data)
+    band = band_map(recording, LOCAL, 0)
+    part = to_part(AttentionMap(
+        tile_of_band(band), band.names, "Band", column_axis="offset", profile=band.profile
+    ))  # fmt: skip
+    minus = "\N{MINUS SIGN}"
+    assert [name for name, _ in part["columnPlaces"]] == [
+        *(f"{minus}{n}" for n in (4, 3, 2, 1)), "0", *(f"+{n}" for n in (1, 2, 3, 4))
+    ]  # fmt: skip
+    assert part["shape"] == [16, 9] and not part["zoom"]
+    assert part["profile"] == pytest.approx(band.profile[0].tolist(), rel=1e-3)
 
 
 def base_recording(spread):
@@ -97,26 +107,26 @@ def base_recording(spread):
     return Recording(build_encoding([1] * 126), config, values, None)
 
 
-def test_the_model_view_of_base_over_128_tokens_is_under_5_mb():
-    sizes = {}
-    for spread in (0.3, 1.2, 2.5):  # from flat rows to sharp ones
-        maps = model_maps(base_recording(spread))
-        assert maps[0].weights.shape == (12, 128, 128) and maps[0].pool == 1
-        sizes[spread] = len(attention_page(maps, "base", ["attention"]).encode())
-    assert max(sizes.values()) < LIMIT, sizes
-    # Of all rows that sum to 1, these bytes have the most entropy: half-normal square roots.
-    rng = np.random.default_rng(0)
-    worst = np.abs(rng.standard_normal(12 * 128 * 128)) * 255 / np.sqrt(128)
-    packed = len(zlib.compress(np.rint(worst).astype(np.uint8).tobytes(), 6)) * 22
-    assert packed * 4 / 3 < LIMIT - 2e5
+def test_the_model_view_of_base_over_128_tokens_is_under_2_mb():
+    maps = model_maps(base_recording(1.2))
+    assert maps[0].weights.shape == (12, 128, 128) and maps[0].pool == 1
+    view = ModelView(maps)
+    assert len(build_page([view], "base", "mbexplore model-view").encode()) < LIMIT
+    part = to_part(view)
+    assert part["size"] == 43 and part["pool"] == 3
+    for layer, each in zip(part["layers"], maps, strict=True):
+        highest = [float(weights.max()) for weights in each.weights]
+        assert layer["highest"] == pytest.approx(highest, rel=1e-3)
 
 
 def test_a_page_is_whole_and_safe(recording):
-    page = attention_page(model_maps(recording), "</script><b>", ["attention", "a </pre> b"])
-    assert not re.search(r"""(src|href)\s*=|https?://|@import|url\(""", page)
-    assert "</script><b>" not in page and "</pre> b" not in page
-    data = re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1]
-    assert json.loads(data)["maps"] == ["head 0", "head 1"]
+    blocks = [map_of(recording, GLOBAL), Arcs(arcs(recording, GLOBAL)),
+              ModelView(model_maps(recording))]  # fmt: skip
+    page = build_page(blocks, "</script><b>", "mbexplore attention 'a </code> b'")
+    assert not re.search(
+        r"""(?:src|href)\s*=\s*["']|https?://(?!www\.w3\.org)|@import|url\(""", page
+    )
+    assert "</script><b>" not in page and "</code> b" not in page
 
 
 def open_page(browser, folder, page):
@@ -128,67 +138,103 @@ def open_page(browser, folder, page):
     tab.on("pageerror", lambda error: problems.append(str(error)))
     tab.on("request", lambda request: problems.append(request.url))
     tab.goto(path.as_uri())
-    tab.wait_for_selector("[data-ready=true]")
     assert problems == [path.as_uri()]  # the page itself, and nothing else
     return tab
 
 
-def cell(tab, row, column, size):
-    """Points at a cell of the large map and reads what is said of it."""
-    box = tab.locator(".attention-map").bounding_box()
-    side = (box["width"] - 100) / size
-    tab.mouse.move(box["x"] + 96 + (column + 0.5) * side, box["y"] + 4 + (row + 0.5) * side)
-    return tab.locator(".attention-tip").inner_text()
+def opened(browser, folder, *blocks):
+    return open_page(browser, folder, build_page(blocks, "small", "mbexplore attention"))
 
 
-def test_pointing_at_a_cell_says_query_key_and_weight(browser, recording, tmp_path):
-    maps = model_maps(recording)
-    tab = open_page(browser, tmp_path, attention_page(maps, "small", ["attention"]))
-    assert tab.locator(".attention-title").inner_text() == f"{maps[0].title} \N{MIDDLE DOT} head 0"
-    for row, column in ((0, 0), (3, 7), (15, 2)):
-        query, key, weight = cell(tab, row, column, 16).splitlines()
-        tokens = recording.encoding.tokens
-        assert query.split() == ["query", tokens[row], str(row)]
-        assert key.split() == ["key", tokens[column], str(column)]
-        said = weight.split(maxsplit=1)[1]
-        expected = float(maps[0].weights[0, row, column])
-        if not said.startswith("less"):
-            assert abs(np.sqrt(float(said)) - np.sqrt(expected)) < 0.5 / 255 + 0.01
-        else:
-            assert expected < 1e-5
-    tab.mouse.move(1, 1)
-    assert tab.locator(".attention-tip").is_hidden()
+def read_number(text):
+    return float(text.replace("\N{MINUS SIGN}", "-"))
+
+
+def step(tab, canvas, row, column):
+    """Moves the cursor to a cell with the arrows, from the first one."""
+    canvas.focus()
+    for key, times in (("ArrowDown", row), ("ArrowRight", column)):
+        for _ in range(times):
+            tab.keyboard.press(key)
+
+
+@pytest.mark.parametrize("bounds", [(None, None), ((2, 9), (0, 12))])
+def test_pointing_at_a_cell_says_query_key_and_the_exact_weight(
+    browser, recording, tmp_path, bounds
+):
+    tab = opened(browser, tmp_path, map_of(recording, GLOBAL, 0, bounds))
+    canvas = tab.locator("canvas[data-key=map]")
+    step(tab, canvas, 3, 7)
+    tokens, first = recording.encoding.tokens, (bounds[0] or (0, 0))[0]
+    row = 3 + first
+    names, weight = tab.inner_text(".map .readout").split(DOT)
+    assert names == f"{tokens[row].strip()} {row}{TO}{tokens[7].strip()} 7"
+    expected = float(recording.attention(GLOBAL, 0)[0, row, 7])
+    assert read_number(weight) == pytest.approx(expected, rel=1e-3)
     tab.close()
 
 
-def test_pointing_at_a_part_says_the_same(browser, recording, tmp_path):
-    queries, keys = (build_axis(recording.encoding, bounds) for bounds in ((2, 9), (0, 12)))
-    tiles = [tile(recording, 0, head, queries, keys, 100) for head in (0, 1)]
-    page = part_page(tiles, (0, 1), False, 0, "Layer 0", "small", ["attention"])
-    tab = open_page(browser, tmp_path, page)
-    assert tab.locator(".attention-title").inner_text() == "Layer 0 \N{MIDDLE DOT} head 0"
-    tokens, side = recording.encoding.tokens, 44  # pixels of a cell at most
-    box = tab.locator(".attention-map").bounding_box()
-    for row, column in ((0, 0), (6, 11), (3, 5)):
-        x, y = 96 + (column + 0.5) * side, 4 + (row + 0.5) * side
-        tab.mouse.move(box["x"] + x, box["y"] + y)
-        query, key, weight = tab.locator(".attention-tip").inner_text().splitlines()
-        assert query.split() == ["query", tokens[row + 2], str(row + 2)]
-        assert key.split() == ["key", tokens[column], str(column)]
-        said = float(weight.split(maxsplit=1)[1])
-        expected = float(recording.attention(0, 0)[0, row + 2, column])
-        assert abs(np.sqrt(said) - np.sqrt(expected)) < 0.5 / 255 + 0.01
+def test_a_large_map_says_that_its_numbers_are_rounded_and_zooms_by_itself(browser, long, tmp_path):
+    tab = opened(browser, tmp_path, map_of(long, GLOBAL, 0))
+    canvas = tab.locator("canvas[data-key=map]")
+    step(tab, canvas, 2, 3)
+    about = tab.inner_text(".map .readout").split(DOT)[1]
+    expected = float(long.attention(GLOBAL, 0)[0, 2, 3])
+    assert about.startswith("about ")
+    assert read_number(about.split()[1]) == pytest.approx(expected, rel=0.1, abs=1e-4)
+    assert "rounded to 1/255" in tab.inner_text(".map .note")
+    tab.keyboard.press("+")
+    tab.wait_for_selector("button:has-text('Whole map')")
+    step(tab, canvas, 2, 3)  # the part begins at the first token too
+    assert tab.inner_text(".map .readout").split(DOT)[1] == about
+    tab.click("button:has-text('Whole map')")
+    tab.wait_for_selector("button:has-text('Whole map')", state="detached")
     tab.close()
 
 
-def test_a_click_and_the_arrow_keys_choose_a_map(browser, recording, tmp_path):
+def test_every_head_is_shown_large_when_it_is_chosen(browser, recording, tmp_path):
     maps = model_maps(recording)
-    tab = open_page(browser, tmp_path, attention_page(maps, "small", ["attention"]))
-    title = tab.locator(".attention-title")
-    tab.locator(".attention-overview").click(position={"x": 78 + 84 + 20, "y": 20 + 84 + 20})
-    assert title.inner_text() == f"{maps[1].title} \N{MIDDLE DOT} head 1"
-    tab.locator(".attention-overview").press("ArrowLeft")
-    assert title.inner_text() == f"{maps[1].title} \N{MIDDLE DOT} head 0"
-    tab.locator(".attention-map").press("ArrowDown")
-    assert "query" in tab.locator(".attention-tip").inner_text()
+    tab = opened(browser, tmp_path, ModelView(maps, "Every head"))
+    layers = tab.locator(".layer-name").all_inner_texts()
+    assert layers == ["2 local", "1 local", "0 global"]  # the deepest on top
+    tab.click('.thumb[data-layer="1"][data-head="1"]')
+    caption = tab.locator(".enlarged figcaption")
+    highest = float(maps[1].weights[1].max())
+    assert caption.inner_text().startswith(f"Layer 1 head 1{DOT}max {highest:.2g}")
+    for key, title in (("ArrowLeft", "Layer 1 head 0"), ("ArrowDown", "Layer 0 head 0"),
+                       ("ArrowUp", "Layer 1 head 0")):  # fmt: skip
+        tab.keyboard.press(key)
+        assert caption.inner_text().startswith(title)
+    tab.close()
+
+
+def ends(tab):
+    return tab.inner_text(".arcs .readout")
+
+
+@pytest.mark.parametrize("mark", [None, 3])
+def test_arcs_tell_the_links_of_a_token(browser, recording, tmp_path, mark):
+    found = arcs(recording, GLOBAL, mass=0.4)
+    tab = opened(browser, tmp_path, Arcs(found, "Layer 0", mark))
+    canvas = tab.locator("canvas[data-key=arcs]")
+    tokens = recording.encoding.tokens
+    canvas.focus()
+    if mark is None:
+        assert ends(tab).strip() == ""
+        for _ in range(3):
+            tab.keyboard.press("ArrowDown")
+    assert ends(tab).startswith(f"{tokens[3].strip()} 3 attends to ")
+    links = [link for link in found.links if link.query == 3]
+    best = f"{tokens[links[0].key].strip()} {links[0].key} {links[0].weight:.4g} (head "
+    assert best in ends(tab) and ends(tab).count("(head") == min(len(links), 8)
+    tab.keyboard.press("ArrowRight")  # the same token as a key
+    assert ends(tab).startswith(f"{tokens[3].strip()} 3 attended by ")
+    tab.click(".heads button >> nth=0")
+    assert "(head 0)" not in ends(tab)
+    tab.close()
+
+
+def test_the_marked_token_of_a_long_text_is_in_sight(browser, long, tmp_path):
+    tab = opened(browser, tmp_path, Arcs(arcs(long, GLOBAL, mass=0.1), "Layer 0", 150))
+    tab.wait_for_function("document.querySelector('.arcs .tall').scrollTop > 1500")
     tab.close()

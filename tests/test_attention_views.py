@@ -1,4 +1,4 @@
-"""Every form of every attention view: commands, files, refusals; on a small random model."""
+"""Attention and the model view in every form, on a small random model, against its weights."""
 
 import csv
 import io
@@ -12,176 +12,222 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.collections import LineCollection
 
 from mbexplore.analysis.axis import build_axis
-from mbexplore.analysis.band import PIXELS
-from mbexplore.analysis.links import MASS
-from mbexplore.analysis.maps import THUMBNAIL, layer_map, model_maps
-from mbexplore.analysis.token_spans import find_token_position
-from mbexplore.cli.attention_wish import SHARE
-from mbexplore.display.half_blocks import SHADES
-from mbexplore.display.palette import showing_root
-from mbexplore.errors import OutputError, RangeError
+from mbexplore.analysis.links import arcs
+from mbexplore.analysis.maps import THUMBNAIL, layer_map
+from mbexplore.analysis.tile import tile
+from mbexplore.checkpoints.model import save_model
+from mbexplore.display.arcs_figure import CROWDED
+from mbexplore.display.attention_blocks import Arcs, AttentionMap, ModelView
+from mbexplore.display.figure import build_figure
+from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer, load
-from mbexplore.network.config import ModernBertConfig
-from mbexplore.plots.attention import picture_pixels, plot_layer_maps
-from mbexplore.plots.model_view import plot_model_view
-from mbexplore.views.attention import view_map, view_model
-from mbexplore.views.attention_arcs import view_arcs
-from mbexplore.views.attention_band import view_band
-from mbexplore.views.attention_checks import check_dense
+from mbexplore.session import Session
+from mbexplore.views.attention import AttentionView
+from mbexplore.views.attention_data import Attention
+from mbexplore.views.model_view import ModelMapsView
 from tests.cli_runner import run_cli
 from tests.handbuilt import build_random, build_tokenizer
 
 TEXT = "a b c [MASK] d e f a a b"
 GLOBAL, LOCAL = 0, 1
-BAR = "\u258f\u258e\u258d\u258c\u258b\u258a\u2589\u2588"
-"""From an eighth of a cell to a whole one."""
-ROW = (
-    rf"\s*(?P<head>\d)\s+c 3\s+\S+ (?P<key>\d+)\s+\S+\s+(?P<weight>[\d.]+)\s*(?P<bar>[{BAR}]*)\s*$"
-)
-FORMATS = ("png", "svg", "pdf", "html", "json", "npz", "csv")
+VIEWS = {
+    "a layer": AttentionView(layer=GLOBAL),
+    "words of a part": AttentionView(
+        layer=LOCAL, head=1, words=True, special=False, tokens="1:9", top=3
+    ),
+    "a query": AttentionView(layer=LOCAL, mean=True, token=4),
+    "a rectangle": AttentionView(layer=GLOBAL, queries="2:9", keys="0:4"),
+    "norms": AttentionView(layer=LOCAL, measure="norms"),
+    "rollout": AttentionView(layer=LOCAL, measure="rollout", token="c"),
+    "value zeroing": AttentionView(layer=LOCAL, measure="value_zeroing"),
+    "a band": AttentionView(layer=LOCAL, picture="band"),
+    "a part of a band": AttentionView(layer=LOCAL, picture="band", head=1, queries="2:6"),
+    "arcs": AttentionView(layer=GLOBAL, picture="arcs"),
+    "arcs of a query": AttentionView(layer=LOCAL, picture="arcs", token=4, mass=0.9),
+    "mean arcs": AttentionView(layer=GLOBAL, picture="arcs", mean=True),
+    "every head": ModelMapsView(),
+    "every mean": ModelMapsView(mean=True, words=True, special=False),
+}
 
 
 @pytest.fixture(scope="module")
 def explorer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models") / "one"
-    build_random().save_pretrained(folder)
+    save_model(folder, build_random())
     build_tokenizer()._inner.save(str(folder / "tokenizer.json"))
     return load(str(folder), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def recording(explorer):
-    return explorer.record(TEXT, keep=("attention",))
+def session(explorer):
+    return Session(explorer, TEXT)
 
 
 @pytest.fixture(scope="module")
-def zoom(recording):
-    return build_axis(recording.encoding, (1, 9), words=True, hide_special=True)
-
-
-def all_views(explorer, recording, zoom):
-    part = build_axis(recording.encoding, (0, 8), hide_special=True)
-    yield view_map(explorer, recording, GLOBAL)
-    yield view_map(explorer, recording, LOCAL, 1, axis=zoom, links=3)
-    yield view_map(explorer, recording, LOCAL, axis=zoom, mean=True, query=4)
-    yield view_model(explorer, recording, model_maps(recording))
-    yield view_model(explorer, recording, model_maps(recording, 1, axis=zoom))
-    yield view_model(explorer, recording, model_maps(recording, mean=True))
-    yield view_band(explorer, recording, LOCAL)
-    yield view_band(explorer, recording, LOCAL, 1, axis=part)
-    yield view_band(explorer, recording, LOCAL, mean=True)
-    yield view_arcs(explorer, recording, GLOBAL)
-    yield view_arcs(explorer, recording, LOCAL, query=4, axis=zoom, mass=0.5)
-    yield view_arcs(explorer, recording, GLOBAL, 0, query=0)
-    yield view_arcs(explorer, recording, GLOBAL, mean=True)
-
-
-def test_every_command_makes_the_same_answer(explorer, recording, zoom):
-    for view in all_views(explorer, recording, zoom):
-        _, *arguments = shlex.split(view.command_line)
-        answer = json.loads(run_cli(*arguments, "--json").out)
-        assert answer == json.loads(view.content("json")), view.command_line
-
-
-def test_every_view_has_every_form(explorer, recording, zoom):
-    for view in all_views(explorer, recording, zoom):
-        assert view.formats == FORMATS
-        assert isinstance(view.draw(), Figure)
-        assert b"mountAttention" in view.content("html") or "arcs" in view.name
-        rows = list(csv.reader(io.StringIO(view.content("csv").decode())))
-        assert len(rows) > 1 and len({len(row) for row in rows}) == 1
-
-
-def read(view):
-    return np.load(io.BytesIO(view.content("npz")))
-
-
-def test_files_hold_every_weight(explorer, recording, zoom):
-    dense = recording.attention(GLOBAL).numpy()
-    np.testing.assert_allclose(read(view_map(explorer, recording, GLOBAL))["weights"], dense)
-    saved = read(view_map(explorer, recording, LOCAL, mean=True))
-    band = recording.attention_band(LOCAL).mean(0, keepdim=True)
-    np.testing.assert_allclose(saved["band"], band, atol=1e-7)
-    assert saved["offsets"].tolist() == [-2, -1, 0, 1, 2]
-    saved = read(view_map(explorer, recording, LOCAL, axis=zoom))
-    np.testing.assert_allclose(saved["weights"], layer_map(recording, LOCAL, axis=zoom).weights)
-    assert saved["spans"].tolist() == [list(span) for span in zoom.spans]
-    saved = read(view_model(explorer, recording, model_maps(recording)))
-    for layer, weights in enumerate(saved["weights"]):
-        np.testing.assert_allclose(weights, recording.attention(layer), atol=1e-7)
-    assert saved["kinds"].tolist() == ["global", "local", "local"]
-    saved = read(view_band(explorer, recording, LOCAL))
-    np.testing.assert_allclose(saved["band"], recording.attention_band(LOCAL), atol=1e-7)
-    saved = read(view_arcs(explorer, recording, GLOBAL, query=3))
-    np.testing.assert_allclose(saved["rows"], dense[:, 3], atol=1e-7)
-    found = dense[saved["head"], saved["query"], saved["key"]]
-    np.testing.assert_allclose(saved["weight"], found, atol=1e-7)
-
-
-def test_a_table_names_tokens_by_their_place_in_the_text(explorer, recording, zoom):
-    view = view_map(explorer, recording, GLOBAL, 0, axis=zoom, links=4)
-    rows = list(csv.DictReader(io.StringIO(view.content("csv").decode())))
-    tokens = recording.encoding.tokens
-    dense = recording.attention(GLOBAL, 0)[0]
-    for row in rows:
-        query, key = int(row["query"]), int(row["key"])
-        assert (row["query_token"], row["key_token"]) == (tokens[query], tokens[key])
-        assert float(row["weight"]) == pytest.approx(float(dense[query, key]))
-
-
-def test_arcs_carry_as_much_here_as_anywhere():
-    assert SHARE == MASS  # told twice, for the command line starts without torch
+def recording(explorer):
+    return explorer.record(TEXT)
 
 
 def run(explorer, *arguments):
     return run_cli("attention", TEXT, "-m", explorer.files.folder, *arguments)
 
 
-BAD = {
-    "a word": (["--layer", "x"], 2, "--layer 'x' is no layer; give a number from 0, or all."),
-    "no such layer": (["--layer", "3"], 1, "There is no layer 3; choose 0 to 2."),
-    "no such head": (["--layer", "all", "--head", "7"], 1, "There is no head 7; choose 0 to 1."),
-    "no such view": (["--view", "pie"], 2, "no view 'pie'; choose map, band, arcs."),
-    "all bands": (["--layer", "all", "--view", "band"], 2, "leave out --view, or name one layer"),
-    "all of a query": (["--layer", "all", "--query", "a"], 2, "leave out --query, or name one"),
-    "mean of one": (["--mean", "--head", "1"], 2, "--head 1 is one of them; give one of the two"),
-    "a band of words": (["--layer", "1", "--view", "band", "--words"], 2, "counts in tokens"),
-    "a band of a query": (["-l", "1", "--view", "band", "--query", "a"], 2, "ask for --view arcs"),
-    "a global band": (["--view", "band"], 1, "Layer 0 is global and has no band"),
-    "no range": (["--tokens", "5"], 1, "'5' is no token range; write A:B"),
-    "a range outside": (["--tokens", "5:99"], 1, "5:99 is empty or outside the text; it has "
-                        "tokens 0 to 11"),
-    "an empty range": (["--tokens", "5:5"], 1, "5:5 is empty"),
-    "only special": (["--tokens", "0:1", "--hide-special"], 1, "special ones only"),
-    "no such word": (["--query", "zebra"], 1, "no token or word 'zebra'; the nearest is"),
-    "a hidden query": (["--query", "0", "--hide-special"], 1, "Token 0 is not among those shown"),
-    "a query cut off": (["--query", "9", "--tokens", "0:4"], 1, "Token 9 is not among those"),
-    "the mass of a map": (["--mass", "0.9"], 2, "--mass is the share of a row that its arcs"),
-    "the links of a band": (["-l", "4", "--view", "band", "--top", "5"], 2, "--top counts links"),
-    "too much mass": (["--view", "arcs", "--mass", "2"], 1, "The mass is 2; choose more than 0"),
-    "a format": (["-o", "map.gif"], 1, "map.gif ends in '.gif'; choose one of .png"),
-}  # fmt: skip
+@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+def test_the_command_makes_the_same_answer_and_every_form_is_made(session, view):
+    result = view.of(session)
+    _, *arguments = shlex.split(result.command)
+    assert json.loads(run_cli(*arguments, "--json").out) == json.loads(result.content("json"))
+    for ending in result.formats:
+        assert result.content(ending)
+    rows = list(csv.reader(io.StringIO(result.content("csv").decode())))
+    assert len(rows) > 1 and len({len(row) for row in rows}) == 1
 
 
-@pytest.mark.parametrize(("arguments", "code", "sentence"), BAD.values(), ids=BAD)
-def test_mistakes_are_told_before_the_model_runs(explorer, arguments, code, sentence, monkeypatch):
-    monkeypatch.setattr(Explorer, "record", None)
-    result = run(explorer, *arguments)
-    assert sentence in result.err
-    assert (result.code, result.out) == (code, "")
-    assert len(result.err.strip().splitlines()) == 1
+def read(view, session):
+    return np.load(io.BytesIO(view.of(session).content("npz")))
+
+
+def test_files_hold_every_weight(session, recording):
+    dense = recording.attention(GLOBAL).numpy()
+    np.testing.assert_allclose(read(AttentionView(layer=GLOBAL), session)["weights"], dense)
+    saved = read(AttentionView(layer=LOCAL, mean=True), session)
+    band = recording.attention_band(LOCAL).mean(0, keepdim=True)
+    np.testing.assert_allclose(saved["band"], band, atol=1e-7)
+    assert saved["offsets"].tolist() == [-2, -1, 0, 1, 2]
+    saved = read(VIEWS["words of a part"], session)
+    zoom = build_axis(recording.encoding, (1, 9), words=True, hide_special=True)
+    np.testing.assert_allclose(saved["weights"], layer_map(recording, LOCAL, 1, axis=zoom).weights)
+    assert saved["queries"].tolist() == [list(span) for span in zoom.spans]
+    saved = read(VIEWS["a rectangle"], session)
+    np.testing.assert_allclose(saved["weights"], dense[:, 2:9, :4], atol=1e-7)
+    saved = read(ModelMapsView(), session)
+    for layer, weights in enumerate(saved["weights"]):
+        np.testing.assert_allclose(weights, recording.attention(layer), atol=1e-7)
+    assert saved["kinds"].tolist() == ["global", "local", "local"]
+    saved = read(AttentionView(layer=LOCAL, picture="band"), session)
+    np.testing.assert_allclose(saved["band"], recording.attention_band(LOCAL), atol=1e-7)
+    saved = read(AttentionView(layer=GLOBAL, picture="arcs", token=3), session)
+    found = dense[saved["head"], saved["query"], saved["key"]]
+    np.testing.assert_allclose(saved["weight"], found, atol=1e-7)
+
+
+@pytest.mark.parametrize("layer", [GLOBAL, LOCAL])
+def test_json_and_csv_hold_the_map(session, recording, layer):
+    dense = recording.attention(layer).numpy()
+    result = AttentionView(layer=layer).of(session)
+    plain = json.loads(result.content("json"))
+    np.testing.assert_allclose(plain["weights"], dense, atol=1e-7)
+    assert plain["pool"] == [1, 1]
+    tokens = recording.encoding.tokens
+    rows = list(csv.DictReader(io.StringIO(result.content("csv").decode())))
+    read_back = np.zeros_like(dense)
+    for row in rows:
+        head, query, key = (int(row[name]) for name in ("head", "query", "key"))
+        assert (row["query_token"], row["key_token"]) == (tokens[query], tokens[key])
+        read_back[head, query, key] = float(row["weight"])
+    np.testing.assert_allclose(read_back, dense, atol=1e-7)
+    assert layer == GLOBAL or len(rows) == np.count_nonzero(dense)  # none outside the window
+
+
+@pytest.fixture(scope="module")
+def long():
+    return Session(load("tiny", device="cpu"), "a b c d " * 150)
+
+
+def test_a_long_text_is_pooled_but_for_files_of_numbers(long):
+    session = long
+    result = AttentionView(layer=GLOBAL, head=0, token=400).of(session)
+    dense = session.recording("attention").attention(GLOBAL, 0).numpy()
+    plain = json.loads(result.content("json"))
+    assert plain["pool"] == [2, 2] and np.shape(plain["weights"]) == (1, 302, 302)
+    assert plain["weights"][0][5][7] == pytest.approx(float(dense[0, 10:12, 14:16].max()))
+    np.testing.assert_allclose(read(result.view, session)["weights"], dense)
+    best = plain["links"][0]
+    assert best["weight"] == pytest.approx(float(dense[0, 400].max())) and best["query"] == 400
+
+
+# ---- what is computed, and how often
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """How often weights are derived from queries and keys."""
+    import mbexplore.recording as module
+
+    made = []
+    for name in ("attention_weights", "attention_band"):
+        whole = getattr(module, name)
+
+        def counted(*args, _whole=whole, **rest):
+            made.append(args)
+            return _whole(*args, **rest)
+
+        monkeypatch.setattr(module, name, counted)
+    return made
+
+
+COMMANDS = {
+    "a table": [],
+    "json": ["--json"],
+    "a query": ["--token", "c"],
+    "csv": ["-o", "map.csv"],
+    "a picture": ["-o", "map.png"],
+    "a page": ["--head", "1", "-o", "map.html"],
+    "arrays": ["-o", "map.npz"],
+    "a band": ["--layer", "1", "--picture", "band", "-o", "map.html"],
+    "arcs": ["--picture", "arcs", "-o", "map.svg"],
+}
+
+
+@pytest.mark.parametrize("arguments", COMMANDS.values(), ids=COMMANDS)
+def test_a_command_computes_its_map_once(explorer, arguments, calls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(explorer, *arguments).code == 0
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("picture", ["map", "band", "arcs"])
+def test_a_click_computes_its_map_once_and_only_if_it_was_not_seen(explorer, picture, calls):
+    from mbexplore_ui.app import told
+    from mbexplore_ui.sessions import Sessions
+    from mbexplore_ui.views import VIEWS as PAGE
+
+    desk = Sessions({"one": explorer}).desk("me", "one", TEXT)
+    views = {view.name: view for view in PAGE}
+
+    def count(name="attention", **wishes):
+        before = len(calls)
+        told(views[name].run(desk, wishes), 0.0)  # with its command and its formats
+        return len(calls) - before
+
+    layer = {"layer": LOCAL, "picture": picture}
+    assert count("model-view") == 3  # a map of each layer
+    assert count("model-view") == 0
+    assert count(**layer, head=0) == 1
+    assert count(**layer, head=1) == 1  # the pointer over another head
+    assert count(**layer, head=1) == 0  # a click on it
+    assert count(**layer, head=1, token=3) == 0  # a click on a row
+
+
+def test_a_row_of_a_pooled_map_is_the_only_thing_computed_anew(long, calls):
+    session = Session(long.explorer, long.encoding, recording=long.recording("attention"))
+    assert AttentionView(head=0).of(session).data.tile.pool == (2, 2)
+    blocks = len(calls)
+    assert AttentionView(head=0, token=400).of(session).data.links[0].query == 400
+    assert len(calls) == blocks + 1
+    assert blocks == 3  # 603 rows, 256 at a time
 
 
 @pytest.mark.parametrize(
     ("arguments", "layers"),
     [
-        (["--layer", "2"], {0, 2}),  # and the nearest of the other kind, for contrast
-        (["--layer", "2", "--view", "arcs"], {2}),
-        (["--layer", "1", "--view", "band"], {1}),
-        (["--layer", "all"], {0, 1, 2}),
+        (["attention", "--layer", "2"], {2}),
+        (["attention", "--layer", "2", "--picture", "arcs"], {2}),
+        (["attention", "--layer", "1", "--picture", "band"], {1}),
+        (["model-view"], {0, 1, 2}),
     ],
 )
 def test_no_more_layers_are_recorded_than_are_shown(explorer, arguments, layers, monkeypatch):
@@ -192,45 +238,64 @@ def test_no_more_layers_are_recorded_than_are_shown(explorer, arguments, layers,
         return kept[-1]
 
     monkeypatch.setattr(Explorer, "record", spy)
-    assert run(explorer, *arguments).code == 0
+    name, *rest = arguments
+    assert run_cli(name, TEXT, "-m", explorer.files.folder, *rest).code == 0
     [recording] = kept
-    assert {int(name.split(".")[1]) for name in recording.values} == layers
+    assert {int(name.split(".")[1]) for name in recording.values if "." in name} == layers
 
 
-def base_config():
-    """The published base model's dimensions."""
-    kinds = tuple("global" if i % 3 == 0 else "local" for i in range(22))
-    return ModernBertConfig(
-        vocab_size=50368, hidden_size=768, intermediate_size=1152, num_hidden_layers=22,
-        num_attention_heads=12, layer_kinds=kinds, local_attention=128,
-        global_rope_theta=160000.0, local_rope_theta=10000.0,
-    )  # fmt: skip
+# ---- mistakes
 
 
-def test_a_map_too_large_for_a_file_is_refused_with_its_size(recording):
-    config = base_config()
+BAD = {
+    "no such layer": (["--layer", "3"], 1, "There is no layer 3; choose 0 to 2."),
+    "no such head": (["--head", "7"], 1, "There is no head 7; choose 0 to 1."),
+    "no such picture": (["--picture", "pie"], 2, "is 'pie'; choose map, band, arcs."),
+    "mean of one": (["--mean", "--head", "1"], 2, "head 1 has no effect"),
+    "a band of words": (["--layer", "1", "--picture", "band", "--words"], 2, "no effect"),
+    "a global band": (["--picture", "band"], 1, "Layer 0 is global and has no band"),
+    "no range": (["--tokens", "5"], 1, "'5' is no token range; write A:B"),
+    "a range outside": (["--tokens", "5:99"], 1, "5:99 is empty or outside the text; it has "
+                        "tokens 0 to 11"),
+    "an empty range": (["--tokens", "5:5"], 1, "5:5 is empty"),
+    "both cuts": (["--tokens", "1:5", "--keys", "0:3"], 2, "cuts both sides of a map"),
+    "only special": (["--tokens", "0:1", "--no-special"], 1, "special ones only"),
+    "no such word": (["--token", "zebra"], 1, "no token or word 'zebra'; the nearest is"),
+    "a hidden query": (["--token", "0", "--no-special"], 1, "Token 0 is not among those shown"),
+    "a query cut off": (["--token", "9", "--tokens", "0:4"], 1, "Token 9 is not among those"),
+    "the mass of a map": (["--mass", "0.9"], 2, "mass 0.9 has no effect without picture arcs"),
+    "too much mass": (["--picture", "arcs", "--mass", "2"], 1, "mass is 2.0; choose 0.01 to 1.0"),
+    "a format": (["-o", "map.gif"], 1, "map.gif ends in '.gif'; choose one of .png"),
+    "a head of norms": (["--measure", "norms", "--head", "0"], 2, "no effect without"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "code", "sentence"), BAD.values(), ids=BAD)
+def test_a_mistake_is_one_sentence(explorer, arguments, code, sentence, calls):
+    result = run(explorer, *arguments)
+    assert sentence in result.err
+    assert (result.code, result.out, calls) == (code, "", [])
+    assert len(result.err.strip().splitlines()) == 1
+
+
+def test_what_a_file_can_not_hold_is_refused_with_its_size(recording):
     encoding = replace(
         recording.encoding, ids=(1,) * 8192, tokens=(" a",) * 8192, words=(0,) * 8192
     )
-    whole, part = build_axis(encoding), build_axis(encoding, (0, 1024))
+    axis = build_axis(encoding)
+    twelve = tile(recording, GLOBAL, None, *[build_axis(recording.encoding)] * 2, 5)
+    twelve = replace(twelve, queries=axis, keys=axis, weights=twelve.weights[[0, 1] * 6])
+    found = Attention(recording, 0, "global", 1e4, None, tuple(range(12)), False, None, twelve)
     with pytest.raises(OutputError) as refused:
-        check_dense(config, 0, None, whole, False)
+        found.dense()
     sentence = str(refused.value)
-    assert "12 maps of 8,192 x 8,192 tokens would take 3.0 GiB as .npz" in sentence
-    for remedy in ("0.2 GiB with --head 0", "--tokens 0:1024", ".png"):
-        assert remedy in sentence
-    check_dense(config, 0, 3, whole, False)
-    check_dense(config, 0, None, whole, True)
-    check_dense(config, 0, None, part, False)
-    check_dense(config, 1, None, whole, False)  # a band
+    assert "12 maps of 8,192 x 8,192 tokens would take 3.0 GiB" in sentence
+    assert "one head or a part of the text" in sentence
+    with pytest.raises(OutputError, match="A table of 805,306,368 weights"):
+        found.table()
 
 
-def test_a_view_refuses_what_it_can_not_hold(explorer, recording):
-    view = view_map(explorer, recording, GLOBAL)
-    with pytest.raises(OutputError, match=r"attention-layer0 can't be saved as .gif"):
-        view.content("gif")
-    with pytest.raises(RangeError, match="no layer 9"):
-        view_map(explorer, recording, 9)
+# ---- pictures
 
 
 def drawn_pixels(figure):
@@ -243,37 +308,38 @@ def drawn_pixels(figure):
             yield (box.height, box.width), image.get_array().shape[:2]
 
 
-@pytest.mark.parametrize("form", ["map", "head", "all", "band"])
-def test_no_pixel_is_lost_in_drawing(explorer, form):
+def tile_of(recording, layer, head=None):
+    axis = build_axis(recording.encoding)
+    return tile(recording, layer, head, axis, axis, 512)
+
+
+@pytest.mark.parametrize("heads", [1, 2, 12])
+def test_no_pixel_is_lost_in_drawing(explorer, heads):
     """Where a picture had more pixels than dots, a spike could fall between two dots."""
     recording = explorer.record("a b c d " * 15, keep=("attention",))
-    long = build_axis(recording.encoding)
-    if form == "map":
-        pixels, view = picture_pixels(12), view_map(explorer, recording, LOCAL)
-    elif form == "head":
-        pixels, view = picture_pixels(1), view_map(explorer, recording, LOCAL, 0)
-    elif form == "all":
-        pixels = THUMBNAIL
-        view = view_model(explorer, recording, model_maps(recording))
-    else:
-        pixels, view = PIXELS, view_band(explorer, recording, LOCAL)
-    assert len(long) == 62
-    sizes = [(dots, size) for dots, size in drawn_pixels(view.draw()) if max(size) == 62]
-    assert sizes
-    for dots, size in sizes:
-        assert min(dots) >= pixels if form != "band" else dots[0] >= pixels, (dots, size)
+    found = tile_of(recording, LOCAL)
+    found = replace(found, heads=tuple(range(heads)), weights=found.weights[([0, 1] * 6)[:heads]])
+    sizes = list(drawn_pixels(build_figure([AttentionMap(found, found.names)])))
+    sizes = [dots for dots, size in sizes if size == (62, 62)]
+    assert len(sizes) == heads
+    assert min(min(dots) for dots in sizes) >= (512 if heads == 1 else 256)
+    maps = layer_map(recording, LOCAL, pixels=THUMBNAIL)
+    maps = replace(maps, heads=tuple(range(heads)), weights=maps.weights[([0, 1] * 6)[:heads]])
+    view = ModelView(tuple(replace(maps, layer=layer) for layer in range(6)))
+    sizes = [dots for dots, size in drawn_pixels(build_figure([view])) if size == (62, 62)]
+    assert len(sizes) == 6 * heads and min(min(dots) for dots in sizes) >= THUMBNAIL
 
 
-def test_no_pixel_is_lost_where_there_are_as_many_heads_as_in_base(recording):
-    one = layer_map(recording, LOCAL)
-    twelve = replace(one, heads=tuple(range(12)), weights=one.weights[[0, 1] * 6])
-    for pixels, figure in (
-        (THUMBNAIL, plot_model_view([twelve] * 6, "base")),
-        (picture_pixels(12), plot_layer_maps([twelve, twelve], "base")),
-    ):
-        sizes = [min(dots) for dots, size in drawn_pixels(figure) if size == (12, 12)]
-        assert len(sizes) in (6 * 12, 2 * 12)
-        assert min(sizes) >= pixels
+def test_layers_run_upward_and_every_map_says_its_largest(session, recording):
+    figure = ModelMapsView().of(session).figure()
+    FigureCanvasAgg(figure).draw()
+    [axes] = [each for each in figure.get_axes() if each.get_images()]
+    heights = {label.get_text(): label.get_window_extent().y0 for label in axes.get_yticklabels()}
+    assert heights["2 local"] > heights["1 local"] > heights["0 global"]
+    written = [text.get_text() for text in axes.texts]
+    for layer in range(3):
+        for weights in recording.attention(layer):
+            assert f"{float(weights.max()):.2f}" in written
 
 
 SCRIPTS = {
@@ -285,79 +351,119 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS)
 def test_any_script_is_drawn_without_a_warning(text):
-    bundled = load("tiny", device="cpu")
-    recording = bundled.record(text, keep=("attention",))
-    place = find_token_position(recording.encoding, "1")
+    session = Session(load("tiny", device="cpu"), text)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for view in (
-            view_band(bundled, recording, 1, 0),
-            view_arcs(bundled, recording, 0, 0, query=place),
-            view_map(bundled, recording, 0, 0),
+            AttentionView(layer=1, head=0, picture="band"),
+            AttentionView(layer=0, head=0, picture="arcs", token=1),
+            AttentionView(layer=0, head=0),
         ):
-            png = view.content("png")
+            png = view.of(session).content("png")
             assert struct.unpack(">II", png[16:24])[0] > 300
 
 
+def lines_of(figure):
+    """For each panel the opacity, width and ends of its arcs, the last on top."""
+    for axes in figure.axes:
+        for drawn in axes.collections:
+            assert isinstance(drawn, LineCollection)
+            ends = np.array([path.vertices[[0, -1], 0] for path in drawn.get_paths()])
+            yield axes, drawn.get_colors()[:, 3], np.array(drawn.get_linewidths()), ends
+
+
+def test_few_arcs_are_drawn_as_they_are_and_a_thicket_fades(explorer):
+    recording = explorer.record("a b c d e f g h " * 7, keep=("attention",))
+    few = arcs(recording, GLOBAL, most=3)
+    for _, opacity, _, _ in lines_of(build_figure([Arcs(few)])):
+        assert len(opacity) == 3 and opacity.min() >= 0.12
+    thicket = arcs(recording, GLOBAL, mass=0.9)
+    found = list(lines_of(build_figure([Arcs(thicket)])))
+    assert len(found) == len(thicket.heads)
+    for head, (axes, opacity, widths, ends) in enumerate(found):
+        inches = float(np.clip(0.26 * len(thicket.axis) + 1.0, 6.0, 14.0))
+        per_token = inches / np.ptp(axes.get_xlim())
+        ink = widths / 72 * np.abs(np.diff(ends, axis=1)[:, 0]) * per_token
+        assert float(opacity @ ink) <= 1.05 * CROWDED * inches * 1.8
+        assert (np.diff(opacity) >= 0).all()  # the strongest on top and as dark as ever
+        strongest = max(link.weight for link in thicket.links if link.head == head)
+        most = max(link.weight for link in thicket.links)
+        assert opacity[-1] == pytest.approx(0.12 + 0.88 * (strongest / most) ** 0.75, rel=1e-3)
+
+
+def test_arcs_lead_from_query_to_key(session, recording):
+    found = arcs(recording, GLOBAL, 1, mass=0.2)
+    [(_, _, _, ends)] = lines_of(build_figure([Arcs(found)]))
+    drawn = {tuple(pair) for pair in ends.round().astype(int).tolist()}
+    assert drawn == {(link.query, link.key) for link in found.links}
+    [(_, _, _, ends)] = lines_of(build_figure([Arcs(found, mark=3)]))
+    drawn = {tuple(pair) for pair in ends.round().astype(int).tolist()}
+    assert drawn == {(link.query, link.key) for link in found.links if link.query == 3} != set()
+
+
+# ---- terminals
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return monkeypatch
+
+
 PICTURED = {
-    "a layer": ["-l", "1"],
-    "the model": ["-l", "all"],
-    "a band": ["-l", "1", "--view", "band"],
-    "arcs": ["-l", "1", "--view", "arcs"],
-    "arcs of a query": ["-l", "0", "--view", "arcs", "--query", "c"],
-    "a part": ["-l", "0", "--queries", "2:9", "--keys", "0:4"],
-    "the mean of a part": ["-l", "0", "--queries", "2:9", "--mean"],
+    "a layer": ["attention", "-l", "1"],
+    "every head": ["model-view"],
+    "a band": ["attention", "-l", "1", "--picture", "band"],
+    "the mean of a part": ["attention", "-l", "0", "--queries", "2:9"],
 }
 
 
 @pytest.mark.parametrize("arguments", PICTURED.values(), ids=PICTURED)
-def test_a_heat_map_is_printed_on_a_terminal_alone(explorer, arguments, monkeypatch):
-    assert "\N{UPPER HALF BLOCK}" not in run(explorer, *arguments).out
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "90")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm-256color")
-    assert "\N{UPPER HALF BLOCK}" in run(explorer, *arguments).out
-    assert "\x1b" not in run(explorer, *arguments, "--json").out
-    monkeypatch.setenv("NO_COLOR", "1")
-    plain = run(explorer, *arguments).out
-    assert "\N{UPPER HALF BLOCK}" not in plain
+def test_a_map_is_printed_on_a_terminal_alone(explorer, arguments, request):
+    name, *rest = arguments
+
+    def printed(*more):
+        return run_cli(name, TEXT, "-m", explorer.files.folder, *rest, *more).out
+
+    assert "\N{UPPER HALF BLOCK}" not in printed()
+    terminal = request.getfixturevalue("terminal")
+    assert "\N{UPPER HALF BLOCK}" in printed()
+    assert "\x1b" not in printed("--json")
+    terminal.setenv("NO_COLOR", "1")
+    plain = printed()
+    assert "\N{UPPER HALF BLOCK}" not in plain and "\N{BLACK SQUARE}" not in plain
     assert "\N{FULL BLOCK}\N{FULL BLOCK}" in plain or "\N{DARK SHADE}" in plain
-    assert "\N{BLACK SQUARE}" not in plain  # a hue without colours says nothing
-
-
-def shades_of(line):
-    """The level of every cell of a picture without colours, from 0 to 4."""
-    return [SHADES.index(cell) for cell in line]
+    lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in plain.splitlines()]
+    assert max(map(len, lines)) <= 90
 
 
 @pytest.mark.parametrize("layer", [GLOBAL, LOCAL])
-def test_the_row_of_a_query_is_shaded_by_its_weights(explorer, recording, layer, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "31")  # two cells a token, and seven for the name
-    monkeypatch.setenv("NO_COLOR", "1")
-    out = run(explorer, "-l", str(layer), "--view", "arcs", "--query", "5").out
+def test_a_small_map_is_printed_as_numbers(explorer, recording, layer, terminal):
+    out = run(explorer, "-l", str(layer), "--head", "1", "--token", "5").out
     lines = [re.sub("\x1b\\[[0-9;]*m", "", line) for line in out.splitlines()]
-    dense = recording.attention(layer)[:, 5].numpy()
-    seen = np.flatnonzero(dense.any(axis=0))
-    assert list(seen) == (list(range(3, 8)) if layer == LOCAL else list(range(12)))
-    root = showing_root(dense[:, None])
-    for head, row in enumerate(dense[:, seen]):
-        [line] = [line for line in lines if line.startswith(f"head {head}")]
-        times = min(6, 24 // len(seen))
-        expected = np.rint(4 * (row / dense.max()) ** (1 / root)).astype(int).repeat(times)
-        assert shades_of(line[7:].ljust(len(expected))) == expected.tolist()
+    [line] = [line for line in lines if line.startswith("d 5") and "\u25b8" in line]
+    numbers = line.partition("\u25b8")[2].split()
+    weights = recording.attention(layer, 1)[0, 5].tolist()
+    for text, weight in zip(numbers, weights, strict=True):
+        assert (
+            weight == 0
+            if text == "\N{MIDDLE DOT}"
+            else float(text) == pytest.approx(weight, abs=0.006)
+        )
+    assert any("square-root colour scale" in line for line in lines)
 
 
-@pytest.mark.parametrize("form", [(), ("--view", "arcs", "--mass", "1")])
-def test_bars_stand_for_the_weights_of_a_query(explorer, recording, form):
-    asked = ("-l", str(GLOBAL), *form, "--query", "c", "--top", "30")
-    lines = run(explorer, *asked).out.splitlines()
-    rows = [match for line in lines if (match := re.match(ROW, line))]
-    dense, place = recording.attention(GLOBAL), 3
-    expected = sorted(dense[:, place].flatten().tolist(), reverse=True)
-    assert [float(row["weight"]) for row in rows] == pytest.approx(expected, abs=0.0006)
-    for row, weight in zip(rows, expected, strict=True):
-        assert float(dense[int(row["head"]), place, int(row["key"])]) == pytest.approx(weight)
-        eighths = sum(BAR.index(cell) + 1 for cell in row["bar"])
-        assert eighths == pytest.approx(8 * 12 * weight, abs=0.51)  # of 12 cells for a weight of 1
+@pytest.mark.parametrize("picture", ["map", "arcs"])
+def test_links_of_a_query_are_its_weights(session, recording, picture):
+    mass = {"mass": 1.0} if picture == "arcs" else {}
+    result = AttentionView(layer=GLOBAL, picture=picture, token="c", top=30, **mass).of(session)
+    links = json.loads(result.content("json"))["links"]
+    links = [link for link in links if link["query"] == 3]
+    dense = recording.attention(GLOBAL)[:, 3]
+    expected = sorted(dense.flatten().tolist(), reverse=True)
+    assert [link["weight"] for link in links] == pytest.approx(expected)
+    for link in links:
+        assert float(dense[link["head"], link["key"]]) == pytest.approx(link["weight"])

@@ -71,27 +71,25 @@ def test_predict_takes_one_text_a_line(tmp_path):
     assert [len(answer["masks"]) for answer in answers] == [1, 2]
 
 
-def test_attention_says_what_the_layer_is():
-    result = run_cli("attention", "--layer", 4, "--links", 3)
+def test_attention_says_what_is_strongest():
+    result = run_cli("attention", "--layer", 4, "--top", 3)
     assert result.code == 0
-    assert "Layer 4 is local: it sees 16 tokens each side, theta 10,000." in result.out
-    assert (
-        "Layer 3 is global: it sees every token, theta 160,000."
-        in run_cli("attention", PARIS, "--layer", 3).out
-    )
+    best = "time 19 \N{RIGHTWARDS ARROW} for 16 is strongest in layer 4 head 2: 0.974."
+    assert best in result.out
+    assert result.out.count(" 0.9") == 4  # and three links
 
 
 def test_attention_json_has_the_promised_form():
     answer = json.loads(run_cli("attention", "--json", "--layer", 4, "--head", 1).out)
     assert list(answer) == [
-        "model", "view", "unit", "tokens", "spans", "heads", "mean", "layer", "kind", "theta",
-        "half_window", "links",
+        "model", "picture", "measure", "tokens", "layer", "kind", "theta", "half_window", "heads",
+        "mean", "token", "queries", "keys", "pool", "weights", "links", "limits",
     ]  # fmt: skip
     assert (answer["kind"], answer["half_window"], answer["heads"]) == ("local", 16, [1])
     weights = [link["weight"] for link in answer["links"]]
-    assert len(weights) == 20 and weights == sorted(weights, reverse=True)
+    assert len(weights) == 12 and weights == sorted(weights, reverse=True)
     assert set(answer["links"][0]) == {"head", "query", "key", "weight"}
-    everywhere = json.loads(run_cli("attention", "--json", "--layer", 0, "--links", 2).out)
+    everywhere = json.loads(run_cli("attention", "--json", "--layer", 0, "--top", 2).out)
     assert everywhere["half_window"] is None and len(everywhere["links"]) == 2
 
 
@@ -109,7 +107,7 @@ def test_attention_saves_a_picture_and_tells_its_path(tmp_path, ending, magic):
 def test_plot_names_its_own_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_cli("attention", PARIS, "--layer", 3, "--head", 2, "--plot").code == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["attention-layer3-head2.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["attention.png"]
 
 
 def test_arrays_are_the_maps(tmp_path):
@@ -151,14 +149,13 @@ BAD = {
     "dtype": (["predict", "--dtype", "int8", PARIS], 1, "no dtype 'int8'"),
     "top-k": (["predict", "-k", "0", PARIS], 1, "top_k is 0; choose 1 or more"),
     "layer": (["attention", "--layer", "9"], 1, "no layer 9; choose 0 to 8"),
-    "negative layer": (["attention", "--layer", "-1"], 1, "no layer -1; choose 0 to 8"),
+    "negative layer": (["attention", "--layer", "-10"], 1, "no layer -10; choose 0 to 8"),
     "head": (["attention", "--head", "4"], 1, "no head 4; choose 0 to 3"),
     "ending": (["attention", "-o", "map.xyz"], 1, "map.xyz ends in '.xyz'"),
-    "plot ending": (["attention", "--plot", "-o", "map.npz"], 1, "choose one of .png"),
     "folder": (["attention", "-o", "/no/such/map.png"], 1, "no folder /no/such"),
     "usage": (["attention", "--layer", "three"], 2, "--layer"),
     "unknown option": (["predict", "--nonsense"], 2, "--nonsense"),
-    "links": (["attention", "--links", "-2"], 2, "--links"),
+    "links": (["attention", "--top", "-2"], 1, "top is -2; choose 0 or more."),
 }
 
 

@@ -6,7 +6,6 @@ import torch
 import mbexplore
 from mbexplore.analysis.links import strongest_links
 from mbexplore.analysis.maps import layer_map, nearest_other_kind
-from mbexplore.plots.attention import plot_layer_maps
 from mbexplore.plots.style import drawable, token_label
 
 TEXT = "The river runs from the mountains to the sea, and the road follows it down. " * 9
@@ -55,19 +54,6 @@ def test_no_links_and_more_links_than_there_are():
 def test_the_nearest_layer_of_the_other_kind(recording):
     config = recording.config
     assert [nearest_other_kind(config, i) for i in range(5)] == [1, 0, 3, 2, 3]
-
-
-@pytest.mark.parametrize(
-    "text", ["Hi.", "$x_1$ costs $5 \N{CJK UNIFIED IDEOGRAPH-6C34} \x1b[31m", TEXT]
-)
-@pytest.mark.parametrize("head", [None, 1])
-def test_a_picture_is_drawn_for_any_text(text, head, tmp_path):
-    recording = mbexplore.load("tiny", device="cpu").record(text, keep=("attention",))
-    figure = plot_layer_maps([layer_map(recording, layer, head) for layer in (4, 3)], "a $model$")
-    figure.savefig(tmp_path / "map.png")
-    titles = [part._suptitle.get_text() for part in figure.subfigs]
-    assert titles[0].startswith("Layer 4 \N{MIDDLE DOT} local")
-    assert titles[1].startswith("Layer 3 \N{MIDDLE DOT} global")
 
 
 def test_labels_can_be_drawn():

@@ -21,8 +21,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mbexplore
-from mbexplore.analysis.axis import build_axis
-from mbexplore.analysis.tile import tile, tile_links
 from mbexplore.errors import MbexploreError, ModelError, TextError, UsageError
 from tests.cli_runner import run_cli
 
@@ -317,49 +315,6 @@ def test_who_waits_for_stopped_work_does_not_begin_it_again(explorer):
     assert len(tries) == 1 and sentences == ["Stopped; Run starts it again."] * 2
 
 
-# ---- a part of a map
-
-
-@pytest.mark.parametrize("layer", [3, 4])
-@pytest.mark.parametrize("head", [1, None])
-def test_a_tile_is_that_part_of_the_map(explorer, layer, head):
-    recording = explorer.record("the river runs on " * 12)
-    whole = recording.attention(layer, head).mean(0).numpy()
-    rows, columns = (
-        build_axis(recording.encoding, (3, 41)),
-        build_axis(recording.encoding, (20, 31)),
-    )
-    found = tile(recording, layer, head, rows, columns, pixels=64)
-    assert found.pool == (1, 1)
-    np.testing.assert_allclose(found.weights, whole[3:41, 20:31], atol=1e-6)
-    pooled = tile(recording, layer, head, rows, columns, pixels=10)
-    assert pooled.pool == (4, 2)
-    np.testing.assert_allclose(pooled.weights[2, 1], whole[11:15, 22:24].max(), atol=1e-6)
-    window = found.window()
-    if layer == 3:
-        assert window is None
-    else:
-        for (start, stop), row in zip(window, found.weights, strict=True):
-            assert not row[:start].any() and not row[stop:].any() and (row[start:stop] > 0).all()
-
-
-@pytest.mark.parametrize("layer", [3, 4])
-@pytest.mark.parametrize("head", [1, None])
-def test_links_of_a_tile_are_its_largest_weights(explorer, layer, head):
-    recording = explorer.record("the river runs on to the sea and the hills stand " * 5)
-    whole = recording.attention(layer, head).mean(0).numpy()
-    queries = build_axis(recording.encoding, (3, 41))
-    keys = build_axis(recording.encoding, (20, 31))
-    part = whole[3:41, 20:31]
-    found = tile_links(recording, layer, head, queries, keys, 7)
-    assert [link.weight for link in found] == pytest.approx(sorted(part.flat)[:-8:-1], abs=1e-6)
-    for link in found:
-        assert part[link.query, link.key] == pytest.approx(link.weight, abs=1e-6)
-    of_one = tile_links(recording, layer, head, queries, keys, 4, query=22)
-    assert {link.query for link in of_one} == {22}
-    assert [link.weight for link in of_one] == pytest.approx(sorted(part[22])[:-5:-1], abs=1e-6)
-
-
 # ---- endpoints
 
 
@@ -373,8 +328,7 @@ def test_every_handler_is_a_named_endpoint(served_page):
     assert named.keys() == {f"/{name}" for name in (*wanted, *(view.name for view in VIEWS))}
     answer = client.predict(model="tiny", text=PARIS, layer=4, head=1, api_name="/attention")
     assert answer["command"].startswith("mbexplore attention")
-    [pane] = answer["parts"][0]["panes"]
-    assert pane["parts"][0]["parts"][0]["shape"] == [9, 9]
+    assert answer["parts"][0]["parts"][0]["shape"] == [9, 9]
     client.close()
 
 
@@ -391,18 +345,18 @@ def test_a_saved_file_is_the_views_own(served_page, explorer):
 def test_a_zoomed_map_is_saved_as_it_is_shown(served_page, explorer, tmp_path):
     """Unequal rows and columns: the file holds them alone, and so does its command's."""
     address, _ = served_page
-    wishes = {"layer": 4, "head": 1, "rows": "1:7", "columns": "2:5"}
+    wishes = {"layer": 4, "head": 1, "queries": "1:7", "keys": "2:5"}
     shown = ask_view(address, "attention", PARIS, **wishes)
     assert "--queries 1:7 --keys 2:5" in shown["command"]
-    pane = shown["parts"][0]["panes"][0]["parts"][0]
-    assert pane["parts"][0]["shape"] == [6, 3]
-    places = [int(row[0]["text"].split()[-1]) for row in pane["parts"][1]["rows"]]
+    picture, links = shown["parts"][0]["parts"]
+    assert picture["shape"] == [6, 3]
+    places = [int(row[0]["text"].split()[-1]) for row in links["rows"]]
     assert places and set(places) <= set(range(1, 7))
     arguments = shlex.split(shown["command"])[1:]
     for ending in ("npz", "json", "png", "svg", "html", "csv"):
         file = call(address, "save", "attention", ending, "tiny", PARIS, wishes)
         content = base64.b64decode(file["data"])
-        assert file["name"] == f"attention-part-layer4-head1.{ending}"
+        assert file["name"] == f"attention-layer4-head1.{ending}"
         if ending == "npz":
             weights = explorer.record(PARIS).attention(4, 1)[:, 1:7, 2:5].numpy()
             np.testing.assert_allclose(np.load(io.BytesIO(content))["weights"], weights, atol=1e-6)
@@ -411,8 +365,6 @@ def test_a_zoomed_map_is_saved_as_it_is_shown(served_page, explorer, tmp_path):
             np.testing.assert_array_equal(np.load(io.BytesIO(content))["weights"], again["weights"])
         if ending == "json":
             assert json.loads(content) == json.loads(run_cli(*arguments, "--json").out)
-    square = ask_view(address, "attention", PARIS, **wishes | {"columns": "1:7"})
-    assert "--tokens 1:7" in square["command"]
 
 
 @pytest.mark.parametrize(
@@ -423,11 +375,11 @@ def test_a_zoomed_map_is_saved_as_it_is_shown(served_page, explorer, tmp_path):
         ({"name": "predict", "text": "Half \ud800 a [MASK]"}, "half of a character in it (U+D800)"),
         ({"name": "lens", "text": PARIS, "answer": "\udc00"}, "half of a character in it (U+DC00)"),
         ({"name": "compare", "text": PARIS, "other": "\udc00 [MASK]"}, "half of a character"),
-        ({"name": "attention", "text": PARIS, "rows": "\ud800"}, "'\\ud800' is no token range"),
+        ({"name": "attention", "text": PARIS, "queries": "\ud800"}, "'\\ud800' is no token range"),
         ({"name": "predict", "text": PARIS, "model": "/etc"}, "was not opened at the start"),
         ({"name": "predict", "text": PARIS, "top_k": "five"}, "can't be 'five'"),
         ({"name": "attention", "text": PARIS, "layer": 99}, "There is no layer 99"),
-        ({"name": "attention", "text": PARIS, "rows": "7"}, "no token range"),
+        ({"name": "attention", "text": PARIS, "queries": "7"}, "no token range"),
     ],
 )
 def test_a_mistake_is_one_sentence(served_page, wishes, sentence):
@@ -630,7 +582,7 @@ def redraw_seconds(explorer, tokens=200, layer=4):
     views = {view.name: view for view in VIEWS}
     asked = {p: ("attention", {"layer": layer, "picture": p}) for p in ("map", "band", "arcs")}
     times = {}
-    for name, (view, wishes) in (asked | {"thumbnails": ("model_view", {})}).items():
+    for name, (view, wishes) in (asked | {"thumbnails": ("model-view", {})}).items():
         start = time.perf_counter()
         views[view].run(desk, wishes)
         times[name] = time.perf_counter() - start

@@ -301,12 +301,25 @@ def test_a_held_token_can_be_let_go(person):
     assert page.locator("button:has-text('all tokens')").count() == 0
 
 
-def test_the_model_view_is_saved_too(person):
-    person.open(text=PARIS, view="attention")
-    with person.page.expect_download() as waiting:
-        person.page.click('[data-key="Save all heads json"]')
-    saved = json.loads(Path(waiting.value.path()).read_bytes())
+def test_the_model_view_is_a_tab_and_saved_too(person):
+    person.open(text=PARIS, view="model-view")
+    saved = json.loads(person.saved("json"))
     assert [layer["layer"] for layer in saved["layers"]] == list(range(9))
+    person.page.click('.thumb[data-layer="6"][data-head="3"]')
+    person.page.wait_for_selector(".enlarged figcaption:has-text('Layer 6 head 3')")
+    person.settle()
+    assert "layer=6&head=3" in person.page.url
+
+
+def test_a_global_layer_has_no_band_and_another_head_is_a_click_away(person):
+    person.open(text=PARIS, view="attention", layer=3, picture='"band"')
+    page = person.page
+    assert "Layer 3 is global and has no band" in person.message
+    page.click(f'.thumb[data-layer="{LOCAL}"][data-head="1"]')
+    page.wait_for_selector(f".map figcaption:has-text('Layer {LOCAL} head 1')")
+    person.settle()
+    assert person.message == ""
+    assert page.evaluate("document.activeElement.dataset.key") == "thumbs"
 
 
 def test_a_long_text_is_in_the_link(person):

@@ -13,7 +13,7 @@ from mbexplore.analysis.lens import lens, lens_map
 from mbexplore.analysis.neurons import token_neurons
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.rope import score_contributions
-from mbexplore.errors import ModelError, TextError, UsageError
+from mbexplore.errors import ModelError, RangeError, TextError, UsageError
 from mbexplore.explorer import load
 from tests.handbuilt import build_explorer, build_random, build_tokenizer
 
@@ -128,38 +128,37 @@ def test_every_map_of_tokens_has_the_same_window(desk, monkeypatch, name):
     assert heat["column_hold"] == [3, 4, 5, 6] and heat["overview"]["total"] == 9
 
 
-@pytest.mark.parametrize("way", ["norm-based", "rollout"])
-def test_mixing_follows_the_held_token_and_says_how_long_a_text_may_be(desk, monkeypatch, way):
-    wishes = {"layer": 1, "way": way}
+@pytest.mark.parametrize("measure", ["norms", "rollout", "value_zeroing"])
+def test_mixing_follows_the_token_and_says_how_long_a_text_may_be(desk, monkeypatch, measure):
+    wishes = {"layer": 1, "measure": measure}
 
-    def who(**more):
+    def queries(**more):
         links = find(show(desk, "attention", **wishes, **more).parts, "table")
-        return {name.split()[-1] for name in column(links, "who looks")}
+        return {name.split()[-1] for name in column(links, "query")}
 
-    assert who(token=3) == {"3"} and len(who()) > 1
+    assert queries(token=3) == {"3"} and len(queries()) > 1
     monkeypatch.setattr("mbexplore.analysis.context_mixing.MOST_TOKENS", 8)
-    shown = show(desk, "attention", **wishes)
-    told = find(shown.parts, "note")["text"]
-    assert told.startswith(way.capitalize()) and "up to 8 tokens, and this one has 9;" in told
-    assert shown.view is None and find(shown.parts, "map") is None
+    with pytest.raises(RangeError, match="give at most 8"):
+        show(desk, "attention", layer=0, measure=measure)
     assert find(show(desk, "attention", layer=1).parts, "map")  # weights still are drawn
 
 
-def test_a_band_says_what_lies_at_the_windows_ends(explorer):
+def test_a_band_says_what_lies_at_the_windows_edges(explorer):
     sessions = Sessions({"tiny": explorer})
-    for text, words in (("a b c d e " * 8, "two ends"), (TEXT, "no two are 16 apart")):
+    for text, words in (("a b c d e " * 8, "two edges"), (TEXT, "No two tokens are 16 apart")):
         shown = show(sessions.desk("me", "tiny", text), "attention", layer=4, picture="band")
+        assert words in shown.head_line
         band = find(shown.parts, "map")
-        assert words in band["note"]
         assert {"\N{MINUS SIGN}1", "0", "+1"} <= {name for name, _ in band["columnPlaces"]}
 
 
 def test_arcs_of_a_long_text_say_which_part_they_are(desk, monkeypatch):
     wishes = {"layer": 0, "picture": "arcs"}
-    assert "long text" not in find(show(desk, "attention", **wishes).parts, "arcs")["note"]
-    monkeypatch.setattr("mbexplore_ui.views.attention.MOST_ARC_PLACES", 4)
-    note = find(show(desk, "attention", token=5, **wishes).parts, "arcs")["note"]
-    assert "the part from token 3 to 6;" in note
+    assert find(show(desk, "attention", **wishes).parts, "arcs")["part"] == ""
+    monkeypatch.setattr("mbexplore.display.attention_browser.MOST_PLACES", 4)
+    drawn = find(show(desk, "attention", token=5, **wishes).parts, "arcs")
+    assert "tokens 3 to 6 of a text of 9;" in drawn["part"] and len(drawn["places"]) == 4
+    assert all(0 <= end < 4 for query, key, *_ in drawn["links"] for end in (query, key))
 
 
 def test_a_number_that_rounds_to_nothing_has_no_sign():

@@ -100,15 +100,15 @@ class Tour:
         self.page.click("#mb-wish-picture-arcs + span")
         canvas = self.page.wait_for_selector(".arcs canvas")
         self.person.settle()
-        canvas.hover(position={"x": 20, "y": 17 * FRANCE + 12})
+        canvas.hover(position={"x": 20, "y": 17 * FRANCE + 28})
         told = self.page.inner_text(".arcs .readout")
-        assert told.startswith("France 4 looks at") and "0." in told
+        assert told.startswith("France 4 attends to") and "0." in told
         self.shoot("attention-arcs")
 
     def straighten(self) -> None:
         """A local layer as a band."""
         self.page.click("#mb-wish-picture-band + span")
-        self.page.wait_for_selector("figcaption:has-text('straightened')")
+        self.page.wait_for_selector("#mb-view th:has-text('most at offset')")
         self.person.settle()
         self.shoot("attention-band")
 
@@ -125,7 +125,7 @@ class Tour:
         self.page.mouse.up()
         self.page.wait_for_selector("button:has-text('Whole map')")
         self.person.settle()
-        assert "rows=" in self.page.url and "columns=" in self.page.url
+        assert "queries=" in self.page.url and "keys=" in self.page.url
         self.page.click("button:has-text('Whole map')")
         self.page.wait_for_selector("button:has-text('Whole map')", state="detached")
         self.person.settle()

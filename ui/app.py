@@ -34,7 +34,7 @@ from .views import build_views
 
 Made = TypeVar("Made")
 
-SCRIPTS = ("server.js", "controls.js", "page.js")
+SCRIPTS = ("server.js", "controls.js", "navigator.js", "page.js")
 EXAMPLES = (
     "The capital of France is [MASK].",
     "She poured the [MASK] into a cup and drank it.",
@@ -127,6 +127,7 @@ def describe(models: Mapping[str, Explorer], views: tuple[PageView, ...]) -> dic
                 "about": view.about,
                 "controls": view.controls(),
                 "none": view.none,
+                "navigator": view.navigator,
                 "quick": dict(view.quick),
             }
             for view in views

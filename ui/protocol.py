@@ -57,6 +57,7 @@ class PageView:
         of_token: wishes without a meaning where the model's answer is about the whole text.
         none: what is shown where no token is held; "" where the first mask stands for it.
         quick: wishes of an early answer, drawn where the whole one takes long.
+        navigator: name of a view that stands beside it, on which a head is chosen.
     """
 
     name: str
@@ -69,6 +70,7 @@ class PageView:
     of_token: Sequence[str] = ()
     none: str = ""
     quick: Mapping[str, Any] = field(default_factory=dict)
+    navigator: str = ""
 
     @property
     def wishes(self) -> dict[str, inspect.Parameter]:

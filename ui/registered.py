@@ -32,8 +32,9 @@ class RegisteredView(PageView):
 
     def __init__(self, view: type[View[Any]]) -> None:
         super().__init__(
-            view.name, view.title, lambda desk: Shown(()), view.question, quick=view.early
-        )
+            view.name, view.title, lambda desk: Shown(()), view.question, quick=view.early,
+            none=view.none, navigator=view.navigator,
+        )  # fmt: skip
         object.__setattr__(self, "view", view)
 
     view: type[View[Any]]
@@ -118,7 +119,7 @@ def _kind(one: Parameter) -> str:
     if one.kind == one.name:
         return "held"
     numbers = dict.fromkeys(("integer", *SELECTED), "number")  # another token is no shared one
-    return (numbers | {"texts": "text"}).get(one.kind, one.kind)
+    return (numbers | {"texts": "text", "number": "decimal"}).get(one.kind, one.kind)
 
 
 def _default(one: Parameter) -> Any:

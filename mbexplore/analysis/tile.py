@@ -1,4 +1,8 @@
-"""Any rectangle of a head's map: some queries by some keys, pooled only as far as asked."""
+"""Any rectangle of a layer's maps: some queries by some keys, pooled only as far as asked.
+
+One pass over the rows gives the pooled maps and their strongest links together, so that whoever
+shows both computes the weights once.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,9 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.axis import Axis
-from mbexplore.analysis.maps import Link, links_at, strongest_first
+from mbexplore.analysis.maps import Link, first_head, head_names, links_at, strongest_first
+from mbexplore.hooks import Progress
+from mbexplore.network.config import LayerKind
 from mbexplore.recording import Recording
 
 ROWS = 256
@@ -21,29 +27,54 @@ ROWS = 256
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A part of one map, small enough to draw.
+    """A part of the maps of a layer, small enough to draw.
 
     Attributes:
+        layer: from 0.
+        kind: of the layer.
+        half_window: its reach on each side, None for a global one.
+        heads: which heads, in the order of `weights`, or all that `weights` is the mean of.
+        is_mean: whether `weights` is one map, the mean of `heads`.
         queries: what the rows stand for.
         keys: what the columns stand for.
         pool: places to a pixel, by row and by column; a pixel holds the largest of its weights.
-        weights: (row pixels, column pixels) float32.
-        half_window: reach of the layer on each side, None for a global one.
+        weights: (heads or 1, row pixels, column pixels) float32.
+        links: the strongest links of all maps, falling, as many as were asked for.
     """
 
+    layer: int
+    kind: LayerKind
+    half_window: int | None
+    heads: tuple[int, ...]
+    is_mean: bool
     queries: Axis
     keys: Axis
     pool: tuple[int, int]
     weights: npt.NDArray[np.float32]
-    half_window: int | None
+    links: tuple[Link, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each map of `weights` is called."""
+        return head_names(self.heads, self.is_mean)
 
     @property
     def pooled(self) -> str:
-        """How much a pixel holds, behind a comma; nothing where it holds one place each way."""
+        """How much a pixel holds; nothing where it holds one place each way."""
         if self.pool == (1, 1):
             return ""
         rows, columns = self.pool
-        return f", {rows} x {columns} {self.keys.unit} to a pixel, the largest weight shows"
+        size = f"{rows} \N{MULTIPLICATION SIGN} {columns} {self.keys.unit}"
+        return f"{size} to a pixel, the largest weight shows"
+
+    def shrink(self, pixels: int, columns: int | None = None) -> Tile:
+        """The same part with at most so many rows, and as many columns, of pixels."""
+        _, tall, wide = self.weights.shape
+        tall, wide = -(-tall // pixels), -(-wide // (columns or pixels))
+        if (tall, wide) == (1, 1):
+            return self
+        pooled = _pool(self.weights, tall, wide)
+        return replace(self, pool=(self.pool[0] * tall, self.pool[1] * wide), weights=pooled)
 
     def window(self) -> list[tuple[int, int]] | None:
         """The column pixels `[start, stop)` that each row of pixels can see; None if all see all.
@@ -60,7 +91,14 @@ class Tile:
         stop = np.searchsorted(self.keys.starts, last + self.half_window, side="left")
         pixels = zip(start // columns, -(-stop // columns), strict=True)
         edges = [(int(low), max(int(low), int(high))) for low, high in pixels]
-        return None if set(edges) == {(0, self.weights.shape[1])} else edges
+        return None if set(edges) == {(0, self.weights.shape[-1])} else edges
+
+    def links_of(self, query: int, count: int) -> tuple[Link, ...] | None:
+        """The strongest links of one query, falling; None where pixels hold several places."""
+        if self.pool != (1, 1):
+            return None
+        rows = torch.from_numpy(self.weights[:, query : query + 1])
+        return _strongest(rows, count, first_head(self.heads[0], self.is_mean), query)
 
 
 def tile(
@@ -70,70 +108,111 @@ def tile(
     queries: Axis,
     keys: Axis,
     pixels: int,
+    *,
+    mean: bool = False,
+    links: int = 0,
+    progress: Progress | None = None,
 ) -> Tile:
-    """A part of a head's map, or of the mean of all heads.
+    """A part of a layer's maps, and its strongest links, in one pass.
 
     Args:
         recording: with "attention" kept.
         layer: from 0.
-        head: None for the mean of all.
+        head: one head, or None for all.
         queries: the rows wanted.
         keys: the columns wanted.
         pixels: the most rows and the most columns of the result.
+        mean: whether to average over the heads, before pooling.
+        links: how many of the strongest links.
+        progress: called with the rows read and all there are.
 
     Raises:
         RangeError: the layer or head is outside the model.
     """
     tall, wide = -(-len(queries) // pixels), -(-len(keys) // pixels)
-    blocks = []
-    for _, weights in _blocks(recording, layer, head, queries, keys, tall):
-        whole = weights.float().cpu().numpy()
-        pooled = np.maximum.reduceat(whole, range(0, len(whole), tall), axis=0)
-        blocks.append(np.maximum.reduceat(pooled, range(0, len(keys), wide), axis=1))
-    half_window = recording.config.half_window(layer)
-    return Tile(queries, keys, (tall, wide), np.concatenate(blocks), half_window)
+    blocks, found = [], list[Link]()
+    for first, weights in _blocks(recording, layer, head, queries, keys, tall, mean):
+        blocks.append(_pool(weights.float().cpu().numpy(), tall, wide))
+        found += _strongest(weights, links, first_head(head, mean), first)
+        found = heapq.nsmallest(links, found, key=strongest_first)
+        if progress is not None:
+            progress(first + weights.shape[1], len(queries))
+    config = recording.config
+    return Tile(
+        layer,
+        config.layer_kinds[layer],
+        config.half_window(layer),
+        tuple(range(config.num_attention_heads)) if head is None else (head,),
+        mean,
+        queries,
+        keys,
+        (tall, wide),
+        np.concatenate(blocks, axis=1),
+        tuple(found),
+    )
 
 
-def tile_links(
+def links_of_row(
     recording: Recording,
     layer: int,
     head: int | None,
     queries: Axis,
     keys: Axis,
+    query: int,
     count: int,
-    query: int | None = None,
+    *,
+    mean: bool = False,
 ) -> tuple[Link, ...]:
-    """The strongest links of a part of a map, falling; see `tile`.
+    """The strongest links of one place among `queries`, falling; see `tile`."""
+    span, name = queries.spans[query], queries.labels[query]
+    one = replace(queries, spans=(span,), labels=(name,))
+    found = tile(recording, layer, head, one, keys, len(keys), mean=mean, links=count).links
+    return tuple(replace(link, query=query) for link in found)
 
-    Args:
-        recording: with "attention" kept.
-        layer: from 0.
-        head: None for the mean of all.
-        queries: who looks; a link's query is a place of it.
-        keys: at whom; a link's key is a place of it.
-        count: how many, 0 for none.
-        query: the one place that looks, None for all.
 
-    Raises:
-        RangeError: the layer or head is outside the model.
-    """
-    found: list[Link] = []
-    number = -1 if head is None else head
-    low = query or 0
-    if query is not None:
-        span, name = queries.spans[query], queries.labels[query]
-        queries = replace(queries, spans=(span,), labels=(name,))
-    for first, weights in _blocks(recording, layer, head, queries, keys, 1):
-        best = weights.flatten().topk(min(count, int((weights > 0).sum()))).indices
-        found += links_at(weights[None], best, number, low + first, 0)
-        found = heapq.nsmallest(count, found, key=strongest_first)
-    return tuple(found)
+def tile_of_matrix(
+    matrix: npt.NDArray[np.float32],
+    layer: int,
+    kind: LayerKind,
+    half_window: int | None,
+    queries: Axis,
+    keys: Axis,
+    links: int = 0,
+) -> Tile:
+    """A part of any matrix (query, key) of a whole text, such as those of context mixing."""
+    weights = keys.sum_spans(torch.from_numpy(matrix)[None], 2, 0, 0, len(keys))
+    weights = queries.sum_spans(weights, 1, 0, 0, len(queries))
+    weights = weights / torch.from_numpy(queries.stops - queries.starts)[:, None]
+    shown = weights.float().numpy()
+    found = _strongest(weights, links, -1, 0)
+    return Tile(layer, kind, half_window, (-1,), True, queries, keys, (1, 1), shown, found)
+
+
+def _pool(weights: npt.NDArray[np.float32], tall: int, wide: int) -> npt.NDArray[np.float32]:
+    """The largest weight of every tall x wide square of each map."""
+    _, rows, columns = weights.shape
+    pooled = np.maximum.reduceat(weights, range(0, rows, tall), axis=1)
+    made: npt.NDArray[np.float32] = np.maximum.reduceat(pooled, range(0, columns, wide), axis=2)
+    return made.astype(np.float32, copy=False)
+
+
+def _strongest(weights: Tensor, count: int, head: int, row: int) -> tuple[Link, ...]:
+    """The largest weights of (heads, rows, columns), the first head and row as given."""
+    flat = weights.flatten()
+    best = flat.topk(min(count, int((flat > 0).sum()))).indices
+    return tuple(sorted(links_at(weights, best, head, row, 0), key=strongest_first))
 
 
 def _blocks(
-    recording: Recording, layer: int, head: int | None, queries: Axis, keys: Axis, multiple: int
+    recording: Recording,
+    layer: int,
+    head: int | None,
+    queries: Axis,
+    keys: Axis,
+    multiple: int,
+    mean: bool,
 ) -> Iterator[tuple[int, Tensor]]:
-    """The rows of a tile, (rows, keys) at a time, each block a multiple of so many of them."""
+    """The rows of a tile, (heads, rows, keys), each block a multiple of so many rows."""
     half_window = recording.config.half_window(layer)
     left, right = int(keys.starts[0]), int(keys.stops[-1])
     step = multiple * max(1, ROWS // multiple)
@@ -145,8 +224,8 @@ def _blocks(
             low = min(max(left, rows.start - half_window), right)
             high = max(min(right, rows.stop + half_window), low)
         weights = recording.attention(layer, head, rows, slice(low, high))
-        weights = weights.mean(0, keepdim=True)  # (1, query, key)
+        weights = weights.mean(0, keepdim=True) if mean else weights
         weights = keys.sum_spans(weights, 2, low, 0, len(keys))
         weights = queries.sum_spans(weights, 1, rows.start, first, last)
         sizes = torch.from_numpy(queries.stops[first:last] - queries.starts[first:last])
-        yield first, weights[0] / sizes.to(weights.device)[:, None]
+        yield first, weights / sizes.to(weights.device)[:, None]

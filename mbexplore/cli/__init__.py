@@ -16,7 +16,6 @@ from typing import Annotated, NoReturn
 import typer
 
 import mbexplore
-from mbexplore.cli.attention import attention
 from mbexplore.cli.bench import bench
 from mbexplore.cli.build import add_view
 from mbexplore.cli.download import download
@@ -40,7 +39,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(attention)
 app.command()(info)
 app.command()(verify)
 app.command()(train)

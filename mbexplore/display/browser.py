@@ -25,6 +25,7 @@ from mbexplore.display.blocks import (
     Table,
     TokenStrip,
 )
+from mbexplore.display.kinds import load_renderers
 from mbexplore.display.numbers import decimals, fixed, percent
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def to_part(block: Block) -> Part:
     Raises:
         TypeError: there is no renderer for this kind of block.
     """
-    raise TypeError(f"no browser renderer for {type(block).__name__}")
+    load_renderers(block, "browser")
+    return to_part(block)
 
 
 @to_part.register

@@ -35,6 +35,7 @@ from mbexplore.display.blocks import (
     walk,
 )
 from mbexplore.display.fonts import drawable, token_label
+from mbexplore.display.kinds import load_renderers
 from mbexplore.display.numbers import decimals, fixed, percent
 from mbexplore.display.palette import HUE, INK, LIGHT, SIGN, colour_of, ink_on
 
@@ -119,7 +120,8 @@ def size_of(block: Block) -> Size:
     Raises:
         TypeError: there is no renderer for this kind of block.
     """
-    raise TypeError(f"no figure renderer for {type(block).__name__}")
+    load_renderers(block, "figure")
+    return size_of(block)
 
 
 @singledispatch
@@ -132,6 +134,16 @@ def draw(block: Block, axes: Axes) -> None:
 def place(block: Block, surface: Surface) -> None:
     """Draws a block on a part of the figure; a block that needs several axes registers itself."""
     draw(block, surface.subplots())
+
+
+def titled(surface: Surface, title: str, colour: str = INK) -> SubFigure:
+    """A part of a figure with a title of its own, to the left above everything in it."""
+    part = surface.subfigures(1, 1)
+    assert isinstance(part, SubFigure)
+    if title:
+        text = part.suptitle(drawable(title), color=colour, fontsize=10, x=0.02, ha="left")
+        text.set_parse_math(False)
+    return part
 
 
 @size_of.register

@@ -49,3 +49,8 @@ def fixed(value: float, places: int, *, signed: bool = False) -> str:
 def count(number: float) -> str:
     """A whole number with its thousands apart."""
     return f"{number:,.0f}".replace("-", MINUS)
+
+
+def offset_name(offset: int) -> str:
+    """A distance in tokens with its sign: "+1"; 0 has none."""
+    return f"{offset:+d}".replace("-", MINUS) if offset else "0"

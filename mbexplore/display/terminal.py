@@ -34,6 +34,7 @@ from mbexplore.display.blocks import (
     TokenStrip,
     share_scale,
 )
+from mbexplore.display.kinds import load_renderers
 from mbexplore.display.narrow_table import NarrowTable
 from mbexplore.display.numbers import count, decimals, fixed, percent, significant
 from mbexplore.display.palette import colour_of, ink_on
@@ -61,7 +62,8 @@ def render(block: Block) -> ConsoleRenderable:
     Raises:
         TypeError: there is no renderer for this kind of block.
     """
-    raise TypeError(f"no terminal renderer for {type(block).__name__}")
+    load_renderers(block, "terminal")
+    return render(block)
 
 
 @render.register

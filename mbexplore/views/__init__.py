@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from mbexplore.views import ablate as ablate
+from mbexplore.views import attention as attention
 from mbexplore.views import attribute as attribute
 from mbexplore.views import compare as compare
 from mbexplore.views import cosine as cosine
 from mbexplore.views import heads as heads
 from mbexplore.views import lens as lens
 from mbexplore.views import mix as mix
+from mbexplore.views import model_view as model_view
 from mbexplore.views import neurons as neurons
 from mbexplore.views import patch as patch
 from mbexplore.views import predict as predict

@@ -1,169 +1,235 @@
-"""Attention maps in every form: those of a layer, and the model view of all.
-
-Each view reads a recording that kept "attention"; a form is computed when it is asked for.
-"""
+"""The attention of one layer: its maps, a local layer's band, or its strongest links as arcs."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from mbexplore.analysis.axis import Axis, build_axis
-from mbexplore.analysis.links import links_of_query, strongest_links
-from mbexplore.analysis.maps import PIXELS, LayerMap, layer_map, nearest_other_kind
-from mbexplore.explorer import Explorer
-from mbexplore.hooks import Progress
-from mbexplore.recording import Recording
-from mbexplore.views.attention_checks import check_dense, is_banded
-from mbexplore.views.attention_facts import (
-    LINK_COLUMNS,
-    about,
-    attention_command,
-    layer_facts,
-    link_rows,
+from mbexplore.display.attention_blocks import Arcs, AttentionMap
+from mbexplore.display.blocks import Block, Cell, Column, Headline, Note, Table
+from mbexplore.display.numbers import offset_name, percent, significant
+from mbexplore.errors import UsageError
+from mbexplore.text import word
+from mbexplore.views.papers import (
+    BERT_LOOKS,
+    BERTVIZ,
+    NORMS,
+    NOT_EXPLANATION,
+    ROLLOUT,
+    VALUE_ZEROING,
 )
-from mbexplore.views.attention_page import attention_page
-from mbexplore.views.names import attention_name
-from mbexplore.views.old import View
+from mbexplore.views.parameters import Head, Layer, Token
+from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mbexplore.analysis.axis import Axis
+    from mbexplore.analysis.links import Arcs as ArcsData
+    from mbexplore.session import Session
+    from mbexplore.views.attention_data import Attention
 
-def view_map(
-    explorer: Explorer,
-    recording: Recording,
-    layer: int,
-    head: int | None = None,
-    *,
-    axis: Axis | None = None,
-    mean: bool = False,
-    links: int = 20,
-    query: int | None = None,
-    progress: Progress | None = None,
-) -> View:
-    """The maps of one layer, and its strongest links.
+Measure = Literal["weights", "norms", "rollout", "value_zeroing"]
+NAMES = {
+    "norms": "norm-based contributions, all heads together",
+    "rollout": "rollout through the layers up to this one",
+    "value_zeroing": "value zeroing, all heads together",
+}
+WEIGHTS: Mapping[str, tuple[str, ...]] = {"measure": ("weights",)}
 
-    Args:
-        explorer: that made the recording.
-        recording: with "attention" kept.
-        layer: from 0.
-        head: one head, or None for all.
-        axis: tokens or words, all or a part; None for all tokens.
-        mean: whether to average over the heads.
-        links: how many of the strongest.
-        query: a token, whose links alone are told.
-        progress: called with the rows read and all there are.
 
-    Raises:
-        RangeError: the layer, head or query is outside.
-    """
-    explorer.check_layer_and_head(layer, head)
-    config, axis = recording.config, axis or build_axis(recording.encoding)
-    if query is None:
-        found = strongest_links(recording, layer, head, links, axis, mean=mean, progress=progress)
-    else:
-        place = axis.index_of(query)
-        found = links_of_query(recording, layer, place, head, links, axis, mean=mean)
+class AttentionView(View["Attention"]):
+    """Attention weights of a layer: which keys each query attends to, in every head or in one."""
 
-    def maps(pixels: int) -> list[LayerMap]:
-        """Of the layer, and for contrast of the nearest one of the other kind."""
-        other = nearest_other_kind(config, layer)
-        layers = [layer] if other is None else [layer, other]
-        return [layer_map(recording, each, head, pixels, axis, mean=mean) for each in layers]
-
-    def draw() -> Figure:
-        from mbexplore.plots.attention import picture_pixels, plot_layer_maps
-
-        count = 1 if mean or head is not None else config.num_attention_heads
-        return plot_layer_maps(maps(picture_pixels(count)), explorer.info.name)
-
-    def payload() -> dict[str, Any]:
-        return {
-            **about(explorer, axis, head, mean, "map"),
-            **layer_facts(config, layer),
-            "links": [dataclasses.asdict(link) for link in found],
-        }
-
-    command = attention_command(
-        explorer, recording, axis, layer=layer, head=head, mean=mean, query=query, top=links
+    name = "attention"
+    title = "Attention"
+    question = "Which tokens does each token attend to?"
+    group = "From where"
+    papers = (BERT_LOOKS, BERTVIZ, NOT_EXPLANATION, NORMS, ROLLOUT, VALUE_ZEROING)
+    limits = (
+        "A weight is how much of a value is taken, not what it does: a large weight on a small "
+        "value, such as a separator's, changes little."
     )
-    return View(
-        attention_name("map", layer, head),
-        command,
-        payload,
-        draw,
-        lambda: _dense(recording, layer, head, axis, mean),
-        lambda: [LINK_COLUMNS, *link_rows(layer, axis, found)],
-        lambda: attention_page(maps(PIXELS), explorer.info.name, command),
+    sample = True
+    none = "all"
+    navigator = "model-view"
+    formats: ClassVar[tuple[str, ...]] = ("png", "svg", "pdf", "html", "json", "csv", "npz")
+    example = '"The capital of France is [MASK]." --layer 6 --head 3 --token 6'
+
+    layer: Layer = option("The layer, from 0.", default=0, short="-l")
+    head: Head = option(
+        "One head, from 0; all of them by default.", default=None,
+        only={"mean": (False,), **WEIGHTS},
+    )  # fmt: skip
+    token: Token = option("The query whose links are listed, by position or word.", default=None)
+    picture: Literal["map", "band", "arcs"] = option(
+        "The map; the band of a local layer by offset; or the links that carry most, as arcs.",
+        default="map", only=WEIGHTS,
+    )  # fmt: skip
+    measure: Measure = option(
+        "Attention weights, or what they mix: norms, rollout, value_zeroing.", default="weights"
+    )
+    mean: bool = option("The mean over the heads.", default=False, only=WEIGHTS)
+    words: bool = option(
+        "Words in place of their pieces.", default=False, only={"picture": ("map", "arcs")}
+    )
+    special: bool = option("[CLS] and [SEP] too.", default=True)
+    tokens: str | None = option("Only tokens A to B - 1, as A:B.", default=None)
+    queries: str | None = option(
+        "Only these tokens as rows, as A:B.", default=None, label="",
+        only={"picture": ("map", "band")},
+    )  # fmt: skip
+    keys: str | None = option(
+        "Only these tokens as columns, as A:B.", default=None, label="", only={"picture": ("map",)}
+    )
+    top: int = option("Strongest links listed.", default=12, at_least=0, label="")
+    mass: float = option(
+        "The share of each row that its arcs carry.", default=0.5, at_least=0.01, at_most=1.0,
+        only={"picture": ("arcs",)},
+    )  # fmt: skip
+
+    def compute(self, session: Session) -> Attention:
+        """The maps at no more pixels than are drawn, and their links, in one pass over the rows."""
+        from mbexplore.views.attention_data import find_attention
+
+        if self.tokens and (self.queries or self.keys):
+            raise UsageError(
+                f"tokens {self.tokens} cuts both sides of a map; give that, or queries and keys."
+            )
+        return find_attention(self, session)
+
+    def blocks(self, found: Attention, session: Session) -> Iterator[Block]:
+        """The picture, and what in it is strongest."""
+        yield Headline(self._headline(found))
+        title = self._title(found)
+        place = found.place
+        if found.band is not None:
+            tile = found.tile
+            axis = "offset (key \N{MINUS SIGN} query)"
+            band = AttentionMap(tile, tile.names, title, place, axis, profile=found.band.profile)
+            yield from _beside(found, band, _band_table(found))
+        elif found.arcs is not None:
+            yield from _beside(found, Arcs(found.arcs, title, place), self._links(found))
+            yield Note(_arcs_note(found.arcs))
+        else:
+            unit = "attention weight" if self.measure == "weights" else "share of the row"
+            names = found.tile.names if self.measure == "weights" else (NAMES[self.measure],)
+            shown = AttentionMap(found.tile, names, title, place, unit=unit)
+            yield from _beside(found, shown, self._links(found))
+        if not self.special:
+            yield Note("Weight on [CLS] and [SEP] isn't shown, so rows sum to less than 1.")
+        yield Note(self.limits)
+
+    def _title(self, found: Attention) -> str:
+        from mbexplore.analysis.maps import layer_title
+
+        facts = layer_title(found.layer, found.kind, found.half_window, found.theta)
+        layer, rest = f"Layer {found.layer}", facts.partition(" \N{MIDDLE DOT} ")[2]
+        if self.measure != "weights":
+            return f"{layer} \N{MIDDLE DOT} {NAMES[self.measure]}"
+        if self.mean:
+            layer += f" mean of {len(found.heads)} heads"
+        elif len(found.heads) == 1:
+            layer += f" head {found.heads[0]}"
+        return f"{layer} \N{MIDDLE DOT} {rest}"
+
+    def _headline(self, found: Attention) -> str:
+        if found.band is not None:
+            return _band_headline(found)
+        if not found.links:
+            return f"No weight of layer {found.layer} is in this part."
+        best = found.links[0]
+        query, key = _named(found.queries, best.query), _named(found.keys, best.key)
+        what = "attends most to" if self.measure == "weights" else "takes most from"
+        several = len(found.heads) > 1 and best.head >= 0
+        where = f"layer {found.layer}" + (f" head {best.head}" if several else "")
+        start = (
+            f"{query} {what} {key}"
+            if found.place is not None
+            else f"{query} \N{RIGHTWARDS ARROW} {key} is strongest"
+        )
+        return f"{start} in {where}: {significant(best.weight)}."
+
+    def _links(self, found: Attention) -> Table:
+        many = len(found.heads) > 1 and not found.is_mean
+        columns = (*(("head",) if many else ()), "query", "key", "offset", "weight")
+        rows = []
+        for link in found.links[: self.top]:
+            query, key = int(found.queries.starts[link.query]), int(found.keys.starts[link.key])
+            shown = f"{link.weight:.3f}" if link.weight >= 0.0005 else "<0.001"
+            weight = Cell(link.weight, shown, min(link.weight, 1.0), found.kind)
+            row = (
+                Cell(_named(found.queries, link.query), select={"token": query}),
+                Cell(_named(found.keys, link.key)),
+                Cell(key - query, offset_name(key - query)),
+                weight,
+            )
+            rows.append((Cell(link.head, select={"head": link.head}), *row) if many else row)
+        return Table(columns, tuple(rows), title="Strongest links", left=("query", "key"))
+
+    def file_name(self, found: Attention) -> str:
+        """Such as "attention-layer3-head1" or "attention-band-layer4"."""
+        what = self.picture if self.measure == "weights" else self.measure
+        kind = "" if what == "map" else f"-{what}"
+        return f"attention{kind}-layer{found.layer}" + (
+            "" if self.head is None else f"-head{self.head}"
+        )
+
+    def position(self, found: Attention) -> int | None:
+        """The query that is followed."""
+        return found.token
+
+    def to_json(self, found: Attention) -> dict[str, Any]:
+        """The layer, the axes, the weights and the links."""
+        return {"picture": self.picture, "measure": self.measure, **found.to_json()}
+
+    def arrays(self, found: Attention) -> Mapping[str, NDArray[Any]]:
+        """Every weight; a whole local layer's as a band."""
+        return found.arrays()
+
+    def table(self, found: Attention, session: Session) -> Table | None:
+        """A row for every weight that is shown."""
+        return found.table()
+
+
+def _named(axis: Axis, place: int) -> str:
+    return f"{word(axis.labels[place])} {axis.starts[place]}"
+
+
+def _beside(found: Attention, picture: Block, table: Table) -> Iterator[Block]:
+    """A picture and its table, beside each other unless the picture is of several heads."""
+    is_wide = len(found.tile.weights) > 1
+    yield from (picture, table) if is_wide else (Column((picture, table)),)
+
+
+def _arcs_note(arcs: ArcsData) -> str:
+    """Which links are drawn."""
+    whole = f"{arcs.total:,} links that carry {arcs.mass:.0%} of every row"
+    cut = len(arcs.links) < arcs.total
+    return (
+        f"The strongest {arcs.most:,} of each head among the {whole}." if cut else f"The {whole}."
     )
 
 
-def view_model(explorer: Explorer, recording: Recording, maps: Sequence[LayerMap]) -> View:
-    """The maps of every layer, as `model_maps` makes them: the model view."""
-    first = maps[0]
-    axis, mean = first.axis, first.is_mean
-    head = first.heads[0] if len(first.heads) == 1 else None
-
-    def draw() -> Figure:
-        from mbexplore.plots.model_view import plot_model_view
-
-        return plot_model_view(maps, explorer.info.name)
-
-    def payload() -> dict[str, Any]:
-        return {
-            **about(explorer, axis, head, mean, "map"),
-            "layers": [
-                {
-                    **layer_facts(recording.config, each.layer),
-                    "strongest": [dataclasses.asdict(link) for link in each.strongest],
-                }
-                for each in maps
-            ],
-        }
-
-    def arrays() -> Mapping[str, NDArray[Any]]:
-        import numpy as np
-
-        return {
-            "tokens": np.array(axis.labels),
-            "spans": np.array(axis.spans),
-            "pool": np.array(first.pool),
-            "kinds": np.array([each.kind for each in maps]),
-            "weights": np.stack([each.weights for each in maps]),
-        }
-
-    def rows() -> Iterator[Sequence[object]]:
-        yield LINK_COLUMNS
-        for each in maps:
-            yield from link_rows(each.layer, axis, each.strongest)
-
-    command = attention_command(explorer, recording, axis, layer="all", head=head, mean=mean)
-    return View(
-        attention_name("map", None, head),
-        command,
-        payload,
-        draw,
-        arrays,
-        rows,
-        lambda: attention_page(maps, explorer.info.name, command),
-    )
+def _band_headline(found: Attention) -> str:
+    assert found.band is not None
+    edge = float(found.band.edge.mean())
+    if int(found.band.offsets[-1]) < found.band.half_window:
+        return f"No two tokens are {found.band.half_window} apart, as the window's edges are."
+    return f"{percent(edge)} of layer {found.layer}'s weight is on the window's two edges."
 
 
-def _dense(
-    recording: Recording, layer: int, head: int | None, axis: Axis, mean: bool
-) -> dict[str, NDArray[Any]]:
-    """Every weight of a layer: as a band where that holds them all, as a map otherwise."""
-    import numpy as np
-
-    config, arrays = recording.config, {"tokens": np.array(axis.labels)}
-    check_dense(config, layer, head, axis, mean)
-    if is_banded(config, layer, axis):
-        band = recording.attention_band(layer, head).cpu().numpy().astype(np.float32)
-        reach = band.shape[2] // 2
-        band = band.mean(0, keepdims=True) if mean else band
-        return {**arrays, "band": band, "offsets": np.arange(-reach, reach + 1)}
-    maps = layer_map(recording, layer, head, len(axis), axis, mean=mean)
-    return {**arrays, "spans": np.array(axis.spans), "weights": maps.weights}
+def _band_table(found: Attention) -> Table:
+    band = found.band
+    assert band is not None
+    rows = []
+    for name, profile, edge in zip(band.names, band.profile, band.edge, strict=True):
+        best = int(profile.argmax())
+        offset, mean = int(band.offsets[best]), float(profile[best])
+        rows.append((
+            Cell(name.removeprefix("head ")), Cell(offset, offset_name(offset)),
+            Cell(mean, percent(mean), min(mean, 1.0), "local"),
+            Cell(float(edge), percent(float(edge))),
+        ))  # fmt: skip
+    columns = ("head", "most at offset", "mean weight there", "window's edges")
+    return Table(columns, tuple(rows), title="Mean weight by offset")

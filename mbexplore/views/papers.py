@@ -114,3 +114,7 @@ ANISOTROPY = arxiv(
     "and GPT-2 Embeddings",
     "1909.00512",
 )
+BERTVIZ = arxiv(
+    "Vig", 2019, "A Multiscale Visualization of Attention in the Transformer Model", "1906.05714"
+)
+NOT_EXPLANATION = arxiv("Jain and Wallace", 2019, "Attention is not Explanation", "1902.10186")

@@ -82,6 +82,8 @@ class Result(Generic[Data]):
     @cached_property
     def formats(self) -> tuple[str, ...]:
         """The endings this can be saved under."""
+        if self.view.formats:
+            return self.view.formats
         has = {"csv": self.table is not None, "npz": bool(self.view.arrays(self.data))}
         return tuple(ending for ending in FORMATS if has.get(ending, True))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from mbexplore.views.ablate import AblateView
+from mbexplore.views.attention import AttentionView
 from mbexplore.views.attribute import AttributeView
 from mbexplore.views.cosine import CosineView
 from mbexplore.views.heads import HeadsView
 from mbexplore.views.lens import LensView
 from mbexplore.views.methods import of_model, of_text, of_texts
 from mbexplore.views.mix import MixView
+from mbexplore.views.model_view import ModelMapsView
 from mbexplore.views.neurons import NeuronsView, TokenNeuronsView
 from mbexplore.views.patch import PatchView
 from mbexplore.views.residual import ResidualView
@@ -20,9 +22,11 @@ class ViewMethods:
     """A method for every view that comes along."""
 
     ablate = of_text(AblateView)
+    attention = of_text(AttentionView)
     attribute = of_text(AttributeView)
     cosine = of_text(CosineView)
     lens = of_text(LensView)
+    model_view = of_text(ModelMapsView)
     rope = of_model(RopeView)
     rope_score = of_text(RopeScoreView)
     heads = of_texts(HeadsView)

@@ -50,6 +50,9 @@ class View(Generic[Data]):
         explains_answer: whether it is about the model's answer at its parameter `token`: where a
             front end has another token selected, such a view stays with the first mask.
         sample: whether a bundled paragraph stands in for a text that isn't given.
+        formats: what its results can be saved as; found out from the data where it isn't said.
+        none: on the page, what stands for no selected token: "all"; by default the first mask does.
+        navigator: on the page, the view beside this one on which a head is chosen.
         method: name of the method of `Explorer`.
         early: parameters of an answer that is shown while the whole one is computed.
         example: arguments of the command in its help.
@@ -64,6 +67,9 @@ class View(Generic[Data]):
     reads: ClassVar[Literal["text", "texts", "model"]] = "text"
     explains_answer: ClassVar[bool] = False
     sample: ClassVar[bool] = False
+    formats: ClassVar[tuple[str, ...]] = ()
+    none: ClassVar[str] = ""
+    navigator: ClassVar[str] = ""
     method: ClassVar[str] = ""
     early: ClassVar[Mapping[str, Any]] = {}
     example: ClassVar[str] = '"The capital of France is [MASK]."'

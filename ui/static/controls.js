@@ -62,12 +62,12 @@ const controlsOf = {
 
 // A number or a line of text.
 const typed = (one, set, id) => {
-  const isNumber = one.kind === "number";
+  const isDecimal = one.kind === "decimal", isNumber = isDecimal || one.kind === "number";
   const input = el("input", {
-    type: one.kind, id, min: "0", dir: "auto", placeholder: one.hint,
-    onchange: () => set(isNumber ? Math.trunc(Number(input.value)) : input.value),
+    type: isNumber ? "number" : one.kind, id, min: "0", step: isDecimal ? "any" : null, dir: "auto", placeholder: one.hint,
+    onchange: () => set(isDecimal ? Number(input.value) : isNumber ? Math.trunc(Number(input.value)) : input.value),
   });
-  return updated(el("label", { class: one.name === "other" ? "text wide" : one.kind, for: id }, one.label, input),
+  return updated(el("label", { class: one.name === "other" ? "text wide" : isNumber ? "number" : one.kind, for: id }, one.label, input),
     (value) => (input.value = value ?? ""));
 };
 

@@ -296,12 +296,14 @@ const start = (root, about) => {
     page.window = null;
     const focused = document.activeElement;
     const inside = body.contains(focused) ? focused.dataset.key : null;
-    body.replaceChildren(...answer.parts.map((part) => draw(part, page)));
+    const drawn = answer.parts.map((part) => draw(part, page)), { navigator } = view();
+    body.replaceChildren(...(navigator
+      ? [besideNavigator(navigator, drawn, page, values({}, views[navigator]))] : drawn));
     if (inside) body.querySelector(`[data-key="${inside}"]`)?.focus({ preventScroll: true });
     foot.replaceChildren(...footOf(isWhole ? answer : { ...answer, formats: [] }, { save, link, say }));
   };
 
-  const values = (changes = {}) => view().controls.map((one) =>
+  const values = (changes = {}, of = view()) => of.controls.map((one) =>
     one.name in changes ? changes[one.name] : one.kind === "held" ? state[one.name] : wish(one));
 
   // A new drawing begins; `data-drawn` comes back when it is whole.
@@ -341,7 +343,8 @@ const start = (root, about) => {
       main.dataset.drawn = "";
     } catch (error) {
       if (mine !== turn) return;
-      if (!isEarly) clear();
+      if (!isEarly && view().navigator) drawAnswer({ parts: [], line: "" }, false);
+      else if (!isEarly) clear();
       main.dataset.drawn = "";
       say(error);
     } finally {

@@ -9,11 +9,9 @@ from mbexplore.views.view import Group
 
 from ..protocol import PageView
 from ..registered import RegisteredView
-from .attention import ATTENTION
-from .model_view import MODEL_VIEW
 from .parity import PARITY
 
-OLD: tuple[PageView, ...] = (ATTENTION, MODEL_VIEW, PARITY)
+OLD: tuple[PageView, ...] = (PARITY,)
 
 
 def build_views() -> tuple[PageView, ...]:

@@ -12,7 +12,7 @@ from mbexplore.display.blocks import Block
 from mbexplore.display.browser import to_parts
 from mbexplore.display.palette import DARK, LIGHT
 
-SCRIPTS = ("parts.js", "heat.js", "lines.js", "attention.js")
+SCRIPTS = ("parts.js", "heat.js", "lines.js", "attention.js", "arcs.js")
 """In the order in which they need each other."""
 
 _PAGE = """<!doctype html>

@@ -1,5 +1,5 @@
-// Attention: the model view (`explore`, `thumbs`), a head's map or band (`map`), and its `arcs`.
-// Colours are the root of a weight's share of the largest, so that faint links show.
+// Attention: a head's map (`map`; several: `maps`), the small maps of every head (`thumbs`).
+// Colours follow a root of a weight's share of the largest, so that faint weights show.
 
 const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
@@ -15,119 +15,49 @@ const imageOf = (shades, rows, columns, colours) => {
   return canvas;
 };
 
-// The model views already asked for, by text, model and wishes.
-const modelViews = new Map();
-
-parts.explore = (part, page) => {
-  const { state } = page;
-  const panes = part.panes.map((one) => draw(one, page));
-  const right = el("div", { class: "held-head" }, ...panes);
-  const left = el("div", { class: "model-view" });
-  const grid = el("div", { class: "explore" }, left, right);
-  grid.style.setProperty("--heads", part.wishes.mean ? 1 : page.model().heads);
-  const key = JSON.stringify([state.model, state.text, part.wishes]);
-  const look = {
-    timer: null,
-    at(layer, head) {
-      clearTimeout(look.timer);
-      look.timer = setTimeout(async () => {
-        const asked = look.timer;
-        const answer = await page.look({ layer, head }).catch(() => null);
-        if (asked !== look.timer || !answer) return;
-        right.replaceChildren(...answer.parts[0].panes.map((one) => draw(one, page)));
-        right.classList.add("looking");
-      }, 90);
-    },
-    away() {
-      clearTimeout(look.timer);
-      look.timer = null;
-      if (!right.classList.contains("looking")) return;
-      right.replaceChildren(...panes);
-      right.classList.remove("looking");
-    },
-  };
-  const save = (ending) => page.busy(page.ask("save", "model_view", ending, state.model, state.text, part.wishes));
-  const fill = ({ parts: [found], formats, command }) => {
-    const saving = savingOf(part.wishes.mean ? "Save all layers" : "Save all heads", formats, { save, say: page.say });
-    saving.append(el("button", {
-      class: "quiet", title: command, onclick: () => navigator.clipboard.writeText(command),
-    }, "Copy command"));
-    left.replaceChildren(parts.thumbs({ ...found, look }, page), saving);
-  };
-  if (modelViews.has(key)) fill(modelViews.get(key));
-  else {
-    const { words, special, mean } = part.wishes;
-    page.busy(page.ask("model_view", state.model, state.text, words, special, mean)).then((answer) => {
-      if (modelViews.size > 8) modelViews.clear();
-      modelViews.set(key, answer);
-      fill(answer);
-    }, (error) => left.replaceChildren(el("p", { class: "note" }, error.message)));
-  }
-  return grid;
+// What a map's pixels hold: exact numbers, or shades and the numbers about which they stand.
+const pixelsOf = (part) => {
+  const values = part.values ?? (part.exact ? new Float32Array(bytesOf(part.data).buffer) : null);
+  const shades = part.shades ?? (values
+    ? Uint8Array.from(values, (v) => Math.round((Math.max(v, 0) / part.scale) ** (1 / part.root) * 255))
+    : bytesOf(part.data));
+  return { values, shades, at: (i) => (values ? values[i] : (shades[i] / 255) ** part.root * part.scale) };
 };
 
-parts.thumbs = (part, page) => {
-  const heads = part.layers[0].maps.length, { state } = page;
-  const held = { layer: state.layer, head: heads === 1 ? 0 : state.head };
-  const grid = el("div", {
-    class: "thumbs", tabindex: "0", role: "group", "data-key": "thumbs",
-    "aria-label": `Every head; held: layer ${state.layer}, head ${state.head}. Arrows move.`,
+// The pixels from row r0 to r1 and from column c0 to c1 as a map of their own.
+const cropped = (part, r0, r1, c0, c1) => {
+  const [, columns] = part.shape, { values, shades } = pixelsOf(part);
+  const cells = (all) => all && all.filter((_, i) => {
+    const r = Math.floor(i / columns), c = i % columns;
+    return r >= r0 && r <= r1 && c >= c0 && c <= c1;
   });
-  grid.style.setProperty("--heads", heads);
-  grid.append(el("span", { class: "corner" }, heads === 1 ? "layer" : "layer, head"), ...part.layers[0].maps.map((_, head) =>
-    el("span", { class: "head-name" }, heads === 1 ? "mean" : String(head))));
-  const canvases = [];
-  part.layers.forEach(({ kind, maps }, layer) => {
-    grid.append(el("span", { class: `layer-name kind ${kind}` }, `${layer} ${kind}`));
-    maps.forEach((map, head) => {
-      const here = layer === held.layer && head === held.head;
-      const button = el("button", {
-        class: `thumb ${kind}${here ? " held" : ""}`, tabindex: "-1", "data-layer": String(layer),
-        "data-head": String(head), title: `layer ${layer} head ${head}, ${kind}`,
-        "aria-label": `layer ${layer} head ${head}, ${kind}`, "aria-pressed": String(here),
-        onmouseenter: () => (here ? part.look?.away() : part.look?.at(layer, head)),
-        onclick: () => page.hold(heads === 1 ? { layer } : { layer, head }),
-      });
-      const shades = bytesOf(map);
-      canvases.push(() => {
-        button.replaceChildren(imageOf(shades, part.size, part.size, palette(kind)));
-      });
-      grid.append(button);
-    });
-  });
-  grid.addEventListener("mouseleave", () => part.look?.away());
-  grid.addEventListener("keydown", (event) => {
-    const step = ARROWS[event.key];
-    if (!step) return;
-    event.preventDefault();
-    page.hold({
-      layer: clamp(state.layer + step[0], part.layers.length),
-      head: clamp(state.head + step[1], page.model().heads),
-    });
-  });
-  const paint = () => canvases.forEach((one) => one());
-  paint();
-  onTheme(grid, paint);
-  return grid;
+  const edge = (column) => clampTo(column - c0, 0, c1 - c0 + 1);
+  return {
+    ...part, values: cells(values), shades: cells(shades), shape: [r1 - r0 + 1, c1 - c0 + 1],
+    rowPlaces: part.rowPlaces.slice(r0, r1 + 1), columnPlaces: part.columnPlaces.slice(c0, c1 + 1),
+    window: part.window && part.window.slice(r0, r1 + 1).map((span) => span.map(edge)),
+    mark: part.mark !== null && part.mark >= r0 && part.mark <= r1 ? part.mark - r0 : null,
+    whole: part.whole ?? part,
+  };
+};
+
+// Maps beside each other under one title, one scale and one note.
+parts.maps = (part, page) => {
+  const [first] = part.parts;
+  return figure(part, scaleOf({ low: 0, high: first.scale, unit: first.unit }, first.hue),
+    el("div", { class: "row" }, ...part.parts.map((one) => draw({ ...one, isOne: true }, page))),
+    noteOf(first, page.isSaved));
 };
 
 parts.map = (part, page) => {
-  const [rows, columns] = part.shape;
-  const values = part.exact ? new Float32Array(bytesOf(part.data).buffer) : null;
-  const shades = part.exact
-    ? Uint8Array.from(values, (v) => Math.round(Math.sqrt(Math.max(v, 0) / part.scale) * 255))
-    : bytesOf(part.data);
-  const valueAt = (r, c) => values
-    ? values[r * columns + c] : (shades[r * columns + c] / 255) ** 2 * part.scale;
+  const [rows, columns] = part.shape, { values, shades, at: valueAt } = pixelsOf(part);
+  const isAlone = page.isSaved; // nobody to ask for a part of it
   const canvas = el("canvas", {
-    tabindex: "0", role: "img", "data-key": "map",
-    "aria-label": `${part.title}. Arrows move, Enter holds the row${part.zoom ? ", plus zooms in, minus out" : ""}.`,
+    tabindex: "0", role: "img", "data-key": "map", class: part.zoom ? "zooms" : "holds",
+    "aria-label": `${part.title}. Arrows move${isAlone ? "" : ", Enter selects the query"}${part.zoom ? ", plus zooms in, minus out" : ""}.`,
   });
   const frame = el("div", { class: "canvas" }, canvas);
   const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
-  const out = part.zoom && part.zoomed
-    ? el("button", { class: "quiet", onclick: () => page.hold({ rows: "", columns: "" }) }, "Whole map")
-    : null;
   const id = `map ${part.title} ${rows} ${columns}`;
   let cursor = leftAt(page, id, rows, columns), drag = null, at = () => null;
 
@@ -136,99 +66,40 @@ parts.map = (part, page) => {
     if (!cursor) return;
     const [r, c] = cursor, [tall, wide] = part.pool;
     const column = part.zoom ? name(part.columnPlaces[c], wide) : `${part.columnPlaces[c][0]} tokens away`;
-    const weight = part.exact ? number(valueAt(r, c)) : `about ${number(valueAt(r, c))}`;
-    readout.textContent = `${name(part.rowPlaces[r], tall)} → ${column} · ${weight}`;
+    const weight = number(valueAt(r * columns + c));
+    readout.textContent = `${name(part.rowPlaces[r], tall)} → ${column} · ${part.exact ? "" : "about "}${weight}`;
   };
-
+  const box = (grid, [r, c, tall, wide], thick) => {
+    grid.context.lineWidth = thick;
+    grid.context.strokeRect(grid.left + c * grid.wide, grid.top + r * grid.tall, wide * grid.wide, tall * grid.tall);
+  };
+  const corners = () => {
+    const [r0, r1] = [drag.from[0], drag.to[0]].sort((a, b) => a - b);
+    const [c0, c1] = [drag.from[1], drag.to[1]].sort((a, b) => a - b);
+    return [r0, r1, c0, c1];
+  };
   const paint = (width) => {
-    const measure = document.createElement("canvas").getContext("2d");
-    measure.font = FONT;
-    // A label among many needs its place beside it.
-    const called = ([text, token], many) => (many ? `${cut(text, 9)} ${token}` : cut(text, 14));
-    const many = Math.max(rows, part.zoom ? columns : 1) * (LABEL + 2) > Math.min(width, 560);
-    const manyRows = many, manyColumns = many && part.zoom;
-    const widest = (places, named) => Math.max(...places.map((one) => measure.measureText(called(one, named)).width));
-    const left = Math.ceil(Math.min(widest(part.rowPlaces, manyRows), 92)) + 8;
-    const side = Math.max(160, Math.min(width - left - 8, 680));
-    const cell = side / Math.max(columns, part.zoom ? rows : 1);
-    const cellWidth = part.zoom ? cell : side / columns;
-    const cellHeight = part.zoom ? cell : Math.max(Math.min(18, 560 / rows), 1.2);
-    const apart = LABEL + 1, sparse = 2.2 * LABEL; // where a pixel is many tokens, a few names do
-    const everyRow = Math.max(1, Math.ceil((part.pool[0] > 1 ? sparse : apart) / cellHeight));
-    const upright = widest(part.columnPlaces, manyColumns) + 4 > cellWidth;
-    const everyColumn = upright ? Math.max(1, Math.ceil((part.pool[1] > 1 ? sparse : apart + 1) / cellWidth)) : 1;
-    const middle = part.zoom ? 0 : (columns - 1) / 2; // so that offset 0 keeps its label
-    const isNamed = (_, c) => (c - middle) % everyColumn === 0;
-    const columnWidth = widest(part.columnPlaces.filter(isNamed), manyColumns);
-    const top = upright ? Math.ceil(Math.min(columnWidth, 92)) + 8 : LABEL + 8;
-    const over = (size) => Math.max(1, (LABEL + 3 - size) / 2); // by which a name is larger than its cell
-    const context = sized(canvas, Math.ceil(left + cellWidth * columns + over(upright ? cellWidth : LABEL)),
-      Math.ceil(top + cellHeight * rows + over(cellHeight)));
-    const ink = getComputedStyle(frame).color;
-    const colours = palette(part.hue);
+    const ink = getComputedStyle(frame).color, colours = palette(part.hue);
+    const grid = layOut(part, canvas, width, ink);
+    const { context, left, top, wide, tall } = grid;
     context.imageSmoothingEnabled = false;
-    context.drawImage(imageOf(shades, rows, columns, colours), left, top, cellWidth * columns, cellHeight * rows);
+    context.drawImage(imageOf(shades, rows, columns, colours), left, top, wide * columns, tall * rows);
     context.strokeStyle = ink;
     context.globalAlpha = 0.35;
-    context.strokeRect(left, top, cellWidth * columns, cellHeight * rows);
+    context.strokeRect(left, top, wide * columns, tall * rows);
     context.globalAlpha = 1;
-    context.font = FONT;
-    context.fillStyle = ink;
-    context.textBaseline = "middle";
-    context.textAlign = "right";
-    part.rowPlaces.forEach((one, r) => r % everyRow ||
-      context.fillText(called(one, manyRows), left - 4, top + (r + 0.5) * cellHeight, left - 5));
-    part.columnPlaces.forEach((one, c) => {
-      if (!isNamed(one, c)) return;
-      context.save();
-      context.translate(left + (c + 0.5) * cellWidth, top - 4);
-      if (upright) context.rotate(-Math.PI / 2);
-      else context.translate(0, -LABEL / 2);
-      context.textAlign = upright ? "left" : "center";
-      context.fillText(called(one, manyColumns), 0, 0, (upright ? top : cellWidth) - 4);
-      context.restore();
-    });
-    if (part.window) {
-      context.strokeStyle = ink;
-      context.lineWidth = 1.25;
-      context.beginPath();
-      for (const edge of [0, 1]) {
-        part.window.forEach((span, r) => {
-          const x = left + span[edge] * cellWidth, y = top + r * cellHeight;
-          if (!r) context.moveTo(x, y);
-          context.lineTo(x, y);
-          context.lineTo(x, y + cellHeight);
-        });
-      }
-      context.stroke();
-    }
-    if (values && cellWidth >= 36 && cellHeight >= 15) {
-      // Nearly nothing beside the rest is told from nothing; where all is small, by how much.
-      const short = (value) => value >= 0.0005 && part.scale >= 0.01 ? value.toFixed(3).replace(/^0/, "")
-        : part.scale >= 0.01 || cellWidth < 44 ? "~0" : value.toExponential(1).replace("-", MINUS);
-      context.textAlign = "center";
-      for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) {
-        const value = valueAt(r, c);
-        if (!value) continue;
-        context.fillStyle = inkOn(colours[shades[r * columns + c]]);
-        context.fillText(short(value),
-          left + (c + 0.5) * cellWidth, top + (r + 0.5) * cellHeight, cellWidth - 2);
-      }
-    }
-    const box = (r, c, tall, wide, thick) => {
-      context.strokeStyle = ink;
-      context.lineWidth = thick;
-      context.strokeRect(left + c * cellWidth, top + r * cellHeight, wide * cellWidth, tall * cellHeight);
-    };
-    if (part.held !== null) box(part.held, 0, 1, columns, 1.5);
-    if (cursor) box(cursor[0], cursor[1], 1, 1, 2);
+    if (part.profile) paintProfile(grid, part);
+    if (part.window) paintWindow(grid, part.window);
+    if (values) paintNumbers(grid, part, valueAt, shades, colours);
+    context.strokeStyle = ink;
+    if (part.mark !== null) box(grid, [part.mark, 0, 1, columns], 1.5);
+    if (cursor) box(grid, [...cursor, 1, 1], 2);
     if (drag?.to) {
-      const [r0, r1] = [drag.from[0], drag.to[0]].sort((a, b) => a - b);
-      const [c0, c1] = [drag.from[1], drag.to[1]].sort((a, b) => a - b);
-      box(r0, c0, r1 - r0 + 1, c1 - c0 + 1, 2);
+      const [r0, r1, c0, c1] = corners();
+      box(grid, [r0, c0, r1 - r0 + 1, c1 - c0 + 1], 2);
     }
     at = (event) => {
-      const c = Math.floor((event.offsetX - left) / cellWidth), r = Math.floor((event.offsetY - top) / cellHeight);
+      const c = Math.floor((event.offsetX - left) / wide), r = Math.floor((event.offsetY - top) / tall);
       return r >= 0 && r < rows && c >= 0 && c < columns ? [r, c] : null;
     };
   };
@@ -239,15 +110,20 @@ parts.map = (part, page) => {
     tell();
     repaint();
   };
+  const change = (other) => whole.replaceWith(draw(other, page));
   // Tokens "A:B" of pixels first to last along one side.
   const span = (places, pool, first, last) => {
     const after = places[last + 1]?.[1] ?? places[last][1] + (places.length > 1 && pool > 1 ? pool : 1);
-    return `${places[first][1]}:${Math.min(after, page.chips.length)}`;
+    return `${places[first][1]}:${Math.min(after, part.seq)}`;
   };
-  const zoom = (r0, r1, c0, c1) => page.hold({
-    rows: span(part.rowPlaces, part.pool[0], r0, r1), columns: span(part.columnPlaces, part.pool[1], c0, c1),
-  });
-  const hold = () => cursor && page.hold({ token: part.rowPlaces[cursor[0]][1] });
+  const zoom = (r0, r1, c0, c1) => (isAlone ? change(cropped(part, r0, r1, c0, c1)) : page.hold({
+    queries: span(part.rowPlaces, part.pool[0], r0, r1), keys: span(part.columnPlaces, part.pool[1], c0, c1),
+    tokens: "",
+  }));
+  const unzoom = () => (isAlone ? change(part.whole) : page.hold({ queries: "", keys: "", tokens: "" }));
+  const select = () => cursor && page.hold({ token: part.rowPlaces[cursor[0]][1] });
+  const out = (isAlone ? part.whole : part.zoom && part.zoomed)
+    ? el("button", { class: "quiet", onclick: unzoom }, "Whole map") : null;
 
   canvas.addEventListener("pointerdown", (event) => {
     const from = at(event);
@@ -261,12 +137,11 @@ parts.map = (part, page) => {
     move(to);
   });
   canvas.addEventListener("pointerup", () => {
-    const done = drag;
+    if (!drag) return;
+    const chosen = drag.to && corners();
     drag = null;
-    if (!done) return;
-    if (!done.to) return hold();
-    const [r0, r1] = [done.from[0], done.to[0]].sort((a, b) => a - b);
-    const [c0, c1] = [done.from[1], done.to[1]].sort((a, b) => a - b);
+    if (!chosen) return select();
+    const [r0, r1, c0, c1] = chosen;
     if (r1 - r0 < 2 && c1 - c0 < 2) return repaint();
     zoom(r0, r1, c0, c1);
   });
@@ -274,7 +149,7 @@ parts.map = (part, page) => {
   canvas.addEventListener("keydown", (event) => {
     const step = ARROWS[event.key], [r, c] = cursor ?? [0, 0];
     if (step) move([clamp(r + step[0], rows), clamp(c + step[1], columns)]);
-    else if (event.key === "Enter" || event.key === " ") hold();
+    else if (event.key === "Enter" || event.key === " ") select();
     else if (event.key === "-" && out) out.click();
     else if ((event.key === "+" || event.key === "=") && part.zoom) {
       const half = [Math.ceil(rows / 4), Math.ceil(columns / 4)];
@@ -282,103 +157,196 @@ parts.map = (part, page) => {
     } else return;
     event.preventDefault();
   });
-  canvas.classList.add(part.zoom ? "zooms" : "holds");
   responsive(frame, paint);
   tell();
-  const scale = scaleOf({ low: 0, high: part.scale, unit: "" }, part.hue);
-  scale.title = "colours follow the square root, so that faint links show";
-  return figure(part, scale, frame, readout, part.note ? el("p", { class: "note" }, part.note) : null, out);
+  const scale = part.isOne ? null : scaleOf({ low: 0, high: part.scale, unit: part.unit }, part.hue);
+  const whole = figure(part, scale, frame, readout, part.isOne ? null : noteOf(part, isAlone), out);
+  return whole;
 };
 
-parts.arcs = (part, page) => {
-  const canvas = el("canvas", {
-    tabindex: "0", role: "img", "data-key": "arcs",
-    "aria-label": `${part.title}. Arrows move along a column and across, Enter holds the token.`,
-  });
-  const frame = el("div", { class: "canvas tall" }, canvas);
-  const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
-  const ROW = 17, count = part.places.length;
-  const most = Math.max(1e-9, ...part.links.map((link) => link[2]));
-  let cursor = part.held === null ? null : [part.held, 0]; // place, and 0 for queries, 1 for keys
-  let at = () => null;
+// What a map's pixels are, where they aren't the weights themselves.
+const noteOf = ({ pooled, exact, zoom }, isAlone) => {
+  const rounded = isAlone ? "Numbers are rounded to 1/255 of the colour scale." : "Drag over a part to see its exact numbers.";
+  const text = [pooled && `${pooled}.`, exact ? null : zoom ? rounded : "Numbers are rounded to the colour scale."];
+  return text.some(Boolean) ? el("p", { class: "note" }, text.filter(Boolean).join(" ")) : null;
+};
 
-  const linked = () => part.links.filter((link) => !cursor || link[cursor[1]] === cursor[0]);
-  const paint = (width) => {
-    const measure = document.createElement("canvas").getContext("2d");
-    measure.font = `13px system-ui, sans-serif`;
-    const words = part.places.map(([text]) => cut(text, 16));
-    const room = Math.ceil(Math.min(Math.max(...words.map((w) => measure.measureText(w).width)) + 10, width / 3));
-    const across = Math.min(width, 560), from = room, to = across - room - 44;
-    const context = sized(canvas, across, count * ROW + 8);
-    const ink = getComputedStyle(frame).color, strong = css(shade(part.hue, 0.72));
-    const y = (place) => place * ROW + ROW / 2 + 4;
-    const shown = linked();
-    context.strokeStyle = strong;
-    for (const [query, key, weight] of shown) {
-      const share = Math.sqrt(weight / most);
-      context.globalAlpha = cursor ? 0.35 + 0.65 * share : 0.06 + 0.7 * share * share;
-      context.lineWidth = cursor ? 1 + 3 * share : 0.6 + 2 * share;
-      const middle = (from + to) / 2;
-      context.beginPath();
-      context.moveTo(from + 4, y(query));
-      context.bezierCurveTo(middle, y(query), middle, y(key), to - 4, y(key));
-      context.stroke();
-    }
-    context.globalAlpha = 1;
-    context.textBaseline = "middle";
-    const reached = cursor ? new Map(shown.map((link) => [link[1 - cursor[1]], link[2]])) : null;
-    words.forEach((word, place) => {
-      for (const side of [0, 1]) {
-        const here = cursor && cursor[0] === place && cursor[1] === side;
-        const linkedTo = cursor && cursor[1] !== side && reached.has(place);
-        context.font = `${here || linkedTo ? "600 " : ""}13px system-ui, sans-serif`;
-        context.fillStyle = ink;
-        context.globalAlpha = !cursor || here || linkedTo ? 1 : 0.65;
-        context.textAlign = side ? "left" : "right";
-        context.fillText(word, side ? to : from, y(place), room - 4);
-        if (linkedTo) {
-          context.textAlign = side ? "right" : "left";
-          context.font = "600 12px system-ui, sans-serif";
-          const text = number(reached.get(place));
-          if (side) context.fillText(text, across - 2, y(place));
-        }
-      }
-    });
-    context.globalAlpha = 1;
-    at = (event) => {
-      const place = Math.floor((event.offsetY - 4) / ROW);
-      if (place < 0 || place >= count) return null;
-      if (event.offsetX <= from + 12) return [place, 0];
-      return event.offsetX >= to - 12 ? [place, 1] : null;
-    };
-  };
-  const name = (place) => part.places[place].join(" ");
-  const tell = () => {
-    if (!cursor) { readout.textContent = "\u00a0"; return; }
-    const side = cursor[1];
-    const told = linked().sort((a, b) => b[2] - a[2]).slice(0, 8)
-      .map((link) => `${name(link[1 - side])} ${number(link[2])}`);
-    readout.textContent = `${name(cursor[0])} ${side ? "is seen by" : "looks at"} ${told.join(" · ") || "nothing that much"}`;
-  };
-  const move = (to) => {
-    if (String(to) === String(cursor)) return;
-    cursor = to;
-    tell();
-    paint(frame.clientWidth);
-  };
-  const rest = part.held === null ? null : [part.held, 0];
-  canvas.addEventListener("pointermove", (event) => move(at(event) ?? rest));
-  canvas.addEventListener("pointerleave", () => move(rest));
-  canvas.addEventListener("click", () => cursor && page.hold({ token: part.places[cursor[0]][1] }));
-  canvas.addEventListener("keydown", (event) => {
-    const step = ARROWS[event.key], [place, side] = cursor ?? [0, 0];
-    if (step) move([clamp(place + step[0], count), clamp(side + step[1], 2)]);
-    else if (event.key === "Enter" && cursor) page.hold({ token: part.places[cursor[0]][1] });
-    else return;
-    event.preventDefault();
+// Sizes a map's canvas, writes the names along it, and says where its cells are.
+const layOut = (part, canvas, width, ink) => {
+  const [rows, columns] = part.shape, { rowPlaces, columnPlaces, zoom, mark } = part;
+  const measure = document.createElement("canvas").getContext("2d");
+  measure.font = FONT;
+  // A label among many needs its place beside it.
+  const called = ([text, token], many) => (many ? `${cut(text, 9)} ${token}` : cut(text, 14));
+  const many = Math.max(rows, zoom ? columns : 1) * (LABEL + 2) > Math.min(width, 560);
+  const manyColumns = many && zoom, axis = LABEL + 6;
+  const widest = (places, named) => Math.max(...places.map((one) => measure.measureText(called(one, named)).width));
+  const left = axis + Math.ceil(Math.min(widest(rowPlaces, many), 92)) + 8;
+  const side = Math.max(160, Math.min(width - left - 8, 680));
+  const cell = side / Math.max(columns, zoom ? rows : 1);
+  const wide = zoom ? cell : side / columns;
+  const tall = zoom ? cell : Math.max(Math.min(18, 560 / rows), 1.2);
+  const apart = LABEL + 1, sparse = 2.2 * LABEL; // where a pixel is many tokens, a few names do
+  const everyRow = Math.max(1, Math.ceil((part.pool[0] > 1 ? sparse : apart) / tall));
+  const upright = widest(columnPlaces, manyColumns) + 4 > wide;
+  const everyColumn = upright ? Math.max(1, Math.ceil((part.pool[1] > 1 ? sparse : apart + 1) / wide)) : 1;
+  const middle = zoom ? 0 : (columns - 1) / 2; // so that offset 0 keeps its label
+  const isNamed = (_, c) => (c - middle) % everyColumn === 0;
+  const columnWidth = widest(columnPlaces.filter(isNamed), manyColumns);
+  const above = part.profile ? PROFILE + 4 : 0; // between the names and the map
+  const top = above + axis + (upright ? Math.ceil(Math.min(columnWidth, 92)) + 8 : LABEL + 8);
+  const over = (size) => Math.max(1, (LABEL + 3 - size) / 2); // by which a name is larger than its cell
+  const context = sized(canvas, Math.ceil(left + wide * columns + over(upright ? wide : LABEL)),
+    Math.ceil(top + tall * rows + over(tall)));
+  context.font = FONT;
+  context.fillStyle = ink;
+  context.textBaseline = "middle";
+  context.textAlign = "right";
+  rowPlaces.forEach((one, r) => {
+    const isMarked = r === mark, near = mark !== null && Math.abs(r - mark) < everyRow;
+    if (!isMarked && (r % everyRow || near)) return;
+    context.font = isMarked ? `bold ${FONT}` : FONT;
+    context.fillText(called(one, many), left - 4, top + (r + 0.5) * tall, left - axis - 5);
   });
-  canvas.classList.add("holds");
-  responsive(frame, paint);
-  tell();
-  return figure(part, null, frame, readout, el("p", { class: "note" }, part.note));
+  context.font = FONT;
+  columnPlaces.forEach((one, c) => {
+    if (!isNamed(one, c)) return;
+    context.save();
+    context.translate(left + (c + 0.5) * wide, top - above - 4);
+    if (upright) context.rotate(-Math.PI / 2);
+    else context.translate(0, -LABEL / 2);
+    context.textAlign = upright ? "left" : "center";
+    context.fillText(called(one, manyColumns), 0, 0, (upright ? top - axis - above : wide) - 4);
+    context.restore();
+  });
+  context.textAlign = "center";
+  context.globalAlpha = 0.8;
+  context.fillText(part.columnAxis, left + (wide * columns) / 2, LABEL / 2 + 1);
+  context.translate(LABEL / 2 + 1, top + (tall * rows) / 2);
+  context.rotate(-Math.PI / 2);
+  context.fillText("query", 0, 0);
+  context.rotate(Math.PI / 2);
+  context.translate(-LABEL / 2 - 1, -top - (tall * rows) / 2);
+  context.globalAlpha = 1;
+  return { context, left, top, wide, tall, rows, columns };
+};
+
+// The two edges of the window, outside of which no weight is.
+const paintWindow = ({ context, left, top, wide, tall }, spans) => {
+  context.lineWidth = 1.25;
+  context.beginPath();
+  for (const edge of [0, 1]) {
+    spans.forEach((span, r) => {
+      const x = left + span[edge] * wide, y = top + r * tall;
+      if (!r) context.moveTo(x, y);
+      context.lineTo(x, y);
+      context.lineTo(x, y + tall);
+    });
+  }
+  context.stroke();
+};
+
+// The weights themselves, where cells are large enough: three digits of the largest.
+const paintNumbers = ({ context, left, top, wide, tall, rows, columns }, part, valueAt, shades, colours) => {
+  const places = clampTo(2 - Math.floor(Math.log10(part.scale)), 1, 7);
+  const short = (value) => (value >= 0.5 * 10 ** -places ? value.toFixed(places).replace(/^0/, "") : "~0");
+  if (tall < 15 || wide < context.measureText(short(part.scale)).width + 6) return;
+  context.textAlign = "center";
+  for (let i = 0; i < rows * columns; i++) {
+    const value = valueAt(i), r = Math.floor(i / columns), c = i % columns;
+    if (!value) continue;
+    context.fillStyle = inkOn(colours[shades[i]]);
+    context.fillText(short(value), left + (c + 0.5) * wide, top + (r + 0.5) * tall, wide - 2);
+  }
+};
+
+const PROFILE = 44; // px
+
+// The mean of every column, between the names and the map.
+const paintProfile = ({ context, left, top, wide }, { profile, hue }) => {
+  const most = Math.max(...profile, 1e-9);
+  context.fillStyle = css(shade(hue, 0.6));
+  profile.forEach((mean, c) => {
+    const tall = (mean / most) * PROFILE;
+    context.fillRect(left + c * wide, top - 2 - tall, Math.max(wide - 1, 1), tall);
+  });
+};
+
+parts.thumbs = (part, page) => {
+  const heads = part.names.length, depth = part.layers.length, { state } = page, { look } = part;
+  const held = { layer: state.layer ?? depth - 1, head: heads === 1 ? 0 : state.head ?? 0 };
+  const grid = el("div", {
+    class: "thumbs", tabindex: "0", role: "group", "data-key": "thumbs",
+    "aria-label": `Every head; selected: layer ${held.layer}, head ${held.head}. Arrows move.`,
+  });
+  const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
+  const large = look ? null : el("div", { class: "enlarged" });
+  grid.style.setProperty("--heads", heads);
+  grid.append(el("span", { class: "corner" }, heads === 1 ? "layer" : "layer, head"),
+    ...part.names.map((name) => el("span", { class: "head-name" }, name.replace("head ", ""))));
+  const title = (layer, head) => `Layer ${layer} ${part.names[head]} · max ${number(+part.layers[layer].highest[head].toPrecision(2))}`;
+  const show = (layer, head) => {
+    readout.textContent = title(layer, head);
+    if (!large) return;
+    large.replaceChildren(parts.map({
+      kind: "map", title: title(layer, head), hue: part.layers[layer].kind, root: 2, exact: false,
+      scale: part.layers[layer].highest[head], data: part.layers[layer].maps[head], shape: [part.size, part.size],
+      unit: "attention weight (square-root colour scale)", columnAxis: "key", rowPlaces: part.places,
+      columnPlaces: part.places, pool: [part.pool, part.pool], pooled: "", window: null, zoom: true, mark: null,
+    }, { ...page, isSaved: true, hold() {} }));
+  };
+  const select = (layer, head) => {
+    for (const one of grid.querySelectorAll(".thumb")) {
+      const isIt = Number(one.dataset.layer) === layer && Number(one.dataset.head) === head;
+      one.classList.toggle("held", isIt);
+      one.setAttribute("aria-pressed", String(isIt));
+    }
+    Object.assign(held, { layer, head });
+    show(layer, head);
+    page.hold(heads === 1 ? { layer } : { layer, head });
+  };
+  const paints = [];
+  for (let layer = depth - 1; layer >= 0; layer--) { // the deepest on top, as everywhere
+    const { kind, maps } = part.layers[layer];
+    grid.append(el("span", { class: `layer-name kind ${kind}` }, `${layer} ${kind}`));
+    maps.forEach((map, head) => {
+      const isIt = layer === held.layer && head === held.head;
+      const button = el("button", {
+        class: `thumb ${kind}${isIt ? " held" : ""}`, tabindex: "-1", "data-layer": String(layer),
+        "data-head": String(head), title: title(layer, head),
+        "aria-label": `${title(layer, head)}, ${kind}`, "aria-pressed": String(isIt),
+        onmouseenter: () => {
+          show(layer, head);
+          if (layer === held.layer && head === held.head) look?.away();
+          else look?.at(layer, head);
+        },
+        onclick: () => {
+          clearTimeout(look?.timer);
+          grid.focus({ preventScroll: true }); // so that arrows go on from here
+          select(layer, head);
+        },
+      });
+      const shades = bytesOf(map);
+      paints.push(() => button.replaceChildren(imageOf(shades, part.size, part.size, palette(kind))));
+      grid.append(button);
+    });
+  }
+  grid.addEventListener("mouseleave", () => {
+    look?.away();
+    show(held.layer, held.head);
+  });
+  grid.addEventListener("keydown", (event) => {
+    const step = ARROWS[event.key];
+    if (!step) return;
+    event.preventDefault();
+    select(clamp(held.layer - step[0], depth), clamp(held.head + step[1], heads));
+  });
+  const paint = () => paints.forEach((one) => one());
+  paint();
+  onTheme(grid, paint);
+  show(held.layer, held.head);
+  const both = el("div", { class: large ? "explore" : "" }, el("div", {}, grid, readout), large);
+  both.style.setProperty("--heads", heads);
+  return figure({ ...part, kind: "every-head" }, null, both,
+    el("p", { class: "note" }, `Rows of a map are queries, columns keys; ${part.unit}.`));
 };

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,16 +15,17 @@ from mbexplore.explore.panes.pane import (
     Pane,
     Picture,
     Scene,
+    attention_of,
     axis_key,
     heat,
     levels_of,
     place_name,
+    shown_tokens,
     window_of,
 )
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.old import View
 
 LABEL = 13
 PROFILE = " \N{LOWER ONE EIGHTH BLOCK}\N{LOWER ONE QUARTER BLOCK}\N{LOWER THREE EIGHTHS BLOCK}" \
@@ -104,13 +105,9 @@ def _profile(data: BandMap, step: int, wide: int, scene: Scene) -> Line:
     return [say(text, scene.look.hue("local"))]
 
 
-def view(scene: Scene, stop: Stop) -> View:
-    """`attention --view band`, of what is shown."""
-    from mbexplore.views.attention_band import view_band
-
-    axis, state = band_axis(scene), scene.state
-    shown = None if axis.is_plain else axis
-    return view_band(scene.run.explorer, scene.recording, state.layer, state.head, axis=shown)
+def view(scene: Scene, stop: Stop) -> Any:
+    """`attention --picture band`, of what is shown."""
+    return attention_of(scene, picture="band", tokens=shown_tokens(scene))
 
 
 PANE = Pane("band", load, draw, view)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.analysis.maps import LayerMap, layer_map
 from mbexplore.explore.lines import Line, fill, pad, say
-from mbexplore.explore.panes.map import data_axis, outlined
-from mbexplore.explore.panes.pane import Pane, Picture, Scene, axis_key, axis_of, heat
+from mbexplore.explore.panes.map import outlined
+from mbexplore.explore.panes.pane import (
+    Pane,
+    Picture,
+    Scene,
+    attention_of,
+    axis_key,
+    axis_of,
+    heat,
+    shown_tokens,
+)
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.old import View
 
 GAP = 2
 
@@ -68,12 +76,9 @@ def _cell(data: LayerMap, head: int, times: int, width: int, scene: Scene) -> li
     return [[say(name, look.strong if held else look.faint)], *picture]
 
 
-def view(scene: Scene, stop: Stop) -> View:
+def view(scene: Scene, stop: Stop) -> Any:
     """`attention --layer L`, of what is shown."""
-    from mbexplore.views.attention import view_map
-
-    axis = data_axis(scene)
-    return view_map(scene.run.explorer, scene.recording, scene.state.layer, axis=axis)
+    return attention_of(scene, every_head=True, words=scene.state.words, tokens=shown_tokens(scene))
 
 
 PANE = Pane("heads", load, draw, view)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.style import Style
@@ -15,6 +15,7 @@ from mbexplore.explore.panes.pane import (
     Pane,
     Picture,
     Scene,
+    attention_of,
     axis_key,
     axis_of,
     figure,
@@ -26,7 +27,6 @@ from mbexplore.text import bar, word
 
 if TYPE_CHECKING:
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.old import View
 
 COLUMN = 36
 """Cells of one head's list, at least."""
@@ -111,15 +111,10 @@ def _list(data: Arcs, head: int, scene: Scene, width: int) -> list[Line]:
     return lines
 
 
-def view(scene: Scene, stop: Stop) -> View:
-    """`attention --view arcs --query`, of the held head."""
-    from mbexplore.views.attention_arcs import view_arcs
-
-    axis, state = axis_of(scene, whole=True), scene.state
-    shown = None if axis.is_plain else axis
-    return view_arcs(
-        scene.run.explorer, scene.recording, state.layer, state.head, query=state.token, axis=shown
-    )
+def view(scene: Scene, stop: Stop) -> Any:
+    """`attention --picture arcs --token`, of the held head."""
+    state = scene.state
+    return attention_of(scene, picture="arcs", words=state.words, token=state.token)
 
 
 PANE = Pane("links", load, draw, view)

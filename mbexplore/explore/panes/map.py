@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mbexplore.explore.panes.pane import (
     Pane,
     Picture,
     Scene,
+    attention_of,
     axis_key,
     axis_of,
     figure,
@@ -24,6 +25,7 @@ from mbexplore.explore.panes.pane import (
     links_at,
     on,
     place_name,
+    shown_tokens,
 )
 from mbexplore.text import bar, word
 
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from mbexplore.analysis.links import Link
     from mbexplore.display.half_blocks import Ramp
     from mbexplore.explore.threads import Stop
-    from mbexplore.views.old import View
 
 LABEL = 13
 """Cells of a row's label."""
@@ -181,19 +182,9 @@ def _figures(found: LayerMap, scene: Scene) -> list[Line]:
     return lines
 
 
-def view(scene: Scene, stop: Stop) -> View:
+def view(scene: Scene, stop: Stop) -> Any:
     """`attention --layer L --head H`, of what is shown."""
-    from mbexplore.views.attention import view_map
-
-    axis = data_axis(scene)
-    state = scene.state
-    return view_map(scene.run.explorer, scene.recording, state.layer, state.head, axis=axis)
-
-
-def data_axis(scene: Scene) -> Axis | None:
-    """What of the text a saved map shows: what the zoom leaves."""
-    axis = axis_of(scene)
-    return None if axis.is_plain else axis
+    return attention_of(scene, words=scene.state.words, tokens=shown_tokens(scene))
 
 
 PANE = Pane("map", load, draw, view)

@@ -145,6 +145,24 @@ def links_at(scene: Scene, head: int | None, count: int) -> tuple[Axis, tuple[Li
     )
 
 
+def attention_of(scene: Scene, *, every_head: bool = False, **parameters: Any) -> Any:
+    """The view of the attention of the held head, or of all of the layer, over the run's text."""
+    from mbexplore.session import Session
+    from mbexplore.views.attention import AttentionView
+
+    state, run = scene.state, scene.run
+    session = Session(run.explorer, run.encoding, recording=scene.recording)
+    head = None if every_head else state.head
+    view = AttentionView(layer=state.layer, head=head, special=state.specials, **parameters)
+    return view.of(session)
+
+
+def shown_tokens(scene: Scene) -> str | None:
+    """What the zoom leaves of the text, as "A:B"."""
+    bounds = window_of(scene.state, scene.bounds)
+    return None if bounds is None else f"{bounds[0]}:{bounds[1]}"
+
+
 def place_name(axis: Axis, place: int, width: int) -> str:
     """A place's label and token position in so many cells."""
     number = str(int(axis.starts[place]))

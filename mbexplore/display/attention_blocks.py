@@ -1,0 +1,125 @@
+"""Blocks of attention: the maps of some heads, their strongest links as arcs, and every head.
+
+They hold what an analysis found; a renderer takes as many pixels of it as it has room for.
+Importing this loads nothing heavy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mbexplore.display.blocks import Block
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mbexplore.analysis.links import Arcs as ArcsData
+    from mbexplore.analysis.links import Link
+    from mbexplore.analysis.maps import LayerMap
+    from mbexplore.analysis.tile import Tile
+
+ROOTS = {2: "square-root", 3: "cube-root", 4: "fourth-root"}
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionMap(Block):
+    """Some heads' maps of one part of a layer, on one colour scale. A click on a row selects it.
+
+    Attributes:
+        tile: the maps, rows from the top are queries and columns are keys.
+        names: of the maps.
+        title: above them.
+        mark: the row that is outlined, a place on `tile.queries`.
+        column_axis: what the columns are; where they aren't keys, no part of them can be chosen.
+        unit: of the values.
+        profile: mean of each column, (maps, columns), drawn above each map.
+    """
+
+    tile: Tile
+    names: tuple[str, ...]
+    title: str = ""
+    mark: int | None = None
+    column_axis: str = "key"
+    unit: str = "attention weight"
+    profile: NDArray[np.float32] | None = None
+
+    @property
+    def high(self) -> float:
+        """The value of the darkest colour; above 0."""
+        return max(float(self.tile.weights.max()), 1e-9)
+
+    @cached_property
+    def root(self) -> int:
+        """The root of a value's share of `high` that its colour follows: faint ones show."""
+        from mbexplore.display.palette import showing_root
+
+        return showing_root(self.tile.weights)
+
+    @property
+    def scale(self) -> str:
+        """What the colours mean."""
+        return f"{self.unit} ({ROOTS[self.root]} colour scale)"
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether columns are keys, and not offsets."""
+        return self.column_axis == "key"
+
+    def shades(self, tile: Tile) -> NDArray[np.floating]:
+        """How dark each pixel is, from 0 to 1."""
+        shares: NDArray[np.floating] = (tile.weights / self.high) ** (1 / self.root)
+        return shares
+
+    def title_of(self, number: int) -> str:
+        """A map's name and its largest value, where there are several."""
+        from mbexplore.display.numbers import significant
+
+        highest = significant(float(self.tile.weights[number].max()), 2)
+        return f"{self.names[number]} \N{MIDDLE DOT} max {highest}"
+
+
+@dataclass(frozen=True, eq=False)
+class Arcs(Block):
+    """The fewest links that carry a share of every row, as arcs between tokens of the text.
+
+    Attributes:
+        arcs: the links, with their axis and heads.
+        title: above them.
+        mark: the place whose links stand out.
+    """
+
+    arcs: ArcsData
+    title: str = ""
+    mark: int | None = None
+
+    @property
+    def shown(self) -> tuple[Link, ...]:
+        """The links of the marked place, or all of them, falling."""
+        links = self.arcs.links
+        return links if self.mark is None else tuple(x for x in links if x.query == self.mark)
+
+    @property
+    def high(self) -> float:
+        """The largest weight; above 0."""
+        return max((link.weight for link in self.arcs.links), default=1e-9)
+
+
+@dataclass(frozen=True, eq=False)
+class ModelView(Block):
+    """A small map of every head of every layer, the deepest on top. A click selects the head.
+
+    Attributes:
+        maps: one entry a layer, from the first.
+        title: above them.
+    """
+
+    maps: tuple[LayerMap, ...]
+    title: str = ""
+
+    @property
+    def scale(self) -> str:
+        """What the colours mean."""
+        return "each map from 0 to its own largest weight, on a square-root colour scale"

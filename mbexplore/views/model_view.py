@@ -1,0 +1,129 @@
+"""Every head of every layer at a glance."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from mbexplore.display.attention_blocks import ModelView
+from mbexplore.display.blocks import Block, Cell, Headline, Note, Table
+from mbexplore.display.numbers import significant
+from mbexplore.text import word
+from mbexplore.views.papers import BERTVIZ
+from mbexplore.views.view import View, option
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mbexplore.analysis.maps import LayerMap
+    from mbexplore.session import Session
+
+Maps = tuple["LayerMap", ...]
+
+
+class ModelMapsView(View["Maps"]):
+    """Model view: the attention map of every head of every layer, small."""
+
+    name = "model-view"
+    method = "model_view"
+    title = "All heads"
+    question = "What pattern does each head have?"
+    group = "From where"
+    papers = (BERTVIZ,)
+    limits = (
+        "Each map has a colour scale of its own, so an even head looks as strong as a sharp one: "
+        "compare the largest weights."
+    )
+    sample = True
+    formats: ClassVar[tuple[str, ...]] = ("png", "svg", "pdf", "html", "json", "csv", "npz")
+    example = '"The capital of France is [MASK]." -o heads.html'
+
+    mean: bool = option("The mean of each layer's heads.", default=False)
+    words: bool = option("Words in place of their pieces.", default=False)
+    special: bool = option("[CLS] and [SEP] too.", default=True)
+    tokens: str | None = option("Only tokens A to B - 1, as A:B.", default=None)
+
+    def compute(self, session: Session) -> Maps:
+        """Every map, pooled."""
+        from mbexplore.analysis.axis import build_axis
+        from mbexplore.analysis.maps import model_maps
+        from mbexplore.analysis.token_spans import find_token_range
+
+        bounds = find_token_range(session.encoding, self.tokens) if self.tokens else None
+        axis = build_axis(session.encoding, bounds, words=self.words, hide_special=not self.special)
+        recording = session.recording("attention")
+        return model_maps(recording, axis=axis, mean=self.mean, progress=session.progress)
+
+    def blocks(self, found: Maps, session: Session) -> Iterator[Block]:
+        """The maps, and the strongest link of each layer."""
+        heads, axis = len(found[0].weights), found[0].axis
+        strongest = [min(one.strongest, key=lambda link: -link.weight) for one in found]
+        best = max(range(len(found)), key=lambda layer: strongest[layer].weight)
+        yield Headline(
+            f"{len(found) * heads} maps of {axis.size}; the largest weight is "
+            f"{significant(strongest[best].weight)}, in layer {best}"
+            + ("." if self.mean else f" head {strongest[best].head}.")
+        )
+        title = "Mean of the heads of every layer" if self.mean else "Every head of every layer"
+        yield ModelView(found, title)
+        columns = ("layer", "head", "query", "key", "weight")
+        rows = tuple(
+            (
+                Cell(each.layer, f"{each.layer} {each.kind}", hue=each.kind),
+                Cell("mean" if self.mean else link.head,
+                     select=None if self.mean else {"layer": each.layer, "head": link.head}),
+                Cell(f"{word(axis.labels[link.query])} {axis.starts[link.query]}"),
+                Cell(f"{word(axis.labels[link.key])} {axis.starts[link.key]}"),
+                Cell(link.weight, f"{link.weight:.3f}", min(link.weight, 1.0), each.kind),
+            )
+            for each, link in zip(found, strongest, strict=True)
+        )  # fmt: skip
+        yield Table(columns, rows[::-1], title="Strongest link of each layer",
+                    left=("layer", "query", "key"))  # fmt: skip
+        yield Note(self.limits)
+
+    def to_json(self, found: Maps) -> dict[str, Any]:
+        """The layers with the largest weight of each head, and the maps (pooled as "pool" says)."""
+        first = found[0]
+        return {
+            "unit": first.axis.unit,
+            "tokens": first.axis.labels,
+            "spans": first.axis.spans,
+            "heads": first.heads,
+            "mean": first.is_mean,
+            "pool": first.pool,
+            "layers": [
+                {
+                    "layer": each.layer,
+                    "kind": each.kind,
+                    "theta": each.theta,
+                    "half_window": each.half_window,
+                    "strongest": [dataclasses.asdict(link) for link in each.strongest],
+                }
+                for each in found
+            ],
+        }
+
+    def arrays(self, found: Maps) -> Mapping[str, NDArray[Any]]:
+        """Every map, (layers, heads or 1, rows, columns)."""
+        import numpy as np
+
+        return {
+            "tokens": np.array(found[0].axis.labels),
+            "spans": np.array(found[0].axis.spans),
+            "pool": np.array(found[0].pool),
+            "kinds": np.array([each.kind for each in found]),
+            "weights": np.stack([each.weights for each in found]),
+        }
+
+    def table(self, found: Maps, session: Session) -> Table:
+        """The strongest link of every head."""
+        columns = ("layer", "head", "query", "query_token", "key", "key_token", "weight")
+        axis = found[0].axis
+        starts = axis.starts.tolist()
+        return Table(columns, tuple(
+            (each.layer, link.head, starts[link.query], axis.labels[link.query],
+             starts[link.key], axis.labels[link.key], link.weight)
+            for each in found for link in each.strongest
+        ))  # fmt: skip
