@@ -8,10 +8,12 @@ import shlex
 import numpy as np
 import pytest
 
+from mbexplore.analysis.axis import build_axis
+from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import OutputError
 from mbexplore.explorer import load
 from mbexplore.session import Session
-from mbexplore.views.attention import AttentionView
+from mbexplore.views.attention_part import view_part
 from mbexplore.views.compare import CompareView
 from mbexplore.views.cosine import CosineView
 from mbexplore.views.lens import LensView
@@ -28,7 +30,7 @@ def folders(tmp_path_factory):
     """Two models of one shape, as folders that the command line opens."""
     made = [tmp_path_factory.mktemp("models") / name for name in ("one", "other")]
     for seed, folder in enumerate(made):
-        build_random(seed).save_pretrained(folder)
+        save_model(folder, build_random(seed))
         build_tokenizer()._inner.save(str(folder / "tokenizer.json"))
     return [str(folder) for folder in made]
 
@@ -50,12 +52,34 @@ def arrays(result):
         return dict(saved)
 
 
+def part_views(one, encoding):
+    recording = one.record(encoding, keep=("attention",))
+    sides = {
+        "queries": build_axis(encoding, (1, 6)),
+        "keys": build_axis(encoding, (2, 4)),
+    }
+    yield view_part(one, recording, 1, 0, **sides, links=3)
+    yield view_part(one, recording, 0, **sides, query=2)
+    hidden = {
+        "queries": build_axis(encoding, hide_special=True),
+        "keys": build_axis(encoding, (1, 3), hide_special=True),
+    }
+    yield view_part(one, recording, 2, mean=True, **hidden)
+
+
+@pytest.mark.parametrize("pair", [None, "d e"])
+def test_the_command_line_of_a_part_makes_it_again(one, pair):
+    for view in part_views(one, one.encode(TEXT, pair=pair)):
+        program, *arguments = shlex.split(view.command_line)
+        assert program == "mbexplore"
+        again = json.loads(run_cli(*arguments, "--json").out)
+        assert again == json.loads(view.content("json")), view.command_line
+
+
 @pytest.mark.parametrize("context", [None, "d e"])
 @pytest.mark.parametrize(
     "view",
     [
-        AttentionView(layer=1, head=0, queries="1:6", keys="2:4", top=3),
-        AttentionView(layer=2, mean=True, special=False, tokens="1:5", token=2),
         LensView(top_k=2),
         LensView(token=2, answer="f"),
         LensView(all_tokens=True, colour="kl"),
