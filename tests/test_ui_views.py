@@ -20,7 +20,6 @@ from tests.handbuilt import build_explorer, build_random, build_tokenizer
 BY_NAME = {view.name: view for view in VIEWS}
 TEXT, OTHER = "a b c [MASK] d e f", "a b e [MASK] d e f"
 PLACE = 4
-MINE = ("rope", "activations")
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def near(values):
 
 
 def test_the_lens_map_holds_layers_and_tokens(desk):
-    shown = show(desk, "lens", token=2)
+    shown = show(desk, "lens", token=2, all_tokens=True)
     whole, found = lens_map(desk.explorer, TEXT), lens(desk.explorer, TEXT, 2)
     heat = find(shown.parts, "heat")
     assert np.array(heat["values"]) == near(whole.rank)
@@ -76,17 +75,18 @@ def test_the_lens_map_holds_layers_and_tokens(desk):
     assert (heat["hold"], heat["row_hold"]) == (["layer", "token"], [None, 0, 1, 2])
     assert heat["row_hues"] == ["plain", "global", "local", "local"]
     assert (heat["mark"], heat["log"], heat["low"]) == ([None, 2], True, 1)
-    trail = find(shown.parts, "lines", "Rank of")
-    assert [y for _, y in trail["series"][0]["points"]] == [row.rank for row in found.rows]
-    words = find(show(desk, "lens", token=2, scope="held token").parts, "table")
-    assert [cell.rpartition(" ")[0] for cell in column(words, "1.")] == [
+    trail = show(desk, "lens", token=2).parts
+    ranks = find(trail, "lines", "Rank of")
+    assert [y for _, y in ranks["series"][0]["points"]] == [row.rank for row in found.rows]
+    words = find(trail, "heat", "Top predictions")["texts"]
+    assert [row[0].rpartition(" ")[0] for row in words] == [
         row.predictions[0].token for row in found.rows
     ]
 
 
 def test_a_window_moves_along_a_long_text_under_a_map_of_it_all(sessions, monkeypatch):
-    monkeypatch.setattr("mbexplore_ui.views.lens.MOST_TOKENS", 5)
-    monkeypatch.setattr("mbexplore_ui.parts.OVERVIEW", 4)
+    monkeypatch.setattr("mbexplore.display.browser.WIDE", 5)
+    monkeypatch.setattr("mbexplore.display.browser.OVERVIEW", 4)
     desk = sessions.desk("me", "handbuilt", "a b c d e f g h [MASK] i")
     whole = lens_map(desk.explorer, desk.encoding).rank
     for token, first, start in (
@@ -97,7 +97,7 @@ def test_a_window_moves_along_a_long_text_under_a_map_of_it_all(sessions, monkey
         (2, 5, 5),
         (6, 99, 7),
     ):
-        heat = find(show(desk, "lens", token=token, first=first).parts, "heat")
+        heat = find(show(desk, "lens", token=token, first=first, all_tokens=True).parts, "heat")
         assert heat["column_hold"] == list(range(start, start + 5))
         inside = start <= token < start + 5
         assert heat["mark"] == ([None, token - start] if inside else None)
@@ -109,7 +109,7 @@ def test_a_window_moves_along_a_long_text_under_a_map_of_it_all(sessions, monkey
         assert np.array(overview["values"]) == near(whole.reshape(len(whole), 4, 3).max(2))
         assert (heat["low"], heat["high"]) == (whole.min(), whole.max())  # of all, not of these
     monkeypatch.undo()
-    assert find(show(desk, "lens").parts, "heat")["overview"] is None
+    assert find(show(desk, "lens", all_tokens=True).parts, "heat")["overview"] is None
 
 
 def test_an_overview_keeps_what_is_farthest_from_nothing(monkeypatch):
@@ -121,9 +121,9 @@ def test_an_overview_keeps_what_is_farthest_from_nothing(monkeypatch):
     assert made["columns"] == ["b", "c"] and (made["low"], made["high"]) == (-3.0, 3.0)
 
 
-@pytest.mark.parametrize("name", ["activations"])
+@pytest.mark.parametrize("name", ["residual", "neurons"])
 def test_every_map_of_tokens_has_the_same_window(desk, monkeypatch, name):
-    monkeypatch.setattr(f"mbexplore_ui.views.{name}.MOST_TOKENS", 4)
+    monkeypatch.setattr("mbexplore.display.browser.WIDE", 4)
     heat = find(show(desk, name, first=3).parts, "heat")
     assert heat["column_hold"] == [3, 4, 5, 6] and heat["overview"]["total"] == 9
 
@@ -221,45 +221,46 @@ def test_words_of_a_list_are_written_in_one_line(sessions):
     assert heat["hold_more"] == {"parts": "{row}.{column}", "all_heads": True}
 
 
-def test_rope_takes_the_held_score_apart(desk):
-    shown = show(desk, "rope", layer=0, head=1, token=PLACE, key=2)
+def test_the_score_of_a_query_and_a_key(desk):
+    shown = show(desk, "rope-score", layer=0, head=1, token=PLACE, key=2)
     found = score_contributions(desk.recording, 0, 1, PLACE, 2)
-    [shares] = find(shown.parts, "heat", "rotary pair")["values"]
-    assert shares == near([one.contribution for one in found.contributions])
-    assert sum(shares) == pytest.approx(found.score, abs=1e-2)
+    running = find(shown.parts, "lines", "Contribution")["series"][1]["points"]
+    assert running[-1][1] == near(found.score)
     assert f"weight {found.weight:.1%}" in shown.head_line
-    links = find(shown.parts, "table", "looks at")
+    links = find(shown.parts, "table", "attends to")
     weights = desk.recording.attention(0, 1, PLACE)[0, 0]
     assert links["rows"][0][0]["hold"] == {"key": int(weights.argmax())}
     strongest = f"({int(weights.argmax())})"
-    assert strongest in show(desk, "rope", layer=0, head=1, token=PLACE).head_line
-    hidden = show(desk, "rope", layer=1, head=0, token=0, key=8).head_line  # beyond its window
-    assert "(8)" not in hidden
-    waves = find(shown.parts, "lines", "turns once")
+    assert strongest in show(desk, "rope-score", layer=0, head=1, token=PLACE).head_line
+    with pytest.raises(RangeError, match="can't see token 8"):
+        show(desk, "rope-score", layer=1, head=0, token=0, key=8)
+    waves = find(show(desk, "rope").parts, "lines", "Wavelength")
     assert len(waves["series"]) == 1 and waves["levels"]  # one theta for both kinds here
 
 
-def test_activations_are_the_lengths_and_the_neurons(desk):
+def test_the_residual_stream_and_the_neurons(desk):
     norms = residual_norms(desk.recording)
-    shown = show(desk, "activations", token=2)
+    shown = show(desk, "residual", token=2)
     assert np.array(find(shown.parts, "heat")["values"]) == near(norms.residual)
-    added = find(shown.parts, "lines", "adds")["series"]
+    added = find(shown.parts, "lines", "each update")["series"]
     for one, values in zip(added, (norms.attention, norms.mlp), strict=True):
         assert [y for _, y in one["points"]] == near(values[:, 2])
-    assert find(shown.parts, "lines", "adds")["x"]["ticks"] == ["layer 0", "layer 1", "layer 2"]
-    of_token = show(desk, "activations", what="neurons at the token", token=2, count=3)
+    of_token = show(desk, "token-neurons", token=2, top_k=3)
     found = token_neurons(desk.explorer, desk.recording, 2, None, 3)
     names = column(find(of_token.parts, "table"), "neuron")
     assert names == [f"{one.layer}.{one.neuron}" for one in found.neurons]
-    of_layer = show(desk, "activations", what="neurons of the layer", layer=1, count=3)
+    of_layer = show(desk, "neurons", layer=1, top_k=3)
     assert np.shape(find(of_layer.parts, "heat")["values"]) == (3, 9)
 
 
 def test_looking_elsewhere_runs_nothing_again(desk):
     for layer, head, token in ((0, 0, 4), (1, 1, 2), (2, 0, 8)):
         show(desk, "lens", token=token)
-        show(desk, "rope", layer=layer, head=head, token=token)
-        show(desk, "activations", layer=layer, token=token, what="neurons of the layer")
+        show(desk, "rope-score", layer=layer, head=head, token=token)
+        show(desk, "residual", token=token)
+        show(desk, "neurons", layer=layer, token=token)
+        show(desk, "token-neurons", token=token)
+        show(desk, "heads")
     assert desk.runs == 1
 
 
@@ -272,17 +273,8 @@ def test_without_a_mask_there_is_nothing_to_explain(sessions, name):
 
 def test_views_that_need_no_mask_work_without_one(sessions):
     desk = sessions.desk("me", "handbuilt", "a b c")
-    for name in ("rope", "activations", "lens"):
+    for name in ("rope", "rope-score", "residual", "neurons", "token-neurons", "heads"):
         assert show(desk, name).parts
-
-
-@pytest.mark.parametrize("name", MINE)
-def test_every_view_names_its_command_and_its_wishes(desk, name):
-    view = BY_NAME[name]
-    shown = show(desk, name)
-    assert shown.view.command[0] in (name, "activations") and "json" in shown.view.formats
-    assert set(view.labels) <= set(view.wishes) and set(view.quick) <= set(view.wishes)
-    assert view.about.endswith(".") and view.show.__doc__
 
 
 def test_parity_draws_every_layer_under_what_is_allowed(tmp_path, monkeypatch):
