@@ -245,7 +245,7 @@ def test_no_more_is_recorded_than_is_read(explorer, recording):
     ):
         for name, value in vars(whole).items():
             np.testing.assert_equal(getattr(ours, name), value)
-    with pytest.raises(RangeError, match=r"did not keep 'layers\.0\.neurons'"):
+    with pytest.raises(RangeError, match=r"did not keep 'layers\.0\.mlp_post'"):
         layer_neurons(explorer, part, 0)
 
 

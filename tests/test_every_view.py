@@ -28,6 +28,13 @@ from tests.cli_runner import run_cli
 TEXT = "The capital of France is [MASK]."
 TWIN = "The capital of Italy is [MASK]."
 MODES = {
+    "ablate": [
+        {"parts": ("6.3", "4.mlp"), "blocked": ("France",), "contrast": "Rome"},
+        {"parts": ("6.3",), "all_heads": True, "replacement": "mean"},
+    ],
+    "attribute": [{"contrast": "Rome", "steps": 8}],
+    "compare": [{"layer": 2, "head": 1}],
+    "mix": [{"layer": 4, "token": "France"}],
     "lens": [{"all_tokens": True}],
     "heads": [{"like": "3.1"}],
     "rope-score": [{"layer": 4, "head": 1, "token": "France", "key": 3}],
@@ -50,6 +57,11 @@ def explorer():
     return mbexplore.load("tiny", device="cpu")
 
 
+def _is_needed(one):
+    """Whether a view shows nothing without it: a second text."""
+    return one.is_required or one.option.positional
+
+
 @pytest.fixture(scope="module")
 def results(explorer):
     """The result of a case, computed once."""
@@ -60,7 +72,7 @@ def results(explorer):
             name, values = case
             view = REGISTRY[name]
             kinds = {"text": TWIN, "token": 0, "integer": 1, "model": "tiny"}
-            needed = {one.name: kinds[one.kind] for one in view.parameters if one.is_required}
+            needed = {one.name: kinds[one.kind] for one in view.parameters if _is_needed(one)}
             texts = {"text": TEXT, "texts": (TEXT, TWIN), "model": ()}[view.reads]
             found[name_of(case)] = view(**needed | values).of(Session(explorer, texts))
         return found[name_of(case)]

@@ -37,7 +37,7 @@ def test_numbers_stay_whole_where_a_terminal_is_narrow(width):
     assert len(rows) == 3 and all(number in row for row in rows for number in NUMBERS)
     letters = "".join("".join(line.split()) for line in lines)
     assert all(letters.count(letter) >= 3 for letter in "globalmountains85")  # folded, not cut
-    assert ("\N{FULL BLOCK}" in letters) == (width >= 60)
+    assert ("\N{FULL BLOCK}" in letters) == (width >= 70)
     assert ("distance" in letters) == (width >= 50)
 
 

@@ -16,7 +16,18 @@ pytestmark = [
 ]
 PARIS = "The capital of France is [MASK]."
 TWIN = '"The capital of Italy is [MASK]."'
-VIEWS = ("rope", "activations", "lens", "ablate", "patch", "attribute", "compare")
+VIEWS = (
+    "rope",
+    "rope-score",
+    "residual",
+    "neurons",
+    "heads",
+    "lens",
+    "ablate",
+    "patch",
+    "attribute",
+    "compare",
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +80,11 @@ def test_a_click_on_the_lens_holds_the_token_for_every_view(person):
     person.page.wait_for_selector("figcaption:has-text('at token 4')")
     person.settle()
     assert "layer=5" in person.page.url and "token=4" in person.page.url
-    person.tab("rope")
-    assert "France (4) looks at" in person.page.inner_text(".line")
+    person.tab("rope-score")
+    assert "the score of France (4) and" in person.page.inner_text(".line")
     person.page.click("#mb-view button.link:has-text('capital')")
     person.page.wait_for_function(
-        "document.querySelector('.line').textContent.includes('looks at capital (2)')"
+        "document.querySelector('.line').textContent.includes('and capital (2)')"
     )
     assert "key=2" in person.page.url
 

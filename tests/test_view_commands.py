@@ -10,6 +10,7 @@ import pytest
 from mbexplore.views.attention_part import view_part
 
 from mbexplore.analysis.axis import build_axis
+from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import OutputError
 from mbexplore.explorer import load
 from mbexplore.session import Session
@@ -29,7 +30,7 @@ def folders(tmp_path_factory):
     """Two models of one shape, as folders that the command line opens."""
     made = [tmp_path_factory.mktemp("models") / name for name in ("one", "other")]
     for seed, folder in enumerate(made):
-        build_random(seed).save_pretrained(folder)
+        save_model(folder, build_random(seed))
         build_tokenizer()._inner.save(str(folder / "tokenizer.json"))
     return [str(folder) for folder in made]
 

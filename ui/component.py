@@ -27,7 +27,7 @@ from .controls import controls_of
 from .endpoints import Endpoints
 from .sessions import Sessions
 
-SCRIPTS = ("server.js", "controls.js", "page.js")
+SCRIPTS = ("server.js", "controls.js", "navigator.js", "page.js")
 EXAMPLES = (
     "The capital of France is [MASK].",
     "She poured the [MASK] into a cup and drank it.",

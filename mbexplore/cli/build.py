@@ -26,9 +26,9 @@ from mbexplore.cli.progress import progress
 from mbexplore.errors import UsageError
 from mbexplore.files import check_target, write_whole
 from mbexplore.views import View
-from mbexplore.views.methods import sample_text
 from mbexplore.views.parameters import Parameter
 from mbexplore.views.result import FORMATS, Result, join_content
+from mbexplore.views.sample import sample_text
 
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable

@@ -17,7 +17,7 @@ from mbexplore.network.chunks import in_chunks
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.init import init_weights
 from mbexplore.network.linear import Linear
-from mbexplore.network.plan import AttentionPlan
+from mbexplore.network.plan import AttentionPlan, build_plans
 from mbexplore.network.rope import apply_rope
 from mbexplore.network.tap import Tap
 from mbexplore.network.visibility import Visibility, find_segments
@@ -78,9 +78,8 @@ class Attention(nn.Module):
         """Each head's mix of values, (batch, heads, query, head_dim)."""
         dropout = self.dropout if self.training else 0.0
         if not (self.scores.is_hooked or self.pattern.is_hooked):
-            return attend(
-                q if positions is None else q[:, :, positions], k, v, visibility, positions, dropout
-            )
+            q = q if positions is None else q[:, :, positions]
+            return attend(q, k, v, visibility, positions, dropout)
         scores = self.scores(attention_scores(q, k, visibility))  # (batch, heads, seq, key)
         wide = torch.promote_types(q.dtype, torch.float32)
         pattern = self.pattern(scores.softmax(dim=-1, dtype=wide).to(q.dtype))
@@ -159,9 +158,7 @@ class PretrainedModel(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Data type of the linear layers; norms and embeddings may be wider."""
-        layer = self.encoder.layers[0]
-        assert isinstance(layer, EncoderLayer)
-        return layer.attn.Wqkv.weight.dtype
+        return self.encoder.get_parameter("layers.0.attn.Wqkv.weight").dtype
 
 
 class ModernBertModel(PretrainedModel):
@@ -170,9 +167,8 @@ class ModernBertModel(PretrainedModel):
     def __init__(self, config: ModernBertConfig) -> None:
         super().__init__(config)
         self.embeddings = Embeddings(config)
-        self.layers = nn.ModuleList(
-            EncoderLayer(config, i) for i in range(config.num_hidden_layers)
-        )
+        numbers = range(config.num_hidden_layers)
+        self.layers = nn.ModuleList(EncoderLayer(config, layer) for layer in numbers)
         self.final_norm = build_norm(config)
         init_weights(self, config)
 
@@ -206,15 +202,10 @@ class ModernBertModel(PretrainedModel):
         """
         segments = find_segments(attention_mask, segment_ids)
         x = self.embeddings(input_ids)  # (batch, seq, hidden)
-        infos = [self.config.layer(i) for i in range(len(self.layers))]
-        kinds = {info.kind: info for info in infos}.values()
-        like = x.to(self.dtype)  # what the attention kernels take
-        plans = {
-            info.kind: AttentionPlan.build(like, info, segments, position_ids) for info in kinds
-        }
-        for layer, info in zip(self.layers, infos, strict=True):
-            is_last = info.index == len(infos) - 1
-            x = layer(x, plans[info.kind], query_positions if is_last else None)
+        plans = build_plans(x.to(self.dtype), self.config, segments, position_ids)
+        for i, (layer, plan) in enumerate(zip(self.layers, plans, strict=True)):
+            is_last = i == len(plans) - 1
+            x = layer(x, plan, query_positions if is_last else None)
         return self.final_norm(x)  # (batch, seq or query, hidden)
 
 
@@ -249,7 +240,7 @@ class ModernBertForMaskedLM(PretrainedModel):
             self.decoder.weight = self.model.embeddings.tok_embeddings.weight
 
     def logits(self, hidden_states: Tensor) -> Tensor:
-        """The head and decoder on any hidden states (..., hidden), as logits (..., vocab)."""
+        """Logits (..., vocab) of any hidden states (..., hidden) after the final norm."""
         return self.decoder(self.head(hidden_states))
 
     def forward(

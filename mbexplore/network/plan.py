@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from typing_extensions import Self
 
-from mbexplore.network.config import LayerInfo
+from mbexplore.network.config import LayerInfo, LayerKind, ModernBertConfig
 from mbexplore.network.rope import rope_tables
 from mbexplore.network.visibility import Visibility
 
@@ -30,3 +30,14 @@ class AttentionPlan:
         if position_ids is not None:
             cos, sin = cos[position_ids][:, None], sin[position_ids][:, None]
         return cls(cos, sin, Visibility.build(x, info.half_window, segments))
+
+
+def build_plans(
+    x: Tensor, config: ModernBertConfig, segments: Tensor | None, position_ids: Tensor | None
+) -> list[AttentionPlan]:
+    """The plan of every layer; layers of one kind share theirs."""
+    plans: dict[LayerKind, AttentionPlan] = {}
+    for index, kind in enumerate(config.layer_kinds):
+        if kind not in plans:
+            plans[kind] = AttentionPlan.build(x, config.layer(index), segments, position_ids)
+    return [plans[kind] for kind in config.layer_kinds]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from mbexplore.views.parameters import Parameter
+from mbexplore.views.sample import sample_text
 from mbexplore.views.view import REGISTRY, View
 
 if TYPE_CHECKING:
@@ -97,14 +98,6 @@ def describe(view: type[View[Any]]) -> str:
     lines += [view.limits] if view.limits else []
     lines += [f"Source: {paper}" for paper in view.papers]
     return "\n".join(lines).strip()
-
-
-def sample_text() -> str:
-    """A bundled paragraph, long enough to show the windows of local layers."""
-    from importlib.resources import files
-
-    sample = files("mbexplore_assets") / "samples" / "tides.txt"
-    return sample.read_text(encoding="utf-8").strip()
 
 
 class Methods(Mapping[str, Callable[..., Any]]):

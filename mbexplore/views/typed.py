@@ -22,6 +22,7 @@ class ViewMethods:
     """A method for every view that comes along."""
 
     ablate = of_text(AblateView)
+    attention = of_text(AttentionView)
     attribute = of_text(AttributeView)
     cosine = of_text(CosineView)
     attention = of_text(AttentionView)

@@ -322,7 +322,7 @@ parts.thumbs = (part, page) => {
         },
         onclick: () => {
           clearTimeout(look?.timer);
-          grid.focus(); // so that arrows go on from here
+          grid.focus({ preventScroll: true }); // so that arrows go on from here
           select(layer, head);
         },
       });
