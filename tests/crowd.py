@@ -74,7 +74,7 @@ def resident() -> float:
 def settled(sessions) -> float:
     """Resident memory when garbage is collected and one more page, the last, was closed."""
     gc.collect()
-    sessions.desk("the last", "tiny", "It [MASK].")
+    sessions.session("the last", "tiny", "It [MASK].")
     sessions.drop("the last")
     return resident()
 

@@ -25,6 +25,7 @@ from mbexplore.display.figure import build_figure
 from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer, load
 from mbexplore.session import Session
+from mbexplore.views import REGISTRY
 from mbexplore.views.attention import AttentionView
 from mbexplore.views.attention_data import Attention
 from mbexplore.views.model_view import ModelMapsView
@@ -191,16 +192,16 @@ def test_a_command_computes_its_map_once(explorer, arguments, calls, tmp_path, m
 
 @pytest.mark.parametrize("picture", ["map", "band", "arcs"])
 def test_a_click_computes_its_map_once_and_only_if_it_was_not_seen(explorer, picture, calls):
-    from mbexplore_ui.app import told
+    from mbexplore_ui.controls import arguments_of
+    from mbexplore_ui.endpoints import Endpoints
     from mbexplore_ui.sessions import Sessions
-    from mbexplore_ui.views import VIEWS as PAGE
 
-    desk = Sessions({"one": explorer}).desk("me", "one", TEXT)
-    views = {view.name: view for view in PAGE}
+    endpoints = Endpoints(Sessions({"one": explorer}))
 
-    def count(name="attention", **wishes):
+    def count(name="attention", **given):
         before = len(calls)
-        told(views[name].run(desk, wishes), 0.0)  # with its command and its formats
+        values = [given.get(one.name, one.default) for one in arguments_of(REGISTRY[name])]
+        assert "error" not in endpoints.call(name, "me", "one", TEXT, *values)
         return len(calls) - before
 
     layer = {"layer": LOCAL, "picture": picture}

@@ -306,10 +306,10 @@ def test_a_view_is_a_command_with_its_options(name):
 
 
 def test_every_view_has_a_tab():
-    from mbexplore_ui.views import VIEWS
+    from mbexplore_ui.component import describe
 
-    pages = {page.name: page for page in VIEWS}
+    pages = {page["name"]: page for page in describe({})["views"]}
     for name, view in REGISTRY.items():
-        controls = {control["name"] for control in pages[name].controls()}
+        controls = {control["name"] for control in pages[name]["controls"]}
         assert {one.name for one in view.parameters} <= controls
-        assert pages[name].title == view.title and pages[name].about == view.question
+        assert pages[name]["title"] == view.title and pages[name]["about"] == view.question

@@ -194,11 +194,11 @@ def test_a_tab_whose_cells_select_a_token(tiny, browser, tmp_path, expected):
 
 
 def test_an_endpoint_with_its_parameters(tiny):
-    from mbexplore_ui.app import view_endpoint
+    from mbexplore_ui.endpoints import Endpoints
     from mbexplore_ui.sessions import Sessions
-    from mbexplore_ui.views import build_views
 
-    [page_view] = (one for one in build_views() if one.name == NAME)
-    endpoint = view_endpoint(Sessions({"tiny": tiny}), page_view)
-    assert endpoint.__name__ == NAME
+    endpoints = Endpoints(Sessions({"tiny": tiny}))
+    [endpoint] = (one for one in endpoints.public() if one.__name__ == NAME)
     assert {"layer", "token", "centred", "nearest"} <= set(inspect.signature(endpoint).parameters)
+    answer = endpoints.call(NAME, "p", "tiny", TEXT, -1, 4, True)
+    assert answer["line"].startswith("Token 4 is most like") and "--centred" in answer["command"]

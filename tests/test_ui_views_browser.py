@@ -153,7 +153,9 @@ def test_a_long_text_scrolls_in_its_map_and_not_in_the_page(world):
     browser, address = world
     person = visit(browser, address, width=390)
     person.open(
-        text="The [MASK] rose. " + "The sea fell again and the moon rose. " * 8, view="lens"
+        text="The [MASK] rose. " + "The sea fell again and the moon rose. " * 8,
+        view="lens",
+        all_tokens="true",
     )
     assert person.page.evaluate("document.documentElement.scrollWidth") <= 390
     scroller = "document.querySelector('.scroller')"
@@ -170,8 +172,10 @@ def test_a_long_text_scrolls_in_its_map_and_not_in_the_page(world):
 
 
 def test_the_window_on_a_long_text_moves_and_follows_the_held_token(person, monkeypatch):
-    monkeypatch.setattr("mbexplore_ui.views.lens.MOST_TOKENS", 10)
-    person.open(text="The [MASK] rose. " + "The sea fell again. " * 8, view="lens")
+    monkeypatch.setattr("mbexplore.display.browser.WIDE", 10)
+    person.open(
+        text="The [MASK] rose. " + "The sea fell again. " * 8, view="lens", all_tokens="true"
+    )
     page = person.page
     assert page.inner_text(".overview .readout").startswith("Drawn below: tokens 0 to 9 of 4")
     page.focus(".overview input")

@@ -136,7 +136,7 @@ def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
                 "navigator": view.navigator,
             }
             for view in REGISTRY.values()
-            if view.title and view.reads != "texts"
+            if view.title
         ],
         "examples": list(EXAMPLES),
     }
