@@ -13,10 +13,12 @@ import torch
 import mbexplore
 from mbexplore.analysis.card import map_memory, read_card
 from mbexplore.checkpoints import hub
+from mbexplore.display.blocks import Bars, Lines, walk
 from mbexplore.errors import RangeError
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM
-from mbexplore.views.info import view_info
+from mbexplore.session import Session
+from mbexplore.views.info import InfoView
 from tests.cli_runner import run_cli
 
 
@@ -88,9 +90,10 @@ def test_info_on_the_command_line(tmp_path):
 
 
 def test_a_view_and_its_command_are_one_answer(tmp_path):
-    card = read_card(hub.locate("tiny"), 300)
-    view = view_info(card)
-    answer = run_cli(*shlex.split(view.command_line)[1:], "--json")
+    explorer = mbexplore.load("tiny", device="cpu")
+    view = InfoView(length=300).of(Session(explorer))
+    card = view.data
+    answer = run_cli(*shlex.split(view.command)[1:], "--json")
     assert json.loads(answer.out) == json.loads(view.content("json"))
     assert view.formats == ("png", "svg", "pdf", "html", "json", "csv")
     assert run_cli("info", "-o", tmp_path / "info.svg").code == 0
@@ -100,7 +103,10 @@ def test_a_view_and_its_command_are_one_answer(tmp_path):
     assert [row["half_window"] for row in table[:2]] == ["", "16"]
 
 
-def test_a_model_elsewhere_is_named_in_the_command(tmp_path):
-    card = read_card(write_hollow_checkpoint(tmp_path, ModernBertConfig.base()))
-    assert view_info(card).command == ["info", "-m", "hollow", "--length", "8192"]
-    assert view_info(card).content("png").startswith(b"\x89PNG")
+def test_the_bars_are_the_parts():
+    view = mbexplore.load("tiny", device="cpu").describe()
+    [bars] = [block for block in walk(view.blocks) if isinstance(block, Bars)]
+    assert sum(bars.values) == pytest.approx(1.0)
+    assert bars.labels[0] == f"MLP, {view.data.parts['MLP']:,}"
+    [lines] = [block for block in walk(view.blocks) if isinstance(block, Lines)]
+    assert lines.series[0].y[-1] * 2**20 == view.data.memory.all_maps

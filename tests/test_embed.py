@@ -1,5 +1,7 @@
 """Sentence vectors against transformers, on models with a head and without."""
 
+import csv
+import io
 import json
 
 import numpy as np
@@ -10,8 +12,10 @@ from transformers import ModernBertModel as TheirEncoder
 import mbexplore
 from mbexplore.analysis.embed import embed
 from mbexplore.checkpoints.model import save_model
+from mbexplore.display.blocks import Heat, Table
 from mbexplore.errors import RangeError, TextError
 from mbexplore.network.model import ModernBertModel
+from mbexplore.text import shortened
 from tests.cli_runner import run_cli
 
 TEXTS = ["The tide rises.", "The sea comes in, and the boats lie in the harbour.", "He paid."]
@@ -91,16 +95,31 @@ def test_the_command_prints_and_saves(bare, tmp_path):
         np.testing.assert_allclose(saved["cosine"], answer["cosine"], atol=1e-6)
         assert saved["texts"].tolist() == TEXTS
     (tmp_path / "lines.txt").write_text("\n".join(TEXTS))
-    table = run_cli("embed", "-f", tmp_path / "lines.txt", "-m", bare).out
+    table = run_cli("embed", "--lines", tmp_path / "lines.txt", "-m", bare).out
     assert table.count("1.000") == 3 and f"{answer['cosine'][0][1]:.3f}" in table
-    piped = run_cli("embed", "-", "-m", bare, stdin="\n".join(TEXTS).encode()).out
+    assert run_cli("embed", *TEXTS, "-m", bare).out == table
+    piped = run_cli("embed", "--lines", "-", "-m", bare, stdin="\n".join(TEXTS).encode()).out
     assert piped == table
+
+
+def test_the_nearest_text_of_each_is_named(explorer):
+    view = explorer.embed(TEXTS)
+    cosine = view.data.cosine.fill_diagonal_(-2)
+    nearest = [TEXTS[i] for i in cosine.argmax(dim=1).tolist()]
+    [table] = [block for block in view.blocks if isinstance(block, Table)]
+    [heat] = [block for block in view.blocks if isinstance(block, Heat)]
+    assert [shortened(text, 40) for text in nearest] == [row[2] for row in table.rows]
+    assert np.diag(heat.values) == pytest.approx(1.0, abs=1e-6)
+    header, *rows = csv.reader(io.StringIO(view.content("csv").decode()))
+    assert header == ["text", *(f"cosine_{i}" for i in range(3))]
+    assert [row[0] for row in rows] == TEXTS
+    assert view.content("png").startswith(b"\x89PNG")
+    assert "One text" in explorer.embed("The tide.").headline
 
 
 def test_the_command_refuses_in_one_sentence(tmp_path):
     for arguments, sentence in [
-        (["a", "-"], "Both TEXTs and - were given"),
-        (["a", "b", "-f", "x.txt"], "Both TEXTs and --file x.txt were given"),
+        (["a", "b", "-f", "x.txt"], "was given in two ways"),
         ([], "No text was given"),
         (["a", "--pooling", "median"], "no pooling 'median'"),
         (["a", "-o", tmp_path / "v.txt"], "'.txt'"),

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 import mbexplore
-from mbexplore.display.blocks import Badge, Bars, Note
-from mbexplore.display.data import walk
+from mbexplore.display.blocks import Badge, Bars, Note, walk
 from mbexplore.errors import MbexploreError
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.session import Session

@@ -1,7 +1,9 @@
 """`verify` passes on the real thing, and names the layer of every planted fault."""
 
 import copy
+import csv
 import dataclasses
+import io
 import json
 import shutil
 from types import SimpleNamespace
@@ -14,10 +16,10 @@ import mbexplore
 from mbexplore.checkpoints.hub import ModelFiles, locate
 from mbexplore.checkpoints.model import save_model
 from mbexplore.cli.options import sample_text
+from mbexplore.display.blocks import Lines, Table, walk
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
 from mbexplore.network.activations import ACTIVATIONS
-from mbexplore.plots.verify import plot_verification
 from mbexplore.reference import verify as verify_module
 from mbexplore.reference.published import PublishedValues, add_published, check_published
 from mbexplore.reference.verify import Verification, long_batch, padded_batch, verify
@@ -158,6 +160,7 @@ def test_the_command_tells_and_exits_accordingly(tmp_path, monkeypatch):
     assert picture.read_bytes().startswith(b"\x89PNG")
     answer = json.loads(run_cli("verify", "The tide rises.", "--padded", "--json").out)
     assert answer["passed"] and answer["first_mismatch"] is None
+    assert answer["tokens"][1] < answer["tokens"][0]
     assert {"layer", "kind", "theta", "half_window", "max_abs", "mean_abs", "tolerance"} <= set(
         answer["checks"][1]
     )
@@ -191,10 +194,23 @@ def test_a_null_local_theta_is_the_global_one_on_both_sides(tmp_path):
     assert {check.theta for check in result.checks} == {5e4, None}
 
 
-def test_the_curve_is_drawn(explorer):
-    figure = plot_verification(verify(explorer, batch_of(explorer)), "a $title$")
-    [axes] = figure.axes
-    assert len(axes.collections) == 4 and axes.get_yscale() == "log"
+def test_every_form_holds_every_check(explorer):
+    view = explorer.verify("The tide rises.", padded=True)
+    names = [check.what for check in view.data.checks]
+    header, *rows = csv.reader(io.StringIO(view.content("csv").decode()))
+    assert [row[0] for row in rows] == names and header[-1] == "passed"
+    assert [float(row[header.index("max_abs")]) for row in rows] == [
+        check.max_abs for check in view.data.checks
+    ]
+    hidden, maps = (block for block in walk(view.blocks) if isinstance(block, Lines))
+    for lines, what in ((hidden, "hidden state"), (maps, "attention map")):
+        found, allowed = lines.series
+        checks = [c for c in view.data.checks if c.what == what and c.layer is not None]
+        assert list(found.y) == [max(check.max_abs, 1e-10) for check in checks]
+        assert all(a <= b for a, b in zip(found.y, allowed.y, strict=True))
+    [table] = [block for block in walk(view.blocks) if isinstance(block, Table)]
+    assert [row[0].value for row in table.rows[::-1]] == ["embeddings", *names[1:]]
+    assert view.content("png").startswith(b"\x89PNG")
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,11 @@ import mbexplore
 from mbexplore.cli.bench import bench
 from mbexplore.cli.build import add_view
 from mbexplore.cli.download import download
-from mbexplore.cli.embed import embed
 from mbexplore.cli.explore import explore
-from mbexplore.cli.info import info
 from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
 from mbexplore.cli.train import train
 from mbexplore.cli.ui import ui
-from mbexplore.cli.verify import verify
 from mbexplore.errors import MbexploreError
 from mbexplore.process import tune_process
 from mbexplore.views import REGISTRY
@@ -39,10 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(info)
-app.command()(verify)
 app.command()(train)
-app.command()(embed)
 app.command()(models)
 app.command()(download)
 app.command()(bench)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mbexplore.errors import TextError, UsageError
-
-SAMPLE = "tides.txt"
+from mbexplore.views.sample import sample_text as sample_text
 
 Text = Annotated[
     str | None,
@@ -98,11 +96,6 @@ def read_text(text: str | None, file: Path | None) -> str:
     if text is None:
         raise UsageError("No text was given; add a TEXT, --file FILE, or - for standard input.")
     return _decode(text.encode("utf-8", "surrogateescape"), "The text")
-
-
-def sample_text() -> str:
-    """A bundled paragraph, long enough to show the windows of local layers."""
-    return (files("mbexplore_assets") / "samples" / SAMPLE).read_text(encoding="utf-8").strip()
 
 
 def _without_line_end(text: str) -> str:

@@ -54,3 +54,12 @@ def count(number: float) -> str:
 def offset_name(offset: int) -> str:
     """A distance in tokens with its sign: "+1"; 0 has none."""
     return f"{offset:+d}".replace("-", MINUS) if offset else "0"
+
+
+def amount(size: float) -> str:
+    """Bytes, in binary units."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:,.0f} {unit}" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= 1024
+    return f"{size:,.1f} GiB"

@@ -1,56 +1,129 @@
-"""Sentence vectors and how near the texts are, in every form."""
+"""Sentence vectors, and how near the texts are to one another."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.embed import Embeddings
-from mbexplore.explorer import Explorer
-from mbexplore.views.old import View, build_command
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
+from mbexplore.text import quoted, shortened
+from mbexplore.views.papers import SENTENCE_BERT
+from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
+    from mbexplore.analysis.embed import Embeddings
+    from mbexplore.session import Session
 
-def view_embed(explorer: Explorer, result: Embeddings) -> View:
-    """The vectors of some texts, and the cosine between every two."""
-    texts = list(result.texts)
+LETTERS = 40
+"""Most letters of a text in a label."""
 
-    def payload() -> dict[str, Any]:
+
+class EmbedView(View["Embeddings"]):
+    """A sentence vector for each text, and the cosine between every two.
+
+    Needs no head, so a bare encoder will do.
+    """
+
+    name = "embed"
+    title = "Similarity"
+    question = "How near are the texts to one another?"
+    group = "Versus"
+    papers = (SENTENCE_BERT,)
+    limits = (
+        "Vectors of a model that wasn't trained to compare texts all point much the same way: "
+        "compare cosines with one another, not with 0."
+    )
+    reads = "texts"
+    example = '"The tide rises." "The sea comes in." "He paid the bill."'
+
+    pooling: str | None = option(
+        "mean, cls, max, lasttoken, weightedmean or mean_sqrt_len_tokens; by default what the "
+        "model's own sentence-transformers files say, or mean.",
+        default=None,
+    )
+    prompt: str | None = option(
+        "A prompt of the model to put before each text, by its name.", default=None
+    )
+
+    def compute(self, session: Session) -> Embeddings:
+        """Each text alone."""
+        from mbexplore.analysis.embed import embed
+
+        return embed(
+            session.explorer, session.texts, self.pooling, prompt=self.prompt,
+            truncate=session.truncate,
+        )  # fmt: skip
+
+    def blocks(self, found: Embeddings, session: Session) -> Iterator[Block]:
+        """The nearest two, the cosines, and the nearest text to each."""
+        import numpy as np
+
+        cosine = found.cosine.float().cpu().numpy()
+        count, hidden = found.vectors.shape
+        prompt = "" if found.prompt is None else f", prompt {quoted(found.prompt)}"
+        about = f"vectors of {hidden:,} numbers, {found.pooling}{prompt}"
+        if count == 1:
+            yield Headline(f"One text, {about}.")
+            return
+        others = cosine - 2 * np.eye(count)  # a text is no neighbour of itself
+        a, b = (int(i) for i in np.unravel_index(others.argmax(), cosine.shape))
+        yield Headline(
+            f"{quoted(found.texts[a])} is nearest to {quoted(found.texts[b])}: cosine "
+            f"{cosine[a, b]:.3f}."
+        )
+        numbers = tuple(map(str, range(count)))
+        yield Heat(
+            cosine,
+            tuple(f"{i} {shortened(text, LETTERS)}" for i, text in enumerate(found.texts)),
+            numbers,
+            title=f"Cosine between {count:,} {about}",
+            row_axis="text",
+            column_axis="text",
+            hue="global",
+            low=float(np.floor(10 * cosine.min()) / 10),
+            high=1.0,
+            unit="cosine",
+            texts=tuple(tuple(f"{value:.3f}" for value in row) for row in cosine),
+        )
+        rows = tuple(
+            (
+                i,
+                shortened(text, LETTERS),
+                shortened(found.texts[n], LETTERS),
+                Cell(others[i, n], f"{others[i, n]:.3f}"),
+            )
+            for i, text in enumerate(found.texts)
+            for n in (int(others[i].argmax()),)
+        )
+        columns = ("number", "text", "nearest text", "cosine")
+        yield Table(columns, rows, left=columns[1:3])
+        cut = sum(encoding.is_cut for encoding in found.encodings)
+        yield Note(self.limits + (f" {cut:,} of the texts were cut." if cut else ""))
+
+    def to_json(self, found: Embeddings) -> dict[str, Any]:
+        """The vectors and the cosines."""
         return {
-            "model": dataclasses.asdict(explorer.info),
-            "pooling": result.pooling,
-            "prompt": result.prompt,
-            "texts": texts,
-            "vectors": result.vectors.tolist(),
-            "cosine": result.cosine.tolist(),
+            "pooling": found.pooling,
+            "prompt": found.prompt,
+            "texts": found.texts,
+            "vectors": found.vectors,
+            "cosine": found.cosine,
         }
 
-    def draw() -> Figure:
-        from mbexplore.plots.embed import plot_cosine
-
-        return plot_cosine(texts, result.cosine.cpu().numpy(), result.pooling, explorer.info.name)
-
-    def arrays() -> dict[str, NDArray[Any]]:
+    def arrays(self, found: Embeddings) -> Mapping[str, NDArray[Any]]:
+        """The vectors (text, hidden), the cosines (text, text) and the texts."""
         import numpy as np
 
         return {
-            "vectors": result.vectors.cpu().numpy(),
-            "cosine": result.cosine.cpu().numpy(),
-            "texts": np.array(texts),
+            "vectors": found.vectors.cpu().numpy(),
+            "cosine": found.cosine.cpu().numpy(),
+            "texts": np.array(found.texts),
         }
 
-    def rows() -> Iterator[list[object]]:
-        yield ["text", *(f"cosine_{i}" for i in range(len(texts)))]
-        for text, row in zip(texts, result.cosine.tolist(), strict=True):
-            yield [text, *row]
-
-    is_cut = any(encoding.is_cut for encoding in result.encodings)
-    pooling = None if result.is_own else result.pooling
-    command = build_command(
-        "embed", explorer.info, texts, pooling=pooling, prompt=result.prompt, truncate=is_cut
-    )
-    return View("embed", command, payload, draw, arrays=arrays, rows=rows)
+    def table(self, found: Embeddings, session: Session) -> Table:
+        """A row for each text with its cosine to every other."""
+        pairs = zip(found.texts, found.cosine.tolist(), strict=True)
+        names = (f"cosine_{i}" for i in range(len(found.texts)))
+        return Table(("text", *names), tuple((text, *row) for text, row in pairs))

@@ -1,4 +1,4 @@
-"""The model card of a checkpoint in every form."""
+"""What a checkpoint is: its parts, its layers, and what its attention maps would take."""
 
 from __future__ import annotations
 
@@ -6,30 +6,130 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.analysis.card import LayerCard, ModelCard
-from mbexplore.views.old import View
+from mbexplore.display.blocks import Bars, Block, Cell, Headline, Lines, Note, Row, Series, Table
+from mbexplore.display.numbers import amount
+from mbexplore.views.papers import MODERNBERT
+from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from mbexplore.analysis.card import ModelCard
+    from mbexplore.session import Session
+
+POINTS = 40
+MIB = 2**20
 
 
-def view_info(card: ModelCard) -> View:
-    """What a checkpoint is; its table is that of the layers."""
+class InfoView(View["ModelCard"]):
+    """What a model is: its parts, its layers, and what its attention maps would take."""
 
-    def payload() -> dict[str, Any]:
-        return {**dataclasses.asdict(card), "config": card.config.to_dict()}
+    name = "info"
+    title = "Model"
+    question = "What is this model made of?"
+    papers = (MODERNBERT,)
+    reads = "model"
+    method = "describe"
+    example = "--length 2048"
 
-    def draw() -> Figure:
-        from mbexplore.plots.info import plot_card
+    length: int | None = option(
+        "Tokens to count memory for; the model's limit by default.", default=None
+    )
 
-        return plot_card(card)
+    def compute(self, session: Session) -> ModelCard:
+        """From the config and the header of the weights' file."""
+        from mbexplore.analysis.card import read_card
 
-    def rows() -> Iterator[list[object]]:
-        names = [field.name for field in dataclasses.fields(LayerCard)]
-        yield list(names)
-        for layer in card.layers:
-            yield [getattr(layer, name) for name in names]
+        return read_card(session.explorer.files, self.length)
 
-    named = () if card.source == "bundled" else ("-m", card.name)
-    command = ["info", *named, "--length", str(card.memory.length)]
-    return View("info", command, payload, draw, rows=rows)
+    def blocks(self, found: ModelCard, session: Session) -> Iterator[Block]:
+        """Where the parameters are, what memory attention takes, and every layer."""
+        config = found.config
+        yield Headline(
+            f"{found.parameters:,} parameters, {'with' if found.has_head else 'without'} an MLM "
+            f"head: {config.num_hidden_layers} layers of {config.hidden_size:,}, "
+            f"{config.num_attention_heads} heads of {config.head_dim}."
+        )
+        names = tuple(f"{part}, {size:,}" for part, size in found.parts.items())
+        shares = [size / found.parameters for size in found.parts.values()]
+        yield Row(
+            (
+                Bars(names, tuple(shares), title="Parameters by part", unit="%",
+                     hue="plain"),
+                _memory_lines(found),
+            )
+        )  # fmt: skip
+        yield _layers(found)
+        yield _memory(found)
+        stored = ", ".join(f"{name} ({size:,})" for name, size in found.dtypes.items())
+        yield Note(
+            f"Stored as {stored} in {found.file_bytes / 1e6:,.1f} MB. MLP "
+            f"{config.intermediate_size:,}, vocabulary {config.vocab_size:,}, up to "
+            f"{config.max_position_embeddings:,} tokens."
+        )
+
+    def to_json(self, found: ModelCard) -> dict[str, Any]:
+        """The card and the whole config."""
+        return dataclasses.asdict(found) | {"config": found.config.to_dict()}
+
+    def table(self, found: ModelCard, session: Session) -> Table:
+        """A row for each layer."""
+        rows = [dataclasses.asdict(layer) for layer in found.layers]
+        return Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
+
+
+def _layers(found: ModelCard) -> Table:
+    rows = tuple(
+        (
+            Cell(layer.layer),
+            Cell(layer.kind, hue=layer.kind),
+            "every token" if layer.half_window is None else f"{layer.half_window:,} each side",
+            Cell(layer.theta, f"{layer.theta:,.0f}"),
+            Cell(layer.parameters, f"{layer.parameters:,}"),
+        )
+        for layer in reversed(found.layers)
+    )
+    columns = ("layer", "kind", "attends to", "theta", "parameters")
+    return Table(columns, rows, left=("kind", "attends to"))
+
+
+def _memory(found: ModelCard) -> Table:
+    memory = found.memory
+    rows = tuple(
+        (name, Cell(size, amount(size)))
+        for name, size in (
+            ("one head of one layer, dense", memory.one_map),
+            ("every head of one layer, dense", memory.one_layer),
+            ("every head of one local layer, as a band", memory.one_band),
+            ("every map of the model, dense", memory.all_maps),
+            ("what mbexplore records instead (q and k)", memory.recorded),
+        )
+    )
+    columns = (f"attention at {memory.length:,} tokens, float32", "memory")
+    return Table(columns, rows, left=columns[:1])
+
+
+def _memory_lines(found: ModelCard) -> Lines:
+    import numpy as np
+
+    from mbexplore.analysis.card import map_memory
+
+    limit = found.config.max_position_embeddings
+    lengths = np.unique(np.geomspace(min(16, limit), limit, POINTS).astype(int)).tolist()
+    at = [map_memory(found.config, length) for length in lengths]
+    x = tuple(map(float, lengths))
+
+    def series(name: str, field: str, dashed: bool = False) -> Series:
+        return Series(name, tuple(getattr(one, field) / MIB for one in at), x, dashed=dashed)
+
+    return Lines(
+        (
+            series("every map, dense", "all_maps"),
+            series("one layer, dense", "one_layer", dashed=True),
+            series("recorded (q and k)", "recorded"),
+        ),
+        title="Memory of attention, float32",
+        x="tokens",
+        y="MiB",
+        log_x=True,
+        log_y=True,
+        marks={f"{found.memory.length:,} tokens": float(found.memory.length)},
+    )

@@ -86,6 +86,12 @@ GRADIENT_INPUT = arxiv(
     "Not Just a Black Box: Learning Important Features Through Propagating Activation Differences",
     "1605.01713",
 )
+SENTENCE_BERT = arxiv(
+    "Reimers and Gurevych",
+    2019,
+    "Sentence-BERT: Sentence Embeddings using Siamese BERT-Networks",
+    "1908.10084",
+)
 CKA = arxiv(
     "Kornblith et al.", 2019, "Similarity of Neural Network Representations Revisited", "1905.00414"
 )

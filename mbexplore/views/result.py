@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mbexplore.display.blocks import Block, Headline, Table
 from mbexplore.display.data import rows_of, to_csv, to_json, to_npz, to_plain
 from mbexplore.errors import OutputError, UsageError
 from mbexplore.files import PICTURES, check_target, write_whole
+from mbexplore.text import shortened
 from mbexplore.views.sample import sample_text
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class Result(Generic[Data]):
 
     def _title(self) -> str:
         about = self.session.texts[0] if self.view.reads == "text" and self.session.texts else ""
-        about = shorten(about, ABOUT, placeholder="\N{HORIZONTAL ELLIPSIS}")
+        about = shortened(about, ABOUT)
         model = Path(self.info.name).name
         title = self.view.title
         title = title.lower() if title[1:].islower() else title

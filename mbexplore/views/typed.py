@@ -6,7 +6,9 @@ from mbexplore.views.ablate import AblateView
 from mbexplore.views.attention import AttentionView
 from mbexplore.views.attribute import AttributeView
 from mbexplore.views.cosine import CosineView
+from mbexplore.views.embed import EmbedView
 from mbexplore.views.heads import HeadsView
+from mbexplore.views.info import InfoView
 from mbexplore.views.lens import LensView
 from mbexplore.views.methods import of_model, of_text, of_texts
 from mbexplore.views.mix import MixView
@@ -16,6 +18,7 @@ from mbexplore.views.patch import PatchView
 from mbexplore.views.residual import ResidualView
 from mbexplore.views.rope import RopeView
 from mbexplore.views.rope_score import RopeScoreView
+from mbexplore.views.verify import VerifyView
 
 
 class ViewMethods:
@@ -36,3 +39,6 @@ class ViewMethods:
     token_neurons = of_text(TokenNeuronsView)
     mix = of_text(MixView)
     patch = of_text(PatchView)
+    embed = of_texts(EmbedView)
+    verify = of_text(VerifyView)
+    describe = of_model(InfoView)

@@ -1,67 +1,159 @@
-"""A verification against transformers in every form."""
+"""Every value of a forward pass beside that of transformers on the same weights."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import PurePath
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.explorer import Explorer
-from mbexplore.reference.precision import PrecisionLoss
-from mbexplore.reference.verify import Verification
-from mbexplore.views.old import View, build_command
+from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Row, Series, Table
+from mbexplore.display.numbers import percent, significant
+from mbexplore.views.papers import MODERNBERT
+from mbexplore.views.shared import layer_names
+from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from mbexplore.reference.precision import PrecisionLoss
+    from mbexplore.reference.verify import Check, Verification
+    from mbexplore.session import Session
+
+EXACT = 1e-10
+"""Where exact agreement stands on a logarithmic axis."""
 
 
-def view_verify(
-    explorer: Explorer,
-    result: Verification,
-    encoding: Encoding | None = None,
-    *,
-    long: bool = False,
-    padded: bool = False,
-    loss: PrecisionLoss | None = None,
-) -> View:
-    """Every value that was compared, in the order of the forward pass.
+@dataclass(frozen=True)
+class Parity:
+    """Both sides compared.
 
-    Args:
-        explorer: which model.
-        result: what was found.
-        encoding: the text, or the two, that it ran on; None for the bundled paragraph.
-        long: whether the text was repeated over several windows.
-        padded: whether it ran in a padded batch.
-        loss: of half precision beside float32, or None.
+    Attributes:
+        verification: every check against transformers, and against what others published.
+        precision_loss: what half precision costs beside float32; None in any other.
     """
 
-    def payload() -> dict[str, Any]:
+    verification: Verification
+    precision_loss: PrecisionLoss | None
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """In the order of the forward pass."""
+        return self.verification.checks
+
+
+class VerifyView(View["Parity"]):
+    """Every layer against Hugging Face transformers (eager) on the same weights.
+
+    The command exits with 1 if a value is beyond its tolerance. In half precision it also shows how
+    far the answers are from those in float32, and ModernBERT-base is checked against the values
+    that others published.
+    """
+
+    name = "verify"
+    title = "Parity"
+    question = "Are the numbers those of Hugging Face?"
+    papers = (MODERNBERT,)
+    limits = "One text on one machine: rounding differs from one processor to another."
+    sample = True
+    example = "--long"
+
+    long: bool = option("Repeat the text over several windows.", default=False)
+    padded: bool = option("Run it in a batch with a padded row.", default=False)
+
+    def compute(self, session: Session) -> Parity:
+        """One forward pass on each side."""
+        from mbexplore.reference.precision import measure_loss
+        from mbexplore.reference.published import add_published
+        from mbexplore.reference.verify import build_batch, verify
+
+        explorer = session.explorer
+        batch = build_batch(
+            session.encoding.ids, explorer.model.config, long=self.long, padded=self.padded
+        )
+        result = add_published(explorer, verify(explorer, batch, session.progress))
+        return Parity(result, measure_loss(explorer, batch))
+
+    def failed(self, found: Parity) -> bool:
+        """Whether a value is beyond its tolerance."""
+        return not found.verification.passed
+
+    def blocks(self, found: Parity, session: Session) -> Iterator[Block]:
+        """The verdict, the differences by layer, and every check."""
+        yield Headline(_verdict(found.verification))
+        layers = [
+            Lines(
+                (
+                    Series("largest difference", tuple(max(c.max_abs, EXACT) for c in of_kind),
+                           dots=True),
+                    Series("allowed", tuple(c.tolerance for c in of_kind), dashed=True),
+                ),
+                title=f"{title}: largest difference from transformers",
+                y="difference",
+                log_y=True,
+                ticks=layer_names(session),
+            )
+            for what, title in (("hidden state", "Hidden states"),
+                                ("attention map", "Attention maps"))
+            for of_kind in [[c for c in found.checks if c.what == what and c.layer is not None]]
+        ]  # fmt: skip
+        yield Row(tuple(layers))
+        columns = ("value", "layer", "largest", "mean", "allowed", "within")
+        yield Table(
+            columns,
+            tuple(map(_row, reversed(found.checks))),
+            title="Every value, from the logits down to the embeddings",
+            left=("value", "layer", "within"),
+        )
+        result, loss = found.verification, found.precision_loss
+        if loss is not None:
+            yield Note(
+                f"Beside float32, the likeliest token is float32's at {percent(loss.same_answer)} "
+                f"of {loss.tokens:,} tokens, mean KL {significant(loss.mean_kl, 2)} nats, largest "
+                f"change of a probability {significant(loss.largest_change, 2)}."
+            )
+        lengths = " and ".join(f"{length:,}" for length in result.tokens)
+        yield Note(f"transformers {result.version} (eager) on {lengths} tokens. {self.limits}")
+
+    def to_json(self, found: Parity) -> dict[str, Any]:
+        """Every check in the order of the forward pass, and the first that fails."""
+        result = found.verification
         first = result.first_mismatch
         return {
-            "model": dataclasses.asdict(explorer.info),
             "transformers": result.version,
-            "tokens": list(result.tokens),
+            "tokens": result.tokens,
             "passed": result.passed,
-            "precision_loss": None if loss is None else dataclasses.asdict(loss),
-            "first_mismatch": None if first is None else {"what": first.what, "layer": first.layer},
-            "checks": [
-                dataclasses.asdict(check) | {"passed": check.passed} for check in result.checks
-            ],
+            "precision_loss": found.precision_loss,
+            "first_mismatch": first and {"what": first.what, "layer": first.layer},
+            "checks": [dataclasses.asdict(one) | {"passed": one.passed} for one in found.checks],
         }
 
-    def draw() -> Figure:
-        from mbexplore.plots.verify import plot_verification
+    def table(self, found: Parity, session: Session) -> Table:
+        """A row for each check, in the order of the forward pass."""
+        rows = [dataclasses.asdict(one) | {"passed": one.passed} for one in found.checks]
+        return Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
 
-        name = PurePath(explorer.info.name).name
-        return plot_verification(result, f"{name} against transformers {result.version}")
 
-    def rows() -> Iterator[list[object]]:
-        columns = [field.name for field in dataclasses.fields(result.checks[0])]
-        yield [*columns, "passed"]
-        for check in result.checks:
-            yield [*(getattr(check, name) for name in columns), check.passed]
+def _verdict(found: Verification) -> str:
+    largest = max(found.checks, key=lambda one: one.max_abs)
+    first = found.first_mismatch
+    if first is None:
+        return (
+            f"PASS: every value is within its tolerance of transformers {found.version}; the "
+            f"largest difference is {significant(largest.max_abs, 2)}."
+        )
+    where = "outside the layers" if first.layer is None else f"in layer {first.layer}"
+    return f"FAIL: the two part {where}, at the {first.what}."
 
-    command = build_command("verify", explorer.info, encoding or [], long=long, padded=padded)
-    return View("verify", command, payload, draw, rows=rows)
+
+def _row(check: Check) -> tuple[Cell, ...]:
+    layer = ""
+    if check.layer is not None:
+        window = "" if check.half_window is None else f" \N{PLUS-MINUS SIGN}{check.half_window}"
+        layer = f"{check.layer} {check.kind}{window}"
+    name = "embeddings" if check.what == "hidden state" and check.layer is None else check.what
+    return (
+        Cell(name),
+        Cell(check.layer, layer or " ", hue=check.kind or "plain"),
+        *(Cell(x, significant(x, 2)) for x in (check.max_abs, check.mean_abs, check.tolerance)),
+        Cell(check.passed, "\N{CHECK MARK}" if check.passed else "\N{MULTIPLICATION X} beyond",
+             strong=not check.passed),
+    )  # fmt: skip
