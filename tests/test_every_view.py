@@ -1,6 +1,7 @@
 """Every view in every form: the numbers in terminal, figure, browser and files are the same."""
 
 import csv
+import inspect
 import io
 import json
 import math
@@ -18,11 +19,13 @@ from mbexplore.display.browser import to_parts
 from mbexplore.display.numbers import decimals, fixed, percent, significant
 from mbexplore.display.terminal import to_text
 from mbexplore.errors import OutputError
+from mbexplore.explorer import Explorer
 from mbexplore.files import PICTURES
 from mbexplore.session import Session
 from mbexplore.text import shown
 from mbexplore.views import REGISTRY
 from mbexplore.views.result import FORMATS
+from mbexplore.views.typed import ViewMethods
 from tests.cli_runner import run_cli
 
 TEXT = "The capital of France is [MASK]."
@@ -41,7 +44,9 @@ MODES = {
     "neurons": [{"layer": 4, "top_k": 3}],
 }
 """Parameters with which a view shows something else than it does by default."""
-CASES = [(name, {}) for name in REGISTRY] + [
+BASE = {"compare": {"other": TWIN}, "predict": {"hf": False}}
+"""What a view needs, or does without here: transformers takes long to start."""
+CASES = [(name, BASE.get(name, {})) for name in REGISTRY] + [
     (name, values) for name, every in MODES.items() for values in every
 ]
 NUMBER = re.compile(r"[+\N{MINUS SIGN}-]?\d[\d,]*(?:\.\d+)?(?:e[\N{MINUS SIGN}+-]?\d+)?[%°]?")
@@ -274,24 +279,26 @@ def test_every_format_is_made_and_others_are_refused(result):
 
 
 def test_a_picture_is_what_its_ending_says(results):
-    result = results(("rope", {}))
+    result = results(("token-neurons", {}))
     for ending, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
         assert result.content(ending).startswith(start)
 
 
+def test_methods_of_the_explorer_itself_go_before_those_of_views():
+    taken = {name for name, view in REGISTRY.items() if view.method in vars(Explorer)}
+    assert taken <= {"predict", "compare"}  # predictions alone, and beside transformers
+
+
 @pytest.mark.parametrize("name", REGISTRY)
 def test_a_view_is_a_method_with_its_parameters(explorer, name):
-    import inspect
-
-    from mbexplore.views.typed import ViewMethods
-
     view = REGISTRY[name]
-    method = getattr(explorer, view.method)
+    method = Explorer.methods[view.method].__get__(explorer)
     names = list(inspect.signature(method).parameters)
-    assert [one.name for one in view.parameters if one.name in names] == [
-        one.name for one in view.parameters
-    ]
-    assert view.question in method.__doc__ and hasattr(ViewMethods, view.method)
+    assert {one.name for one in view.parameters} <= set(names)
+    if view.method not in vars(Explorer):
+        assert inspect.signature(getattr(explorer, view.method)) == inspect.signature(method)
+        assert hasattr(ViewMethods, view.method)
+    assert view.question in method.__doc__
     assert all(one.option.help in method.__doc__ for one in view.parameters)
 
 

@@ -75,9 +75,9 @@ def test_a_click_on_the_ablation_map_ablates_the_head_and_arrows_move_it(person)
 
 
 def test_a_click_on_the_lens_holds_the_token_for_every_view(person):
-    person.open(text=PARIS, view="lens")
-    click_cell(person, "What each layer", 6, 4, columns=9)
-    person.page.wait_for_selector("figcaption:has-text('at token 4')")
+    person.open(text=PARIS, view="lens", all_tokens="true")
+    click_cell(person, "Top prediction after", 3, 4, columns=9)  # layer 5: layers run upwards
+    person.page.wait_for_function("location.hash.includes('token=4')")
     person.settle()
     assert "layer=5" in person.page.url and "token=4" in person.page.url
     person.tab("rope-score")

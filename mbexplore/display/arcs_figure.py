@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.links import Link
 from mbexplore.display.attention_blocks import Arcs
-from mbexplore.display.figure import FAINT, Size, Surface, place, size_of, titled
+from mbexplore.display.axes import FAINT, Size, Surface, place, size_of, titled
 from mbexplore.display.fonts import token_label
 from mbexplore.display.numbers import significant
 from mbexplore.display.palette import HUE, INK, head_colour

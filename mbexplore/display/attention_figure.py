@@ -16,7 +16,7 @@ from mbexplore.analysis.maps import LayerMap
 from mbexplore.analysis.tile import Tile
 from mbexplore.display import arcs_figure as arcs_figure  # registers its own
 from mbexplore.display.attention_blocks import AttentionMap, ModelView
-from mbexplore.display.figure import (
+from mbexplore.display.axes import (
     FAINT,
     Size,
     Surface,

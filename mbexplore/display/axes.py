@@ -1,0 +1,114 @@
+"""What every drawing of a block on a figure shares: sizes, places, names of axes, colours.
+
+The kinds of blocks register themselves with `size_of`, `draw` and `place`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import singledispatch
+from typing import Any, TypeAlias
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+from mbexplore.display.blocks import Block, Hue
+from mbexplore.display.fonts import drawable, token_label
+from mbexplore.display.kinds import load_renderers
+from mbexplore.display.palette import HUE, INK, LIGHT
+
+FAINT = "#66717d"
+Size: TypeAlias = tuple[float, float]
+Surface: TypeAlias = Figure | SubFigure
+LABELS = 60
+"""Most labels along an axis."""
+LETTERS = 14
+"""Most letters of a label, and of a word in a cell."""
+
+
+@singledispatch
+def size_of(block: Block) -> Size:
+    """Width and height of a block in inches.
+
+    Raises:
+        TypeError: there is no renderer for this kind of block.
+    """
+    load_renderers(block, "figure")
+    return size_of(block)
+
+
+@singledispatch
+def draw(block: Block, axes: Axes) -> None:
+    """Draws a block on axes of its own."""
+    raise TypeError(f"no figure renderer for {type(block).__name__}")
+
+
+@singledispatch
+def place(block: Block, surface: Surface) -> None:
+    """Draws a block on a part of the figure; a block that needs several axes registers itself."""
+    draw(block, surface.subplots())
+
+
+def titled(surface: Surface, title: str, colour: str = INK) -> SubFigure:
+    """A part of a figure with a title of its own, to the left above everything in it."""
+    part = surface.subfigures(1, 1)
+    assert isinstance(part, SubFigure)
+    if title:
+        text = part.suptitle(drawable(title), color=colour, fontsize=10, x=0.02, ha="left")
+        text.set_parse_math(False)
+    return part
+
+
+def colours_of(hue: Hue) -> Colormap:
+    """A hue's scale, as matplotlib takes it."""
+    return LinearSegmentedColormap.from_list(f"mbexplore-{hue}", list(LIGHT[hue]))
+
+
+def name_axes(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
+    """Title and names of the axes; nothing in them is taken for mathematics."""
+    for text in (
+        axes.set_title(drawable(title), fontsize=9, color=INK, loc="left"),
+        axes.set_xlabel(drawable(x), fontsize=8, color=INK),
+        axes.set_ylabel(drawable(y), fontsize=8, color=INK),
+    ):
+        text.set_parse_math(False)
+    axes.tick_params(length=0, pad=3, labelsize=7.5, labelcolor=INK)
+    for spine in axes.spines.values():
+        spine.set_color(FAINT)
+        spine.set_linewidth(0.5)
+
+
+def label_axis(
+    set_ticks: Callable[..., Any],
+    names: Sequence[str],
+    most: int = LABELS,
+    *,
+    rotation: float = 0,
+    letters: int = LETTERS,
+) -> None:
+    """Names of rows or columns, thinned to at most `most`, each cut to so many letters."""
+    step = max(1, -(-len(names) // most))
+    ticks = range(0, len(names), step)
+    labels = [token_label(names[i], letters) for i in ticks]
+    set_ticks(list(ticks), labels, rotation=rotation, fontsize=7.5, parse_math=False)
+
+
+def ink(hue: Hue) -> str:
+    """The colour of words and lines in a hue."""
+    return HUE[hue] if hue == "global" or hue == "local" else INK
+
+
+def plain_ticks(axis: Axis) -> None:
+    """Ticks of a logarithmic axis as 1, 10, 100."""
+    low, high = sorted(axis.get_view_interval())
+    narrow = high < 100 * max(low, 1e-300)
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if narrow else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, place: _tick(value)))
+    axis.set_minor_locator(NullLocator())
+
+
+def _tick(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
