@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from mbexplore.display.browser import to_parts
 from mbexplore.errors import MissingError
+from mbexplore.network.heads import ClassifierModel
 from mbexplore.session import Session
 from mbexplore.views import View
 from mbexplore.views.parameters import SELECTED, Parameter
@@ -31,9 +32,11 @@ class RegisteredView(PageView):
     """One of the registered views on the page."""
 
     def __init__(self, view: type[View[Any]]) -> None:
+        names = {one.name for one in view.parameters}
         super().__init__(
             view.name, view.title, lambda desk: Shown(()), view.question, quick=view.early,
             none=view.none, navigator=view.navigator,
+            of_token=("token",) if {"token", "answer"} <= names or view.explains_answer else (),
         )  # fmt: skip
         object.__setattr__(self, "view", view)
 
@@ -59,7 +62,7 @@ class RegisteredView(PageView):
                 "label": one.label or None,
                 "hint": "",
                 "default": _default(one),
-                "of_token": False,
+                "of_token": one.name in self.of_token,
                 "only": {name: list(which) for name, which in one.option.only.items()},
                 "kind": _kind(one),
                 "beside": one.kind in SELECTED and one.kind != one.name,
@@ -77,8 +80,8 @@ class RegisteredView(PageView):
         first = given.pop(FIRST, -1)
         values: dict[str, Any] = {}
         for one in self.view.parameters:
-            if one.name in given:
-                value = given[one.name]
+            if one.name in given or one.is_required:
+                value = given.get(one.name, EMPTY.get(one.kind))
                 is_none = one.optional and value == EMPTY.get(one.kind) and one.kind != "head"
                 if one.kind == "texts":
                     value = tuple(re.split(r"[,\s]+", value.strip())) if value.strip() else ()
@@ -87,7 +90,8 @@ class RegisteredView(PageView):
             if one.name in values and not one.has_effect({**self._defaults, **values}):
                 del values[one.name]
         session = session_of(desk)
-        if self.view.explains_answer:
+        reads_whole = isinstance(desk.explorer.model, ClassifierModel) and self.of_token
+        if self.view.explains_answer or reads_whole:
             values["token"] = session.answer_position(values.get("token"))
         try:
             result = self.view(**values).of(session)
