@@ -176,7 +176,9 @@ class Session:
 
         model = self.explorer.model
         if isinstance(model, ClassifierModel):
-            return (selected or 0) if isinstance(model, ModernBertForTokenClassification) else None
+            if not isinstance(model, ModernBertForTokenClassification):
+                return None
+            return selected if selected is not None and selected < len(self.encoding) else 0
         masks = self.encoding.mask_positions
         return selected if selected in masks[1:] or not masks else None
 

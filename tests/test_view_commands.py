@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from mbexplore.views.attention_part import view_part
 
-from mbexplore.analysis.axis import build_axis
 from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import OutputError
 from mbexplore.explorer import load
@@ -50,30 +49,6 @@ def table(result):
 def arrays(result):
     with np.load(io.BytesIO(result.content("npz")), allow_pickle=False) as saved:
         return dict(saved)
-
-
-def part_views(one, encoding):
-    recording = one.record(encoding, keep=("attention",))
-    sides = {
-        "queries": build_axis(encoding, (1, 6)),
-        "keys": build_axis(encoding, (2, 4)),
-    }
-    yield view_part(one, recording, 1, 0, **sides, links=3)
-    yield view_part(one, recording, 0, **sides, query=2)
-    hidden = {
-        "queries": build_axis(encoding, hide_special=True),
-        "keys": build_axis(encoding, (1, 3), hide_special=True),
-    }
-    yield view_part(one, recording, 2, mean=True, **hidden)
-
-
-@pytest.mark.parametrize("pair", [None, "d e"])
-def test_the_command_line_of_a_part_makes_it_again(one, pair):
-    for view in part_views(one, one.encode(TEXT, pair=pair)):
-        program, *arguments = shlex.split(view.command_line)
-        assert program == "mbexplore"
-        again = json.loads(run_cli(*arguments, "--json").out)
-        assert again == json.loads(view.content("json")), view.command_line
 
 
 @pytest.mark.parametrize("context", [None, "d e"])
