@@ -7,7 +7,6 @@ import shlex
 
 import numpy as np
 import pytest
-from mbexplore.views.attention_part import view_part
 
 from mbexplore.checkpoints.model import save_model
 from mbexplore.errors import OutputError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -48,11 +49,11 @@ def controls_of(view: type[View[Any]]) -> list[dict[str, Any]]:
             "only": {name: list(which) for name, which in one.option.only.items()},
             "kind": _control(one),
             "choices": list(one.choices),
-            "optional": one.optional,
+            "beside": one.kind in SELECTED and one.kind != one.name,
         }
         for one in view.parameters
     ] + [{"name": FIRST, "label": None, "help": "", "default": -1, "only": {}, "kind": "number",
-          "choices": [], "optional": False}]  # fmt: skip
+          "choices": [], "beside": False}]  # fmt: skip
 
 
 def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:
@@ -68,7 +69,8 @@ def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:
             raise UsageError(
                 f"{view.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}."
             )
-    values = {name: _plain(known[name], value) for name, value in given.items()}
+    required = {one.name: default_of(one) for one in view.parameters if one.is_required}
+    values = {name: _plain(known[name], value) for name, value in (required | dict(given)).items()}
     defaults = {one.name: one.default for one in view.parameters}
     used = {
         name: value
@@ -82,7 +84,7 @@ def default_of(one: Parameter) -> Any:
     """A parameter's default as the page has it."""
     if one.default is dataclasses.MISSING or one.default is None:
         return NONE.get(one.kind, "")
-    return "\n".join(one.default) if one.kind == "texts" else one.default
+    return ", ".join(one.default) if one.kind == "texts" else one.default
 
 
 def annotation_of(one: Parameter) -> Any:
@@ -92,7 +94,7 @@ def annotation_of(one: Parameter) -> Any:
 
 def _plain(one: Parameter, value: Any) -> Any:
     if one.kind == "texts" and isinstance(value, str):
-        return tuple(line for line in value.splitlines() if line.strip())
+        return tuple(re.split(r"[,\s]+", value.strip())) if value.strip() else ()
     if one.kind in ("text", "model") and isinstance(value, str):
         value = value.strip()
     return None if one.optional and value == NONE.get(one.kind, "") else value

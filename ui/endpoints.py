@@ -14,7 +14,8 @@ from typing import Any
 import gradio as gr
 
 from mbexplore.display.browser import to_parts
-from mbexplore.errors import MbexploreError, UsageError
+from mbexplore.errors import MbexploreError, MissingError, UsageError
+from mbexplore.network.heads import ClassifierModel
 from mbexplore.session import Session
 from mbexplore.views import REGISTRY, View
 from mbexplore.views.result import Result
@@ -62,7 +63,11 @@ class Endpoints:
         first = given.pop(FIRST, -1)
         session = self.sessions.session(page, model, text)
         with self.sessions.work(page).begun():
-            result = self._result(view, session, given)
+            try:
+                result = self._result(view, session, given)
+            except MissingError as error:  # a second text, say, that can be typed now
+                note = {"kind": "note", "text": str(error)}
+                return {"line": "", "parts": [note], "command": "", "formats": [], "seconds": 0.0}
             parts = to_parts(result.blocks, None if first < 0 else first)
         return {
             "line": result.headline,
@@ -73,6 +78,12 @@ class Endpoints:
         }
 
     def _result(self, view: type[View[Any]], session: Session, given: Answer) -> Result[Any]:
+        names = {one.name for one in view.parameters}
+        is_whole = isinstance(session.explorer.model, ClassifierModel)
+        if view.explains_answer or (is_whole and {"token", "answer"} <= names):
+            selected = given.get("token", -1)
+            position = session.answer_position(selected if selected >= 0 else None)
+            given = given | {"token": -1 if position is None else position}
         return build_view(view, given).of(session)
 
     def save(
