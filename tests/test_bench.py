@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from mbexplore.bench import works
+from mbexplore.bench import report, works
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.prepare import _write_tokenizer, write_random
 from mbexplore.bench.processes import Worker, busy_process, run_command, temporary_folder
@@ -22,11 +22,11 @@ from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.bench.works import Entry, Model, check_equal, contest, measure, measure_parts
 from mbexplore.checkpoints.model import load_model, save_model
 from mbexplore.checkpoints.tokenizer import Tokenizer
+from mbexplore.display.figure import build_figure
+from mbexplore.display.terminal import to_text
 from mbexplore.errors import MbexploreError, ModelError, UsageError
 from mbexplore.network.model import ModernBertForMaskedLM
-from mbexplore.plots.bench import plot_bench
 from mbexplore.process import tune_process, without_tuning
-from mbexplore.views.bench import view_bench
 from tests.cli_runner import run_cli
 
 
@@ -209,15 +209,15 @@ def test_medians_spreads_and_ratios(bench):
 
 
 def test_every_form_of_the_answer(bench):
-    seen = view_bench(bench, ["bench"])
-    payload = json.loads(seen.content("json"))
+    payload = json.loads(json.dumps(report.to_json(bench)))
     assert payload["rows"][0]["ratio"] == 2.5
     assert payload["rows"][1]["right"] is None
     assert payload["machine"]["torch"] == torch.__version__
-    assert len(seen.content("csv").splitlines()) == 1 + 3
-    assert seen.content("png").startswith(b"\x89PNG")
-    [axes] = plot_bench(bench).axes
-    assert "2.50 x as fast" in {text.get_text() for text in axes.texts}
+    assert len(list(report.to_rows(bench))) == 1 + 3
+    blocks = list(report.to_blocks(bench))
+    assert "2.50 x" in to_text(blocks)
+    texts = {text.get_text() for axes in build_figure(blocks).axes for text in axes.texts}
+    assert "2.50" in texts
 
 
 def test_texts_are_the_same_for_both_sides():

@@ -6,7 +6,7 @@ import torch
 import mbexplore
 from mbexplore.analysis.links import strongest_links
 from mbexplore.analysis.maps import layer_map, nearest_other_kind
-from mbexplore.plots.style import drawable, token_label
+from mbexplore.display.fonts import drawable, token_label
 
 TEXT = "The river runs from the mountains to the sea, and the road follows it down. " * 9
 

@@ -17,8 +17,9 @@ LEVELS = [
     "recorder",
     "reference.huggingface",
     "explorer",
-    "analysis reference bench",
-    "session display plots web training",
+    "analysis reference",
+    "session display training",
+    "bench",
     "views",
     "cli ui demo explore",
 ]

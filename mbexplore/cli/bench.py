@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mbexplore.cli import options, view
-from mbexplore.cli.output import notice, print_json, shown, write_whole
+from mbexplore.cli import options
+from mbexplore.cli.output import notice, print_json, write_whole
 from mbexplore.errors import UsageError
-from mbexplore.files import DRAWN
+from mbexplore.files import PICTURES
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
-    from mbexplore.bench.result import Bench, Row, Side
+    from mbexplore.bench.result import Bench
 
 
 def bench(
@@ -52,8 +50,8 @@ def bench(
             help="Random weights of this size instead: tiny, base or large.", show_default=False
         ),
     ] = None,
-    plot: view.Plot = False,
-    output: view.Output = None,
+    plot: options.Plot = False,
+    output: options.Output = None,
     model: options.Model = None,
     json: options.Json = False,
 ) -> None:
@@ -65,7 +63,7 @@ def bench(
 
     Example: mbexplore bench forward --tokens 16 --repeats 1
     """
-    path = view.target(output, plot, "bench", (*DRAWN, "csv"))
+    path = options.target(output, plot, "bench", (*PICTURES, "html", "json", "csv"))
     from mbexplore.bench.works import PEER_WORKS, WORKS, measure, prepared
 
     wanted, lengths = works or list(WORKS), None if tokens is None else _lengths(tokens)
@@ -88,18 +86,39 @@ def bench(
             progress=notice,
             busy=busy,
         )
-    from mbexplore.views.bench import view_bench
+    from mbexplore.bench import report
 
-    command = ["bench", *wanted, "--repeats", str(repeats)]
-    command += [] if peers == ["transformers"] else ["--against", ",".join(peers)]
-    command += ["--busy"] * busy
-    command += [] if lengths is None else ["--tokens", ",".join(map(str, lengths))]
-    command += [] if model is None else ["-m", model]
-    command += [] if random is None else ["--random", random]
-    seen = view_bench(result, command)
     if path is not None:
-        write_whole(path, seen.content(path.suffix.removeprefix(".").lower()))
-    print_json(seen.payload()) if json else _print(result)
+        write_whole(path, _content(result, path.suffix.removeprefix(".").lower()))
+    if json:
+        print_json(report.to_json(result))
+        return
+    from rich.console import Console
+
+    from mbexplore.display.terminal import render
+
+    for block in report.to_blocks(result):
+        Console(highlight=False).print(render(block))
+
+
+def _content(result: Bench, ending: str) -> bytes:
+    from io import BytesIO
+
+    from mbexplore.bench import report
+    from mbexplore.display.data import to_csv, to_json
+    from mbexplore.display.figure import build_figure
+    from mbexplore.display.page import build_page
+
+    if ending == "json":
+        return to_json(report.to_json(result))
+    if ending == "csv":
+        return to_csv(report.to_rows(result))
+    blocks = list(report.to_blocks(result))
+    if ending == "html":
+        return build_page(blocks, "Benchmark", "mbexplore bench").encode()
+    buffer = BytesIO()
+    build_figure(blocks).savefig(buffer, format=ending, dpi=150)
+    return buffer.getvalue()
 
 
 def _lengths(tokens: str) -> list[int]:
@@ -126,78 +145,3 @@ def _peers(against: str) -> list[str]:
                     f"--against {peer} needs the package {package}; pip install 'mbexplore[bench]'."
                 )
     return peers
-
-
-def _print(result: Bench) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    console, machine = Console(highlight=False), result.machine
-    peers = ", ".join(f"{name} {version}" for name, version in machine.peers.items())
-    load = "Load unknown" if machine.load is None else f"Load before: {machine.load:.1f}"
-    load += ", and one busy process meanwhile" if result.busy else ""
-    console.print(Text(f"Model: {shown(result.model)}, {result.dtype} on cpu", style="bold"))
-    console.print(
-        Text(
-            f"{machine.processor}, {machine.threads} of {machine.cores} cores, {machine.system}\n"
-            f"mbexplore {machine.mbexplore}, {peers}, torch {machine.torch}, "
-            f"Python {machine.python}\n"
-            f"{load}; our threads wait: {machine.wait}"
-        )
-    )
-    by_opponent: dict[str | None, list[Row]] = {}
-    for row in result.rows:
-        by_opponent.setdefault(row.right.name if row.right else None, []).append(row)
-    for opponent, rows in by_opponent.items():
-        console.print(_table(rows, opponent))
-    if result.parts:
-        console.print(_parts_table(result))
-    differences = [row.difference for row in result.rows if row.difference is not None]
-    agreed = f" Answers differ by {max(differences):.0e} at most." if differences else ""
-    console.print(
-        Text(
-            f"Seconds are medians of {result.repeats} runs in turn, \N{PLUS-MINUS SIGN} half the "
-            "way from the fastest to the slowest; worst is the least of single passes; CPU "
-            "compares the time of all threads; MiB the most a process held, weights included."
-            + agreed,
-            style="dim",
-        )
-    )
-
-
-def _table(rows: list[Row], opponent: str | None) -> Table:
-    ours, theirs = "mbexplore", opponent or ""
-    columns = ["work", "tokens", ours, "MiB"] if opponent is None else [
-        "work", "tokens", ours, theirs, "faster", "worst", "CPU", "MiB", "MiB",
-    ]  # fmt: skip
-    table = view.build_table(*columns, left=("work",))
-    for row in rows:
-        cells = [row.work, "" if row.tokens is None else f"{row.tokens:,}", _seconds(row.left)]
-        if row.right is not None and row.ratio is not None:
-            ratios = (row.ratio, row.worst_ratio, row.cpu_ratio)
-            cells += ["" if ratio is None else f"{ratio:.2f} x" for ratio in ratios]
-            cells.insert(3, _seconds(row.right))
-            table.add_row(*cells, _memory(row.left), _memory(row.right))
-        else:
-            table.add_row(*cells, _memory(row.left))
-    return table
-
-
-def _parts_table(result: Bench) -> Table:
-    table = view.build_table("where a forward pass goes", "tokens", "seconds", "share",
-                             "of the ceiling", left=("where a forward pass goes",))  # fmt: skip
-    for part in result.parts:
-        table.add_row(
-            part.name, f"{part.tokens:,}", f"{part.seconds:.3f}", f"{part.share:.0%}",
-            "" if part.ceiling is None else f"{part.ceiling:.0%}",
-        )  # fmt: skip
-    return table
-
-
-def _seconds(side: Side) -> str:
-    spread = f" \N{PLUS-MINUS SIGN}{side.spread / 2:.0%}" if len(side.seconds) > 1 else ""
-    return f"{side.median:.3g} s{spread}"
-
-
-def _memory(side: Side) -> str:
-    return "" if side.peak is None else f"{side.peak / 2**20:,.0f}"

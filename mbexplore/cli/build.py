@@ -46,17 +46,8 @@ TYPES: dict[str, Any] = {
 }  # fmt: skip
 
 SHARED: dict[str, tuple[Any, Any]] = {
-    "plot": (Annotated[bool, typer.Option("--plot", help="Save a picture.")], False),
-    "output": (
-        Annotated[
-            Path | None,
-            typer.Option(
-                "-o", "--output", show_default=False,
-                help="Save as png, svg, pdf, html, json, csv or npz.",
-            ),
-        ],
-        None,
-    ),
+    "plot": (options.Plot, False),
+    "output": (options.Output, None),
     "json": (options.Json, False),
     "file": (options.File, None),
     "lines": (options.Lines, None),
@@ -166,7 +157,7 @@ def _of(one: Parameter) -> Any:
 
 def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared) -> None:
     """Reads the texts, opens the model, computes the view, prints and saves it."""
-    path = _target(view, shared)
+    path = options.target(shared["output"], shared["plot"], view.name, FORMATS)
     chosen = view(**{name: _plain(value) for name, value in given.items()})
     sources = list(read_sources(view, texts, shared))
     if len(sources) > 1 and path is not None:
@@ -190,13 +181,6 @@ def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared
 
 def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def _target(view: type[View[Any]], shared: Shared) -> Path | None:
-    """The file to write, if any; checked before any work is done."""
-    output: Path | None = shared["output"]
-    path = Path(f"{view.name}.png") if shared["plot"] and output is None else output
-    return path and check_target(path, FORMATS)
 
 
 def read_sources(view: type[View[Any]], texts: Any, shared: Shared) -> Iterator[Any]:

@@ -26,7 +26,7 @@ def models(json: options.Json = False) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from mbexplore.cli.view import build_table
+    from mbexplore.display.terminal import build_table
 
     table = build_table("name", "where", "params", "on disk", left=("name", "where"))
     for listing in found:

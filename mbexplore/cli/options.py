@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mbexplore.errors import TextError, UsageError
+from mbexplore.files import check_target
 from mbexplore.views.sample import sample_text as sample_text
 
 Text = Annotated[
@@ -56,7 +58,27 @@ Dtype = Annotated[str, typer.Option(help="float32, float64, float16 or bfloat16.
 Truncate = Annotated[
     bool, typer.Option("--truncate", help="Cut a text that is longer than the model takes.")
 ]
+Plot = Annotated[bool, typer.Option("--plot", help="Save a picture.")]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "-o",
+        "--output",
+        show_default=False,
+        help="Save as png, svg, pdf, html, json, csv or npz.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def target(output: Path | None, plot: bool, name: str, formats: Collection[str]) -> Path | None:
+    """The file to write, if any: --plot alone names `NAME.png`. Checked before any work is done.
+
+    Raises:
+        OutputError: it can't be written, or can't hold what is asked for.
+    """
+    path = Path(f"{name}.png") if plot and output is None else output
+    return path and check_target(path, formats)
 
 
 def use_threads(count: int) -> None:

@@ -1,1 +1,0 @@
-"""Plain data to a matplotlib `Figure`, one pure function each. Knows no path and no model."""
