@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbexplore.display.blocks import Bars, Block, Cell, Headline, Heat, Note, Row, Selection, Table
-from mbexplore.display.numbers import decimals, fixed, percent, significant
+from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Row, Table
+from mbexplore.display.numbers import decimals, fixed, percent
 from mbexplore.errors import UsageError
 from mbexplore.text import word
+from mbexplore.views.ablate_heads import head_blocks
 from mbexplore.views.papers import ATTENTION_KNOCKOUT, SIXTEEN_HEADS
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import head_names, layer_hues, layer_names, logit_name
+from mbexplore.views.shared import logit_name
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from mbexplore.explorer import Prediction
     from mbexplore.session import Session
 
-STRONGEST = 10
-"""Heads in the table of the most influential ones."""
 TOP = 5
 """Predictions listed with and without the parts."""
 
@@ -147,7 +146,7 @@ class AblateView(View[Ablated]):
         if found.parts is not None:
             yield from _without(found.parts, found)
         if found.heads is not None:
-            yield from _heads(found.heads, session, has_headline=found.parts is None)
+            yield from head_blocks(found.heads, session, has_headline=found.parts is None)
         mark = " \N{BULLET} marks a head without which the answer's rank changes."
         yield Note(self.limits + mark * (found.heads is not None))
 
@@ -236,71 +235,3 @@ def _without(found: Ablation, all_of_it: Ablated) -> Iterator[Block]:
         )
         for title, side in sides
     ))  # fmt: skip
-
-
-def _heads(found: HeadAblation, session: Session, *, has_headline: bool) -> Iterator[Block]:
-    answer, clean = word(found.target.token), found.clean
-    logit = logit_name(found.target, found.contrast)
-    strongest = found.strongest(STRONGEST)
-    first = strongest[0]
-    if has_headline:
-        left = clean.probability + float(found.probability[first])
-        yield Headline(
-            f"{answer} rests most on head {first[0]}.{first[1]}: without it the {logit} "
-            f"changes by {significant(float(found.logit[first]), signed=True)}, its probability "
-            f"from {percent(clean.probability)} to {percent(left)}."
-        )
-    most = float(abs(found.logit).max()) or 1.0
-    yield _head_map(found, session, most)
-    kinds = session.explorer.model.config.layer_kinds
-    places = decimals(most, 3)
-    rows = tuple(
-        (
-            Cell(f"{layer}.{head}", select=_selection(layer, head)),
-            Cell(kinds[layer], hue=kinds[layer]),
-            Cell(
-                change := float(found.logit[layer, head]), fixed(change, places, signed=True),
-                bar=change / most, hue="signed",
-            ),
-            Cell(p := float(found.probability[layer, head]), _gain(p)),
-            Cell(rank := int(found.rank[layer, head]), f"{rank:,}"),
-        )
-        for layer, head in strongest
-    )  # fmt: skip
-    columns = ("head", "kind", "change of logit", "of p", "rank")
-    yield Table(columns, rows, title="Most influential heads", left=("head", "kind"))
-
-
-def _gain(change: float) -> str:
-    return "+" * (change > 0) + percent(change)
-
-
-def _selection(layer: int | str, head: int | str) -> Selection:
-    return {"layer": layer, "head": head, "parts": f"{layer}.{head}", "all_heads": True}
-
-
-def _head_map(found: HeadAblation, session: Session, most: float) -> Heat:
-    places = decimals(most)
-
-    def text(layer: int, head: int) -> str:
-        change = float(found.logit[layer, head])
-        moves = bool(found.rank[layer, head] != found.clean.rank)
-        shows = moves or abs(change) > most / 4
-        return (fixed(change, places, signed=True) + "\N{BULLET}" * moves) if shows else ""
-
-    layers, heads = found.logit.shape
-    more = _selection("{row}", "{column}")
-    return Heat(
-        found.logit,
-        layer_names(session),
-        head_names(session),
-        title=f"Change of the {logit_name(found.target, found.contrast)} without each head",
-        column_axis="head",
-        hue="signed",
-        unit="logits",
-        texts=tuple(tuple(text(i, j) for j in range(heads)) for i in range(layers)),
-        select=("layer", "head"),
-        select_more={name: more[name] for name in ("parts", "all_heads")},
-        row_hues=layer_hues(session),
-        upward=True,
-    )
