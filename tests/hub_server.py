@@ -29,6 +29,11 @@ class Hub:
         stalls: file that is sent up to this byte, once, and then no further.
         stalled: set when a file is sent no further.
         gated: whether the repository wants to be asked first.
+        lies: headers that are sent with a file, in place of the true ones.
+        elsewhere: address that large files are redirected to; None for this hub by another name.
+        floods: file that never ends.
+        hides_size: whether the hub does not even say how large that file is.
+        drips: file that comes by a byte at a time.
         asked: every GET, as (file, first byte).
     """
 
@@ -39,6 +44,11 @@ class Hub:
     stalls: dict[str, int] = field(default_factory=dict)
     stalled: Event = field(default_factory=Event)
     gated: bool = False
+    lies: dict[str, dict[str, str]] = field(default_factory=dict)
+    elsewhere: str | None = None
+    floods: str | None = None
+    hides_size: bool = False
+    drips: str | None = None
     asked: list[tuple[str, int]] = field(default_factory=list)
     endpoint: str = ""
 
@@ -79,6 +89,20 @@ def serve(hub):
             self.send_header("Content-Length", "0")
             self.end_headers()
 
+        def send_header(self, key, value):
+            lies = hub.lies.get(self.path.partition("/resolve/")[2].partition("/")[2], {})
+            super().send_header(key, lies.get(key, value))
+
+        def pour(self, content):
+            """Without end, or hardly any."""
+            try:
+                while not hub.stalled.wait(0.2 if hub.drips else 0):
+                    self.wfile.write(content)
+                    self.wfile.flush()
+            except OSError:
+                pass
+            self.close_connection = True
+
         def send(self, name, content, commit, body):
             is_hub = self.headers["Host"].startswith("127.0.0.1")
             if name.endswith(LARGE) and is_hub:
@@ -86,7 +110,8 @@ def serve(hub):
                 self.send_header("X-Repo-Commit", commit)
                 self.send_header("X-Linked-ETag", f'"{hashlib.sha256(content).hexdigest()}"')
                 self.send_header("X-Linked-Size", str(len(content)))
-                self.send_header("Location", f"http://localhost:{server.server_port}{self.path}")
+                here = f"http://localhost:{server.server_port}"
+                self.send_header("Location", (hub.elsewhere or here) + self.path)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
@@ -96,7 +121,10 @@ def serve(hub):
             self.send_response(206 if start else 200)
             self.send_header("X-Repo-Commit", commit)
             self.send_header("ETag", f'"{blob}"')
-            self.send_header("Content-Length", str(len(content) - start))
+            if name == hub.floods and (body or hub.hides_size):
+                self.send_header("Connection", "close")
+            else:
+                self.send_header("Content-Length", str(len(content) - start))
             if start:
                 self.send_header(
                     "Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}"
@@ -105,7 +133,11 @@ def serve(hub):
             if not body:
                 return
             hub.asked.append((name, start))
-            if name in hub.stalls:
+            if name == hub.floods:
+                self.pour(bytes(2**16))
+            elif name == hub.drips:
+                self.pour(b"x")
+            elif name in hub.stalls:
                 self.wfile.write(content[start : hub.stalls.pop(name)])
                 self.wfile.flush()
                 hub.stalled.set()

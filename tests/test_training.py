@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import typer
+from filelock import FileLock
 from tokenizers import Tokenizer
 
 from mbexplore import files
@@ -253,6 +254,16 @@ def test_a_full_disk_is_one_sentence_and_harms_no_checkpoint(corpus, tmp_path, n
     assert not list(tmp_path.glob(".*"))
     train(options(corpus, tmp_path, steps=4, resume=True))
     assert len(losses(tmp_path)) == 4
+
+
+def test_two_runs_in_one_folder_are_kept_apart(corpus, tmp_path):
+    with (
+        FileLock(tmp_path / ".lock"),
+        pytest.raises(OutputError, match="Another run is training in"),
+    ):
+        train(options(corpus, tmp_path, steps=1))
+    train(options(corpus, tmp_path, steps=1))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_what_a_killed_run_left_beside_a_file_is_removed(corpus, tmp_path):

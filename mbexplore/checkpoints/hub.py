@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from importlib.resources import files
 from math import prod
 from pathlib import Path, PurePath
-from typing import cast
 
-from mbexplore.checkpoints.fetch import PATIENCE, fetch_file
+from mbexplore.checkpoints.fetch import PATIENCE, fetch_file, http_errors
 from mbexplore.checkpoints.folder import (
     ADAPTER_FILE,
     CONFIG_FILE,
@@ -246,15 +245,11 @@ def _download(repo: str, revision: str | None) -> Path:
     """
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
-    # The first base is the error of the HTTP client, whichever huggingface_hub uses.
-    clients = cast("tuple[type[Exception], ...]", HfHubHTTPError.__bases__)
-    failures: tuple[type[Exception], ...] = (OSError, *clients)
     try:
         return _fetch_all(repo, revision)
     except GatedRepoError:
@@ -277,7 +272,7 @@ def _download(repo: str, revision: str | None) -> Path:
             f"{_spell(repo, revision)} is not in the cache, and HF_HUB_OFFLINE forbids a download; "
             "unset it, or name a folder."
         ) from None
-    except failures as error:
+    except http_errors() as error:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
         remedy = "connect to the network"
         if isinstance(error, OSError) and (error.filename or error.errno in _FULL):

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from filelock import FileLock, Timeout
 from tokenizers import Tokenizer
 
 from mbexplore.checkpoints.hub import locate
@@ -78,7 +79,7 @@ def train(
     budget = _check(options)
     if options.start is not None:
         options = replace(options, start=locate(str(options.start)).folder)
-    with _processes() as rank:
+    with _alone(options.out), _processes() as rank:
         device = choose_device(options.device)
         corpora = [
             (read_documents(spec), spec.weight) for spec in map(parse_corpus_spec, options.corpus)
@@ -179,8 +180,32 @@ def _check(options: TrainOptions) -> Budget:
         raise OutputError(
             f"{options.out} can't be made ({error.strerror}); give another --out."
         ) from None
-    clear_parts(options.out)
     return Budget(options.steps, options.minutes)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Keeps a second run out of the folder; the lock of a killed one is free.
+
+    Raises:
+        OutputError: another run writes there.
+    """
+    if os.environ.get("RANK", "0") != "0":  # the first process keeps it for all
+        yield
+        return
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise OutputError(
+            f"Another run is training in {out}; give another --out, or wait for its end."
+        ) from None
+    try:
+        clear_parts(out)
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 @contextmanager

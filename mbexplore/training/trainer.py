@@ -200,8 +200,7 @@ class Trainer:
             loss = DistributedDataParallel(loss)
         self.loss = loss
         if compiled:
-            # One row length a stage and one mask shape: each layer is compiled for these alone.
-            # Doubled the speed on two CPU cores.
+            # Each layer for one row length a stage and one mask shape: twice as fast on two cores.
             torch._dynamo.config.recompile_limit = 64
             for layer in self.model.model.layers:
                 layer.compile(dynamic=False)
@@ -220,10 +219,8 @@ class Trainer:
                 optimizer.load_state_dict(kept)
             self.clock = Clock(**(state["clock"] | {"place": Place(**state["clock"]["place"])}))
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
-            reason = shortened(" ".join(str(error).split()), 200)
-            raise ModelError(
-                f"{self.out / STATE_FILE} can't be taken up ({reason}); give another --out."
-            ) from None
+            why, path = shortened(" ".join(str(error).split()), 200), self.out / STATE_FILE
+            raise ModelError(f"{path} can't be taken up ({why}); give another --out.") from None
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on."""
