@@ -7,6 +7,7 @@ import json
 import math
 import re
 import shlex
+from base64 import b64decode
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import typer
 
 import mbexplore
 from mbexplore.cli import app
+from mbexplore.display.attention_blocks import Arcs, AttentionMap, ModelView
 from mbexplore.display.blocks import Bars, Heat, Lines, Table, TokenStrip, walk
 from mbexplore.display.browser import to_parts
 from mbexplore.display.numbers import decimals, fixed, percent, significant
@@ -34,6 +36,12 @@ MODES = {
     "ablate": [
         {"parts": ("6.3", "4.mlp"), "blocked": ("France",), "contrast": "Rome"},
         {"parts": ("6.3",), "all_heads": True, "replacement": "mean"},
+    ],
+    "attention": [
+        {"layer": 4, "head": 1, "token": "France"},
+        {"layer": 4, "picture": "band"},
+        {"layer": 6, "picture": "arcs", "token": 6},
+        {"layer": 3, "measure": "norms"},
     ],
     "attribute": [{"contrast": "Rome", "steps": 8}],
     "compare": [{"layer": 2, "head": 1}],
@@ -163,6 +171,15 @@ def test_a_browser_gets_the_same_numbers(result):
             assert np.array(y) == near(one.y)
 
 
+def test_a_browser_gets_the_same_weights(result):
+    found = parts_of(json.loads(json.dumps(to_parts(result.blocks), allow_nan=False)))
+    maps = [part for part in found if part["kind"] == "map"]
+    drawn = [weights for block in of_kind(result, AttentionMap) for weights in block.tile.weights]
+    for part, weights in zip(maps, drawn, strict=True):
+        sent = np.frombuffer(b64decode(part["data"]), dtype="<f4").reshape(part["shape"])
+        np.testing.assert_array_equal(sent, weights)
+
+
 def test_a_figure_draws_the_same_numbers(result):
     figure = result.figure()
     every = [axes for part in [figure, *figure.findobj(type(figure))] for axes in part.axes]
@@ -188,7 +205,10 @@ def test_a_figure_draws_the_same_numbers(result):
     widths = [patch.get_width() for axes in every for patch in axes.patches]
     for bars in of_kind(result, Bars):
         assert all(np.isclose(widths, value).any() for value in bars.values)
-    drawable = of_kind(result, (Heat, Lines, Bars, TokenStrip))
+    for block in of_kind(result, AttentionMap):
+        for weights in block.tile.weights:
+            assert any(np.array_equal(image, weights.astype(float)) for image, _ in images)
+    drawable = of_kind(result, (Heat, Lines, Bars, TokenStrip, AttentionMap, Arcs, ModelView))
     if not drawable:
         texts = {text.get_text() for axes in every for text in axes.texts}
         for table in of_kind(result, Table):

@@ -39,10 +39,10 @@ def test_no_link_leaves_the_window(recording):
 
 def test_a_query_by_word_on_the_command_line():
     text = "Paris is the capital of France."
-    asked = ("attention", text, "-l", 3, "--query", "France", "--top", 3)
+    asked = ("attention", text, "-l", 3, "--token", "France", "--top", 3)
     answer = json.loads(run_cli(*asked, "--json").out)
     assert len(answer["links"]) == 3
     assert {answer["tokens"][link["query"]].strip() for link in answer["links"]} == {"France"}
-    refused = run_cli("attention", text, "--query", "Frank")
+    refused = run_cli("attention", text, "--token", "Frank")
     assert refused.code == 1
     assert "no token or word 'Frank'; the nearest is 'France'" in refused.err

@@ -22,7 +22,8 @@ from mbexplore.display.blocks import Hue, TokenStrip
 from mbexplore.display.half_blocks import Blocks, fit
 from mbexplore.display.numbers import decimals, fixed, significant
 from mbexplore.display.palette import colour_of, head_hues, ink_on
-from mbexplore.display.terminal import hue_style, render
+from mbexplore.display.terminal import render
+from mbexplore.display.terminal_heat import hue_style
 from mbexplore.text import shown, word
 
 WIDEST, TALLEST = 120, 40

@@ -36,7 +36,7 @@ def size_of(block: Block) -> Size:
     Raises:
         TypeError: there is no renderer for this kind of block.
     """
-    load_renderers(block, "figure")
+    load_renderers(block, "figure", size_of)
     return size_of(block)
 
 

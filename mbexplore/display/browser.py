@@ -66,7 +66,7 @@ def to_part(block: Block) -> Part:
     Raises:
         TypeError: there is no renderer for this kind of block.
     """
-    load_renderers(block, "browser")
+    load_renderers(block, "browser", to_part)
     return to_part(block)
 
 

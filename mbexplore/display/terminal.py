@@ -62,7 +62,7 @@ def render(block: Block) -> ConsoleRenderable:
     Raises:
         TypeError: there is no renderer for this kind of block.
     """
-    load_renderers(block, "terminal")
+    load_renderers(block, "terminal", render)
     return render(block)
 
 
