@@ -66,7 +66,7 @@ COMMANDS = [
     ["residual", TEXT],
     ["token-neurons", TEXT, "--token", "2"],
     ["ablate", TEXT, "--part", "0.0"],
-    ["patch", TEXT, "A [MASK] of the sky.", "--answer", "the", "--other", "and"],
+    ["patch", TEXT, "A [MASK] of the sky.", "--answer", "the", "--other-answer", "and"],
     ["attribute", TEXT, "--steps", "4"],
 ]
 EMBEDDINGS = "model.embeddings.tok_embeddings.weight"
