@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
+from gradio.events import api
 
 from .component import Explore, describe
 from .sessions import Sessions
@@ -62,5 +63,5 @@ def _build(sessions: Sessions) -> gr.Blocks:
         app.load(start, None, page, api_name="start", show_progress="hidden", queue=False)
         app.unload(leave)
         for endpoint in page.endpoints.public():
-            gr.api(endpoint, api_name=endpoint.__name__, queue=False)
+            api(endpoint, api_name=endpoint.__name__, queue=False)
     return app

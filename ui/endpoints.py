@@ -138,9 +138,10 @@ class Endpoints:
 
     def _public_view(self, view: type[View[Any]]) -> Callable[..., Answer]:
         def endpoint(request: gr.Request, model: str, text: str, *values: Any) -> Answer:
-            return guarded(
+            answer: Answer = guarded(
                 lambda: self.show(view, request.session_hash or "", model, text, *values)
             )
+            return answer
 
         kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
         parameters = [

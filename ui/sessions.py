@@ -218,9 +218,9 @@ class Sessions:
             if key != name and not page.reserved:
                 excess -= page.nbytes
                 page.texts.clear()
-        page = self._pages.get(name)
-        while page is not None and excess > 0 and len(page.texts) > 1:
-            _, gone = page.texts.popitem(last=False)
+        own = self._pages.get(name)
+        while own is not None and excess > 0 and len(own.texts) > 1:
+            _, gone = own.texts.popitem(last=False)
             excess -= gone.nbytes
 
     def _use(self, name: str) -> _Page:
