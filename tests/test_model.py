@@ -408,5 +408,5 @@ def test_initial_weights_have_modernberts_own_spread():
 
 
 def test_an_unknown_activation_is_named():
-    with pytest.raises(ModelError, match="'mish'"):
-        small_model(hidden_activation="mish")
+    with pytest.raises(ModelError, match="'snake'"):
+        small_model(hidden_activation="snake")
