@@ -35,8 +35,8 @@ def main(model: str | None = None) -> int:
     explorer = mbexplore.load(model, dtype="float32")
     largest, relative = 0.0, 0.0
     for prompt in PROMPTS:
-        answer = explorer.predict(prompt)
-        theirs = explorer.compare(answer)
+        answer = explorer.fill_masks(prompt)
+        theirs = explorer.compare_with_transformers(answer)
         largest = max(largest, theirs.max_abs_logit_difference)
         sizes = answer.logits.square().mean(-1).sqrt()  # (mask,)
         relative = max(relative, theirs.max_abs_logit_difference / max(1.0, float(sizes.min())))

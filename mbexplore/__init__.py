@@ -2,7 +2,7 @@
 
     >>> import mbexplore
     >>> explorer = mbexplore.load("tiny")
-    >>> answers = explorer.predict("The capital of France is [MASK].")
+    >>> result = explorer.predict("The capital of France is [MASK].")  # a view
     >>> recording = explorer.record("The capital of France is Paris.")
     >>> recording.attention(layer=3).shape  # (heads, query, key)
 

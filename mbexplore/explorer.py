@@ -178,7 +178,7 @@ class Explorer(ViewMethods):
         if not isinstance(text, str):
             raise TextError(
                 f"A text is a string, and {_shortened(repr(text))} is of type "
-                f"{type(text).__name__}; give one string, or several to predict_many or "
+                f"{type(text).__name__}; give one string, or several to fill_masks_many or "
                 "record_many."
             )
         config = self.model.config
@@ -234,7 +234,7 @@ class Explorer(ViewMethods):
             )
         return encoding
 
-    def predict(self, text: str | Encoding, *, top_k: int = DEFAULT_TOP_K) -> Answer:
+    def fill_masks(self, text: str | Encoding, *, top_k: int = DEFAULT_TOP_K) -> Answer:
         """The likeliest tokens at every mask of a text. Logits are computed at the masks alone.
 
         Args:
@@ -245,13 +245,13 @@ class Explorer(ViewMethods):
             TextError: there is no mask.
             ModelError: the model has no MLM head.
         """
-        [answer] = self.predict_many([text], top_k=top_k)
+        [answer] = self.fill_masks_many([text], top_k=top_k)
         return answer
 
-    def predict_many(
+    def fill_masks_many(
         self, texts: Sequence[str | Encoding], *, top_k: int = DEFAULT_TOP_K
     ) -> Iterator[Answer]:
-        """`predict` for many texts, packed side by side and never padded; answers in their order.
+        """`fill_masks` for many texts, packed side by side, never padded; answers in their order.
 
         Each text gets the logits it would get alone, to rounding.
 
@@ -269,7 +269,7 @@ class Explorer(ViewMethods):
             check_finite(model, logits)
             yield Answer(self.info, encoding, self._top(encoding, logits, top_k), logits)
 
-    def compare(self, answer: Answer) -> Comparison:
+    def compare_with_transformers(self, answer: Answer) -> Comparison:
         """The same text through transformers on the same weights."""
         encoding = answer.encoding
         theirs = self.reference.logits(encoding.ids, encoding.mask_positions)
@@ -332,7 +332,7 @@ class Explorer(ViewMethods):
         """Edits values inside the model for as long as the `with` block lasts.
 
             with explorer.edit({"layers.3.pattern": lambda pattern: pattern.roll(1, 1)}):
-                explorer.predict("The capital of France is [MASK].")
+                explorer.fill_masks("The capital of France is [MASK].")
 
         All that this explorer does in the block, and in this thread, goes by the edited values.
 

@@ -115,13 +115,13 @@ def test_probabilities_and_divergences_without_a_token(masked_lm, tmp_path):
 
     explorer = load(broken(masked_lm, tmp_path, "decoder.bias", 77, -torch.inf), device="cpu")
     plain = load(str(masked_lm), device="cpu")
-    [logits] = plain.predict(TEXT).logits
+    [logits] = plain.fill_masks(TEXT).logits
     rest = torch.cat((logits[:77], logits[78:]))
-    answer = explorer.predict(TEXT, top_k=3)
+    answer = explorer.fill_masks(TEXT, top_k=3)
     best = rest.softmax(dim=-1).topk(3)
     found = [one.probability for one in answer.masks[0].predictions]
     assert found == pytest.approx(best.values.tolist(), rel=1e-5)
-    comparison = explorer.compare(answer)
+    comparison = explorer.compare_with_transformers(answer)
     assert comparison.max_abs_logit_difference < 1e-4 and comparison.same_top_k
     row = lens(explorer, TEXT).rows[1]
     final, early = (one.log_softmax(dim=-1) for one in (rest, _state(plain, 1)))

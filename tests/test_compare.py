@@ -56,9 +56,9 @@ def test_two_models_on_one_text():
     difference = other.record(ONE).attention(2, 1)[0] - one.record(ONE).attention(2, 1)[0]
     np.testing.assert_allclose(found.attention, difference.numpy(), atol=1e-7)
     for side, explorer in ((found.first, one), (found.second, other)):
-        [mask] = explorer.predict(ONE, top_k=3).masks
+        [mask] = explorer.fill_masks(ONE, top_k=3).masks
         assert [p.token_id for p in side.predictions] == [p.token_id for p in mask.predictions]
-    p, q = (e.predict(ONE).logits[0].softmax(0) for e in (one, other))
+    p, q = (e.fill_masks(ONE).logits[0].softmax(0) for e in (one, other))
     kl = torch.nn.functional.kl_div(q.log(), p, reduction="sum")
     assert found.kl == pytest.approx(float(kl), rel=1e-4)
     swapped = compare((other, ONE), (one, ONE), layer=2, head=1)

@@ -47,8 +47,8 @@ def recorded(explorer, text=TEXT):
 
 
 RUNS = {
-    "predict": lambda e: [p for m in e.predict(TEXT).masks for p in m.predictions],
-    "predict many": lambda e: [list(a.masks) for a in e.predict_many([TEXT, OTHER])],
+    "predict": lambda e: [p for m in e.fill_masks(TEXT).masks for p in m.predictions],
+    "predict many": lambda e: [list(a.masks) for a in e.fill_masks_many([TEXT, OTHER])],
     "record many": lambda e: [r.attention_band(4) for r in e.record_many([TEXT, OTHER])],
     "edit": lambda e: edited(e),
     "a part of a map": lambda e: recorded(e).attention(3, 1, slice(2, 9), [4, 1]),

@@ -27,7 +27,7 @@ def explorer():
 
 
 def test_predictions_are_the_top_of_the_softmax(explorer):
-    answer = explorer.predict(TEXT, top_k=7)
+    answer = explorer.fill_masks(TEXT, top_k=7)
     encoding = explorer.encode(TEXT)
     with torch.inference_mode():
         logits = explorer.model(torch.tensor([encoding.ids]))[0]
@@ -44,7 +44,7 @@ def test_predictions_are_the_top_of_the_softmax(explorer):
 
 
 def test_hugging_face_says_the_same(explorer):
-    comparison = explorer.compare(explorer.predict(TEXT))
+    comparison = explorer.compare_with_transformers(explorer.fill_masks(TEXT))
     assert comparison.max_abs_logit_difference < 4e-5  # of logits four times 1
     assert comparison.same_top_k
     assert comparison.version.startswith("5.")
@@ -55,36 +55,36 @@ def test_the_pipeline_of_transformers_gives_the_same_answers(explorer):
 
     text = "The capital of France is [MASK]."
     theirs = pipeline("fill-mask", model=str(explorer.files.folder), dtype=torch.float32)(text)
-    [mask] = explorer.predict(text).masks
+    [mask] = explorer.fill_masks(text).masks
     assert [p.token for p in mask.predictions] == [each["token_str"] for each in theirs]
     for ours, hf in zip(mask.predictions, theirs, strict=True):
         assert ours.probability == pytest.approx(hf["score"], rel=1e-3)
 
 
 def test_a_difference_is_seen(explorer, monkeypatch):
-    answer = explorer.predict(TEXT)
+    answer = explorer.fill_masks(TEXT)
     real = explorer.reference.logits
     monkeypatch.setattr(explorer.reference, "logits", lambda *a: real(*a).roll(1, dims=-1))
-    comparison = explorer.compare(answer)
+    comparison = explorer.compare_with_transformers(answer)
     assert comparison.max_abs_logit_difference > 1
     assert not comparison.same_top_k
 
 
 def test_float64_and_half_precision_agree(explorer):
-    wide = mbexplore.load("tiny", device="cpu", dtype="float64").predict(TEXT)
-    assert (explorer.predict(TEXT).logits - wide.logits).abs().max() < 1e-3
+    wide = mbexplore.load("tiny", device="cpu", dtype="float64").fill_masks(TEXT)
+    assert (explorer.fill_masks(TEXT).logits - wide.logits).abs().max() < 1e-3
     for dtype, tolerance in (("bfloat16", 1.0), ("float16", 0.1)):
-        narrow = mbexplore.load("tiny", device="cpu", dtype=dtype).predict(TEXT)
+        narrow = mbexplore.load("tiny", device="cpu", dtype=dtype).fill_masks(TEXT)
         assert (narrow.logits.double() - wide.logits).abs().max() < tolerance
 
 
 @pytest.mark.parametrize(
     ("call", "kind", "sentence"),
     [
-        (lambda e: e.predict("No mask here."), TextError, r"has no \[MASK\]; put"),
-        (lambda e: e.predict(""), TextError, "empty"),
-        (lambda e: e.predict(TEXT, top_k=0), RangeError, "top-k is 0; choose 1 to"),
-        (lambda e: e.predict(TEXT, top_k=10**6), RangeError, "top-k is 1000000"),
+        (lambda e: e.fill_masks("No mask here."), TextError, r"has no \[MASK\]; put"),
+        (lambda e: e.fill_masks(""), TextError, "empty"),
+        (lambda e: e.fill_masks(TEXT, top_k=0), RangeError, "top-k is 0; choose 1 to"),
+        (lambda e: e.fill_masks(TEXT, top_k=10**6), RangeError, "top-k is 1000000"),
         (lambda e: e.encode("word " * 9000), TextError, r"tokens and the model takes 2,048"),
         (lambda e: e.check_layer_and_head(3, 4), RangeError, "no head 4; choose 0 to 3"),
         (lambda e: mbexplore.load("tiny", dtype="int8"), RangeError, "no dtype 'int8'"),
@@ -123,7 +123,7 @@ def test_a_bare_encoder_records_but_cannot_predict(explorer, tmp_path):
     bare = mbexplore.load(str(tmp_path), device="cpu")
     assert torch.equal(bare.record(TEXT).hidden_states(9), explorer.record(TEXT).hidden_states(9))
     with pytest.raises(ModelError, match="bare encoder without an MLM head"):
-        bare.predict(TEXT)
+        bare.fill_masks(TEXT)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_numbers_that_are_not_finite_are_one_sentence(explorer, tmp_path, fault,
     broken = mbexplore.load(str(tmp_path), device="cpu", dtype=dtype)
     assert broken.record(TEXT, keep=("layers.4.mlp_post",), layers=[4]).values  # before the fault
     calls = [
-        lambda: broken.predict(TEXT),
+        lambda: broken.fill_masks(TEXT),
         lambda: broken.record(TEXT),
         lambda: broken.record(TEXT, keep=("layers.5.rot_q",)),
         lambda: embed(broken, [TEXT]),
@@ -157,20 +157,20 @@ def test_numbers_that_are_not_finite_are_one_sentence(explorer, tmp_path, fault,
 
 
 def test_edits_hold_for_everything_in_the_block(explorer):
-    plain, text = explorer.predict(TEXT), "The sea is [MASK]."
+    plain, text = explorer.fill_masks(TEXT), "The sea is [MASK]."
     found = lens(explorer, text).rows[-1]
     with explorer.edit({"layers.2.mlp_out": torch.zeros_like}) as same:
         assert same is explorer
-        edited = explorer.predict(TEXT)
+        edited = explorer.fill_masks(TEXT)
         assert not torch.allclose(edited.logits, plain.logits, atol=1e-2)
         assert explorer.record(TEXT, keep=("updates",)).tap("layers.2.mlp_out").abs().max() == 0
-        [many] = explorer.predict_many([TEXT])
+        [many] = explorer.fill_masks_many([TEXT])
         assert torch.equal(many.logits, edited.logits)
         assert lens(explorer, text).rows[-1] != found
     expected = ablate(explorer, TEXT, [Block(2, "mlp")]).effects[0].score
     best = plain.masks[0].predictions[0].token_id
     assert float(edited.logits[0, best]) == pytest.approx(expected.logit, abs=1e-3)
-    assert torch.equal(explorer.predict(TEXT).logits, plain.logits)
+    assert torch.equal(explorer.fill_masks(TEXT).logits, plain.logits)
     assert lens(explorer, text).rows[-1] == found
 
 
@@ -183,7 +183,7 @@ def test_edits_hold_for_everything_in_the_block(explorer):
 )
 def test_an_edit_that_changes_the_shape_is_one_sentence(explorer, edit, sentence):
     with explorer.edit({"layers.2.mlp_out": edit}), pytest.raises(RangeError, match=sentence):
-        explorer.predict(TEXT)
+        explorer.fill_masks(TEXT)
     assert hook_count(explorer.model) == 0
 
 
@@ -199,17 +199,17 @@ def test_what_is_printed_is_one_line(explorer):
     assert repr(explorer) == (
         "Explorer('tiny': 9 layers x 4 heads, 7,715,840 parameters, float32 on cpu)"
     )
-    answer = explorer.predict(TEXT)
+    answer = explorer.fill_masks(TEXT)
     first, second = (mask.predictions[0] for mask in answer.masks)
     assert repr(answer) == (
         f"Answer({TEXT!r}: {first.token!r} {first.probability:.1%}, "
         f"{second.token!r} {second.probability:.1%})"
     )
-    assert len(repr(explorer.predict("The [MASK] and " * 200))) < 300
+    assert len(repr(explorer.fill_masks("The [MASK] and " * 200))) < 300
 
 
 def test_a_list_is_no_text(explorer):
-    for call in (explorer.record, explorer.predict, explorer.encode):
+    for call in (explorer.record, explorer.fill_masks, explorer.encode):
         with pytest.raises(TextError, match=r"\['a', 'b'\] is of type list; give one string, or"):
             call(["a", "b"])
     with pytest.raises(TextError, match="None is of type NoneType"):
@@ -219,12 +219,12 @@ def test_a_list_is_no_text(explorer):
 
 def test_an_encoding_without_a_mask_is_one_sentence(explorer):
     encoding = explorer.encode("No mask here.")
-    for call in (explorer.predict, lambda one: list(explorer.predict_many([TEXT, one]))):
+    for call in (explorer.fill_masks, lambda one: list(explorer.fill_masks_many([TEXT, one]))):
         with pytest.raises(TextError, match=r"'No mask here\.' has no \[MASK\]; put"):
             call(encoding)
     long = explorer.encode("It " * 3000 + "[MASK]", truncate=True)
     with pytest.raises(TextError, match=r"no \[MASK\] within its first 2,048 tokens"):
-        explorer.predict(long)
+        explorer.fill_masks(long)
 
 
 def test_every_value_that_is_kept_is_checked(explorer, monkeypatch):
@@ -262,7 +262,7 @@ def test_importing_sets_nothing():
         "logging = transformers.utils.logging\n"
         "logging.set_verbosity_info(); logging.enable_progress_bar()\n"
         "explorer = mbexplore.load('tiny', device='cpu')\n"
-        "explorer.compare(explorer.predict('It [MASK].'))\n"
+        "explorer.compare_with_transformers(explorer.fill_masks('It [MASK].'))\n"
         "print(dict(os.environ) == before, logging.get_verbosity() == logging.INFO, "
         "logging.is_progress_bar_enabled())"
     )
@@ -274,7 +274,7 @@ def test_a_tokenizer_of_another_model_is_one_sentence(explorer):
     small = replace(explorer.model.config, vocab_size=300)
     broken = Explorer(ModernBertForMaskedLM(small).eval(), explorer.tokenizer, explorer.files)
     with pytest.raises(ModelError, match=r"gives '.+' the id [\d,]+, and the model has 300 embed"):
-        broken.predict(TEXT)
+        broken.fill_masks(TEXT)
 
 
 def test_public_names_are_there():

@@ -263,9 +263,9 @@ def test_a_model_whose_mask_has_another_name_answers_as_transformers_does(tmp_pa
     save_model(tmp_path, usual.model)
     other = mbexplore.load(str(tmp_path), device="cpu")
     text = "The capital of France is [MASK]."
-    answer = other.predict(text)
-    torch.testing.assert_close(answer.logits, usual.predict(text).logits, rtol=0, atol=1e-4)
+    answer = other.fill_masks(text)
+    torch.testing.assert_close(answer.logits, usual.fill_masks(text).logits, rtol=0, atol=1e-4)
     assert answer.encoding.text == text and "<mask>" in "".join(answer.encoding.tokens)
-    assert other.compare(answer).same_top_k
-    own = other.predict(text.replace("[MASK]", "<mask>"))
+    assert other.compare_with_transformers(answer).same_top_k
+    own = other.fill_masks(text.replace("[MASK]", "<mask>"))
     assert torch.equal(own.logits, answer.logits)

@@ -25,7 +25,7 @@ def test_the_last_row_is_the_model_itself(explorer):
     [place] = recording.encoding.mask_positions
     assert torch.equal(state_logits(explorer, recording, 3, [place]), recording.logits)
     found = lens(explorer, TEXT, top_k=5)
-    [mask] = explorer.predict(TEXT, top_k=5).masks
+    [mask] = explorer.fill_masks(TEXT, top_k=5).masks
     last = found.rows[-1]
     assert [p.token_id for p in last.predictions] == [p.token_id for p in mask.predictions]
     for ours, model in zip(last.predictions, mask.predictions, strict=True):

@@ -175,6 +175,6 @@ def test_without_the_operators_torchs_own_is_taken(broken, monkeypatch):
 def test_a_model_answers_the_same_when_its_weights_are_packed(taken):
     explorer = mbexplore.load("tiny", device="cpu")
     text = "The capital of France is [MASK], and the tide rises and the tide falls, as they say."
-    first, second = (explorer.predict(text).logits for _ in range(2))
+    first, second = (explorer.fill_masks(text).logits for _ in range(2))
     assert {"plain", "packed"} == set(taken)
     torch.testing.assert_close(second, first, rtol=0, atol=2e-5)

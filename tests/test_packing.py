@@ -68,9 +68,9 @@ def test_no_texts_are_no_work(model):
 def test_many_texts_are_answered_in_one_call_as_alone():
     explorer = mbexplore.load("tiny", device="cpu")
     texts = ["Paris is a [MASK].", "The [MASK] of [MASK] is Rome. " * 9, "A dog is an [MASK]."]
-    answers = list(explorer.predict_many(texts, top_k=2))
+    answers = list(explorer.fill_masks_many(texts, top_k=2))
     for text, answer in zip(texts, answers, strict=True):
-        alone = explorer.predict(text, top_k=2)
+        alone = explorer.fill_masks(text, top_k=2)
         assert answer.encoding == alone.encoding
         torch.testing.assert_close(answer.logits, alone.logits, rtol=0, atol=5e-5)
         assert [len(mask.predictions) for mask in answer.masks] == [2] * len(alone.masks)

@@ -101,7 +101,7 @@ def test_scores_can_forbid_a_key(explorer):
     [mask] = ablate(explorer, encoding, [BlockedTokens((hidden,))]).effects
     logits = first.logits[0]
     assert mask.score.logit == pytest.approx(
-        float(logits[explorer.predict(encoding).masks[0].predictions[0].token_id]), abs=1e-3
+        float(logits[explorer.fill_masks(encoding).masks[0].predictions[0].token_id]), abs=1e-3
     )
 
 

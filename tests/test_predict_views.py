@@ -109,6 +109,13 @@ def test_tokens_that_one_side_lacks_stand_by_themselves(explorer, monkeypatch):
     assert list(theirs.values) == pytest.approx(list(ours.values), abs=1e-5)
 
 
+def test_it_is_a_method(explorer, alone):
+    again = explorer.predict(TEXT, top_k=3, hf=False)
+    assert again.to_json() == alone.to_json() and "predict" in dir(explorer)
+    [ours, _] = explorer.fill_masks(TEXT, top_k=3).masks
+    assert again.data.masks[0] == ours
+
+
 def test_many_masks_are_cut_to_the_first_and_it_is_said(explorer, monkeypatch):
     monkeypatch.setattr(module, "MOST_MASKS", 2)
     view = see(explorer, "[MASK] a [MASK] b [MASK]", hf=False)

@@ -74,7 +74,7 @@ def folder(whole, tmp_path):
 def sentence_of(folder, text="A [MASK]."):
     """What is said of a folder that can't be opened, or of its first text."""
     with pytest.raises(MbexploreError) as caught:
-        load(str(folder), device="cpu").predict(text)
+        load(str(folder), device="cpu").fill_masks(text)
     return checked(str(caught.value))
 
 
@@ -106,7 +106,7 @@ def test_a_link_to_a_file_is_a_file(folder, whole):
     for path in list(folder.iterdir()):
         path.unlink()
         path.symlink_to(whole / path.name)
-    assert load(str(folder), device="cpu").predict("A [MASK].").masks
+    assert load(str(folder), device="cpu").fill_masks("A [MASK].").masks
 
 
 @pytest.mark.parametrize("name", [*SMALL_FILES[:1], *SMALL_FILES[2:], WEIGHTS[1]])
@@ -370,7 +370,7 @@ def test_mutated_files_open_rightly_or_are_one_sentence(folder):
             changed = mutate(changed, pick)
         (folder / name).write_text(json.dumps(changed))
         try:
-            answer = load(str(folder), device="cpu").predict("a [MASK] b q.")
+            answer = load(str(folder), device="cpu").fill_masks("a [MASK] b q.")
         except MbexploreError as error:
             checked(str(error))
             outcomes["sentences"] += 1

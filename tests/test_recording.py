@@ -389,7 +389,7 @@ def test_a_probe_can_be_trained_on_recorded_values(explorer):
     """Also in the inference mode of a caller, where PyTorch's own values can't be trained on."""
     with torch.inference_mode():
         inside = explorer.record(TEXT)
-        answer = explorer.predict(TEXT)
+        answer = explorer.fill_masks(TEXT)
     for recording in (inside, explorer.record(TEXT), *explorer.record_many([TEXT])):
         states = recording.hidden_states(5)
         assert not states.requires_grad and not states.is_inference()

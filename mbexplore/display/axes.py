@@ -18,6 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from mbexplore.display.blocks import Block, Hue
 from mbexplore.display.fonts import drawable, token_label
 from mbexplore.display.kinds import load_renderers
+from mbexplore.display.numbers import significant
 from mbexplore.display.palette import HUE, INK, LIGHT
 
 FAINT = "#66717d"
@@ -111,4 +112,6 @@ def plain_ticks(axis: Axis) -> None:
 
 
 def _tick(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1 else f"{value:g}"
+    if value >= 1:
+        return f"{value:,.0f}"
+    return f"{value:g}" if value >= 1e-4 else significant(value, 1)

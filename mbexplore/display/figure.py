@@ -174,7 +174,7 @@ def _(block: Bars, axes: Axes) -> None:
         side = 1 if value >= 0 else -1
         ring = (block.theirs[i] if block.theirs is not None else None) or 0.0
         end = side * max(abs(value), side * ring)  # beyond the ring, so that both can be read
-        apart = side * (7 if end != value else 4)
+        apart = side * (7 if ring else 4)
         axes.annotate(text, (end, i), xytext=(apart, 0), textcoords="offset points", va="center",
                       ha="left" if value >= 0 else "right", fontsize=7.5, color=INK)  # fmt: skip
     if block.theirs is not None:

@@ -29,6 +29,9 @@ from mbexplore.display.palette import INK, colour_of, ink_on
 WORDS = 40
 """Most columns whose words are written into the cells."""
 
+ROW_LETTERS = 32
+"""Most letters of the label of a row."""
+
 
 @size_of.register
 def _(block: Heat) -> Size:
@@ -81,7 +84,7 @@ def _(block: Heat, axes: Axes) -> None:
             interpolation="nearest",
         )
     name_axes(axes, block.title, block.column_axis, block.row_axis)
-    label_axis(axes.set_yticks, block.rows)
+    label_axis(axes.set_yticks, block.rows, letters=ROW_LETTERS)
     upright = not _fit_below(block)
     most = 16 if _numeric(block.columns) and len(block.columns) > 32 else LABELS
     label_axis(axes.set_xticks, block.columns, most, rotation=90 if upright else 0)

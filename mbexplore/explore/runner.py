@@ -117,7 +117,7 @@ class Runner:
             mask = explorer.tokenizer.mask_token
             return Run(session, why=f"No {mask} in the text: m masks the chosen token.")
         with self._watched(explorer, stop, progress, "predicting"):
-            answer = explorer.predict(encoding)
+            answer = explorer.fill_masks(encoding)
         return Run(session, answer=answer)
 
     def record(self, run: Run, stop: Stop, progress: Progress) -> Run:
@@ -131,7 +131,7 @@ class Runner:
         assert run.answer is not None
         with self._hf:
             stop.check()
-            return replace(run, comparison=run.explorer.compare(run.answer))
+            return replace(run, comparison=run.explorer.compare_with_transformers(run.answer))
 
     @contextmanager
     def _watched(

@@ -76,7 +76,7 @@ class EmbedView(View["Embeddings"]):
         numbers = tuple(map(str, range(count)))
         yield Heat(
             cosine,
-            tuple(f"{i} {shortened(text, LETTERS)}" for i, text in enumerate(found.texts)),
+            tuple(f"{i} {text}"[:LETTERS] for i, text in enumerate(found.texts)),
             numbers,
             title=f"Cosine between {count:,} {about}",
             row_axis="text",

@@ -6,7 +6,18 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import Bars, Block, Cell, Headline, Lines, Note, Row, Series, Table
+from mbexplore.display.blocks import (
+    Bars,
+    Block,
+    Cell,
+    Headline,
+    Hue,
+    Lines,
+    Note,
+    Row,
+    Series,
+    Table,
+)
 from mbexplore.display.numbers import amount
 from mbexplore.views.papers import MODERNBERT
 from mbexplore.views.view import View, option
@@ -117,14 +128,15 @@ def _memory_lines(found: ModelCard) -> Lines:
     at = [map_memory(found.config, length) for length in lengths]
     x = tuple(map(float, lengths))
 
-    def series(name: str, field: str, dashed: bool = False) -> Series:
-        return Series(name, tuple(getattr(one, field) / MIB for one in at), x, dashed=dashed)
+    def series(name: str, field: str, hue: Hue = "plain", dashed: bool = False) -> Series:
+        y = tuple(getattr(one, field) / MIB for one in at)
+        return Series(name, y, x, hue=hue, dashed=dashed)
 
     return Lines(
         (
             series("every map, dense", "all_maps"),
             series("one layer, dense", "one_layer", dashed=True),
-            series("recorded (q and k)", "recorded"),
+            series("recorded (q and k)", "recorded", "global"),
         ),
         title="Memory of attention, float32",
         x="tokens",

@@ -92,7 +92,8 @@ class PredictView(View["Predictions | Classes"]):
             return classes_of(session, self.choices, self.top_k, hf=self.hf)
         self._check(session)
         answer = session.once(("answer", self.top_k), lambda: self._answer(session))
-        return Predictions(answer, *compared(lambda: explorer.compare(answer), self.hf))
+        theirs = compared(lambda: explorer.compare_with_transformers(answer), self.hf)
+        return Predictions(answer, *theirs)
 
     def each(self, sessions: Iterable[Session]) -> Iterator[Result[Predictions | Classes]]:
         """Texts packed side by side, after all of them are found to have a mask."""
@@ -106,7 +107,7 @@ class PredictView(View["Predictions | Classes"]):
             self._check(session)
         encodings = [session.encoding for session in waiting]
         waiting.reverse()
-        for answer in waiting[0].explorer.predict_many(encodings, top_k=self.top_k):
+        for answer in waiting[0].explorer.fill_masks_many(encodings, top_k=self.top_k):
             session = waiting.pop()
             session.once(("answer", self.top_k), partial(_same, answer))
             yield self.of(session)
@@ -117,11 +118,12 @@ class PredictView(View["Predictions | Classes"]):
                 f"{session.explorer.info.name} has no head that takes a second text or choices; "
                 "leave them out, or name a model that was fine-tuned for them."
             )
-        session.explorer.encode_masked(session.texts[0], truncate=session.truncate)
+        session.explorer.masked_lm()
+        session.explorer.check_masked(session.encoding)
 
     def _answer(self, session: Session) -> Answer:
         with session.counting():
-            return session.explorer.predict(session.encoding, top_k=self.top_k)
+            return session.explorer.fill_masks(session.encoding, top_k=self.top_k)
 
     def blocks(self, found: Predictions | Classes, session: Session) -> Iterator[Block]:
         """The best answers, whether Hugging Face agrees, and bars."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mbexplore.views.ablate import AblateView
 from mbexplore.views.attention import AttentionView
 from mbexplore.views.attribute import AttributeView
+from mbexplore.views.compare import CompareView
 from mbexplore.views.cosine import CosineView
 from mbexplore.views.embed import EmbedView
 from mbexplore.views.heads import HeadsView
@@ -15,6 +16,7 @@ from mbexplore.views.mix import MixView
 from mbexplore.views.model_view import ModelMapsView
 from mbexplore.views.neurons import NeuronsView, TokenNeuronsView
 from mbexplore.views.patch import PatchView
+from mbexplore.views.predict import PredictView
 from mbexplore.views.residual import ResidualView
 from mbexplore.views.rope import RopeView
 from mbexplore.views.rope_score import RopeScoreView
@@ -28,7 +30,6 @@ class ViewMethods:
     attention = of_text(AttentionView)
     attribute = of_text(AttributeView)
     cosine = of_text(CosineView)
-    attention = of_text(AttentionView)
     lens = of_text(LensView)
     model_view = of_text(ModelMapsView)
     rope = of_model(RopeView)
@@ -42,3 +43,5 @@ class ViewMethods:
     embed = of_texts(EmbedView)
     verify = of_text(VerifyView)
     describe = of_model(InfoView)
+    predict = of_text(PredictView)
+    compare = of_text(CompareView)
