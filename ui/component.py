@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 import gradio as gr
 
 from mbexplore.display import page
-from mbexplore.display.blocks import Block, Heat, Lines
+from mbexplore.display.blocks import Block, Heat, Lines, walk
 from mbexplore.display.browser import to_parts
-from mbexplore.display.data import walk
 from mbexplore.explorer import Explorer
 from mbexplore.network.heads import ModernBertForSequenceClassification
 from mbexplore.views import REGISTRY
