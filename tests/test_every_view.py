@@ -16,7 +16,18 @@ import typer
 import mbexplore
 from mbexplore.cli import app
 from mbexplore.display.attention_blocks import Arcs, AttentionMap, ModelView
-from mbexplore.display.blocks import Bars, Heat, Lines, Table, TokenStrip, walk
+from mbexplore.display.blocks import (
+    Badge,
+    Bars,
+    Heading,
+    Headline,
+    Heat,
+    Lines,
+    Note,
+    Table,
+    TokenStrip,
+    walk,
+)
 from mbexplore.display.browser import to_parts
 from mbexplore.display.numbers import decimals, fixed, percent, significant
 from mbexplore.display.terminal import to_text
@@ -57,6 +68,8 @@ BASE = {"compare": {"other": TWIN}, "predict": {"hf": False}}
 CASES = [(name, BASE.get(name, {})) for name in REGISTRY] + [
     (name, values) for name, every in MODES.items() for values in every
 ]
+UNDRAWN = (Badge, Heading, Headline, Note, Table)
+"""Blocks of which a picture has none, but for tables where there is nothing else."""
 NUMBER = re.compile(r"[+\N{MINUS SIGN}-]?\d[\d,]*(?:\.\d+)?(?:e[\N{MINUS SIGN}+-]?\d+)?[%°]?")
 
 
@@ -332,11 +345,11 @@ def test_a_view_is_a_command_with_its_options(name):
     assert all(one.option.help for one in view.parameters)
 
 
-def test_every_view_has_a_tab():
+def test_every_view_has_a_tab_with_its_controls(explorer):
     from mbexplore_ui.component import describe
 
-    pages = {page["name"]: page for page in describe({})["views"]}
+    tabs = {tab["name"]: tab for tab in describe({"tiny": explorer})["views"]}
     for name, view in REGISTRY.items():
-        controls = {control["name"] for control in pages[name]["controls"]}
+        controls = {control["name"] for control in tabs[name]["controls"]}
         assert {one.name for one in view.parameters} <= controls
-        assert pages[name]["title"] == view.title and pages[name]["about"] == view.question
+        assert (tabs[name]["title"], tabs[name]["about"]) == (view.title, view.question)

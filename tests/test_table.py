@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mbexplore.cli.view import build_table
+from mbexplore.display.terminal import build_table
 
 NUMBERS = ["-119", "0.960", "+12", "160,000"]
 

@@ -110,8 +110,6 @@ class HeadsView(View[Atlas]):
             yield from draw_similar(found.heads, found.like, found.similar, session)
             return
         yield self._table(found)
-        entropy = square(found.heads, lambda row: row.entropy)
-        distance = square(found.heads, lambda row: row.distance)
         yield Row(
             (
                 draw_classes(found.heads, session),
