@@ -37,15 +37,17 @@ def python_examples():
     return re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 
 
-def test_the_python_example_runs(capsys):
-    _, code = python_examples()
-    exec(compile(code, "README.md", "exec"), {})
+def test_the_python_examples_run(capsys):
+    _, library, edit = python_examples()
+    exec(compile(library, "README.md", "exec"), {})
     assert len(capsys.readouterr().out.splitlines()) == 4
+    exec(compile(edit, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip()
 
 
 @pytest.mark.filterwarnings("default")  # Gradio leaves event loops open
 def test_the_endpoint_example_runs(capsys):
-    code, _ = python_examples()
+    code, *_ = python_examples()
     with served({"tiny": mbexplore.load("tiny", device="cpu")}) as (address, _):
         exec(compile(code.replace("http://127.0.0.1:7860", address), "README.md", "exec"), {})
     assert "Paris" in capsys.readouterr().out
