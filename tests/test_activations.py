@@ -267,8 +267,8 @@ def test_of_a_token_its_own_rows_are_kept_alone(explorer, recording, layer, posi
 def test_of_a_token_no_more_is_kept_than_its_neurons(monkeypatch, tiny):
     kept, record = [], Explorer.record
 
-    def spy(self, *rest, **wishes):
-        kept.append(record(self, *rest, **wishes))
+    def spy(self, *rest, **settings):
+        kept.append(record(self, *rest, **settings))
         return kept[-1]
 
     monkeypatch.setattr(Explorer, "record", spy)

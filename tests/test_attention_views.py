@@ -237,8 +237,8 @@ def test_a_row_of_a_pooled_map_is_the_only_thing_computed_anew(long, calls):
 def test_no_more_layers_are_recorded_than_are_shown(explorer, arguments, layers, monkeypatch):
     kept, record = [], Explorer.record
 
-    def spy(self, *rest, **wishes):
-        kept.append(record(self, *rest, **wishes))
+    def spy(self, *rest, **settings):
+        kept.append(record(self, *rest, **settings))
         return kept[-1]
 
     monkeypatch.setattr(Explorer, "record", spy)

@@ -116,9 +116,9 @@ def test_its_card_names_the_heads_that_the_command_finds(tmp_path):
     assert f"{found['texts']} held-out paragraphs, {found['tokens']:,} tokens" in CARD
     heads = {(head["layer"], head["head"]): head for head in found["heads"]}
     for layer, head, kind, row in (
-        (5, 2, "previous", "looks at the token before | {:.2f} on it"),
-        (5, 1, "next", "looks at the token after | {:.2f} on it"),
-        (1, 3, "previous", "looks at the token before | {:.2f} on it"),
+        (5, 2, "previous", "attends to the token before | {:.2f} on it"),
+        (5, 1, "next", "attends to the token after | {:.2f} on it"),
+        (1, 3, "previous", "attends to the token before | {:.2f} on it"),
         (0, 2, "punctuation", "gathers at punctuation, near and far (global) | {:.2f} on it"),
         (6, 0, "sep", "gathers at the separators (global), the most of all heads | {:.2f} on"),
     ):

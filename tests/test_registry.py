@@ -175,7 +175,7 @@ def test_a_tab_whose_cells_select_a_token(tiny, browser, tmp_path, expected):
         page.wait_for_selector(f".line:has-text('Token 4 is most like token {nearest}.')")
         person.settle()
         assert "token=4" in page.url and page.locator(".chip.held").inner_text() == "France"
-        page.click("#mb-wish-centred")
+        page.click("#mb-setting-centred")
         page.wait_for_selector(".foot code:has-text('--centred')")
         person.settle()
         told = page.inner_text(".foot code")

@@ -494,9 +494,9 @@ def launches(monkeypatch):
     monkeypatch.setattr(signal, "signal", handlers.__setitem__)
 
     @contextmanager
-    def launched(app, host, port, **wishes):
-        asked.append({"host": host, **wishes})
-        yield f"http://{host}:{port}", "https://far.example" if wishes["share"] else None
+    def launched(app, host, port, **settings):
+        asked.append({"host": host, **settings})
+        yield f"http://{host}:{port}", "https://far.example" if settings["share"] else None
         assert signal.SIGINT in handlers
 
     def build(sessions):
@@ -515,7 +515,7 @@ def launches(monkeypatch):
         (("--host", "localhost"), ""),
         (("--host", "0.0.0.0"), "Everybody who can reach 0.0.0.0 can use this page; --auth"),
         (("--host", "0.0.0.0", "--auth", "ada:right"), ""),
-        (("--share",), "Everybody who is told the public address can use this page; --auth"),
+        (("--share",), "Everybody who knows the public address can use this page; --auth"),
         (("--share", "--auth", "ada:right"), ""),
     ],
 )
@@ -538,8 +538,8 @@ def test_nothing_is_shared_or_listens_elsewhere_unless_it_is_said(monkeypatch):
     told = []
 
     class App:
-        def launch(self, **wishes):
-            told.append(wishes)
+        def launch(self, **settings):
+            told.append(settings)
             return None, "http://127.0.0.1:7860/", None
 
         def close(self, verbose):
@@ -550,9 +550,9 @@ def test_nothing_is_shared_or_listens_elsewhere_unless_it_is_said(monkeypatch):
             pass
     with launched(App(), "127.0.0.1", 7860):
         pass
-    assert [wishes["share"] for wishes in told] == [False, True, False]
-    assert {wishes["server_name"] for wishes in told} == {"127.0.0.1"}
-    assert not any(wishes["enable_monitoring"] or wishes["mcp_server"] for wishes in told)
+    assert [settings["share"] for settings in told] == [False, True, False]
+    assert {settings["server_name"] for settings in told} == {"127.0.0.1"}
+    assert not any(settings["enable_monitoring"] or settings["mcp_server"] for settings in told)
 
 
 def test_a_taken_port_offers_the_next_free_one():

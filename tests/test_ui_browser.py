@@ -159,12 +159,12 @@ def test_long_work_can_be_stopped_and_begun_again(person, monkeypatch):
 
     patient = ablate.ablate_heads
 
-    def slow(*args, progress, **wishes):
+    def slow(*args, progress, **settings):
         def wait(done, total):
             time.sleep(0.6)
             progress(done, total)
 
-        return patient(*args, progress=wait, **wishes)
+        return patient(*args, progress=wait, **settings)
 
     monkeypatch.setattr(ablate, "ablate_heads", slow)
     page = person.page

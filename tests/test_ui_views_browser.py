@@ -117,17 +117,17 @@ def test_a_click_from_one_control_into_the_next_loses_nothing(person):
     """The first one's new value redraws the view while the second one is being clicked."""
     person.open(text=PARIS, view="patch")
     page = person.page
-    page.click("#mb-wish-other")
+    page.click("#mb-setting-other")
     page.keyboard.type(TWIN.strip('"'))
-    page.click("#mb-wish-answer")
+    page.click("#mb-setting-answer")
     page.keyboard.type("Par")
     page.wait_for_selector("#mb-view canvas")  # of what the first one asked for
     page.keyboard.type("is")
     page.keyboard.press("Tab")
     page.wait_for_function("location.hash.includes('answer=%22Paris%22')")
     person.settle()
-    assert page.evaluate("document.activeElement.id") == "mb-wish-other_answer"
-    assert page.input_value("#mb-wish-other") == TWIN.strip('"') and person.message == ""
+    assert page.evaluate("document.activeElement.id") == "mb-setting-other_answer"
+    assert page.input_value("#mb-setting-other") == TWIN.strip('"') and person.message == ""
 
 
 def test_controls_stand_only_where_they_do_something(person):
@@ -137,15 +137,15 @@ def test_controls_stand_only_where_they_do_something(person):
         return page.locator(f"#mb-{name}").count() == 1
 
     person.open(text=PARIS, view="attention", layer=4)
-    assert seen("head") and seen("wish-picture-arcs") and not seen("wish-mass")
-    page.click("#mb-wish-picture-arcs + span")
-    page.wait_for_selector("#mb-wish-mass")
-    page.click("#mb-wish-measure-rollout + span")
-    page.wait_for_selector("#mb-wish-picture-arcs", state="detached")
-    assert not seen("head") and not seen("wish-mass")
-    page.click("#mb-wish-measure-weights + span")
-    page.wait_for_selector("#mb-wish-mass")
-    assert page.is_checked("#mb-wish-picture-arcs") and seen("head")
+    assert seen("head") and seen("setting-picture-arcs") and not seen("setting-mass")
+    page.click("#mb-setting-picture-arcs + span")
+    page.wait_for_selector("#mb-setting-mass")
+    page.click("#mb-setting-measure-rollout + span")
+    page.wait_for_selector("#mb-setting-picture-arcs", state="detached")
+    assert not seen("head") and not seen("setting-mass")
+    page.click("#mb-setting-measure-weights + span")
+    page.wait_for_selector("#mb-setting-mass")
+    assert page.is_checked("#mb-setting-picture-arcs") and seen("head")
     person.settle()
 
 

@@ -97,7 +97,7 @@ class Tour:
 
     def hover_a_token(self) -> None:
         """In the arcs, a token under the pointer shows its own links and their numbers."""
-        self.page.click("#mb-wish-picture-arcs + span")
+        self.page.click("#mb-setting-picture-arcs + span")
         canvas = self.page.wait_for_selector(".arcs canvas")
         self.person.settle()
         canvas.hover(position={"x": 20, "y": 17 * FRANCE + 28})
@@ -107,14 +107,14 @@ class Tour:
 
     def straighten(self) -> None:
         """A local layer as a band."""
-        self.page.click("#mb-wish-picture-band + span")
+        self.page.click("#mb-setting-picture-band + span")
         self.page.wait_for_selector("#mb-view th:has-text('most at offset')")
         self.person.settle()
         self.shoot("attention-band")
 
     def zoom(self) -> None:
         """Dragging over the map shows that part of it alone."""
-        self.page.click("#mb-wish-picture-map + span")
+        self.page.click("#mb-setting-picture-map + span")
         canvas = self.page.wait_for_selector(".map canvas.zooms")
         self.person.settle()
         canvas.evaluate("canvas => canvas.scrollIntoView({block: 'start'})")
@@ -140,7 +140,7 @@ class Tour:
                 continue
             self.person.tab(name)
             if name in ("patch", "compare"):  # they take a second text
-                self.page.fill("#mb-wish-other", TWIN)
+                self.page.fill("#mb-setting-other", TWIN)
                 self.page.keyboard.press("Enter")
                 self.page.wait_for_selector("#mb-view canvas")
                 self.person.settle()

@@ -1,4 +1,4 @@
-"""Where the page is served: the port, the address that is told, and how it stops."""
+"""Where the page is served: the port, its address, and how it stops."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def rows_of(
     *,
     mean: bool = False,
 ) -> Tensor:
-    """What one token or word looks at: (heads or 1, 1, places); see `links_of_query`."""
+    """Keys that one token or word attends to: (heads or 1, 1, places); see `links_of_query`."""
     axis = axis or build_axis(recording.encoding)
     check_index(axis.unit.removesuffix("s"), query, len(axis))
     start, stop = axis.spans[query]

@@ -30,7 +30,7 @@ ROWS = 256
 
 @dataclass(frozen=True)
 class Link:
-    """One weight of a map: how much `query` looks at `key`, both as places on its axis.
+    """One weight of a map: how much `query` attends to `key`, both as places on its axis.
 
     On the plain axis a place is a token's position. `head` is -1 in a mean over heads.
     """

@@ -68,7 +68,7 @@ def ui(
     if port is None and free != PORT:
         notice(f"Port {PORT} is taken; the page is on {free}.")
     if pair is None and (share or host not in HERE):
-        reached = "is told the public address" if share else f"can reach {host}"
+        reached = "knows the public address" if share else f"can reach {host}"
         notice(f"Everybody who {reached} can use this page; --auth USER:PASS asks for a password.")
     names: list[str | None] = list(dict.fromkeys(models)) if models else [None]
     opened = [load(name, device=device, dtype=dtype) for name in names]

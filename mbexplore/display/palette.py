@@ -108,7 +108,7 @@ def head_hues(heads: Sequence[int], is_mean: bool) -> tuple[str, ...]:
 def showing_root(weights: NDArray[np.floating]) -> int:
     """The root of the weights, 2 to 4, on which the faintest map still stands out from nothing.
 
-    Maps that share a scale share the largest weight; over a long text a head that looks at
+    Maps that share a scale share the largest weight; over a long text a head that attends to
     everything is thousands of times below a spike of another, and its square root still is nothing.
 
     Args:

@@ -113,8 +113,12 @@ class HeadsView(View[Atlas]):
         yield Row(
             (
                 draw_classes(found.heads, session),
-                draw_heat(entropy, "Entropy", session, high=1.0),
-                draw_heat(distance, "Mean distance, tokens", session),
+                draw_heat(
+                    square(found.heads, lambda row: row.entropy), "Entropy", session, high=1.0
+                ),
+                draw_heat(
+                    square(found.heads, lambda row: row.distance), "Mean distance, tokens", session
+                ),
             )
         )
         yield Row(tuple(draw_shares(found.heads, session)))

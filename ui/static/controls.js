@@ -36,7 +36,7 @@ const named = (number, word) => {
   return node;
 };
 
-const control = (one, set, models) => (controlsOf[one.kind] ?? typed)(one, set, `mb-wish-${one.name}`, models);
+const control = (one, set, models) => (controlsOf[one.kind] ?? typed)(one, set, `mb-setting-${one.name}`, models);
 
 const controlsOf = {
   switch(one, set, id) {

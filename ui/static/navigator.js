@@ -1,10 +1,10 @@
 // The view that chooses a head, beside the one that shows it: made once for a text, a model and
-// the wishes that both have; pointing at a head looks at it, a click selects it.
+// the settings that both have; pointing at a head looks at it, a click selects it.
 
 const navigators = new Map();
 
-const besideNavigator = (name, shown, page, wishes) => {
-  const { state } = page, key = JSON.stringify([name, state.model, state.text, wishes]);
+const besideNavigator = (name, shown, page, settings) => {
+  const { state } = page, key = JSON.stringify([name, state.model, state.text, settings]);
   const right = el("div", { class: "held-head" }, ...shown);
   const left = el("div", { class: "model-view" });
   const grid = el("div", { class: "explore" }, left, right);
@@ -36,7 +36,7 @@ const besideNavigator = (name, shown, page, wishes) => {
   };
   if (navigators.has(key)) fill(navigators.get(key));
   else {
-    page.busy(page.ask(name, state.model, state.text, ...wishes)).then((answer) => {
+    page.busy(page.ask(name, state.model, state.text, ...settings)).then((answer) => {
       if (navigators.size > 8) navigators.clear();
       navigators.set(key, answer);
       fill(answer);

@@ -20,9 +20,9 @@ const explore = (main, about, server, trigger) => {
 
   const state = {
     model: about.models[0].name, text: about.examples[0], view: about.views[0].name,
-    layer: 0, head: 0, token: -1, wishes: {}, hidden: [],
+    layer: 0, head: 0, token: -1, settings: {}, maskedWords: [],
   };
-  let chips = []; // of the text on the desk
+  let chips = []; // of the text that is shown
   let turn = 0; // of the drawing; a later one makes an earlier one stale
 
   // ---- asking the server
@@ -41,14 +41,14 @@ const explore = (main, about, server, trigger) => {
   // ---- the address
   const model = () => about.models.find((m) => m.name === state.model);
   const view = () => views[state.view];
-  const wish = (control) => state.wishes[state.view]?.[control.name] ?? control.default;
+  const setting = (control) => state.settings[state.view]?.[control.name] ?? control.default;
 
   const address = () => {
     const query = new URLSearchParams({ model: state.model, view: state.view });
     for (const name of ["layer", "head", "token"]) if (state[name] >= 0) query.set(name, state[name]);
     for (const control of view().controls) {
       if (control.kind === "held") continue;
-      const value = wish(control);
+      const value = setting(control);
       if (JSON.stringify(value) !== JSON.stringify(control.default)) query.set(control.name, JSON.stringify(value));
     }
     if (state.text.length <= LONGEST) query.set("text", state.text);
@@ -67,18 +67,18 @@ const explore = (main, about, server, trigger) => {
     state.layer = clamp(whole("layer") ?? state.layer, model().kinds.length);
     state.head = clamp(whole("head") ?? state.head, model().heads);
     state.token = whole("token") ?? -1;
-    state.hidden = [];
-    const wishes = (state.wishes[state.view] = {});
+    state.maskedWords = [];
+    const settings = (state.settings[state.view] = {});
     for (const control of view().controls) {
       if (!query.has(control.name) || control.kind === "held") continue;
-      try { wishes[control.name] = JSON.parse(query.get(control.name)); } catch { /* a broken link */ }
+      try { settings[control.name] = JSON.parse(query.get(control.name)); } catch { /* a broken link */ }
     }
   };
 
   // Which part of a long text each view draws large means nothing for another text, nor do cursors.
   const forgetWindows = () => {
     page.cursors.clear();
-    for (const wishes of Object.values(state.wishes)) delete wishes.first;
+    for (const settings of Object.values(state.settings)) delete settings.first;
   };
 
   // ---- the text
@@ -121,7 +121,7 @@ const explore = (main, about, server, trigger) => {
     anchor = last;
     begin();
     try {
-      const changed = await busy(ask("toggle", state.model, state.text, first, last, state.hidden));
+      const changed = await busy(ask("toggle", state.model, state.text, first, last, state.maskedWords));
       area.value = changed.text;
       fit();
       await run(changed.masked_words);
@@ -174,7 +174,7 @@ const explore = (main, about, server, trigger) => {
     if (area.value !== state.text) {
       forgetWindows();
       state.token = -1;
-      state.hidden = hidden ?? [];
+      state.maskedWords = hidden ?? [];
     }
     state.text = area.value;
     toAddress(push);
@@ -211,22 +211,22 @@ const explore = (main, about, server, trigger) => {
     state, about, model, ask, busy, say: (error) => say(error),
     get chips() { return chips; },
     cursors: new Map(), // where the cursor stands in a map, by the map: a redraw leaves it there
-    // What the view that is shown would say with some wishes changed; holds nothing.
+    // What the view that is shown would say with some settings changed; holds nothing.
     look: (changes) => ask(state.view, state.model, state.text, ...values(changes)),
-    // Sets layer, head, token, or wishes of the view that is shown, and draws it anew.
+    // Sets layer, head, token, or settings of the view that is shown, and draws it anew.
     hold(changes) {
-      const wishes = (state.wishes[state.view] ??= {}), { token } = changes;
+      const settings = (state.settings[state.view] ??= {}), { token } = changes;
       const [from, to] = page.window ?? [0, Infinity];
       // A token outside of the window that was moved takes the window with it; so does another text.
-      if (token < from || token >= to || "other" in changes) delete wishes.first;
+      if (token < from || token >= to || "other" in changes) delete settings.first;
       const shared = ["layer", "head", "token"];
       // A second token, such as a key, belongs to what was selected when it was.
       if (shared.some((name) => name in changes)) {
-        for (const one of view().controls) if (one.beside) delete wishes[one.name];
+        for (const one of view().controls) if (one.beside) delete settings[one.name];
       }
       for (const [name, value] of Object.entries(changes)) {
         if (shared.includes(name)) state[name] = value;
-        else wishes[name] = value;
+        else settings[name] = value;
       }
       toAddress(false);
       trigger("select", { layer: state.layer, head: state.head, token: state.token });
@@ -237,9 +237,9 @@ const explore = (main, about, server, trigger) => {
   const isHeld = () => state.token >= 0 && state.token < chips.length;
   // The held token; where none is, the first mask, or else the first token.
   const place = () => (isHeld() ? state.token : Math.max(0, chips.findIndex((chip) => chip.mask)));
-  // Whether a wish makes a difference beside the others.
+  // Whether a setting makes a difference beside the others.
   const matters = (one) => Object.entries(one.only).every(([name, which]) =>
-      which.includes(wish(view().controls.find((other) => other.name === name))));
+      which.includes(setting(view().controls.find((other) => other.name === name))));
   const made = new Map(); // the controls of each view, by what they are
   const once = (name, make) => {
     const id = JSON.stringify([state.view, name]);
@@ -273,7 +273,7 @@ const explore = (main, about, server, trigger) => {
     .filter((one) => one.kind !== "held" && one.label && matters(one))
     .map((one) => {
       const node = once(one.name, () => control(one, (to) => page.hold({ [one.name]: to }), about.models));
-      node.update(wish(one));
+      node.update(setting(one));
       return node;
     }));
 
@@ -311,7 +311,7 @@ const explore = (main, about, server, trigger) => {
   };
 
   const values = (changes = {}, of = view()) => of.controls.map((one) =>
-    one.name in changes ? changes[one.name] : one.kind === "held" ? state[one.name] : wish(one));
+    one.name in changes ? changes[one.name] : one.kind === "held" ? state[one.name] : setting(one));
 
   // A new drawing begins; `data-drawn` comes back when it is whole.
   const begin = () => {
@@ -361,8 +361,8 @@ const explore = (main, about, server, trigger) => {
 
   // ---- files and links
   const save = (ending) => {
-    const wishes = Object.fromEntries(view().controls.map((one, i) => [one.name, values()[i]]));
-    return busy(ask("save", state.view, ending, state.model, state.text, wishes));
+    const settings = Object.fromEntries(view().controls.map((one, i) => [one.name, values()[i]]));
+    return busy(ask("save", state.view, ending, state.model, state.text, settings));
   };
   const link = () => ({ href: location.href, isWhole: state.text.length <= LONGEST });
 

@@ -235,11 +235,11 @@ parts.heat = (whole, page) => {
     if (!cursor || !holds) return;
     const of = [part.row_hold, part.column_hold];
     const held = part.hold
-      .map((wish, axis) => [wish, of[axis] ? of[axis][cursor[axis]] : cursor[axis]])
-      .filter(([wish, value]) => wish && value !== null);
+      .map((setting, axis) => [setting, of[axis] ? of[axis][cursor[axis]] : cursor[axis]])
+      .filter(([setting, value]) => setting && value !== null);
     const [row, column] = of.map((values, axis) => (values ? values[cursor[axis]] : cursor[axis]));
-    for (const [wish, value] of Object.entries(part.hold_more ?? {})) {
-      held.push([wish, typeof value === "string" ? value.replace("{row}", row).replace("{column}", column) : value]);
+    for (const [setting, value] of Object.entries(part.hold_more ?? {})) {
+      held.push([setting, typeof value === "string" ? value.replace("{row}", row).replace("{column}", column) : value]);
     }
     if (held.length) page.hold(Object.fromEntries(held));
   };
