@@ -13,7 +13,8 @@ from mbexplore.analysis.band import band_map
 from mbexplore.analysis.compare import compare
 from mbexplore.analysis.context_mixing import context_mixing
 from mbexplore.analysis.embed import embed
-from mbexplore.analysis.heads import head_atlas, similar_heads
+from mbexplore.analysis.heads import head_atlas
+from mbexplore.analysis.similar_heads import similar_heads
 from mbexplore.analysis.lens import lens, lens_map
 from mbexplore.analysis.links import strongest_links
 from mbexplore.analysis.maps import layer_map
