@@ -1,17 +1,24 @@
 """Two runs side by side: nothing between a run and itself, and the known place where two part."""
 
+import dataclasses
+import itertools
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
+from mbexplore.analysis.alignment import align
 from mbexplore.analysis.compare import compare
 from mbexplore.errors import RangeError, TextError
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.session import Session
 from mbexplore.views.compare import CompareView
 from tests.cli_runner import run_cli
-from tests.handbuilt import COPY_LAYER, build_explorer, build_random
+from tests.handbuilt import COPY_LAYER, build_explorer, build_random, handbuilt_config
 
 ONE, OTHER = "a b c [MASK] d", "a b e [MASK] d"
 FRANCE, ITALY = "The capital of France is [MASK].", "The capital of Italy is [MASK]."
@@ -68,13 +75,54 @@ def test_two_models_on_one_text():
 
 def test_what_has_no_common_shape_says_so():
     explorer = build_explorer(build_random())
-    found = compare((explorer, ONE), (explorer, "a b [MASK] d"))
-    assert found.attention is None and found.residual_distance is None
-    assert found.unavailable_reason.startswith("The texts are 7 and 6 tokens")
+    kinds = handbuilt_config().layer_kinds[:2]
+    shorter = dataclasses.replace(handbuilt_config(), num_hidden_layers=2, layer_kinds=kinds)
+    other = build_explorer(ModernBertForMaskedLM(shorter).eval())
+    found = compare((explorer, ONE), (other, ONE))
+    assert found.residual_distance is None and found.attention.shape == (7, 7)
+    assert found.unavailable_reason.startswith("The models are 3 layers of")
     with pytest.raises(RangeError, match="no layer 3"):
         compare((explorer, ONE), (explorer, OTHER), layer=3)
     with pytest.raises(TextError, match=r"has no \[MASK\]"):
         compare((explorer, ONE), (explorer, "a b c"))
+
+
+def test_texts_of_unequal_length_are_compared_at_their_common_ends(monkeypatch):
+    explorer = build_explorer(build_random())
+    longer = "a e f c [MASK] d"
+    found = compare((explorer, ONE), (explorer, longer), layer=2, head=1)
+    pairs = list(zip(found.alignment.first, found.alignment.second, strict=True))
+    one, two = explorer.record(ONE), explorer.record(longer)
+    tokens = [(one.encoding.ids[i], two.encoding.ids[j]) for i, j in pairs]
+    assert all(a == b for a, b in tokens) and len(pairs) < min(len(one), len(two)) + 1
+    maps = [r.attention(2, 1)[0].numpy() for r in (one, two)]
+    for row, (i, j) in enumerate(pairs):
+        for column, (k, m) in enumerate(pairs):
+            expected = maps[1][j, m] - maps[0][i, k]
+            assert found.attention[row, column] == pytest.approx(expected, abs=1e-6)
+        vectors = one.hidden_states(3)[i], two.hidden_states(3)[j]
+        distance = 1 - float(torch.cosine_similarity(*vectors, dim=0))
+        assert found.residual_distance[3, row] == pytest.approx(distance, abs=1e-5)
+    assert "common beginning and end" in found.unavailable_reason
+    assert found.nbytes == found.attention.nbytes + found.residual_distance.nbytes
+    assert compare((explorer, ONE), (explorer, OTHER)).layer == 2  # the last by default
+    monkeypatch.setattr("mbexplore.analysis.compare.MOST_MAP_TOKENS", 3)
+    assert compare((explorer, ONE), (explorer, OTHER)).attention is None
+
+
+@given(start=st.lists(st.integers(5, 9), max_size=4), end=st.lists(st.integers(5, 9), max_size=4),
+       middles=st.tuples(*[st.lists(st.integers(10, 14), max_size=3)] * 2))  # fmt: skip
+def test_alignment_of_common_ends(start, end, middles):
+    texts = [[1, *start, *middle, *end, 2] for middle in middles]
+    encodings = [SimpleNamespace(ids=ids) for ids in texts]
+    found = align(*encodings)
+    pairs = list(zip(found.first, found.second, strict=True))
+    if len(texts[0]) == len(texts[1]):
+        assert pairs == [(i, i) for i in range(len(texts[0]))] and found.is_whole
+        return
+    assert not found.is_whole and len(pairs) >= len(start) + len(end) + 2
+    assert all(texts[0][i] == texts[1][j] for i, j in pairs)
+    assert all(a < c and b < d for (a, b), (c, d) in itertools.pairwise(pairs))
 
 
 def test_both_are_asked_before_either_runs(monkeypatch):
@@ -100,7 +148,7 @@ def test_the_command(tmp_path):
     assert shown.code == 0 and "Paris (59.0%) against Rome" in shown.out and "layer 8" in shown.out
     assert (tmp_path / "pair.png").read_bytes().startswith(b"\x89PNG")
     uneven = run_cli("compare", FRANCE, "A [MASK].", "-o", tmp_path / "uneven.svg")
-    assert uneven.code == 0 and "can't be laid over each other" in " ".join(uneven.out.split())
+    assert uneven.code == 0 and "common beginning and end" in " ".join(uneven.out.split())
     found = json.loads(run_cli("compare", FRANCE, "--with", "tiny", "--json").out)
     assert found["kl"] == 0 and np.shape(found["residual_distance"]) == (10, 9)
     wrong = run_cli("compare", FRANCE)

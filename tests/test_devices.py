@@ -13,7 +13,7 @@ from mbexplore.analysis.band import band_map
 from mbexplore.analysis.compare import compare
 from mbexplore.analysis.context_mixing import context_mixing
 from mbexplore.analysis.embed import embed
-from mbexplore.analysis.heads import head_atlas, similar_heads
+from mbexplore.analysis.heads import head_atlas
 from mbexplore.analysis.lens import lens, lens_map
 from mbexplore.analysis.links import strongest_links
 from mbexplore.analysis.maps import layer_map
@@ -21,6 +21,7 @@ from mbexplore.analysis.neurons import layer_neurons, token_neurons
 from mbexplore.analysis.patch import patch
 from mbexplore.analysis.residual import residual_norms
 from mbexplore.analysis.rope import pair_norms, score_contributions
+from mbexplore.analysis.similar_heads import similar_heads
 from mbexplore.analysis.similarity import similarity
 from mbexplore.recording import KEEP, to_float64
 from mbexplore.reference.verify import _check

@@ -217,7 +217,7 @@ def test_patching_every_place_is_bounded_by_both_texts(explorers, kind):
     a, b = explorer.model.config.labels[:2]
     encodings = [encoded(explorer, kind, text) for text in (TEXT, OTHER)]
     assert len(encodings[0]) == len(encodings[1])
-    found = patch(explorer, *encodings, ASKS[kind].get("position"), answer=a, other=b)
+    found = patch(explorer, *encodings, ASKS[kind].get("position"), answer=a, contrast=b)
     ends = [logits_of(explorer, kind, encoding) for encoding in encodings]
     differences = [float(end[0] - end[1]) for end in ends]
     assert found.clean_difference == pytest.approx(differences[0], abs=1e-5)

@@ -12,17 +12,16 @@ import torch
 
 import mbexplore
 from mbexplore.analysis import heads
+from mbexplore.analysis.head_masses import COUNTED, MASSES, is_punctuation
 from mbexplore.analysis.heads import (
-    MASSES,
+    VALUES,
     Sink,
     class_scores,
     classify,
     head_atlas,
-    is_punctuation,
-    jensen_shannon,
-    similar_heads,
     strongest_heads,
 )
+from mbexplore.analysis.similar_heads import jensen_shannon, similar_heads
 from mbexplore.errors import TextError
 from mbexplore.views.heads import spread_of
 from tests.cli_runner import run_cli
@@ -51,11 +50,13 @@ def by_loops(recording, layer, head):
     dense = recording.attention(layer, head)[0].double().numpy()
     seq, reach, encoding = len(dense), recording.config.half_window(layer), recording.encoding
     entropies, distance, masses = [], 0.0, dict.fromkeys(MASSES, 0.0)
+    rows = dict.fromkeys(MASSES, 0)
     received, seen = np.zeros(seq), np.zeros(seq)
     for i in range(seq):
         keys = [j for j in range(seq) if reach is None or abs(i - j) <= reach]
         row = dense[i, keys]
         entropies.append(-sum(w * math.log(w) for w in row if w) / math.log(len(keys)))
+        able = set()
         for j in keys:
             weight, token = dense[i, j], encoding.tokens[j]
             distance += weight * abs(i - j)
@@ -70,8 +71,11 @@ def by_loops(recording, layer, head):
             }  # fmt: skip
             for name, hit in hits.items():
                 masses[name] += weight * hit
-    shares = {name: mass / seq for name, mass in masses.items()}
-    return np.mean(entropies), distance / seq, shares, received / seen
+            able |= {name for name, hit in hits.items() if hit}
+        for name in able:
+            rows[name] += 1
+    means = {name: mass / max(1, rows[name]) for name, mass in masses.items()}
+    return np.mean(entropies), distance / seq, means, rows, received / seen
 
 
 @pytest.mark.parametrize("block", [2**23, 1])  # in one block, and in blocks of 16 rows
@@ -79,11 +83,13 @@ def by_loops(recording, layer, head):
 def test_every_statistic_is_that_of_the_dense_map(recording, monkeypatch, layer, head, block):
     monkeypatch.setattr(heads, "BLOCK_WEIGHTS", block)
     row = head_atlas([recording])[layer * 4 + head]
-    entropy, distance, masses, received = by_loops(recording, layer, head)
+    entropy, distance, masses, eligible, received = by_loops(recording, layer, head)
     assert (row.layer, row.head) == (layer, head)
     assert row.entropy == pytest.approx(entropy, abs=1e-6)
     assert row.distance == pytest.approx(distance, rel=1e-5)
     assert row.masses == pytest.approx(masses, abs=1e-6)
+    assert row.rows == eligible and row.queries == len(recording)
+    assert row.rows["previous"] == row.rows["next"] == row.queries - 1
     assert masses["mask"] > 0 and masses["punctuation"] > 0
     assert row.sink.position == received.argmax()
     assert row.sink.weight == pytest.approx(received.max(), abs=1e-6)
@@ -99,9 +105,12 @@ def test_many_texts_are_averaged_by_query(explorer, recording, rows):
     both = head_atlas([recording, other], lambda done, count: calls.append((done, count)))
     for row in both:
         pair = (rows[row.layer, row.head], alone[row.layer, row.head])
-        for get in (lambda r: r.entropy, lambda r: r.distance, lambda r: r.masses["previous"]):
-            expected = np.average([get(each) for each in pair], weights=sizes)
-            assert get(row) == pytest.approx(expected, rel=1e-6)
+        for get, lost in (
+            (lambda r: r.entropy, 0), (lambda r: r.distance, 0), (lambda r: r.masses["next"], 1),
+        ):  # fmt: skip
+            values = [get(each) for each in pair]
+            assert get(row) == pytest.approx(np.average(values, weights=sizes - lost), rel=1e-6)
+        assert row.spread["mask"] == 0  # one text alone has a mask
         assert row.sink.weight == max(each.sink.weight for each in pair)
     assert calls == 2 * [(i, 9) for i in range(1, 10)]
     with pytest.raises(TextError):
@@ -165,18 +174,22 @@ def test_the_strongest_head_of_each_class(rows):
 def test_classes_of_masses():
     plain = Sink(0, 3, "a", False, 0.1, 1, 1, 1)
     special = dataclasses.replace(plain, token="[CLS]", is_special=True, weight=0.9)
-    nothing = dict.fromkeys(MASSES, 0.0)
 
-    def named(entropy, most=plain, **masses):
-        return classify(class_scores(nothing | masses, entropy, most))
+    def named(entropy, most=plain, able=1.0, **masses):
+        values = dict.fromkeys(VALUES, 0.0) | masses | {"entropy": entropy}
+        return classify(class_scores(values, dict.fromkeys(COUNTED, able), most))
 
     assert named(0.3, previous=0.7, self=0.5, far=0.9) == ("previous", 0.7)
-    assert named(0.3, special, cls=0.3, sep=0.3) == ("separator", 0.6)
+    assert named(0.3, special, separator=0.6) == ("separator", 0.6)
     assert named(0.3, dataclasses.replace(plain, weight=0.8)) == ("sink", 0.8)
     assert named(0.3, punctuation=0.5) == ("punctuation", 0.5)
     assert named(0.3, edge=0.39) == ("unclassified", 0.39)
     assert named(0.3, edge=0.39, far=0.6) == ("far", 0.6)
     assert named(0.95, next=0.7) == ("broad", 0.95)
+    assert named(0.3, previous=0.9, able=0.49) == ("unclassified", 0.1)  # few rows have one
+    tied = dataclasses.replace(plain, weight=0.523892959)
+    assert named(0.3, tied, mask=0.523892901) == ("mask", 0.523892901)
+    assert named(0.3, dataclasses.replace(tied, weight=0.5241), mask=0.5239)[0] == "sink"
 
 
 def test_punctuation():

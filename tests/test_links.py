@@ -64,6 +64,40 @@ def test_arcs_are_the_fewest_links_that_carry_the_mass(mass, seed, layer, words,
         np.testing.assert_allclose(found.rows, dense[:, query], atol=1e-6)
 
 
+@given(bounds=st.tuples(st.integers(0, 9), st.integers(10, 21)), words=st.booleans(),
+       layer=st.sampled_from([GLOBAL, LOCAL]), query=st.booleans(), hide=st.booleans())  # fmt: skip
+def test_arcs_of_a_part_are_those_of_the_whole_text_between_its_tokens(
+    bounds, words, layer, query, hide
+):
+    recording = build_recording(build_encoding(SIZES))
+    options = {"words": words, "hide_special": hide}
+    whole = build_axis(recording.encoding, **options)
+    part = build_axis(recording.encoding, bounds, **options)
+    first = whole.spans.index(part.spans[0])
+    row = len(part) // 2 if query else None
+    expected = [
+        (link.head, link.query - first, link.key - first, pytest.approx(link.weight, abs=1e-7))
+        for link in arcs(
+            recording, layer, query=None if row is None else row + first, axis=whole
+        ).links
+        if 0 <= link.query - first < len(part) and 0 <= link.key - first < len(part)
+    ]
+    found = arcs(recording, layer, query=row, axis=part)
+    assert found.total == len(found.links)
+    assert sorted((x.head, x.query, x.key, x.weight) for x in found.links) == sorted(
+        expected, key=lambda link: link[:3]
+    )
+    if row is not None:
+        dense = dense_of(recording, layer, whole)[:, row + first, first : first + len(part)]
+        np.testing.assert_allclose(found.rows, dense, atol=1e-6)
+
+
+def test_words_are_apart_by_their_tokens():
+    axis = build_axis(build_encoding(SIZES), words=True)
+    assert [axis.token_distance(0, key) for key in range(5)] == [s for s, _ in axis.spans[:5]]
+    assert axis.token_distance(4, 1) == axis.starts[1] - axis.starts[4] < 0
+
+
 def test_too_many_arcs_leave_each_head_its_strongest(recording):
     all_of_them = arcs(recording, GLOBAL)
     few = arcs(recording, GLOBAL, most=5)
@@ -85,16 +119,25 @@ def test_a_band_is_the_map_straightened(recording, hide, bounds, mean):
     axis = build_axis(recording.encoding, bounds, hide_special=hide)
     dense = recording.attention(LOCAL).numpy()
     dense = dense.mean(0, keepdims=True) if mean else dense
-    shown = axis.starts.tolist()
+    shown, words, seq = axis.starts.tolist(), recording.encoding.words, len(recording)
     expected = np.zeros((len(dense), len(shown), 9))  # half_window 4
-    for row, query in enumerate(shown):
-        for column, offset in enumerate(range(-4, 5)):
-            if query + offset in shown:
-                expected[:, row, column] = dense[:, query, query + offset]
+    by_offset = [[] for _ in range(9)]
+    at_edges = []
+    for query in range(seq):
+        edges = [query + side for side in (-4, 4) if 0 <= query + side < seq]
+        at_edges += [dense[:, query, edges].sum(1)] if edges else []
+        for column, key in enumerate(range(query - 4, query + 5)):
+            if 0 <= key < seq:
+                by_offset[column].append(dense[:, query, key])
+                if query in shown and not (hide and words[key] is None):
+                    expected[:, shown.index(query), column] = dense[:, query, key]
     found = band_map(recording, LOCAL, axis=axis, mean=mean)
     np.testing.assert_allclose(found.weights, expected, atol=1e-6)
-    np.testing.assert_allclose(found.profile, expected.mean(1), atol=1e-6)
-    np.testing.assert_allclose(found.edge, expected[:, :, [0, 8]].sum(2).mean(1), atol=1e-6)
+    profile = np.stack([np.mean(each, axis=0) for each in by_offset], axis=1)
+    np.testing.assert_allclose(found.profile, profile, atol=1e-6)
+    assert found.profile_rows.tolist() == [len(each) for each in by_offset]
+    np.testing.assert_allclose(found.edge, np.mean(at_edges, axis=0), atol=1e-6)
+    assert found.edge_rows == len(at_edges)
     pooled = band_map(recording, LOCAL, pixels=3, axis=axis, mean=mean)
     squares = np.array_split(expected, range(pooled.pool, len(shown), pooled.pool), axis=1)
     np.testing.assert_allclose(pooled.weights, np.stack([s.max(1) for s in squares], 1), atol=1e-6)
@@ -105,8 +148,10 @@ def test_a_short_text_has_no_edge():
     short = build_recording(build_encoding([1]))
     found = band_map(short, LOCAL)
     assert found.offsets.tolist() == [-2, -1, 0, 1, 2]
-    assert found.edge.tolist() == [0.0, 0.0]
-    np.testing.assert_allclose(found.profile.sum(1), 1.0, atol=1e-6)
+    assert found.edge.tolist() == [0.0, 0.0] and found.edge_rows == 0
+    assert found.profile_rows.tolist() == [1, 2, 3, 2, 1]
+    sums = (found.profile * found.profile_rows).sum(1)
+    np.testing.assert_allclose(sums, 3.0, atol=1e-6)  # all that three rows give
 
 
 def test_no_band_of_words_or_of_a_global_layer(recording):

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import re
 
 import numpy as np
 import pytest
@@ -15,6 +14,7 @@ from mbexplore.display.blocks import Heat
 from mbexplore.display.data import walk
 from mbexplore.errors import MissingError, RangeError, TextError
 from mbexplore.explorer import load
+from mbexplore.hooks import hooked
 from mbexplore.session import Session
 from mbexplore.views.patch import COMPONENTS, PatchView
 from tests.cli_runner import run_again, run_cli
@@ -37,7 +37,7 @@ def explorer():
 
 def test_the_copied_token_is_followed_to_the_mask():
     found = patch(build_explorer(), CLEAN, CORRUPTED)
-    assert (found.target.token, found.other.token) == ("c", "e")
+    assert (found.target.token, found.contrast.token) == ("c", "e")
     source, mask = 3, 4  # [CLS] a b c [MASK]
     residual = np.zeros((4, 7))
     residual[: COPY_LAYER + 1, source] = 1  # until the layer copies, it is at its own place
@@ -63,11 +63,11 @@ def test_all_positions_of_the_input_layer_restore_the_clean_logits_exactly(explo
 
 
 def test_shares_are_those_of_single_runs_whatever_the_batches(explorer, monkeypatch):
-    found = patch(explorer, CLEAN, CORRUPTED, answer="c", other="e")
+    found = patch(explorer, CLEAN, CORRUPTED, answer="c", contrast="e")
     monkeypatch.setattr("mbexplore.analysis.patch.BATCH_TOKENS", 15)
     steps = []
     again = patch(
-        explorer, CLEAN, CORRUPTED, answer="c", other="e", progress=lambda *s: steps.append(s)
+        explorer, CLEAN, CORRUPTED, answer="c", contrast="e", progress=lambda *s: steps.append(s)
     )
     assert steps[-1] == (4 * 7 + 2 * 3 * 7 + 3 * 2,) * 2
     for name in ("residual", "attention", "mlp", "heads"):
@@ -78,15 +78,63 @@ def test_shares_are_those_of_single_runs_whatever_the_batches(explorer, monkeypa
     assert hook_count(explorer.model) == 0
 
 
+def test_texts_of_unequal_length_are_patched_at_their_common_ends(explorer):
+    """Against runs of the corrupted text with the value put in by hand."""
+    longer = "a e f c [MASK] d"
+    clean, corrupted = explorer.encode(CLEAN), explorer.encode(longer)
+    found = patch(explorer, CLEAN, longer, answer="c", contrast="e")
+    same = [(i, i) for i in range(2)] + [(i, i + 1) for i in range(3, 7)]
+    assert list(zip(found.alignment.first, found.alignment.second, strict=True)) == same
+    assert found.aligned_tokens[0] == found.aligned_tokens[1]
+    recording = explorer.record(clean, keep=KEEP)
+    ids = torch.tensor([corrupted.ids])
+    c, e = found.target.token_id, found.contrast.token_id
+
+    def difference(tap, edit):
+        with hooked(explorer.model, {tap: edit}), torch.inference_mode():
+            logits = explorer.model(ids)[0, corrupted.mask_positions[0]]
+        return float(logits[c] - logits[e])
+
+    span = found.clean_difference - found.corrupted_difference
+    for column, (source, target) in enumerate(same):
+
+        def put(value, source=source, target=target):
+            value = value.clone()
+            value[0, target] = recording.tap("layers.1.mlp_out")[source]
+            return value
+
+        share = (difference("layers.1.mlp_out", put) - found.corrupted_difference) / span
+        assert found.mlp[1, column] == pytest.approx(share, abs=1e-4)
+
+    def put_head(value):
+        value = value.clone()
+        for source, target in same:
+            value[0, 1, target] = recording.tap("layers.1.z")[1, source]
+        return value
+
+    share = (difference("layers.1.z", put_head) - found.corrupted_difference) / span
+    assert found.heads[1, 1] == pytest.approx(share, abs=1e-4)
+
+
+def test_every_patched_place_names_its_own_indices(explorer):
+    found = patch(explorer, CLEAN, CORRUPTED, answer="c", contrast="e")
+    for cell in found.cells():
+        values = getattr(found, cell.what)
+        row = cell.state if cell.what == "residual" else cell.layer
+        column = cell.head if cell.what == "heads" else cell.position
+        assert cell.restored == values[row, column]
+        assert (cell.state is None) == (cell.what != "residual")
+        assert (cell.layer is None) == (cell.what == "residual")
+
+
 def test_mistakes(explorer):
     copier = build_explorer()
-    sentence = r"7 tokens \(\[CLS\]\|a\|b.*\) and 6 \(.*\); choose words"
-    with pytest.raises(TextError, match=sentence):
-        patch(copier, CLEAN, "a b [MASK] d")
+    with pytest.raises(RangeError, match="Token 1 of the first text has no counterpart"):
+        patch(copier, CLEAN, "e b c [MASK] d f", 1)
     with pytest.raises(RangeError, match="Both texts are answered 'c'"):
         patch(copier, CLEAN, "a e c [MASK] d")
     with pytest.raises(RangeError, match="alike"):
-        patch(copier, CLEAN, "a e c [MASK] d", other="e")
+        patch(copier, CLEAN, "a e c [MASK] d", contrast="e")
     with pytest.raises(TextError, match=r"has no \[MASK\]"):
         patch(copier, "a b", "a c")
 
@@ -111,7 +159,7 @@ def test_the_view_follows_the_token_to_the_mask():
 
 def test_files_hold_the_shares(explorer):
     result = PatchView(other=CORRUPTED, answer="b", other_answer="c").of(Session(explorer, CLEAN))
-    found = patch(explorer, CLEAN, CORRUPTED, answer="b", other="c")
+    found = patch(explorer, CLEAN, CORRUPTED, answer="b", contrast="c")
     header, *rows = csv.reader(io.StringIO(result.content("csv").decode()))
     with np.load(io.BytesIO(result.content("npz"))) as saved:
         assert tuple(saved["corrupted_tokens"]) == found.corrupted_tokens
@@ -119,9 +167,12 @@ def test_files_hold_the_shares(explorer):
             np.testing.assert_array_equal(saved[name], getattr(found, name))
             shares = np.float32([row[-1] for row in rows if row[0] == component])
             np.testing.assert_array_equal(shares, getattr(found, name).flatten())
-    assert header == ["component", "layer", "head", "position", "token", "restored"]
+    assert header == ["component", "state", "layer", "head", "position", "token", "restored"]
     seq = len(found.clean_tokens)
-    assert [row[1] for row in rows[: 2 * seq : seq]] == ["", "0"]  # the embeddings have no layer
+    assert [row[1:3] for row in rows[: 2 * seq : seq]] == [["0", ""], ["1", ""]]
+    assert {tuple(row[1:3]) for row in rows if row[0] == "MLP output"} == {
+        ("", str(layer)) for layer in range(3)
+    }
 
 
 def test_the_command(tmp_path):
@@ -134,9 +185,10 @@ def test_the_command(tmp_path):
     assert np.shape(found["residual"]) == (10, 9) and np.shape(found["heads"]) == (9, 4)
     place = found["clean_tokens"].index(" France")
     assert int(np.argmax(found["residual"][0])) == place
-    wrong = run_cli("patch", texts[0], "The capital of the Republic of Italy is [MASK].")
-    assert wrong.code == 1 and re.match("Error: The texts differ in length, 9", wrong.err)
     result = PatchView(other=texts[1], answer="Paris", other_answer="Madrid").of(
         Session(load("tiny", device="cpu"), texts[0])
     )
     assert run_again(result) == result.to_json()
+    longer = "The capital of the Republic of Italy is [MASK]."
+    found = json.loads(run_cli("patch", texts[0], longer, *answers, "--json").out)
+    assert np.shape(found["residual"]) == (10, 8)  # France has no counterpart

@@ -22,7 +22,7 @@ from mbexplore.analysis.target import OptionScore, Target
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
-from mbexplore.hooks import hooked
+from mbexplore.hooks import Progress, hooked
 from mbexplore.network.attention import attend
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.tap import Action
@@ -157,6 +157,7 @@ def ablate(
     answer: str | None = None,
     contrast: str | None = None,
     replacement: Replacement = "zero",
+    progress: Progress | None = None,
 ) -> Ablation:
     """The answer without the parts: without all of them, then without each alone.
 
@@ -168,6 +169,7 @@ def ablate(
         answer: the answer followed; None for the model's own.
         contrast: another answer, whose logit is subtracted from the answer's in all logits.
         replacement: for the output of a head or block: zero, or its mean over the tokens.
+        progress: called with the passes done and all there are; what it raises ends the work.
 
     Raises:
         ModelError: the model has no head that chooses.
@@ -182,9 +184,11 @@ def ablate(
     ids = torch.tensor([encoding.ids], device=model.device)
     groups = [tuple(parts), *((part,) for part in parts if len(parts) > 1)]
     rows = [readout.logits(ids)]
-    for group in groups:
+    for done, group in enumerate(groups, start=1):
         with hooked(model, ablation_hooks(model.config, group, replacement)):
             rows.append(readout.logits(ids))
+        if progress is not None:
+            progress(done, len(groups))
     target = readout.target(rows[0][0])
     against = None if contrast is None else readout.find_contrast(contrast, target)
     clean, *others = readout.scores_of(torch.cat(rows), target, against)
@@ -203,7 +207,7 @@ def ablate_heads(
     answer: str | None = None,
     contrast: str | None = None,
     replacement: Replacement = "zero",
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> HeadAblation:
     """The answer without each head of the model, one at a time.
 
@@ -214,7 +218,7 @@ def ablate_heads(
         answer: the answer followed; None for the model's own.
         contrast: another answer, whose logit is subtracted from the answer's in all logits.
         replacement: see `ablate`.
-        progress: told after each batch how many heads are done, and of how many.
+        progress: called with the heads done and all there are; what it raises ends the work.
 
     Raises:
         ModelError: the model has no head that chooses.
@@ -238,7 +242,8 @@ def ablate_heads(
             with hooked(model, {f"layers.{layer}.z": action}):
                 logits = readout.logits(ids)
             found += readout.scores_of(logits, target, against)
-            progress(len(found), layers * heads)
+            if progress is not None:
+                progress(len(found), layers * heads)
     shape = (layers, heads)
     logit = np.array([each.logit - clean.logit for each in found], dtype=np.float32)
     probability = np.array([e.probability - clean.probability for e in found], dtype=np.float32)

@@ -2,30 +2,32 @@
 
 Sundararajan et al. 2017, "Axiomatic Attribution for Deep Networks" (arXiv:1703.01365), for
 integrated gradients; Shrikumar et al. 2016, "Not Just a Black Box" (arXiv:1605.01713), for gradient
-x input. The input is the embedding of each token after its norm (hidden state 0).
+x input. The input is a token's embedding: after the embedding norm (hidden state 0), which is where
+the residual stream starts, or before it, as most papers take it. The two share the logit out
+differently: the norm is then part of the function explained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Target
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError
 from mbexplore.explorer import Explorer
-from mbexplore.hooks import hooked
+from mbexplore.hooks import Progress, hooked
 from mbexplore.recording import to_float64
 
 LIMITS = (
-    "The shares depend on the baseline, and the way there passes inputs that are no text; tokens "
-    "that act only together share what they do in no unique way."
+    "The shares depend on the baseline and on where embeddings are taken, before or after their "
+    "norm; the path passes inputs that are no text, and tokens that act only together share what "
+    "they do in no unique way."
 )
 STEPS = 64
 MOST_ERROR = 0.01
@@ -34,6 +36,8 @@ BATCH_TOKENS = 1024
 """Tokens in one batch, all its points of the path together."""
 
 Baseline = Literal["mask", "pad"]
+Input = Literal["normed", "raw"]
+"""Embeddings after their norm (the residual stream's start), or before it."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Attribution:
         target: the answer.
         contrast: the answer it is set against, or None.
         baseline: "mask" or "pad".
+        embeddings: where the path runs: "normed" or "raw" embeddings.
         steps: points on the path from the baseline to the text.
         integrated: of each token, in logits; special tokens and masks stand in the baseline too,
             and get exactly zero.
@@ -59,6 +64,7 @@ class Attribution:
     target: Target
     contrast: Target | None
     baseline: Baseline
+    embeddings: Input
     steps: int
     integrated: tuple[float, ...]
     gradient_input: tuple[float, ...]
@@ -75,8 +81,9 @@ def attribute(
     answer: str | None = None,
     contrast: str | None = None,
     baseline: Baseline = "mask",
+    embeddings: Input = "normed",
     steps: int = STEPS,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress | None = None,
 ) -> Attribution:
     """Shares the answer's logit out among the tokens of the text.
 
@@ -87,8 +94,9 @@ def attribute(
         answer: the answer explained; None for the model's own.
         contrast: why the answer and not this one.
         baseline: what stands in the place of every plain token: the mask's embedding or padding's.
+        embeddings: "normed" for hidden state 0, "raw" for the rows of the embedding matrix.
         steps: points on the path, placed as Gauss and Legendre's rule asks.
-        progress: told after each batch how many points are done, and of how many.
+        progress: called with the points done and all there are; what it raises ends the work.
 
     Raises:
         TextError: no position is given and the text has no mask.
@@ -105,23 +113,26 @@ def attribute(
     target = readout.target(readout.logits(ids[:1])[0])
     against = None if contrast is None else readout.find_contrast(contrast, target)
     with torch.no_grad():
-        end, start = model.encoder.embeddings(ids)  # each (seq, hidden)
-    way = _Way(readout, ids[:1], target, against, progress)
+        table = model.encoder.embeddings
+        inputs = table(ids) if embeddings == "normed" else table.tok_embeddings(ids)
+        end, start = inputs  # each (seq, hidden)
+    norm = None if embeddings == "normed" else model.encoder.embeddings.norm
+    function = _Function(readout, ids[:1], target, against, norm, progress)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     points = torch.from_numpy((nodes + 1) / 2).to(end.dtype).to(end.device)
-    mean = way.mean_gradient(
-        start, end, points, torch.from_numpy(weights / 2).to(end.dtype).to(end.device)
-    )
+    shares = torch.from_numpy(weights / 2).to(end.dtype).to(end.device)
+    mean = function.mean_gradient(start, end, points, shares)
     here = torch.ones(1).to(end)
-    gradient = way.mean_gradient(start, end, here, here)
+    gradient = function.mean_gradient(start, end, here, here)
     integrated = to_float64(((end - start) * mean).sum(dim=-1))
-    value, baseline_value = way.value(end), way.value(start)
+    value, baseline_value = function.value(end), function.value(start)
     error = abs(float(integrated.sum()) - (value - baseline_value))
     return Attribution(
         tokens=encoding.tokens,
         target=target,
         contrast=against,
         baseline=baseline,
+        embeddings=embeddings,
         steps=steps,
         integrated=tuple(integrated.tolist()),
         gradient_input=tuple((end * gradient).sum(dim=-1).tolist()),
@@ -132,14 +143,15 @@ def attribute(
 
 
 @dataclass(frozen=True, eq=False)
-class _Way:
-    """The function whose path is walked: hidden state 0 to the logit that is explained."""
+class _Function:
+    """The function explained: embeddings to the logit, or to the difference of two."""
 
     readout: Readout
     ids: Tensor  # (1, seq); any ids of the text's length, the embeddings are replaced
     target: Target
     contrast: Target | None
-    progress: Callable[[int, int], None]
+    norm: nn.Module | None  # of raw embeddings
+    progress: Progress | None
 
     def mean_gradient(self, start: Tensor, end: Tensor, points: Tensor, weights: Tensor) -> Tensor:
         """Weighted mean of the gradient at `start + point * (end - start)`, (seq, hidden)."""
@@ -152,16 +164,18 @@ class _Way:
             with torch.enable_grad():
                 (gradient,) = torch.autograd.grad(self._logits(x).sum(), x)
             total += (share[:, None, None] * gradient).sum(dim=0)
-            self.progress(first + len(some), len(points))
+            if self.progress is not None:
+                self.progress(first + len(some), len(points))
         return total
 
     def value(self, x: Tensor) -> float:
-        """The logit at hidden state 0 (seq, hidden)."""
+        """The logit at embeddings (seq, hidden)."""
         with torch.no_grad():
             return float(self._logits(x[None])[0])
 
     def _logits(self, x: Tensor) -> Tensor:
         ids = self.ids.expand(len(x), -1)
+        x = x if self.norm is None else self.norm(x)
         with hooked(self.readout.model, {"embed": lambda value: x}):
             logits = self.readout.read(self.readout.model.encoder(ids))
         own = logits[:, self.target.token_id]

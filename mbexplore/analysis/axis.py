@@ -85,15 +85,17 @@ class Axis:
         return place
 
     def visible_range(self, first: int, last: int, half_window: int | None) -> tuple[int, int]:
-        """Bounds `[start, stop)` of the places that the places first .. last see some token of."""
+        """Bounds `[start, stop)` of the entries that the tokens first .. last see some token of."""
         if half_window is None:
             return 0, len(self)
-        low = self.starts[first] - half_window
-        high = self.stops[last] - 1 + half_window
         return (
-            int(np.searchsorted(self.stops, low, side="right")),
-            int(np.searchsorted(self.starts, high, side="right")),
+            int(np.searchsorted(self.stops, first - half_window, side="right")),
+            int(np.searchsorted(self.starts, last + half_window, side="right")),
         )
+
+    def token_distance(self, query: int, key: int) -> int:
+        """Tokens from the start of one entry to the start of another; below 0 to the left."""
+        return int(self.starts[key] - self.starts[query])
 
     def sum_spans(self, weights: Tensor, dim: int, first_token: int, low: int, high: int) -> Tensor:
         """Sums the rows or columns of a map that belong to the same place.

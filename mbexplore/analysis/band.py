@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbexplore.analysis.axis import Axis, build_axis
-from mbexplore.analysis.maps import head_names, layer_title, pooled_note
+from mbexplore.analysis.maps import head_names, layer_title, max_pool, pooled_note
 from mbexplore.errors import RangeError
+from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind
 from mbexplore.recording import Recording, check_local
 
@@ -31,8 +32,12 @@ class BandMap:
         is_mean: whether `weights` is the mean of `heads`.
         pool: queries to a pixel; a pixel holds the largest weight of its queries.
         weights: (heads or 1, rows, offsets) float32.
-        profile: (heads or 1, offsets), the mean over the queries shown.
-        edge: (heads or 1,), the mean weight at both ends of the window together.
+        profile: (heads or 1, offsets), mean weight over the queries of the whole text that have a
+            key at that offset.
+        profile_rows: (offsets,), how many these are.
+        edge: (heads or 1,), mean weight at both ends of the window together, over the queries of
+            the whole text that have a key at either; 0 where none has.
+        edge_rows: how many these are.
         kind: always "local".
     """
 
@@ -46,7 +51,9 @@ class BandMap:
     pool: int
     weights: NDArray[np.float32]
     profile: NDArray[np.float32]
+    profile_rows: NDArray[np.intp]
     edge: NDArray[np.float32]
+    edge_rows: int
     kind: LayerKind = "local"
 
     @property
@@ -73,16 +80,21 @@ def band_map(
     axis: Axis | None = None,
     *,
     mean: bool = False,
+    progress: Progress | None = None,
 ) -> BandMap:
     """The maps of a local layer (or of one head) by offset, max-pooled over queries.
+
+    A part of the text shows the weights that these queries have in the whole.
 
     Args:
         recording: with "attention" kept.
         layer: from 0.
         head: one head, or None for all.
         pixels: the most rows.
-        axis: tokens, all or a part; None for all. What it hides has no row and no weight.
+        axis: tokens, all or a part; None for all. Special tokens that it hides have no row and no
+            weight.
         mean: whether to average over the heads, before pooling.
+        progress: called with the heads done and all there are.
 
     Raises:
         RangeError: the layer is global or outside, or the axis counts in words.
@@ -90,28 +102,50 @@ def band_map(
     config = recording.config
     axis = axis or build_axis(recording.encoding)
     if axis.words:
-        raise RangeError("A band counts in tokens; leave out --words, or ask for --view map.")
-    half_window, band = check_local(config, layer), recording.attention_band(layer, head)
-    reach = min(half_window, len(recording) - 1)
-    whole = band[:, :, half_window - reach : half_window + reach + 1].cpu().numpy()
-    whole = whole.mean(0, keepdims=True) if mean else whole
+        raise RangeError("A band counts in tokens, not in words; take tokens, or the map.")
+    half_window, seq = check_local(config, layer), len(recording)
+    heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
+    whole = _band(recording, layer, heads, mean, progress)  # (heads, seq, offsets)
+    reach = whole.shape[2] // 2
     offsets = np.arange(-reach, reach + 1)
     shown = whole[:, axis.starts]  # (heads, rows, offsets)
-    if axis.hide_special or axis.bounds is not None:
-        keys = np.clip(axis.starts[:, None] + offsets, 0, len(recording) - 1)
-        shown = np.where(axis.indices_of(keys) >= 0, shown, 0.0)
+    if axis.hide_special:
+        keys = np.clip(axis.starts[:, None] + offsets, 0, seq - 1)
+        words = np.array([word is not None for word in recording.encoding.words])
+        shown = np.where(words[keys], shown, 0.0)
+    profile_rows = seq - np.abs(offsets)
+    edge, edge_rows = np.zeros(len(whole)), 0
+    if 0 < half_window < seq:
+        edge_rows = min(seq, 2 * (seq - half_window))
+        edge = whole[:, :, [0, -1]].sum(axis=(1, 2)) / edge_rows
     pool = -(-len(axis) // pixels)
-    at_edge = shown[:, :, [0, -1]].sum(2) if reach == half_window else np.zeros_like(shown[:, :, 0])
     return BandMap(
         layer,
         config.theta(layer),
         half_window,
         offsets,
         axis,
-        tuple(range(config.num_attention_heads)) if head is None else (head,),
+        heads,
         mean,
         pool,
-        np.maximum.reduceat(shown, range(0, len(axis), pool), axis=1).astype(np.float32),
-        shown.mean(1).astype(np.float32),
-        at_edge.mean(1).astype(np.float32),
+        max_pool(shown, (pool, 1)).astype(np.float32),
+        (whole.sum(axis=1) / profile_rows).astype(np.float32),
+        profile_rows,
+        edge.astype(np.float32),
+        edge_rows,
     )
+
+
+def _band(
+    recording: Recording, layer: int, heads: tuple[int, ...], mean: bool, progress: Progress | None
+) -> NDArray[np.float64]:
+    """Weights by offset, (heads or 1, seq, offsets), as far as the text has keys."""
+    half_window = check_local(recording.config, layer)
+    reach = min(half_window, len(recording) - 1)
+    bands = []
+    for done, head in enumerate(heads, start=1):
+        band = recording.attention_band(layer, head)[:, :, half_window - reach :]
+        bands.append(band[:, :, : 2 * reach + 1].cpu().double().numpy())
+        if progress is not None:
+            progress(done, len(heads))
+    return np.mean(bands, axis=0) if mean else np.concatenate(bands)

@@ -1,28 +1,34 @@
-"""The atlas of heads: what each does over one text or many, streamed from the maps.
+"""The atlas of heads: where each one's weight goes over one text or many, streamed from the maps.
 
-No more than a block of rows of one layer is in memory at a time, so any length will do.
+No more than a block of rows of one layer is in memory at a time, so any length will do. Averages
+are over the rows that could send weight there: the first token has no previous one.
 """
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from mbexplore.analysis.head_masses import (
+    COUNTED,
+    MASSES,
+    block_masses,
+    eligible_rows,
+    token_kinds,
+    weighted,
+)
 from mbexplore.errors import TextError
 from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind
-from mbexplore.recording import Recording, check_index, to_float64
+from mbexplore.recording import Recording, to_float64
 
-MASSES = ("self", "previous", "next", "cls", "sep", "punctuation", "mask", "edge", "far")
-"""Where weight goes; they may overlap. "edge" is both ends of a local layer's window, "far" what
-no local layer could see: more than half a window away."""
-
-SPREAD = ("entropy", "distance", *MASSES)
-"""What is known of every text by itself."""
+LIMITS = (
+    "Weights tell where a head attends, not what it moves: the value there may be next to nothing. "
+    "And a class holds for these texts alone."
+)
 
 CLASSES = (
     "self", "previous", "next", "separator", "punctuation", "mask", "edge", "sink", "far", "broad",
@@ -32,6 +38,13 @@ CLASSES = (
 CLASS_MASS = 0.4
 """A head belongs to the class that takes the most of its weight, from this share on; it is "far"
 where no other class reaches that and the weight far away does."""
+
+CLASS_ROWS = 0.5
+"""A class counts where at least this share of the rows could send weight there."""
+
+TIE = 1e-4
+"""Scores so close are tied, and the first in the order of `CLASSES` wins: with one [MASK] in a text
+"mask" and "sink" are the same weight, and rounding must not choose between them."""
 
 BROAD_ENTROPY = 0.9
 """From this entropy (of at most 1) on a head is broad whatever takes the most of its weight."""
@@ -73,7 +86,7 @@ class Sink:
 
 @dataclass(frozen=True)
 class HeadRow:
-    """What one head does, averaged over all queries of all texts.
+    """What one head does, averaged over the rows of all texts.
 
     Attributes:
         layer: from 0.
@@ -82,14 +95,18 @@ class HeadRow:
         entropy: of a row divided by the log of the keys its query can see: 0 for one key, 1 for
             all alike; over the queries that can see more than one.
         distance: tokens between query and key, weighted.
-        masses: share of the weight that goes to each of `MASSES`.
+        masses: mean weight that a row sends to each of `MASSES`, over the rows that could; 0 where
+            none could.
+        rows: how many these are, of `queries`.
+        queries: rows of all texts.
         sink: the token that takes the most, whether that is much or little.
         sinks: tokens that take `SINK_WEIGHT` or more, by falling weight, each token once.
         label: one of `CLASSES`, or "unclassified".
         score: what the label rests on; of an unclassified head, the score of its nearest class.
-        scores: of each of `CLASSES`: its share of the weight, the entropy for "broad".
-        spread: standard deviation over the texts of "entropy", "distance" and each of `MASSES`;
-            0 for one text.
+        scores: of each of `CLASSES`: its mean weight, the entropy for "broad"; 0 where fewer than
+            `CLASS_ROWS` of the rows could send weight there.
+        spread: standard deviation over texts of "entropy", "distance" and each of `MASSES`, a text
+            counting once and only where it has such rows; 0 for fewer than two.
     """
 
     layer: int
@@ -98,6 +115,8 @@ class HeadRow:
     entropy: float
     distance: float
     masses: dict[str, float]
+    rows: dict[str, int]
+    queries: int
     sink: Sink
     sinks: tuple[Sink, ...]
     label: str
@@ -106,49 +125,51 @@ class HeadRow:
     spread: dict[str, float]
 
 
-@dataclass(frozen=True)
-class HeadSimilarity:
-    """Another head, and how far its rows are from those of the head asked about.
-
-    Attributes:
-        layer: from 0.
-        head: from 0.
-        distance: Jensen-Shannon distance (the root of the divergence in bits, 0 to 1), averaged
-            over queries.
-    """
-
-    layer: int
-    head: int
-    distance: float
+VALUES = ("entropy", "distance", *COUNTED)
+"""What is averaged: one value a row, where the row is eligible."""
 
 
 @dataclass
 class _Sums:
-    """Running sums of one layer over texts: (heads,) each, masses (heads, MASSES).
+    """Running sums of one layer over texts.
 
-    The token that takes the most and the sinks by token are kept by head, and of every text the
-    means (heads, `SPREAD`).
+    Attributes:
+        queries: rows of all texts.
+        total: (heads, VALUES), summed over rows.
+        rows: (VALUES,) eligible rows.
+        texts: (VALUES,) texts that have eligible rows.
+        means: (heads, VALUES), the mean of each text, summed over texts.
+        squares: the same of the squared means.
+        most: of each head, the token that takes the most.
+        sinks: of each head, its sinks by token.
     """
 
+    heads: int
     queries: int = 0
-    choosing: int = 0
-    entropy: Tensor | float = 0.0
-    distance: Tensor | float = 0.0
-    masses: Tensor | float = 0.0
     most: dict[int, Sink] = field(default_factory=dict)
     sinks: dict[int, dict[str, Sink]] = field(default_factory=dict)
-    texts: list[Tensor] = field(default_factory=list)
 
-    def means_since(self, before: _Sums) -> Tensor:
-        """Means over the queries that came after an earlier state of these sums."""
-        queries = self.queries - before.queries
-        entropy = (self.entropy - before.entropy) / max(1, self.choosing - before.choosing)
-        others = (
-            (self.distance - before.distance) / queries,
-            (self.masses - before.masses) / queries,
-        )
-        distance, masses = (torch.as_tensor(one) for one in others)
-        return torch.cat((torch.as_tensor(entropy)[:, None], distance[:, None], masses), dim=1)
+    def __post_init__(self) -> None:
+        shape = (self.heads, len(VALUES))
+        self.total, self.means, self.squares = torch.zeros(3, *shape, dtype=torch.float64)
+        self.rows, self.texts = torch.zeros(2, len(VALUES), dtype=torch.int64)
+
+    def add(self, total: Tensor, rows: Tensor, queries: int) -> None:
+        """Takes in one text: sums (heads, VALUES) over so many eligible rows (VALUES,)."""
+        mean = total / rows.clamp(min=1)
+        self.total, self.rows, self.queries = (
+            self.total + total, self.rows + rows, self.queries + queries,
+        )  # fmt: skip
+        self.texts = self.texts + (rows > 0)
+        self.means, self.squares = self.means + mean, self.squares + mean.square()
+
+    def spread(self, head: int) -> dict[str, float]:
+        """Standard deviation over texts of each value of a head."""
+        count = self.texts.clamp(min=2)
+        variance = (self.squares[head] - self.means[head].square() / count) / (count - 1)
+        deviations = variance.clamp(min=0).sqrt().where(self.texts > 1, 0.0).tolist()
+        named = dict(zip(VALUES, deviations, strict=True))
+        return {name: named[name] for name in ("entropy", "distance", *MASSES)}
 
 
 def head_atlas(
@@ -167,11 +188,9 @@ def head_atlas(
     kinds: tuple[LayerKind, ...] = ()
     for number, recording in enumerate(recordings):
         kinds = recording.config.layer_kinds
-        sums = sums or [_Sums() for _ in kinds]
+        sums = sums or [_Sums(recording.config.num_attention_heads) for _ in kinds]
         for layer, total in enumerate(sums):
-            before = replace(total)
             _add_layer(total, recording, layer, number)
-            total.texts.append(total.means_since(before))
             if progress is not None:
                 progress(layer + 1, len(kinds))
     if not sums:
@@ -181,44 +200,58 @@ def head_atlas(
 
 def _rows(total: _Sums, layer: int, kind: LayerKind) -> list[HeadRow]:
     rows = []
-    texts = torch.stack(total.texts)  # (texts, heads, SPREAD)
-    spreads = texts.std(dim=0) if len(texts) > 1 else torch.zeros_like(texts[0])
+    counts = dict(zip(VALUES, total.rows.tolist(), strict=True))
     for head, most in sorted(total.most.items()):
-        assert isinstance(total.masses, Tensor) and isinstance(total.entropy, Tensor)
-        assert isinstance(total.distance, Tensor)
-        entropy = float(total.entropy[head]) / max(1, total.choosing)
-        shares = (total.masses[head] / total.queries).tolist()
-        masses = dict(zip(MASSES, shares, strict=True))
-        distance = float(total.distance[head]) / total.queries
+        means = (total.total[head] / total.rows.clamp(min=1)).tolist()
+        values = dict(zip(VALUES, means, strict=True))
         sinks = sorted(total.sinks[head].values(), key=lambda sink: -sink.weight)[:MOST_SINKS]
-        scores = class_scores(masses, entropy, most)
+        shares = {name: counts[name] / total.queries for name in COUNTED}
+        scores = class_scores(values, shares, most)
+        label, score = classify(scores)
         rows.append(
             HeadRow(
-                layer, head, kind, entropy, distance, masses, most, tuple(sinks),
-                *classify(scores), scores, dict(zip(SPREAD, spreads[head].tolist(), strict=True)),
+                layer=layer,
+                head=head,
+                kind=kind,
+                entropy=values["entropy"],
+                distance=values["distance"],
+                masses={name: values[name] for name in MASSES},
+                rows={name: counts[name] for name in MASSES},
+                queries=total.queries,
+                sink=most,
+                sinks=tuple(sinks),
+                label=label,
+                score=score,
+                scores=scores,
+                spread=total.spread(head),
             )
-        )  # fmt: skip
+        )
     return rows
 
 
-def class_scores(masses: dict[str, float], entropy: float, most: Sink) -> dict[str, float]:
+def class_scores(
+    values: dict[str, float], row_shares: dict[str, float], most: Sink
+) -> dict[str, float]:
     """How much a head is of each of `CLASSES`, from 0 to 1.
 
     A special token that takes much makes a separator head, any other a sink head.
+
+    Args:
+        values: the mean of each of `VALUES`.
+        row_shares: for each of `COUNTED`, the share of the rows that could send weight there.
+        most: the token that takes the most.
     """
-    made = {
-        "separator": masses["cls"] + masses["sep"],
-        "sink": 0.0 if most.is_special else most.weight,
-        "broad": entropy,
-    }
-    return {name: made[name] if name in made else masses[name] for name in CLASSES}
+    counted = {name: values[name] if row_shares[name] >= CLASS_ROWS else 0.0 for name in COUNTED}
+    made = {"sink": 0.0 if most.is_special else most.weight, "broad": values["entropy"]}
+    return {name: made[name] if name in made else counted[name] for name in CLASSES}
 
 
 def classify(scores: dict[str, float]) -> tuple[str, float]:
-    """The class of a head and its score; see `CLASS_MASS` and `BROAD_ENTROPY`."""
+    """The class of a head and its score; see `CLASS_MASS`, `BROAD_ENTROPY` and `TIE`."""
     if scores["broad"] >= BROAD_ENTROPY:
         return "broad", scores["broad"]
-    best = max(CLASSES[:-2], key=lambda name: scores[name])
+    highest = max(scores[name] for name in CLASSES[:-2])
+    best = next(name for name in CLASSES[:-2] if scores[name] >= highest - TIE)
     if scores[best] >= CLASS_MASS:
         return best, scores[best]
     if scores["far"] >= CLASS_MASS:
@@ -234,82 +267,36 @@ def strongest_heads(rows: Iterable[HeadRow]) -> dict[str, HeadRow]:
 
 def _add_layer(total: _Sums, recording: Recording, layer: int, text: int) -> None:
     config, seq = recording.config, len(recording)
-    half_window = config.half_window(layer)
-    heads = config.num_attention_heads
-    kinds = _token_kinds(recording)  # (seq, 4)
-    received = torch.zeros(heads, seq, dtype=torch.float64)
-    positions = torch.arange(seq, device=kinds.device)
+    half_window, far = config.half_window(layer), config.local_attention // 2
+    kinds, positions = token_kinds(recording.encoding), torch.arange(seq)
+    eligible = eligible_rows(kinds, half_window, far)
     reach = seq if half_window is None else half_window
     allowed = (positions + reach + 1).clamp(max=seq) - (positions - reach).clamp(min=0)
+    heads = config.num_attention_heads
+    received = torch.zeros(heads, seq, dtype=torch.float64)
+    sums = torch.zeros(heads, len(VALUES), dtype=torch.float64)
     block = max(16, min(256, BLOCK_WEIGHTS // (heads * seq)))
     for start, low, weights in recording.attention_rows(layer, None, block):
-        rows, columns = weights.shape[1:]
-        queries, keys = positions[start : start + rows], positions[low : low + columns]
-        choices = to_float64(allowed[start : start + rows])
+        stop, high = start + weights.shape[1], low + weights.shape[2]
+        queries = torch.arange(start, stop, device=weights.device)
+        choices = allowed[start:stop].double()
         entropy = to_float64(torch.special.entr(weights).sum(dim=-1))  # (heads, rows)
-        total.entropy = total.entropy + (entropy / choices.log().where(choices > 1, 1.0)).sum(1)
-        away = (queries[:, None] - keys).abs().to(weights.dtype)
-        total.distance = total.distance + _weighted(weights, away)
-        placed = _offset_masses(weights, queries - low, half_window)  # self, previous, next, edge
-        named = to_float64(weights @ kinds[low : low + columns].to(weights.dtype)).sum(1)
-        far = _weighted(weights, (away > config.local_attention // 2).to(weights.dtype))
-        # In the order of MASSES.
-        masses = torch.cat((placed[:, :3], named, placed[:, 3:], far[:, None]), dim=1)
-        total.masses = total.masses + masses
-        received[:, low : low + columns] += to_float64(weights.sum(dim=1))
-    total.queries += seq
-    total.choosing += int((allowed > 1).sum())
-    evenly = 1 / float(to_float64(allowed).mean())
-    bar = max(SINK_WEIGHT, 2 * evenly)
-    for head, row in enumerate(received / allowed.cpu()):
+        away = (queries[:, None] - torch.arange(low, high, device=weights.device)).abs()
+        masses = block_masses(weights, queries, low, kinds[low:high], half_window, far)
+        sums += torch.cat(
+            (
+                (entropy / choices.log().where(choices > 1, 1.0)).sum(dim=1, keepdim=True),
+                weighted(weights, away.to(weights.dtype))[:, None],
+                masses,
+            ),
+            dim=1,
+        )
+        received[:, low:high] += to_float64(weights.sum(dim=1))
+    rows = [int((allowed > 1).sum()), seq, *(int(each.sum()) for each in eligible.values())]
+    total.add(sums, torch.tensor(rows), seq)
+    bar = max(SINK_WEIGHT, 2 / float(allowed.double().mean()))
+    for head, row in enumerate(received / allowed):
         _add_sinks(total, recording, (layer, head, text), row, bar)
-
-
-def _weighted(weights: Tensor, of: Tensor) -> Tensor:
-    """(heads, query, key) weights times (query, key), summed over both: (heads,) float64."""
-    return to_float64(torch.einsum("hqk,qk->hq", weights, of)).sum(dim=1)
-
-
-def _token_kinds(recording: Recording) -> Tensor:
-    """(seq, 4) of 0 and 1: [CLS], [SEP], punctuation, [MASK]."""
-    encoding = recording.encoding
-    device = next(iter(recording.values.values())).device
-    kinds = torch.zeros(len(encoding), 4, device=device)
-    for i, (token, token_id) in enumerate(zip(encoding.tokens, encoding.ids, strict=True)):
-        kinds[i, 0] = token_id == encoding.cls_id
-        kinds[i, 1] = token_id == encoding.sep_id
-        kinds[i, 2] = is_punctuation(token)
-        kinds[i, 3] = i in encoding.mask_positions
-    return kinds
-
-
-def is_punctuation(token: str) -> bool:
-    """Whether a token is nothing but punctuation, spaces aside."""
-    marks = token.strip()
-    return bool(marks) and all(unicodedata.category(mark).startswith("P") for mark in marks)
-
-
-def _offset_masses(weights: Tensor, places: Tensor, half_window: int | None) -> Tensor:
-    """Summed weight on a query's own place, the one before, the one after, and the edges.
-
-    Args:
-        weights: (heads, query, key).
-        places: column of each query's own position, (query,).
-        half_window: None for a global layer, which has no edge.
-
-    Returns:
-        (heads, 4) float64.
-    """
-
-    def at(offset: int) -> Tensor:
-        columns = places + offset
-        inside = (columns >= 0) & (columns < weights.shape[2])
-        picked = columns.clamp(0, weights.shape[2] - 1)[None, :, None]
-        found = weights.gather(2, picked.expand(len(weights), -1, 1))[..., 0]  # (heads, query)
-        return to_float64(found * inside).sum(dim=1)
-
-    edge = torch.zeros_like(at(0)) if not half_window else at(-half_window) + at(half_window)
-    return torch.stack((at(0), at(-1), at(1), edge), dim=1)
 
 
 def _add_sinks(
@@ -346,50 +333,3 @@ def _add_sinks(
     top = int(received.argmax())
     if head not in total.most or total.most[head].weight < float(received[top]):
         total.most[head] = sink(top, int(top in high))
-
-
-def similar_heads(
-    recording: Recording,
-    layer: int,
-    head: int,
-    queries: int = 64,
-    *,
-    progress: Progress | None = None,
-) -> tuple[HeadSimilarity, ...]:
-    """All other heads by how alike their rows are to this one's, the most alike first.
-
-    Args:
-        recording: with "attention" kept.
-        layer: from 0.
-        head: from 0.
-        queries: at most so many rows are compared, evenly spaced over the text.
-        progress: called with the layers done and all there are.
-
-    Raises:
-        RangeError: the layer or head is outside the model.
-    """
-    config, seq = recording.config, len(recording)
-    check_index("head", head, config.num_attention_heads)
-    count = min(queries, seq)
-    rows = [i * (seq - 1) // max(1, count - 1) for i in range(count)]
-    own = recording.attention(layer, head, rows)  # (1, query, key)
-    found = []
-    for other in range(config.num_hidden_layers):
-        for place in range(config.num_attention_heads):
-            if (other, place) != (layer, head):
-                theirs = recording.attention(other, place, rows)
-                distance = float(jensen_shannon(own[0], theirs[0]).mean())
-                found.append(HeadSimilarity(other, place, distance))
-        if progress is not None:
-            progress(other + 1, config.num_hidden_layers)
-    return tuple(sorted(found, key=lambda each: (each.distance, each.layer, each.head)))
-
-
-def jensen_shannon(p: Tensor, q: Tensor) -> Tensor:
-    """Jensen-Shannon distance of distributions (..., key), (...,), from 0 to 1 (base 2)."""
-    p, q = to_float64(p), to_float64(q)
-    middle = torch.special.entr((p + q) / 2).sum(dim=-1)
-    sides = (torch.special.entr(p) + torch.special.entr(q)).sum(dim=-1) / 2
-    divergence = (middle - sides) / torch.log(torch.tensor(2.0, dtype=torch.float64))
-    distance: Tensor = divergence.clamp(0.0, 1.0).sqrt()
-    return distance

@@ -29,6 +29,8 @@ MOST_ARCS = 1000
 class Arcs:
     """The fewest links that carry a share of the weight of every row, or of one.
 
+    Of a part of the text, those among the links of the whole text whose ends both lie in it.
+
     Attributes:
         layer: from 0.
         kind: "global" or "local".
@@ -37,7 +39,7 @@ class Arcs:
         axis: what queries and keys are places of.
         heads: which heads, or all that the mean is over.
         is_mean: whether the weights are the mean of `heads`.
-        query: the one place that looks, or None for all.
+        query: the one entry whose row it is, or None for all.
         mass: share of each row that its links reach together.
         links: falling; where a head had more than `most`, its strongest.
         most: see there.
@@ -125,7 +127,7 @@ def links_of_query(
     Args:
         recording: with "attention" kept.
         layer: from 0.
-        query: place of the token or word that looks.
+        query: entry of the token or word on the axis.
         head: one head, or None for all.
         count: how many, 0 for none.
         axis: None for all tokens of the text.
@@ -147,15 +149,31 @@ def rows_of(
     head: int | None = None,
     axis: Axis | None = None,
     *,
+    keys: Axis | None = None,
     mean: bool = False,
 ) -> Tensor:
+<<<<<<< HEAD
     """Keys that one token or word attends to: (heads or 1, 1, places); see `links_of_query`."""
+=======
+    """Weights of one token or word: (heads or 1, 1, keys); see `links_of_query`.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        query: entry of `axis`.
+        head: one head, or None for all.
+        axis: None for all tokens of the text.
+        keys: what the columns stand for, if it is not `axis`.
+        mean: whether to average over the heads.
+    """
+>>>>>>> ana
     axis = axis or build_axis(recording.encoding)
+    keys = keys or axis
     check_index(axis.unit.removesuffix("s"), query, len(axis))
     start, stop = axis.spans[query]
     weights = recording.attention(layer, head, slice(start, stop)).mean(1, keepdim=True)
     weights = weights.mean(0, keepdim=True) if mean else weights
-    return axis.sum_spans(weights, 2, 0, 0, len(axis))
+    return keys.sum_spans(weights, 2, 0, 0, len(keys))
 
 
 def arcs(
@@ -170,13 +188,13 @@ def arcs(
     most: int = MOST_ARCS,
     progress: Progress | None = None,
 ) -> Arcs:
-    """The fewest links that carry `mass` of what every place gives, or of what one gives.
+    """The fewest links that carry `mass` of every row of weights, or of one.
 
     Args:
         recording: with "attention" kept.
         layer: from 0.
         head: one head, or None for all.
-        query: the place that looks, or None for all.
+        query: the entry whose row it is, or None for all.
         axis: None for all tokens of the text.
         mean: whether to average over the heads.
         mass: over 0, at most 1.
@@ -188,21 +206,27 @@ def arcs(
     """
     check_mass(mass)
     axis, config = axis or build_axis(recording.encoding), recording.config
+    # Rows are weighed whole: a part shows the links that they have in the whole text.
+    keys = build_axis(recording.encoding, words=axis.words, hide_special=axis.hide_special)
+    left = int(keys.indices_of(axis.starts[:1])[0])
     rows, total = None, 0
     found: dict[int, list[Link]] = {}
     if query is None:
-        blocks = map_rows(recording, layer, head, axis, mean=mean, progress=progress)
+        blocks = map_rows(recording, layer, head, axis, keys=keys, mean=mean, progress=progress)
     else:
-        of_query = rows_of(recording, layer, query, head, axis, mean=mean)
-        rows = of_query[:, 0].cpu().numpy().astype(np.float32)
+        of_query = rows_of(recording, layer, query, head, axis, keys=keys, mean=mean)
+        rows = of_query[:, 0, left : left + len(axis)].cpu().numpy().astype(np.float32)
         blocks = iter([(query, 0, of_query)])
-    for row, column, weights in blocks:
-        for i in range(len(weights)):
-            part, number = weights[i : i + 1], i + first_head(head, mean)
-            chosen = _heaviest(part, mass)
+    for row, column, whole in blocks:
+        low = max(0, left - column)
+        high = max(low, left + len(axis) - column)
+        for i in range(len(whole)):
+            part, number = whole[i : i + 1, :, low:high], i + first_head(head, mean)
+            chosen = _heaviest(whole[i : i + 1], mass)[:, :, low:high].flatten().nonzero()[:, 0]
             total += len(chosen)
             best = chosen[part.flatten()[chosen].topk(min(most, len(chosen))).indices]
-            links = found.get(number, []) + links_at(part, best, number, row, column)
+            place = column + low - left
+            links = found.get(number, []) + links_at(part, best, number, row, place)
             found[number] = heapq.nsmallest(most, links, key=strongest_first)
     heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
     return Arcs(
@@ -233,10 +257,9 @@ def check_mass(mass: float) -> None:
 
 
 def _heaviest(weights: Tensor, mass: float) -> Tensor:
-    """Places in the flattened (heads, query, key) of the fewest that hold `mass` of their row."""
+    """Which of the weights (heads, query, key) are the fewest that hold `mass` of their row."""
     values, keys = weights.sort(dim=-1, descending=True, stable=True)
     before = values.cumsum(-1) - values
-    # What is hidden takes no part: a row's links reach the share of what is shown of it.
+    # Special tokens that are hidden take no part: links reach the share of what is left.
     needed = (before < mass * values.sum(-1, keepdim=True)) & (values > 0)
-    marked = torch.zeros_like(needed).scatter_(-1, keys, needed)
-    return marked.flatten().nonzero()[:, 0]
+    return torch.zeros_like(needed).scatter_(-1, keys, needed)

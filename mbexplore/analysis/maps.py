@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +99,9 @@ class LayerMap:
         seen = np.array(
             [
                 self.axis.visible_range(
-                    row * self.pool, min((row + 1) * self.pool - 1, last), self.half_window
+                    int(self.axis.starts[row * self.pool]),
+                    int(self.axis.stops[min((row + 1) * self.pool - 1, last)]) - 1,
+                    self.half_window,
                 )
                 for row in range(size)
             ]
@@ -127,23 +130,36 @@ def head_names(heads: tuple[int, ...], is_mean: bool) -> tuple[str, ...]:
     return tuple(f"head {head}" for head in heads)
 
 
+Floats = TypeVar("Floats", np.float32, np.float64)
+
+
+def max_pool(values: npt.NDArray[Floats], pool: tuple[int, int]) -> npt.NDArray[Floats]:
+    """Largest value of every `pool` of rows and columns, the last two axes; the last may be cut."""
+    for axis, size in zip((-2, -1), pool, strict=True):
+        if size > 1:
+            values = np.maximum.reduceat(values, range(0, values.shape[axis], size), axis=axis)
+    return values
+
+
 def map_rows(
     recording: Recording,
     layer: int,
     head: int | None = None,
     axis: Axis | None = None,
     *,
+    keys: Axis | None = None,
     mean: bool = False,
     multiple: int = 1,
     progress: Progress | None = None,
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """A layer's whole map along an axis, in blocks of rows.
+    """A layer's map along an axis, in blocks of rows; the weights are those of the whole text.
 
     Args:
         recording: with "attention" kept.
         layer: from 0.
         head: one head, or None for all.
-        axis: None for all tokens.
+        axis: of the queries, and of the keys where they have none; None for all tokens.
+        keys: what the columns stand for, if it is not `axis`.
         mean: whether to average over the heads.
         multiple: every block but the last has a multiple of so many rows.
         progress: called with the rows read and all there are, when a block has been used.
@@ -157,10 +173,10 @@ def map_rows(
         RangeError: the layer or head is outside the model.
     """
     block, axis = multiple * max(1, ROWS // multiple), axis or build_axis(recording.encoding)
-    if axis.is_plain:
+    if axis.is_plain and (keys is None or keys.is_plain):
         blocks = recording.attention_rows(layer, head, block)
     else:
-        blocks = _merged_rows(recording, layer, head, axis, block)
+        blocks = _merged_rows(recording, layer, head, axis, keys or axis, block)
     for first, low, weights in blocks:
         yield first, low, weights.mean(0, keepdim=True) if mean else weights
         if progress is not None:
@@ -168,17 +184,17 @@ def map_rows(
 
 
 def _merged_rows(
-    recording: Recording, layer: int, head: int | None, axis: Axis, block: int
+    recording: Recording, layer: int, head: int | None, axis: Axis, keys: Axis, block: int
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """`Recording.attention_rows` along an axis that merges tokens or leaves some out."""
+    """`Recording.attention_rows` along axes that merge tokens or leave some out."""
     half_window = recording.config.half_window(layer)
     for first in range(0, len(axis), block):
         last = min(first + block, len(axis)) - 1
-        low, high = axis.visible_range(first, last, half_window)
         rows = slice(int(axis.starts[first]), int(axis.stops[last]))
-        columns = slice(int(axis.starts[low]), int(axis.stops[high - 1]))
+        low, high = keys.visible_range(rows.start, rows.stop - 1, half_window)
+        columns = slice(int(keys.starts[low]), int(keys.stops[high - 1]))
         weights = recording.attention(layer, head, rows, columns)
-        merged = axis.sum_spans(weights, 2, columns.start, low, high)
+        merged = keys.sum_spans(weights, 2, columns.start, low, high)
         merged = axis.sum_spans(merged, 1, rows.start, first, last + 1)
         sizes = torch.from_numpy(axis.stops[first : last + 1] - axis.starts[first : last + 1])
         yield first, low, merged / sizes.to(merged.device)[:, None]

@@ -8,7 +8,7 @@ more of it passes through that place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore.analysis.alignment import Alignment, align
 from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Target
 from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.errors import RangeError, TextError
+from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
-from mbexplore.hooks import hooked
+from mbexplore.hooks import Progress, hooked
 from mbexplore.network.tap import Action
 from mbexplore.recording import Recording
 
@@ -34,33 +35,75 @@ BATCH_TOKENS = 2048
 """Tokens in one batch, all its copies of the text together."""
 
 
+@dataclass(frozen=True)
+class PatchCell:
+    """One patched place.
+
+    Attributes:
+        what: "residual", "attention", "mlp" or "heads".
+        restored: share of the logit difference.
+        state: of the residual stream, 0 the embeddings; None for the other maps.
+        layer: from 0; None for the residual stream.
+        position: in the clean text; None for a head.
+        head: None for all but heads.
+    """
+
+    what: str
+    restored: float
+    state: int | None = None
+    layer: int | None = None
+    position: int | None = None
+    head: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Patching:
     """Share of the logit difference that each place restores: 0 as corrupted, 1 as clean.
 
     Attributes:
         clean_tokens: of the clean text.
-        corrupted_tokens: of the corrupted text, of the same number.
+        corrupted_tokens: of the corrupted text.
+        alignment: the tokens patched: all, or, where the texts differ in length, those of their
+            common beginning and end.
         target: the clean answer.
-        other: the corrupted text's answer, at the same position.
+        contrast: the corrupted text's answer, at the same position.
         clean_difference: logit of the answer less that of the other, on the clean text.
         corrupted_difference: likewise, on the corrupted text.
-        residual: (layers + 1, seq); row 0 is the embeddings, row n the stream after layer n - 1.
-        attention: (layers, seq), what attention adds at each position.
-        mlp: (layers, seq), what the MLP adds.
-        heads: (layers, heads), each head's context at all positions.
+        residual: (states, aligned tokens): state 0 is the embeddings, n the stream after layer
+            n - 1.
+        attention: (layers, aligned tokens), what attention adds at each position.
+        mlp: (layers, aligned tokens), what the MLP adds.
+        heads: (layers, heads), each head's output at all aligned tokens.
     """
 
     clean_tokens: tuple[str, ...]
     corrupted_tokens: tuple[str, ...]
+    alignment: Alignment
     target: Target
-    other: Target
+    contrast: Target
     clean_difference: float
     corrupted_difference: float
     residual: npt.NDArray[np.float32]
     attention: npt.NDArray[np.float32]
     mlp: npt.NDArray[np.float32]
     heads: npt.NDArray[np.float32]
+
+    @property
+    def aligned_tokens(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The tokens patched, of the clean and the corrupted text."""
+        clean = tuple(self.clean_tokens[i] for i in self.alignment.first)
+        return clean, tuple(self.corrupted_tokens[i] for i in self.alignment.second)
+
+    def cells(self) -> Iterator[PatchCell]:
+        """Every patched place of all maps, each with its own indices."""
+        positions = self.alignment.first
+        for (state, i), value in np.ndenumerate(self.residual):
+            yield PatchCell("residual", float(value), state=state, position=positions[i])
+        for name, values in (("attention", self.attention), ("mlp", self.mlp)):
+            for (layer, i), value in np.ndenumerate(values):
+                yield PatchCell(name, float(value), layer=layer, position=positions[i])
+        for (layer, head), value in np.ndenumerate(self.heads):
+            yield PatchCell("heads", float(value), layer=layer, head=head)
 
 
 def patch(
@@ -70,32 +113,42 @@ def patch(
     position: int | None = None,
     *,
     answer: str | None = None,
-    other: str | None = None,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    contrast: str | None = None,
+    progress: Progress | None = None,
 ) -> Patching:
     """Patches every place of the corrupted run with the clean run's value, one at a time.
 
     Args:
         explorer: with a head that chooses; see `readout.build_readout`.
         clean: the text whose answer is to return.
-        corrupted: a text of the same number of tokens that gets another answer.
-        position: which token is asked about; see `readout.build_readout`.
+        corrupted: a text that gets another answer. Where it is longer or shorter, only the tokens
+            of the common beginning and end are patched.
+        position: which token of the clean text is predicted; see `readout.build_readout`.
         answer: the clean answer; None for the model's own.
-        other: the corrupted text's answer; None for the model's own.
-        progress: told how many runs are done, and of how many.
+        contrast: the corrupted text's answer; None for the model's own.
+        progress: called with the runs done and all there are; what it raises ends the work.
 
     Raises:
         ModelError: the model has no head that chooses.
-        TextError: the texts differ in length, or there is no mask.
-        RangeError: both answers are the same.
+        TextError: there is no mask.
+        RangeError: both answers are the same, or the position has no counterpart.
     """
     encodings = [explorer.encode(x) if isinstance(x, str) else x for x in (clean, corrupted)]
+    alignment = align(*encodings)
     readout = build_readout(explorer, encodings[0], position, answer)
-    check_lengths(*encodings)
-    ids = torch.tensor([encoding.ids for encoding in encodings], device=explorer.model.device)
-    logits = torch.cat([readout.logits(row[None]) for row in ids])  # (2, option)
+    other = _counterpart(explorer, readout, encodings[1], alignment, position)
+    device = explorer.model.device
+    logits = torch.cat(
+        [
+            each.logits(torch.tensor([encoding.ids], device=device))
+            for each, encoding in zip((readout, other), encodings, strict=True)
+        ]
+    )  # (2, option)
     target = readout.target(logits[0])
-    tokens = target.token_id, int(logits[1].argmax()) if other is None else readout.find(other)
+    tokens = (
+        target.token_id,
+        int(logits[1].argmax()) if contrast is None else readout.find(contrast),
+    )
     targets = target, readout.option(tokens[1])
     if tokens[0] == tokens[1]:
         raise RangeError(
@@ -104,7 +157,7 @@ def patch(
         )
     ends = (logits[:, tokens[0]] - logits[:, tokens[1]]).tolist()
     recording = explorer.record(encodings[0], keep=KEEP)
-    maps = _patch_all(recording, encodings[1], readout, targets, progress)
+    maps = _patch_all(recording, encodings[1], other, targets, alignment, progress)
     span = ends[0] - ends[1]
     if span == 0:
         raise RangeError(
@@ -113,7 +166,23 @@ def patch(
         )
     shares = [((each - ends[1]) / span).astype(np.float32) for each in maps]
     both = encodings[0].tokens, encodings[1].tokens
-    return Patching(*both, targets[0], targets[1], ends[0], ends[1], *shares)
+    return Patching(*both, alignment, targets[0], targets[1], ends[0], ends[1], *shares)
+
+
+def _counterpart(
+    explorer: Explorer,
+    readout: Readout,
+    corrupted: Encoding,
+    alignment: Alignment,
+    position: int | None,
+) -> Readout:
+    """What is read of the corrupted text: the same thing at the counterpart of its token."""
+    if alignment.is_whole:
+        return readout
+    place = readout.position(0) if position is None else position
+    if place is None:  # the head reads the whole text
+        return build_readout(explorer, corrupted)
+    return build_readout(explorer, corrupted, alignment.partner(place))
 
 
 def patched_logits(
@@ -122,6 +191,7 @@ def patched_logits(
     corrupted: Encoding,
     tap: str,
     places: Sequence[Sequence[int]],
+    alignment: Alignment | None = None,
 ) -> Tensor:
     """Runs the corrupted text once for each of `places`, with the clean values there.
 
@@ -129,18 +199,20 @@ def patched_logits(
         readout: whose logits are returned.
         recording: of the clean text, with the tap kept.
         corrupted: the text that runs.
-        tap: name of the tap; the places are heads for a context, and positions for all else.
+        tap: name of the tap; the places are heads for z, and aligned tokens for all else.
         places: what is patched in each run.
+        alignment: of both texts; None where they are of one length.
 
     Returns:
         Logits (runs, option).
     """
     ids = torch.tensor([corrupted.ids], device=readout.model.device)
-    with hooked(readout.model, {tap: _replace(recording.tap(tap), places)}):
+    alignment = alignment or align(recording.encoding, corrupted)
+    with hooked(readout.model, {tap: _replace(recording.tap(tap), places, alignment)}):
         return readout.logits(ids)
 
 
-def _replace(clean: Tensor, places: Sequence[Sequence[int]]) -> Action:
+def _replace(clean: Tensor, places: Sequence[Sequence[int]], alignment: Alignment) -> Action:
     """Makes a row of each of `places` and puts the clean value there, on the axis after the batch.
 
     The one text becomes a batch only here, so what lies before runs once.
@@ -149,8 +221,13 @@ def _replace(clean: Tensor, places: Sequence[Sequence[int]]) -> Action:
     def action(value: Tensor) -> Tensor:
         rest = [1] * (value.dim() - 1)
         value = value.repeat(len(places), *rest)  # (batch, seq, hidden) or (batch, heads, seq, _)
+        sources, targets = map(list, (alignment.first, alignment.second))
         for row, each in enumerate(places):
-            value[row, list(each)] = clean[list(each)]
+            if value.dim() == 4:
+                for head in each:
+                    value[row, head, targets] = clean[head, sources]
+            else:
+                value[row, [targets[i] for i in each]] = clean[[sources[i] for i in each]]
         return value
 
     return action
@@ -161,10 +238,11 @@ def _patch_all(
     corrupted: Encoding,
     readout: Readout,
     targets: tuple[Target, Target],
-    progress: Callable[[int, int], None],
+    alignment: Alignment,
+    progress: Progress | None,
 ) -> list[npt.NDArray[np.float32]]:
     """Logit differences for residual, attention output, MLP output and heads."""
-    config, seq = recording.config, len(recording)
+    config, seq = recording.config, len(alignment)
     layers = range(config.num_hidden_layers)
     groups = [
         (["embed", *(f"layers.{i}.resid_post" for i in layers)], seq),
@@ -173,41 +251,18 @@ def _patch_all(
         ([f"layers.{i}.z" for i in layers], config.num_attention_heads),
     ]
     total = sum(len(taps) * count for taps, count in groups)
-    done, size = 0, max(1, BATCH_TOKENS // seq)
+    done, size = 0, max(1, BATCH_TOKENS // len(corrupted))
     maps = []
     for taps, count in groups:
         rows = np.zeros((len(taps), count), dtype=np.float32)
         for row, tap in enumerate(taps):
             for first in range(0, count, size):
                 places = [[i] for i in range(first, min(first + size, count))]
-                logits = patched_logits(readout, recording, corrupted, tap, places)
+                logits = patched_logits(readout, recording, corrupted, tap, places, alignment)
                 difference = logits[:, targets[0].token_id] - logits[:, targets[1].token_id]
                 rows[row, first : first + len(places)] = difference.cpu().numpy()
                 done += len(places)
-                progress(done, total)
+                if progress is not None:
+                    progress(done, total)
         maps.append(rows)
     return maps
-
-
-def check_lengths(clean: Encoding, corrupted: Encoding) -> None:
-    """Makes sure that two texts can be laid over each other.
-
-    Raises:
-        TextError: they differ in length; the sentence shows where they part.
-    """
-    if len(clean) != len(corrupted):
-        pairs = zip(clean.tokens, corrupted.tokens, strict=False)
-        parts = next((i for i, (a, b) in enumerate(pairs) if a != b), 0)
-        listed = [_listed(encoding, parts) for encoding in (clean, corrupted)]
-        raise TextError(
-            f"The texts differ in length, {len(clean):,} tokens ({listed[0]}) and "
-            f"{len(corrupted):,} ({listed[1]}); choose words that are as many tokens."
-        )
-
-
-def _listed(encoding: Encoding, place: int, around: int = 6) -> str:
-    """The tokens near a place."""
-    low, high = max(0, place - around), place + around + 1
-    names = [token.strip() for token in encoding.tokens[low:high]]
-    more = "\N{HORIZONTAL ELLIPSIS}"
-    return "|".join([*[more] * (low > 0), *names, *[more] * (high < len(encoding))])

@@ -1,8 +1,8 @@
-"""What a model is asked: to choose among options, each with a logit. The one notion of an answer.
+"""What is read off a model: a choice among options, each with a logit. The notion of an answer.
 
 The MLM head chooses a token of the vocabulary at a position, the others a label of a text or of a
-token, or where in a second text the answer starts or ends. `lens`, `ablate`, `patch`,
-`attribute` and `compare` ask through this and know no head.
+token, or where in a second text the answer starts or ends. `lens`, `ablate`, `patch`, `attribute`
+and `compare` read through this and know no head.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.target import OptionScore, Target, find_position, find_token, upcast
-from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, Prediction, check_finite
 from mbexplore.network.heads import (
@@ -38,14 +38,14 @@ class Readout:
     """One choice that a model makes over a text.
 
     Attributes:
-        model: who is asked.
+        model: that chooses.
         read: hidden states after the final norm (batch, seq, hidden) to logits (batch, option).
         name: of an option.
         find: the option of that name.
-        place: the token that an option is about; None where it is the whole text.
-        options: what there is to choose from, equal for two questions where they can be compared
+        position: the token that an option is about; None where it is the whole text.
+        options: what there is to choose from, equal for two readouts where they can be compared
             option by option; made when asked for, as a vocabulary is long.
-        wanted: the option to follow; None for the one that the model chooses.
+        answer: the option to follow; None for the one that the model chooses.
         is_exclusive: whether one option rules out the others, so that their shares sum to one.
     """
 
@@ -53,9 +53,9 @@ class Readout:
     read: Callable[[Tensor], Tensor]
     name: Callable[[int], str]
     find: Callable[[str], int]
-    place: Callable[[int], int | None]
+    position: Callable[[int], int | None]
     options: Callable[[], Sequence[object]]
-    wanted: int | None = None
+    answer: int | None = None
     is_exclusive: bool = True
 
     def logits(self, input_ids: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ class Readout:
 
     def target(self, logits: Tensor) -> Target:
         """The option followed, given the logits (option) of the model as it is."""
-        return self.option(int(logits.argmax()) if self.wanted is None else self.wanted)
+        return self.option(int(logits.argmax()) if self.answer is None else self.answer)
 
     def find_contrast(self, name: str, target: Target) -> Target:
         """The option of that name, to set against the target.
@@ -98,7 +98,7 @@ class Readout:
 
     def option(self, index: int) -> Target:
         """An option by its number."""
-        return Target(self.place(index), self.name(index), index)
+        return Target(self.position(index), self.name(index), index)
 
     def top_predictions(self, logits: Tensor, top_k: int) -> tuple[Prediction, ...]:
         """The `top_k` likeliest of logits (option), or all if there are fewer, falling."""
@@ -119,11 +119,11 @@ class Readout:
             contrast: an option whose logit is subtracted from the logit of the scores.
         """
         option = target.token_id
-        own, shares = logits[:, option], self.probabilities(logits)[:, option]
+        own, probabilities = logits[:, option], self.probabilities(logits)[:, option]
         ranks = 1 + (logits > own[:, None]).sum(dim=-1)
         if contrast is not None:
             own = own - logits[:, contrast.token_id]
-        rows = zip(own.tolist(), shares.tolist(), ranks.tolist(), strict=True)
+        rows = zip(own.tolist(), probabilities.tolist(), ranks.tolist(), strict=True)
         return [OptionScore(*row) for row in rows]
 
 
@@ -135,7 +135,7 @@ def build_readout(
     *,
     number: bool = False,
 ) -> Readout:
-    """What there is to ask this model about a text.
+    """What this model chooses about a text.
 
     Args:
         explorer: a model with any head.
@@ -143,7 +143,7 @@ def build_readout(
         position: the token asked about; None for the first mask, for the whole text, or, where an
             answer is looked for, for the model's own.
         answer: the option to follow: a token, a label, or "start" or "end"; None for the model's.
-        number: whether the asker can do with a head that gives one number and no choice.
+        number: whether a head that gives one number and no choice will do.
 
     Raises:
         ModelError: the model has no head, or one that does not choose.
@@ -152,11 +152,11 @@ def build_readout(
     """
     model = explorer.model
     if isinstance(model, ModernBertForQuestionAnswering):
-        return _ask_where(explorer, model, encoding, position, answer)
+        return _read_span(explorer, model, encoding, position, answer)
     if isinstance(model, ClassifierModel) and not isinstance(
         model, ModernBertForTokenClassification
     ):
-        return _ask_label(explorer, model, encoding, position, answer, number)
+        return _read_label(explorer, model, encoding, position, answer, number)
     rows, name, find = token_reader(explorer)
     if position is None and isinstance(model, ClassifierModel):
         raise TextError(
@@ -170,21 +170,21 @@ def build_readout(
         model,
         lambda hidden_states: rows(hidden_states[:, place]),
         name,
-        find,
+        lambda name: find(name, encoding, place),
         lambda option: place,
         lambda: [name(option) for option in range(count)],
-        None if answer is None else find(answer),
+        None if answer is None else find(answer, encoding, place),
     )
 
 
 def token_reader(
     explorer: Explorer,
-) -> tuple[Callable[[Tensor], Tensor], Callable[[int], str], Callable[[str], int]]:
+) -> tuple[Callable[[Tensor], Tensor], Callable[[int], str], Callable[[str, Encoding, int], int]]:
     """How a head that speaks of every token reads one.
 
     Returns:
         Hidden states (..., hidden) after the final norm to logits (..., option); an option's name;
-        and the option of a name.
+        and the option of a name, at a position of a text.
 
     Raises:
         ModelError: the head speaks of the whole text, or there is none.
@@ -195,7 +195,7 @@ def token_reader(
         return (
             lambda hidden_states: _finite(model, model.answer(hidden_states)),
             labels.__getitem__,
-            lambda name: _find_label(labels, name),
+            lambda name, encoding, position: _find_label(labels, name),
         )
     if isinstance(model, ClassifierModel):
         raise ModelError(
@@ -206,11 +206,13 @@ def token_reader(
     return (
         lambda hidden_states: _finite(masked_lm, masked_lm.logits(hidden_states)),
         tokenizer.token,
-        lambda name: _find_embedded(masked_lm, tokenizer, name),
+        lambda name, encoding, position: _check_embedded(
+            masked_lm, find_token(tokenizer, name, encoding, position), name
+        ),
     )
 
 
-def _ask_label(
+def _read_label(
     explorer: Explorer,
     model: ClassifierModel,
     encoding: Encoding,
@@ -244,7 +246,7 @@ def _ask_label(
     )
 
 
-def _ask_where(
+def _read_span(
     explorer: Explorer,
     model: ModernBertForQuestionAnswering,
     encoding: Encoding,
@@ -291,15 +293,14 @@ def _finite(model: PretrainedModel, logits: Tensor) -> Tensor:
     return upcast(logits)
 
 
-def _find_embedded(model: PretrainedModel, tokenizer: Tokenizer, name: str) -> int:
-    """Id of a token that the model has an embedding for; a tokenizer may have more tokens."""
-    token = find_token(tokenizer, name)
-    if token >= model.config.vocab_size:
+def _check_embedded(model: PretrainedModel, token_id: int, name: str) -> int:
+    """The id of a token that the model has an embedding for; a tokenizer may have more tokens."""
+    if token_id >= model.config.vocab_size:
         raise RangeError(
-            f"{quoted(name)} has the id {token:,} in the tokenizer, and the model has "
+            f"{quoted(name)} has the id {token_id:,} in the tokenizer, and the model has "
             f"{model.config.vocab_size:,} embeddings; name another token."
         )
-    return token
+    return token_id
 
 
 def _find_label(labels: Sequence[str], name: str) -> int:

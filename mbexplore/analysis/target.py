@@ -35,6 +35,11 @@ class Target:
     token_id: int
 
     @property
+    def spelling(self) -> str:
+        """Its name as an answer that means this token and no other: in quotes, spaces and all."""
+        return f'"{self.token}"'
+
+    @property
     def place(self) -> str:
         """What it is about, in words."""
         return "for the whole text" if self.position is None else f"at token {self.position}"
@@ -42,7 +47,13 @@ class Target:
 
 @dataclass(frozen=True)
 class OptionScore:
-    """How an answer stands among all that there are: rank 1 is the likeliest."""
+    """An option's logit, probability and rank among all options.
+
+    Attributes:
+        logit: of the option; less that of the contrast, where there is one.
+        probability: of the option.
+        rank: 1 is the likeliest.
+    """
 
     logit: float
     probability: float
@@ -71,16 +82,35 @@ def find_position(encoding: Encoding, position: int | None) -> int:
     return encoding.mask_positions[0]
 
 
-def find_token(tokenizer: Tokenizer, name: str) -> int:
-    """Id of the one token that a word is, with a space before it if the vocabulary has that.
+def find_token(
+    tokenizer: Tokenizer, name: str, encoding: Encoding | None = None, position: int | None = None
+) -> int:
+    """Id of the one token that a word is.
+
+    Many words are two tokens, with a space before them and without. Of a plain word the one is
+    taken that fits the text there: without a space where the text starts or none comes before, with
+    one elsewhere; if that is no token, the other. A name that starts with a space is the token with
+    a space, and one in double quotes is taken letter by letter.
+
+    Args:
+        tokenizer: of the model.
+        name: the word.
+        encoding: the text that it stands in; None for no text, where a space comes before.
+        position: of the token that it stands for.
 
     Raises:
         RangeError: the word is several tokens.
     """
+    bare = name.strip()
+    spellings = [f" {bare}", bare]
+    if len(name) > 2 and name[0] == name[-1] == '"':
+        spellings = [name[1:-1]]
+    elif encoding is not None and position is not None and not name[:1].isspace():
+        spellings = spellings if follows_space(encoding, position) else spellings[::-1]
     pieces: list[str] = []
-    for spelling in (f" {name.strip()}", name):
-        encoding = tokenizer.encode(spelling)
-        pairs = zip(encoding.ids, encoding.words, strict=True)
+    for spelling in spellings:
+        found = tokenizer.encode(spelling)
+        pairs = zip(found.ids, found.words, strict=True)
         ids = [token for token, word in pairs if word is not None]
         if len(ids) == 1:
             return ids[0]
@@ -89,6 +119,14 @@ def find_token(tokenizer: Tokenizer, name: str) -> int:
         f"{name!r} is {len(pieces)} tokens ({' '.join(map(repr, pieces))}) and an answer is one; "
         "name a shorter or more common word."
     )
+
+
+def follows_space(encoding: Encoding, position: int) -> bool:
+    """Whether the text has a space before a token, or in it at its start."""
+    start, stop = encoding.offsets[position]
+    if encoding.text[start:stop][:1].isspace():
+        return True
+    return start not in (0, encoding.pair_start) and encoding.text[start - 1].isspace()
 
 
 def expected(log_p: Tensor, values: Tensor) -> Tensor:

@@ -16,7 +16,14 @@ import torch
 from torch import Tensor
 
 from mbexplore.analysis.axis import Axis
-from mbexplore.analysis.maps import Link, first_head, head_names, links_at, strongest_first
+from mbexplore.analysis.maps import (
+    Link,
+    first_head,
+    head_names,
+    links_at,
+    max_pool,
+    strongest_first,
+)
 from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind
 from mbexplore.recording import Recording
@@ -73,7 +80,7 @@ class Tile:
         tall, wide = -(-tall // pixels), -(-wide // (columns or pixels))
         if (tall, wide) == (1, 1):
             return self
-        pooled = _pool(self.weights, tall, wide)
+        pooled = max_pool(self.weights, (tall, wide))
         return replace(self, pool=(self.pool[0] * tall, self.pool[1] * wide), weights=pooled)
 
     def window(self) -> list[tuple[int, int]] | None:
@@ -132,7 +139,7 @@ def tile(
     tall, wide = -(-len(queries) // pixels), -(-len(keys) // pixels)
     blocks, found = [], list[Link]()
     for first, weights in _blocks(recording, layer, head, queries, keys, tall, mean):
-        blocks.append(_pool(weights.float().cpu().numpy(), tall, wide))
+        blocks.append(max_pool(weights.float().cpu().numpy(), (tall, wide)))
         found += _strongest(weights, links, first_head(head, mean), first)
         found = heapq.nsmallest(links, found, key=strongest_first)
         if progress is not None:
@@ -186,14 +193,6 @@ def tile_of_matrix(
     shown = weights.float().numpy()
     found = _strongest(weights, links, -1, 0)
     return Tile(layer, kind, half_window, (-1,), True, queries, keys, (1, 1), shown, found)
-
-
-def _pool(weights: npt.NDArray[np.float32], tall: int, wide: int) -> npt.NDArray[np.float32]:
-    """The largest weight of every tall x wide square of each map."""
-    _, rows, columns = weights.shape
-    pooled = np.maximum.reduceat(weights, range(0, rows, tall), axis=1)
-    made: npt.NDArray[np.float32] = np.maximum.reduceat(pooled, range(0, columns, wide), axis=2)
-    return made.astype(np.float32, copy=False)
 
 
 def _strongest(weights: Tensor, count: int, head: int, row: int) -> tuple[Link, ...]:

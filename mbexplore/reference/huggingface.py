@@ -5,7 +5,7 @@ The only module that imports transformers, and only when a reference is built.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,28 +80,29 @@ class Reference:
         with torch.inference_mode(), _theirs("run"):
             return _logits(self._model(ids, mask))
 
-    def trace(self, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Every value worth comparing in one forward pass over a padded batch.
+    def to_float64(self) -> None:
+        """Moves the weights to float64 on the CPU, the values they have now."""
+        self._model = self._model.to("cpu").double()
+
+    def trace(self, ids: Tensor, mask: Tensor, visit: Callable[[str, Tensor], None]) -> None:
+        """Runs a padded batch and hands over every value worth comparing, none kept.
 
         Args:
             ids: (batch, seq), on the model's device.
             mask: (batch, seq), 0 for padding.
-
-        Returns:
-            By name: "embed", "layers.N.attention" (batch, heads, query, key),
-            "layers.N.resid_post", "final_norm", "head" and "logits".
+            visit: called with a name and its value: "embed", "layers.N.attention" (batch,
+                heads, query, key), "layers.N.resid_post", "final_norm", "head" and "logits".
         """
-        values: dict[str, Tensor] = {}
 
         def keep(name: str) -> Any:
             def hook(module: Any, inputs: Any, output: Any) -> None:
-                values[name] = output[0] if isinstance(output, tuple) else output
+                visit(name, output[0] if isinstance(output, tuple) else output)
 
             return hook
 
         def keep_map(name: str) -> Any:
             def hook(module: Any, inputs: Any, output: Any) -> None:
-                values[name] = output[1]
+                visit(name, output[1])
 
             return hook
 
@@ -117,8 +118,7 @@ class Reference:
                 stack.callback(module.register_forward_hook(keep(name)).remove)
             if type(self._model).__name__.endswith("MultipleChoice"):
                 ids, mask = ids[:, None], mask[:, None]  # each text the one choice there is
-            values["logits"] = _logits(self._model(ids, mask))
-        return values
+            visit("logits", _logits(self._model(ids, mask)))
 
 
 @contextmanager

@@ -167,8 +167,9 @@ def _text(side: ComparedRun, most: int = 44) -> str:
 def _maps(found: RunComparison, session: Session) -> Iterator[Heat]:
     if found.attention is None:
         return
-    names = pair_names(found.first.tokens, found.second.tokens)
-    differs = first_difference(found.first.tokens, found.second.tokens)
+    names = pair_names(*found.aligned_tokens)
+    differs = first_difference(*found.aligned_tokens)
+    positions = found.alignment.first
     if found.residual_distance is not None:
         layers = session.explorer.model.config.num_hidden_layers
         yield Heat(
@@ -182,6 +183,7 @@ def _maps(found: RunComparison, session: Session) -> Iterator[Heat]:
             select=("layer", "token"),
             row_values=(None, *range(layers)),
             row_hues=layer_hues(session, states=True),
+            column_values=positions,
             mark=(None, differs),
             upward=True,
         )
@@ -197,8 +199,8 @@ def _maps(found: RunComparison, session: Session) -> Iterator[Heat]:
         hue="signed",
         unit="second less first",
         select=("token", None),
-        row_values=tuple(seen),
-        column_values=tuple(seen),
+        row_values=positions[seen.start : seen.stop],
+        column_values=positions[seen.start : seen.stop],
     )
 
 
@@ -211,12 +213,13 @@ def _distances(found: RunComparison, session: Session) -> Table:
         zip(state_names(session), found.residual_distance, strict=True)
     ):
         most = int(row.argmax())
-        token = f"{word(found.first.tokens[most])} {most}" if row[most] else ""
+        position = found.alignment.first[most]
+        token = f"{word(found.first.tokens[position])} {position}" if row[most] else ""
         rows.append(
             (
                 Cell(name, hue=hues[state]),
                 Cell(mean := float(row.mean()), f"{mean:.4f}"),
-                Cell(token, select={"token": most} if token else None),
+                Cell(token, select={"token": position} if token else None),
                 Cell(there := float(row[most]), f"{there:.4f}"),
             )
         )

@@ -27,7 +27,8 @@ from mbexplore.views.view import View, option
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mbexplore.analysis.heads import HeadRow, HeadSimilarity
+    from mbexplore.analysis.heads import HeadRow
+    from mbexplore.analysis.similar_heads import HeadSimilarity
     from mbexplore.recording import Recording
     from mbexplore.session import Session
 
@@ -79,7 +80,8 @@ class HeadsView(View[Atlas]):
 
     def compute(self, session: Session) -> Atlas:
         """One pass over every text; its maps are read in blocks and let go."""
-        from mbexplore.analysis.heads import head_atlas, similar_heads, strongest_heads
+        from mbexplore.analysis.heads import head_atlas, strongest_heads
+        from mbexplore.analysis.similar_heads import similar_heads
 
         like = None if self.like is None else find_head(session, self.like)
         tokens = 0

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mbexplore.analysis.heads import HeadRow, HeadSimilarity
+    from mbexplore.analysis.heads import HeadRow
+    from mbexplore.analysis.similar_heads import HeadSimilarity
     from mbexplore.session import Session
 
 Heads: TypeAlias = "Sequence[HeadRow]"

@@ -81,7 +81,7 @@ class PatchView(View["Patching"]):
             session.beside(self.other).encoding,
             session.token(self.token),
             answer=self.answer,
-            other=self.other_answer,
+            contrast=self.other_answer,
             progress=session.progress,
         )
 
@@ -89,8 +89,8 @@ class PatchView(View["Patching"]):
         """The strongest places, then every place."""
         yield Headline(_handover(found))
         yield _strongest(found)
-        names = pair_names(found.clean_tokens, found.corrupted_tokens)
-        differs = first_difference(found.clean_tokens, found.corrupted_tokens)
+        names = pair_names(*found.aligned_tokens)
+        differs = first_difference(*found.aligned_tokens)
         most = max(1.0, *(float(abs(getattr(found, name)).max()) for name in COMPONENTS))
 
         def heat(component: str) -> Heat:
@@ -109,6 +109,7 @@ class PatchView(View["Patching"]):
                 unit="share restored",
                 select=("layer", "head" if by_head else "token"),
                 row_values=(None, *layers) if states else layers,
+                column_values=None if by_head else found.alignment.first,
                 row_hues=layer_hues(session, states=states),
                 mark=None if by_head else (None, differs),
                 upward=True,
@@ -123,15 +124,20 @@ class PatchView(View["Patching"]):
 
     def table(self, found: Patching, session: Session) -> Table:
         """A row for each place."""
-        rows: list[tuple[str | int | float | None, ...]] = []
-        for component, name in COMPONENTS.items():
-            by_head = component == "heads"
-            for row, shares in enumerate(getattr(found, component).tolist()):
-                layer = (row - 1 if row else None) if component == "residual" else row
-                for i, share in enumerate(shares):
-                    place = (i, None, None) if by_head else (None, i, found.clean_tokens[i])
-                    rows.append((name, layer, *place, share))
-        return Table(("component", "layer", "head", "position", "token", "restored"), tuple(rows))
+        rows = tuple(
+            (
+                COMPONENTS[cell.what],
+                cell.state,
+                cell.layer,
+                cell.head,
+                cell.position,
+                None if cell.position is None else found.clean_tokens[cell.position],
+                cell.restored,
+            )
+            for cell in found.cells()
+        )
+        columns = ("component", "state", "layer", "head", "position", "token", "restored")
+        return Table(columns, rows)
 
 
 def _title(name: str) -> str:
@@ -139,7 +145,7 @@ def _title(name: str) -> str:
 
 
 def _answers(found: Patching) -> str:
-    return f"{word(found.target.token)} and {word(found.other.token)}"
+    return f"{word(found.target.token)} and {word(found.contrast.token)}"
 
 
 def _handover(found: Patching) -> str:
@@ -147,20 +153,22 @@ def _handover(found: Patching) -> str:
     place = found.target.position
     if place is None:
         return _difference(found)
-    names = pair_names(found.clean_tokens, found.corrupted_tokens)
-    below = [state for state, share in enumerate(found.residual[:, place]) if share < 0.5]
+    names = pair_names(*found.aligned_tokens)
+    column = found.alignment.first.index(place)
+    below = [state for state, share in enumerate(found.residual[:, column]) if share < 0.5]
     first = below[-1] + 1 if below else 0
     if first == len(found.residual):
-        return f"{names[place]} holds less than half of the difference between {_answers(found)}."
+        return f"{names[column]} holds less than half of the difference between {_answers(found)}."
     sentence = (
-        f"{names[place]} ({place}) holds the difference between {_answers(found)} "
+        f"{names[column]} ({place}) holds the difference between {_answers(found)} "
         f"{'from ' + state_name(first) + ' on' if first else 'at every layer'}"
     )
     before = found.residual[first - 1]
     source = int(before.argmax())
     if first == 0 or before[source] < 0.5:
         return f"{sentence}."
-    return f"{sentence}, {names[source]} ({source}) up to {state_name(first - 1)}."
+    until = f"({found.alignment.first[source]}) up to {state_name(first - 1)}"
+    return f"{sentence}, {names[source]} {until}."
 
 
 def _difference(found: Patching) -> str:
@@ -168,7 +176,7 @@ def _difference(found: Patching) -> str:
         significant(each, signed=True)
         for each in (found.clean_difference, found.corrupted_difference)
     )
-    answer, other = word(found.target.token), word(found.other.token)
+    answer, other = word(found.target.token), word(found.contrast.token)
     return f"Logit of {answer} less {other}: {clean} on this text, {corrupted} on the second."
 
 
@@ -187,6 +195,7 @@ def _strongest(found: Patching) -> Table:
             select: Selection = {"layer": layer, "head": column}
             where, token = f"{row}.{column}", ""
             if component != "heads":
+                column = found.alignment.first[column]
                 select = {"token": column} | ({"layer": layer} if layer >= 0 else {})
                 where = state_name(layer + 1)
                 token = f"{word(found.clean_tokens[column])} {column}"

@@ -82,12 +82,12 @@ class VerifyView(View["Parity"]):
         layers = [
             Lines(
                 (
-                    Series("largest difference", tuple(max(c.max_abs, EXACT) for c in of_kind),
+                    Series("our error", tuple(max(c.error, EXACT) for c in of_kind),
                            dots=True),
                     Series("allowed", tuple(c.tolerance for c in of_kind), dashed=True),
                 ),
-                title=f"{title}: largest difference from transformers",
-                y="difference",
+                title=f"{title}: error against float64, root mean square",
+                y="error",
                 log_y=True,
                 ticks=layer_names(session),
             )
@@ -96,7 +96,7 @@ class VerifyView(View["Parity"]):
             for of_kind in [[c for c in found.checks if c.what == what and c.layer is not None]]
         ]  # fmt: skip
         yield Row(tuple(layers))
-        columns = ("value", "layer", "largest", "mean", "allowed", "within")
+        columns = ("value", "layer", "largest", "error", "allowed", "within")
         yield Table(
             columns,
             tuple(map(_row, reversed(found.checks))),
@@ -110,6 +110,15 @@ class VerifyView(View["Parity"]):
                 f"of {loss.tokens:,} tokens, mean KL {significant(loss.mean_kl, 2)} nats, largest "
                 f"change of a probability {significant(loss.largest_change, 2)}."
             )
+        yield Note(
+            " ".join(
+                (
+                    "Largest: difference from transformers. Error: ours against float64, root mean "
+                    "square; allowed: from the error of transformers.",
+                    *result.notes,
+                )
+            )
+        )
         lengths = " and ".join(f"{length:,}" for length in result.tokens)
         yield Note(f"transformers {result.version} (eager) on {lengths} tokens. {self.limits}")
 
@@ -121,6 +130,7 @@ class VerifyView(View["Parity"]):
             "transformers": result.version,
             "tokens": result.tokens,
             "passed": result.passed,
+            "notes": result.notes,
             "precision_loss": found.precision_loss,
             "first_mismatch": first and {"what": first.what, "layer": first.layer},
             "checks": [dataclasses.asdict(one) | {"passed": one.passed} for one in found.checks],
@@ -153,7 +163,7 @@ def _row(check: Check) -> tuple[Cell, ...]:
     return (
         Cell(name),
         Cell(check.layer, layer or " ", hue=check.kind or "plain"),
-        *(Cell(x, significant(x, 2)) for x in (check.max_abs, check.mean_abs, check.tolerance)),
+        *(Cell(x, significant(x, 2)) for x in (check.max_abs, check.error, check.tolerance)),
         Cell(check.passed, "\N{CHECK MARK}" if check.passed else "\N{MULTIPLICATION X} beyond",
              strong=not check.passed),
     )  # fmt: skip
