@@ -152,9 +152,6 @@ def rows_of(
     keys: Axis | None = None,
     mean: bool = False,
 ) -> Tensor:
-<<<<<<< HEAD
-    """Keys that one token or word attends to: (heads or 1, 1, places); see `links_of_query`."""
-=======
     """Weights of one token or word: (heads or 1, 1, keys); see `links_of_query`.
 
     Args:
@@ -166,7 +163,6 @@ def rows_of(
         keys: what the columns stand for, if it is not `axis`.
         mean: whether to average over the heads.
     """
->>>>>>> ana
     axis = axis or build_axis(recording.encoding)
     keys = keys or axis
     check_index(axis.unit.removesuffix("s"), query, len(axis))
