@@ -173,7 +173,9 @@ def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared
         write_whole(path, join_content(results, path.suffix.removeprefix(".").lower()))
         notice(str(path), dim=False)
     else:
-        save(next(results), path)
+        result = next(results)
+        is_named = shared["output"] is not None  # --plot leaves the name to the view
+        save(result, path if is_named else path.with_stem(result.name))
     notice_bundled(explorer.info, shared["model"])
     if not all(passed):
         raise typer.Exit(1)
