@@ -15,6 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mbexplore_ui.serve import ui
+
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.errors import MbexploreError
     from mbexplore.explorer import Explorer, load
@@ -50,11 +52,14 @@ __all__ = [
     "Result",
     "View",
     "load",
+    "ui",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """Loads a public name from its module when it is first asked for."""
+    if name == "ui":
+        return import_module("mbexplore_ui.serve").ui
     if name not in _HOME_OF:
         raise AttributeError(f"module 'mbexplore' has no attribute {name!r}")
     found = getattr(import_module(f"mbexplore.{_HOME_OF[name]}"), name)

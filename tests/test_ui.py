@@ -571,3 +571,29 @@ def test_a_taken_port_offers_the_next_free_one():
 def test_auth_is_a_user_and_a_password():
     result = run_cli("ui", "--auth", "nobody")
     assert result.code == 2 and "USER:PASS" in result.err
+
+
+def test_the_page_opens_from_python(explorer):
+    app = mbexplore.ui(explorer)
+    try:
+        assert urllib.request.urlopen(app.local_url, timeout=60).status == 200
+    finally:
+        app.close(verbose=False)
+
+
+def test_blocks_are_components_of_anybodys_page(explorer):
+    import gradio as gr
+    from mbexplore_ui.app import inside_a_loop
+    from mbexplore_ui.component import Arcs, AttentionMap, LayerChart
+
+    def build():
+        with gr.Blocks() as app:
+            found = AttentionMap(explorer.attention(PARIS, layer=3, head=0))
+            arcs = Arcs(explorer.attention(PARIS, layer=3, head=0, picture="arcs"))
+            chart = LayerChart(explorer.lens(PARIS))
+            found.select(lambda: None)
+        return app, found, arcs, chart
+
+    _, *parts = inside_a_loop(build)
+    kinds = [{part["kind"] for part in one.value["parts"]} for one in parts]
+    assert all(kinds) and "arcs" in kinds[1] and "lines" in kinds[2]

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 
+from mbexplore.display import attention_blocks as blocks
 from mbexplore.display import page
 from mbexplore.display.blocks import Block, Heat, Lines, walk
 from mbexplore.display.browser import to_parts
@@ -109,6 +110,18 @@ class BlocksView(gr.HTML):
             return value
         chosen = (one for one in walk(value.blocks) if isinstance(one, self.kinds))
         return {"parts": to_parts(chosen)}
+
+
+class AttentionMap(BlocksView):
+    """The maps of `explorer.attention("...")`."""
+
+    kinds = (blocks.AttentionMap, blocks.ModelView)
+
+
+class Arcs(BlocksView):
+    """The arcs of `explorer.attention("...", picture="arcs")`."""
+
+    kinds = (blocks.Arcs,)
 
 
 class LayerChart(BlocksView):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 
 import gradio as gr
 
 from mbexplore.errors import UsageError
+from mbexplore.explorer import Explorer
 
-from .app import POLICY, inside_a_loop
+from .app import POLICY, build_app, inside_a_loop
+from .sessions import Sessions
 
 PORT = 7860
 TRIES = 100
@@ -101,6 +103,33 @@ def launched(
         yield local.rstrip("/"), public
     finally:
         app.close(verbose=False)
+
+
+def ui(
+    models: Explorer | Mapping[str, Explorer], *, inline: bool = False, port: int | None = None
+) -> gr.Blocks:
+    """Opens the page over open models on this machine; in a notebook's cell with `inline`.
+
+    Args:
+        models: an explorer, or several by the names that the page shows.
+        inline: shows the page in the cell that calls this.
+        port: to listen on; the first free one by default.
+
+    Returns:
+        The app; its `local_url` is the address, and `close()` ends it.
+    """
+    if isinstance(models, Explorer):
+        models = {models.info.name: models}
+    app = build_app(Sessions(models))
+    host = HERE[0]
+    inside_a_loop(
+        lambda: app.launch(
+            server_name=host, server_port=choose_port(host, port), inline=inline, quiet=True,
+            prevent_thread_lock=True, ssr_mode=False, css=frame_style(), theme=plain_theme(),
+            footer_links=[],
+        )
+    )  # fmt: skip
+    return app
 
 
 def frame_style() -> str:
