@@ -181,7 +181,7 @@ COMMANDS = {
     "a picture": ["-o", "map.png"],
     "a page": ["--head", "1", "-o", "map.html"],
     "arrays": ["-o", "map.npz"],
-    "a band": ["--layer", "1", "--picture", "band", "-o", "map.html"],
+    "a band": ["--layer", "1", "--head", "1", "--picture", "band", "-o", "map.html"],
     "arcs": ["--picture", "arcs", "-o", "map.svg"],
 }
 

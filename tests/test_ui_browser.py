@@ -296,11 +296,11 @@ def test_a_held_token_can_be_let_go(person):
         return {cell.split()[-1] for cell in cells}
 
     assert who() == {"4"} and page.input_value("#mb-token") == "4"
-    page.click("button:has-text('all tokens')")
+    page.click("button:has-text('let go')")
     page.wait_for_selector(".holding .none")
     person.settle()
     assert len(who()) > 1 and page.input_value("#mb-token") == "" and "token=" not in page.url
-    assert page.locator("button:has-text('all tokens')").count() == 0
+    assert page.locator("button:has-text('let go')").count() == 0
 
 
 def test_the_model_view_is_a_tab_and_saved_too(person):

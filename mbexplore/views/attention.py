@@ -85,7 +85,7 @@ class AttentionView(View["Attention"]):
     top: int = option("Strongest links listed.", default=12, at_least=0, label="")
     mass: float = option(
         "The share of each row that its arcs carry.", default=0.5, at_least=0.01, at_most=1.0,
-        only={"picture": ("arcs",)},
+        only={"picture": ("arcs",), **WEIGHTS},
     )  # fmt: skip
 
     def compute(self, session: Session) -> Attention:

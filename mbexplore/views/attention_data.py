@@ -306,8 +306,9 @@ class _Maps:
 
     def _band(self) -> BandMap:
         return band_map(
-            self.recording, self.layer, self.view.head, PIXELS, self.queries, mean=self.view.mean
-        )
+            self.recording, self.layer, self.view.head, PIXELS, self.queries, mean=self.view.mean,
+            progress=self.session.progress,
+        )  # fmt: skip
 
     def _arcs(self, token: int | None) -> tuple[Tile, dict[str, Any]]:
         def make() -> Arcs:
