@@ -165,6 +165,7 @@ def _(block: Heat) -> Part:
         "high": short(high),
         "log": block.log,
         "darkest_low": block.darkest_low,
+        "scale": block.scale,
         "upward": block.upward,
         "unit": block.unit,
         "texts": None if block.texts is None else [list(row) for row in block.texts],

@@ -111,7 +111,8 @@ class HeadsView(View[Atlas]):
         if found.like is not None:
             yield from draw_similar(found.heads, found.like, found.similar, session)
             return
-        yield self._table(found)
+        entropy = square(found.heads, lambda row: row.entropy)
+        distance = square(found.heads, lambda row: row.distance)
         yield Row(
             (
                 draw_classes(found.heads, session),
@@ -124,6 +125,7 @@ class HeadsView(View[Atlas]):
             )
         )
         yield Row(tuple(draw_shares(found.heads, session)))
+        yield self._table(found)
         texts = f"{found.texts:,} text{'s' * (found.texts != 1)}, {found.tokens:,} tokens"
         yield Note(
             f"Over {texts}. Entropy is 1 where all visible keys have the same weight; the sink is "

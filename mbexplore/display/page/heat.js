@@ -266,7 +266,7 @@ parts.heat = (whole, page) => {
     first = false;
   });
   tell();
-  return figure(part, scaleOf(part, hue(0)),
+  return figure(part, part.scale === false ? null : scaleOf(part, hue(0)),
     part.overview ? overviewOf(part, page, hue, share) : null, frame, readout);
 };
 

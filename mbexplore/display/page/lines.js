@@ -80,10 +80,15 @@ parts.lines = (part) => {
       stroke(left, y(level.at), width - right, y(level.at), "mark");
       text([isLeft ? left + 5 : width - right - 5, y(level.at) - 5], isLeft ? "start" : "end", level.name, "named");
     }
+    // A mark's name stands at the end that is farther from every curve beside it.
+    const reached = (from, to) => part.series.flatMap((one) => one.points)
+      .filter(([a, b]) => a !== null && b !== null && x(a) >= from && x(a) <= to).map((p) => y(p[1]));
     for (const mark of part.marks) {
-      const isRight = x(mark.at) > width / 2;
+      const isRight = x(mark.at) > width / 2, at = x(mark.at);
+      const near = isRight ? reached(at - 0.4 * width, at) : reached(at, at + 0.4 * width);
+      const isLow = Math.min(...near) - top < low - Math.max(...near);
       stroke(x(mark.at), top, x(mark.at), low, "mark");
-      text([x(mark.at) + (isRight ? -5 : 5), top + 4], isRight ? "end" : "start", mark.name, "named");
+      text([x(mark.at) + (isRight ? -5 : 5), isLow ? low - 6 : top + 4], isRight ? "end" : "start", mark.name, "named");
     }
     for (const one of part.series) {
       const kept = one.points.filter(([a, b]) => a !== null && b !== null && (!part.y.log || b > 0));
