@@ -222,7 +222,7 @@ def test_numbers_spread_over_texts(explorer, recording):
     other = explorer.record("A short text about the sea.", keep=KEEP)
     alone = [head_atlas([one]) for one in (recording, other)]
     for row, *pair in zip(head_atlas([recording, other]), *alone, strict=True):
-        for name in ("previous", "far"):
+        for name in ("previous", "self"):
             expected = np.std([one.masses[name] for one in pair], ddof=1)
             assert row.spread[name] == pytest.approx(expected, rel=1e-5, abs=1e-9)
         expected = np.std([one.entropy for one in pair], ddof=1)

@@ -9,7 +9,7 @@ differently: the norm is then part of the function explained.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -123,7 +123,7 @@ def attribute(
     shares = torch.from_numpy(weights / 2).to(end.dtype).to(end.device)
     mean = function.mean_gradient(start, end, points, shares)
     here = torch.ones(1).to(end)
-    gradient = function.mean_gradient(start, end, here, here)
+    gradient = replace(function, progress=None).mean_gradient(start, end, here, here)
     integrated = to_float64(((end - start) * mean).sum(dim=-1))
     value, baseline_value = function.value(end), function.value(start)
     error = abs(float(integrated.sum()) - (value - baseline_value))

@@ -19,6 +19,7 @@ from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Source, as_recording, expected
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
+from mbexplore.hooks import Progress
 from mbexplore.recording import Recording, to_float64
 
 LIMITS = (
@@ -95,6 +96,7 @@ def compare(
     head: int | None = None,
     position: int | None = None,
     top_k: int = DEFAULT_TOP_K,
+    progress: Progress | None = None,
 ) -> RunComparison:
     """Runs both and compares them.
 
@@ -106,6 +108,7 @@ def compare(
         position: which token is predicted, in the first text, and its counterpart in the second;
             see `readout.build_readout`.
         top_k: tokens named.
+        progress: called with the runs done and all there are; what it raises ends the work.
 
     Raises:
         ModelError: a model has no head that chooses.
@@ -133,7 +136,11 @@ def compare(
             sources, encodings, _positions(alignment, position), strict=True
         )
     ]
-    recordings = [as_recording(explorer, source, KEEP) for explorer, source in sources]
+    recordings = []
+    for done, (explorer, source) in enumerate(sources, start=1):
+        recordings.append(as_recording(explorer, source, KEEP))
+        if progress is not None:
+            progress(done, len(sources))
     logits = [_logits(*pair) for pair in zip(readouts, recordings, strict=True)]
     count = min(top_k, *map(len, logits))
     sides = [

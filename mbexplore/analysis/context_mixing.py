@@ -21,6 +21,7 @@ from mbexplore.analysis.target import Source, as_recording
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer
+from mbexplore.hooks import Progress
 from mbexplore.network.model import EncoderLayer
 from mbexplore.recording import Recording, check_index, to_float64
 
@@ -59,13 +60,17 @@ class ContextMixing:
     value_zeroing: Matrix
 
 
-def context_mixing(explorer: Explorer, source: Source, layer: int) -> ContextMixing:
-    """How much each token contributes to each other one in a layer, in four ways.
+def context_mixing(
+    explorer: Explorer, source: Source, layer: int, *, progress: Progress | None = None
+) -> ContextMixing:
+    """How much each token contributes to each other one in a layer, by four methods.
 
     Args:
         explorer: of any model, with or without a head.
         source: a text of at most `MOST_TOKENS` tokens, or a recording of it with `KEEP` kept.
         layer: from 0.
+        progress: called with the tokens whose value is zeroed and all there are; what it raises
+            ends the work.
 
     Raises:
         RangeError: there is no such layer, or the text is too long.
@@ -75,15 +80,21 @@ def context_mixing(explorer: Explorer, source: Source, layer: int) -> ContextMix
         recording.encoding.tokens,
         layer,
         recording.config.half_window(layer),
-        *(mixing_matrix(explorer, recording, layer, method) for method in METHODS),
+        *(mixing_matrix(explorer, recording, layer, method, progress) for method in METHODS),
     )
 
 
-def mixing_matrix(explorer: Explorer, source: Source, layer: int, method: Method) -> Matrix:
-    """One matrix of `mix` alone; all but "value_zeroing" cost little.
+def mixing_matrix(
+    explorer: Explorer,
+    source: Source,
+    layer: int,
+    method: Method,
+    progress: Progress | None = None,
+) -> Matrix:
+    """One matrix of `context_mixing` alone; all but "value_zeroing" cost little.
 
     Raises:
-        RangeError: as `mix`.
+        RangeError: as `context_mixing`.
     """
     recording = _as_recording(explorer, source, layer)
     module = explorer.model.encoder.layers[layer]
@@ -94,7 +105,7 @@ def mixing_matrix(explorer: Explorer, source: Source, layer: int, method: Method
         return _shares(norms(recording, module, layer))
     if method == "rollout":
         return _plain(rollout(recording, layer)[layer])
-    return _shares(value_zeroing(recording, module, layer))
+    return _shares(value_zeroing(recording, module, layer, progress))
 
 
 def _as_recording(explorer: Explorer, source: Source, layer: int) -> Recording:
@@ -176,7 +187,9 @@ def rollout(recording: Recording, last: int | None = None) -> list[Tensor]:
 
 
 @torch.no_grad()
-def value_zeroing(recording: Recording, module: EncoderLayer, layer: int) -> Tensor:
+def value_zeroing(
+    recording: Recording, module: EncoderLayer, layer: int, progress: Progress | None = None
+) -> Tensor:
     """Cosine distance of the layer's output with and without the value of each token.
 
     Zeroing the value of token j leaves the weights as they are and takes exactly the term of j
@@ -186,6 +199,7 @@ def value_zeroing(recording: Recording, module: EncoderLayer, layer: int) -> Ten
         recording: with everything of `KEEP`.
         module: the layer itself.
         layer: its number.
+        progress: called with the tokens done and all there are.
 
     Returns:
         (query, key); exactly 0 for a key outside the query's window.
@@ -199,6 +213,8 @@ def value_zeroing(recording: Recording, module: EncoderLayer, layer: int) -> Ten
         x = x + module.mlp(module.mlp_norm(x))
         distance = 1 - torch.cosine_similarity(to_float64(x), to_float64(after[i]), dim=-1)
         rows.append(distance.clamp(min=0) * (weights[:, i] > 0).any(dim=0).cpu())
+        if progress is not None:
+            progress(i + 1, len(recording))
     return torch.stack(rows)
 
 

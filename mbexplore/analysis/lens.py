@@ -103,8 +103,9 @@ def lens(
     *,
     answer: str | None = None,
     top_k: int = DEFAULT_TOP_K,
+    progress: Progress | None = None,
 ) -> Lens:
-    """What every layer would answer at one position.
+    """The model's own head on the residual stream after each layer, at one position.
 
     Args:
         explorer: with a head that chooses; see `readout.build_readout`.
@@ -112,6 +113,7 @@ def lens(
         position: which token; see `readout.build_readout`.
         answer: whose rank to follow; None for the model's own answer.
         top_k: tokens named after each layer.
+        progress: called with the states decoded and all there are; what it raises ends the work.
 
     Raises:
         ModelError: the model has no head that chooses.
@@ -124,17 +126,20 @@ def lens(
     encoding = source.encoding if isinstance(source, Recording) else source
     readout = build_readout(explorer, encoding, position, answer)
     recording = as_recording(explorer, source, KEEP)
-    with torch.no_grad():
-        logits = torch.cat(
-            [readout.read(_normed(explorer, recording, n)[None]) for n in _states(recording)]
-        )  # (states, option)
+    decoded = []
+    for n in _states(recording):
+        with torch.no_grad():
+            decoded.append(readout.read(_normed(explorer, recording, n)[None]))
+        if progress is not None:
+            progress(n + 1, len(_states(recording)))
+    logits = torch.cat(decoded)  # (states, option)
     target = readout.target(logits[-1])
     rows = _rows(readout, logits, target, top_k)
     return Lens(encoding.tokens, target, rows, _top1_from([row.rank for row in rows]))
 
 
 def lens_map(explorer: Explorer, source: Source, *, progress: Progress | None = None) -> LensMap:
-    """What every layer would answer at every position.
+    """The model's own head on the residual stream after each layer, at every position.
 
     Args:
         explorer: with a head that answers at every token.

@@ -16,6 +16,10 @@ from torch import Tensor
 from mbexplore.analysis.target import upcast
 from mbexplore.recording import Recording
 
+LIMITS = (
+    "A norm says how much is added, not whether it matters: the next norm rescales the stream, and "
+    "a few dimensions may hold most of the norm."
+)
 KEEP = ("hidden_states", "updates")
 
 

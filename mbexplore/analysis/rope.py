@@ -18,6 +18,10 @@ from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.rope import inverse_frequencies, rope_tables
 from mbexplore.recording import Recording, check_index, to_float64
 
+LIMITS = (
+    "A rotary pair's contribution is to one score before the softmax: the weight depends on all "
+    "other scores of the row as well."
+)
 KERNEL_LENGTH = 8192
 
 
