@@ -353,7 +353,7 @@ def _replace_heads(heads: list[int], replacement: Replacement) -> Callable[[Tens
 
 
 def _replace_one_head_per_row(heads: range, replacement: Replacement) -> Action:
-    """Makes a row of each head and silences that head in it.
+    """Makes a row for each head and ablates that head in it.
 
     The one text becomes a batch only here, so what lies before runs once and not once a head.
     """

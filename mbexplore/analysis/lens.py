@@ -1,4 +1,4 @@
-"""The logit lens: what the model would answer if it stopped after each layer.
+"""The logit lens: the top-k if the model stopped after each layer.
 
 nostalgebraist 2020, "interpreting GPT: the logit lens"; Belrose et al. 2023, "Eliciting Latent
 Predictions from Transformers with the Tuned Lens" (arXiv:2303.08112). Each state of the residual

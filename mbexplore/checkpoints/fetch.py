@@ -50,7 +50,7 @@ def fetch_file(repo: str, file: str, revision: str | None, patience: float | Non
         file: its name in the repository.
         revision: a branch, a tag or a commit; None for the newest.
         patience: seconds to wait for what the hub says of the file; None for as long as
-            huggingface_hub is told to wait.
+            huggingface_hub is asked to wait.
 
     Raises:
         ModelError: what came is not what the hub describes, or came too slowly.

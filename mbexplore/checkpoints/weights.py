@@ -41,7 +41,7 @@ class Unfilled(TorchFunctionMode):
     """Inside it a parameter has its shape and no memory, and nothing fills a tensor in place.
 
     For a model whose parameters come from a file: no page of what is thrown away is ever touched,
-    and a config.json that asks for more than any machine holds is told by its shapes. The meta
+    and a config.json that asks for more than any machine holds is refused by its shapes. The meta
     device would do as well, but costs a second of imports (sympy) at its first use.
     """
 

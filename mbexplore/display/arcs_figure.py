@@ -109,7 +109,7 @@ def _draw_arcs(axes: Axes, links: Sequence[Link], most: float, inches: tuple[flo
         return
     (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
     pitch = inches[0] / (right - left)  # inches from a token to the next
-    round_up = min(pitch / (inches[1] / (top - bottom)), 2.4 * top)  # a loop stays in sight
+    round_up = min(pitch / (inches[1] / (top - bottom)), 2.4 * top)  # a loop stays visible
     weights = np.array([link.weight for link in listed])
     spans = 72 * pitch * np.array([abs(link.key - link.query) for link in listed])
     strength = np.sqrt(weights / most)

@@ -54,7 +54,7 @@ class NarrowTable(Table):
     def _of(
         self, columns: Sequence[Column], widths: Sequence[int | None], padding: int, is_whole: bool
     ) -> Table:
-        """This table with some of its columns, each as wide as told, or as there is room."""
+        """This table with some of its columns, each as wide as given, or as there is room."""
         table = Table(box=self.box, pad_edge=self.pad_edge, padding=(0, padding))
         table.title, table.title_justify = self.title, self.title_justify
         table.rows = self.rows

@@ -16,7 +16,7 @@ from mbexplore.display.blocks import Hue
 from mbexplore.network.config import LayerKind
 
 HUE: dict[LayerKind, str] = {"global": "#0b4f8a", "local": "#a84300"}
-"""Blue for global layers and orange for local ones, in every view; told apart by all eyes."""
+"""Blue for global layers and orange for local ones, in every view; all eyes can tell them apart."""
 
 TINT: dict[LayerKind, str] = {"global": "#dceaf6", "local": "#fdf0e3"}
 """The same, faint enough to lie behind things."""
@@ -59,7 +59,7 @@ LIGHT: dict[Hue, tuple[str, ...]] = {
     "signed": ("#34104f", "#7b3aa8", "#c3a0de", "#ffffff", "#c2c455", "#6f720a", "#35370a"),
 }
 """Evenly spaced stops of every hue on paper, from nothing to most; "signed" from purple for the
-least over white for 0 to olive for the most: hues that no layer has, told apart by every eye."""
+least over white for 0 to olive for the most: hues that no layer has, which every eye can tell apart."""
 
 DARK: dict[Hue, tuple[str, ...]] = {
     "global": ("#1b2026", "#17507f", "#5ba7e0", "#d6ebfb"),

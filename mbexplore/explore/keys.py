@@ -18,7 +18,7 @@ class Key:
         action: what it runs.
         what: it does, in the help and the palette.
         group: of the help.
-        brief: it does, at the foot of the screen; nothing for keys that are not told there.
+        brief: it does, at the foot of the screen; nothing for keys that don't stand there.
     """
 
     keys: str

@@ -139,9 +139,9 @@ def terminal_is_dark(wait: float = 0.15) -> bool:
     Args:
         wait: seconds at most.
     """
-    told = os.environ.get("COLORFGBG", "").rpartition(";")[2]
-    if told.isdecimal():
-        return int(told) not in (7, 15)
+    shade = os.environ.get("COLORFGBG", "").rpartition(";")[2]
+    if shade.isdecimal():
+        return int(shade) not in (7, 15)
     if sys.platform == "win32":
         return True
     answer = _ask(b"\x1b]11;?\x1b\\\x1b[c", wait)

@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 class Stopped(Exception):
-    """The work was told to stop, and did."""
+    """The work was asked to stop, and did."""
 
 
 class Stop:
@@ -37,7 +37,7 @@ class Stop:
 async def in_thread(work: Callable[[Stop], Result]) -> Result:
     """What `work` returns or raises, from a thread of its own.
 
-    When the waiting is cancelled the work is told to stop and left to itself: it may be in the
+    When the waiting is cancelled the work is asked to stop and left to itself: it may be in the
     middle of an import, which nothing can stop, and its result goes nowhere. The thread is a
     daemon, so the program does not wait for it either.
     """

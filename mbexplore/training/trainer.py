@@ -181,7 +181,7 @@ class Trainer:
         self.rank = dist.get_rank() if dist.is_initialized() else 0
         self.world = dist.get_world_size() if dist.is_initialized() else 1
         torch.manual_seed(recipe.seed)
-        # Opened first: a config.json that asks for too much is told by the weights beside it.
+        # Opened first: a config.json that asks for too much is refused by the weights beside it.
         begun = None if start is None else load_model(start, ModernBertForMaskedLM)
         self.model = ModernBertForMaskedLM(config).to(self.device)
         if begun is not None:
@@ -264,7 +264,7 @@ class Trainer:
             checkpoint_minutes: time between checkpoints.
             save_every: steps between snapshots `out/step-N`, model folders that stay; None for no
                 snapshots.
-            on_step: told of every step.
+            on_step: called after every step.
 
         Raises:
             OutputError: a checkpoint can't be written.

@@ -116,9 +116,9 @@ const savingOf = (name, formats, { save, say }) => {
 const footOf = ({ formats, command }, { save, link, say }) => {
   if (!formats.length) return [];
   const copied = el("span", { class: "copied", role: "status" });
-  const copy = async (text, told) => {
+  const copy = async (text, done) => {
     const isCopied = await toClipboard(text);
-    copied.textContent = isCopied ? told : "copying failed; select the text instead";
+    copied.textContent = isCopied ? done : "copying failed; select the text instead";
     setTimeout(() => (copied.textContent = ""), 4000);
   };
   const copyLink = () => {

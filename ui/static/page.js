@@ -158,7 +158,7 @@ const explore = (main, about, server, trigger) => {
     count.textContent = chips.length ? `${many} · click one to mask it, Shift-click a range` : "";
   };
 
-  // Of many chips the held one is in sight; only their own box scrolls for it.
+  // Of many chips the held one is visible; only their own box scrolls for it.
   const showChip = () => {
     const chip = tokens.children[state.token];
     if (!chip) return;

@@ -119,7 +119,7 @@ parts.arcs = (part, page) => {
   let first = true;
   responsive(frame, (width) => {
     paint(width);
-    if (first && rest) show(rest[0]); // of a long text the selected token is in sight
+    if (first && rest) show(rest[0]); // of a long text the selected token is visible
     first = false;
   });
   tell();

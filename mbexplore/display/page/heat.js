@@ -49,10 +49,10 @@ const scaleOf = (part, hue) => {
 const overviewOf = (part, page, hue, share) => {
   const { values, pool, total, start, stop } = part.overview, wide = stop - start;
   const canvas = el("canvas", { class: "holds", "aria-hidden": "true" });
-  const told = el("span", {});
+  const range = el("span", {});
   const name = (first) => {
     const last = first + wide - 1, every = pool > 1 ? `, ${pool} tokens to a pixel` : "";
-    told.textContent = `Drawn below: tokens ${first.toLocaleString("en")} to ${last.toLocaleString("en")} of ${total.toLocaleString("en")}. This strip is the whole text${every}.`;
+    range.textContent = `Drawn below: tokens ${first.toLocaleString("en")} to ${last.toLocaleString("en")} of ${total.toLocaleString("en")}. This strip is the whole text${every}.`;
   };
   const input = el("input", {
     type: "range", min: "0", max: String(total - wide), value: String(start), "aria-label": `${part.title}: first token drawn large`,
@@ -60,7 +60,7 @@ const overviewOf = (part, page, hue, share) => {
     oninput: () => name(Number(input.value)),
     onchange: () => page.hold({ first: Number(input.value) }),
   });
-  const box = el("div", { class: "overview" }, canvas, input, el("p", { class: "readout" }, told));
+  const box = el("div", { class: "overview" }, canvas, input, el("p", { class: "readout" }, range));
   const paint = (width) => {
     const pixels = values[0].length, tall = Math.max(20, Math.min(48, 3 * values.length));
     const small = el("canvas", { width: pixels, height: values.length });
@@ -226,7 +226,7 @@ parts.heat = (whole, page) => {
       scroller.scrollLeft = x - (seen - cellWidth) / 2;
     }
   };
-  // The column of the value farthest from nothing: of a wide map it is in sight at first.
+  // The column of the value farthest from nothing: of a wide map it is visible at first.
   const strongest = () => {
     const most = part.columns.map((_, c) => Math.max(...part.values.map((row) => Math.abs(row[c] ?? 0))));
     return most.indexOf(Math.max(...most));

@@ -43,9 +43,9 @@ parts.lines = (part) => {
 
   const tell = () => {
     const near = (one) => one.points.find((p) => p[0] === cursor);
-    const told = part.series.filter(near).map((one) => `${one.name} ${number(near(one)[1])}`);
+    const values = part.series.filter(near).map((one) => `${one.name} ${number(near(one)[1])}`);
     const where = named ? named[cursor] : `${part.x.label} ${number(cursor)}`;
-    readout.textContent = [where, ...told].join(" · ");
+    readout.textContent = [where, ...values].join(" · ");
   };
 
   const paint = (width) => {
