@@ -405,6 +405,10 @@ def test_initial_weights_have_modernberts_own_spread():
             assert parameter.std().item() == pytest.approx(cut * 0.01, rel=0.05)
         elif name.endswith(("Wqkv.weight", "Wi.weight", "tok_embeddings.weight")):
             assert parameter.std().item() == pytest.approx(cut * 0.02, rel=0.05)
+        elif name.endswith("bias"):
+            assert parameter.eq(0).all()
+        else:
+            assert "norm" in name and parameter.eq(1).all()
 
 
 def test_an_unknown_activation_is_named():

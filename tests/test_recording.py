@@ -3,6 +3,7 @@
 import copy
 import pickle
 import threading
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -278,6 +279,9 @@ def test_a_recording_is_a_value(recording, explorer):
     assert torch.equal(copied.q(3), recording.q(3))
     held = [value for value in vars(recording).values() if isinstance(value, torch.nn.Module)]
     assert held == []
+    with pytest.raises(FrozenInstanceError):
+        recording.logits = None
+    assert recording != copied  # a recording is itself, not its numbers
 
 
 def test_a_pickle_is_as_large_as_what_it_holds(recording):
