@@ -106,7 +106,7 @@ class HeadsView(View[Atlas]):
         return Atlas(len(session.texts), tokens, rows, best, self.like, similar)
 
     def blocks(self, found: Atlas, session: Session) -> Iterator[Block]:
-        """The strongest of each class, a table of all heads, and a small map for each number."""
+        """The strongest of each class, a small map for each number, and a table of all heads."""
         yield Headline(_sentence(found))
         if found.like is not None:
             yield from draw_similar(found.heads, found.like, found.similar, session)
@@ -116,12 +116,8 @@ class HeadsView(View[Atlas]):
         yield Row(
             (
                 draw_classes(found.heads, session),
-                draw_heat(
-                    square(found.heads, lambda row: row.entropy), "Entropy", session, high=1.0
-                ),
-                draw_heat(
-                    square(found.heads, lambda row: row.distance), "Mean distance, tokens", session
-                ),
+                draw_heat(entropy, "Entropy", session, high=1.0),
+                draw_heat(distance, "Mean distance, tokens", session),
             )
         )
         yield Row(tuple(draw_shares(found.heads, session)))
