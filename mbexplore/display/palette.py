@@ -59,7 +59,8 @@ LIGHT: dict[Hue, tuple[str, ...]] = {
     "signed": ("#34104f", "#7b3aa8", "#c3a0de", "#ffffff", "#c2c455", "#6f720a", "#35370a"),
 }
 """Evenly spaced stops of every hue on paper, from nothing to most; "signed" from purple for the
-least over white for 0 to olive for the most: hues that no layer has, which every eye can tell apart."""
+least over white for 0 to olive for the most: hues that no layer has, and that every eye can tell
+apart."""
 
 DARK: dict[Hue, tuple[str, ...]] = {
     "global": ("#1b2026", "#17507f", "#5ba7e0", "#d6ebfb"),
