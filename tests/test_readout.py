@@ -64,7 +64,7 @@ def test_the_second_text_of_a_pair_starts_without_a_space(explorer):
 
 def test_a_word_of_several_tokens_is_refused_whatever_its_spelling(explorer):
     for name in ("photosynthesis", '"photosynthesis"', " photosynthesis"):
-        with pytest.raises(RangeError, match="tokens .* and an answer is one"):
+        with pytest.raises(RangeError, match=r"tokens .* and an answer is one"):
             find_token(explorer.tokenizer, name)
 
 
