@@ -175,7 +175,10 @@ def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared
     else:
         result = next(results)
         is_named = shared["output"] is not None  # --plot leaves the name to the view
-        save(result, path if is_named else path.with_stem(result.name))
+        try:  # saved first: whoever reads what is printed may leave early
+            save(result, path if is_named else path.with_stem(result.name))
+        finally:
+            deque(results, maxlen=0)
     notice_bundled(explorer.info, shared["model"])
     if not all(passed):
         raise typer.Exit(1)
@@ -208,7 +211,7 @@ def read_sources(view: type[View[Any]], texts: Any, shared: Shared) -> Iterator[
 def print_each(
     view: View[Any], explorer: Explorer, sources: list[Any], shared: Shared, passed: list[bool]
 ) -> Iterator[Result[Any]]:
-    """The view of every source, each printed before it is given, and let go after.
+    """The view of every source, each printed when the next is asked for, and then let go.
 
     Args:
         view: with its parameters.
@@ -239,8 +242,8 @@ def print_each(
         if view.reads == "text":
             notice_cut(result.session.encoding)
         passed.append(not view.failed(result.data))
-        print_json(result.to_json()) if shared["json"] else show(result)
         yield result
+        print_json(result.to_json()) if shared["json"] else show(result)
         del result
 
 
