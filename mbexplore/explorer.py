@@ -356,6 +356,18 @@ class Explorer(ViewMethods):
         check_finite(self.model, *values.values(), *logits)
         return recording
 
+    def check_recording(self, recording: Recording) -> None:
+        """Refuses a recording of a model of other dimensions.
+
+        Raises:
+            ModelError: it is of another model.
+        """
+        if recording.config != self.model.config:
+            raise ModelError(
+                f"The recording is of another model than {self.info.name}; open the one that was "
+                "recorded."
+            )
+
     def check_layer_and_head(self, layer: int, head: int | None = None) -> None:
         """Refuses a layer or head that the model lacks, before any work is done.
 

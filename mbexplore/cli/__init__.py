@@ -22,6 +22,7 @@ from mbexplore.cli.download import download
 from mbexplore.cli.explore import explore
 from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
+from mbexplore.cli.record import record
 from mbexplore.cli.train import train
 from mbexplore.cli.ui import ui
 from mbexplore.errors import MbexploreError
@@ -37,6 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(train)
+app.command()(record)
 app.command()(models)
 app.command()(download)
 app.command()(bench)

@@ -51,6 +51,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "json": (options.Json, False),
     "file": (options.File, None),
     "lines": (options.Lines, None),
+    "recording": (options.Recording, None),
     "context": (options.Context, None),
     "truncate": (options.Truncate, False),
     "model": (options.Model, None),
@@ -58,7 +59,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "dtype": (options.Dtype, "float32"),
 }  # fmt: skip
 """Options that every command of a view has, with their defaults: here and nowhere else."""
-OF_TEXTS = ("file", "lines", "context", "truncate")
+OF_TEXTS = ("file", "lines", "recording", "context", "truncate")
 
 
 class OnceCommand(TyperCommand):
@@ -97,7 +98,8 @@ def build_function(view: type[View[Any]]) -> Callable[..., None]:
         run(view, texts, given, shared)
 
     kind = inspect.Parameter.KEYWORD_ONLY
-    shared_names = [n for n in SHARED if view.reads != "model" or n not in OF_TEXTS]
+    left_out = {"model": OF_TEXTS, "texts": ("recording",), "text": ()}[view.reads]
+    shared_names = [name for name in SHARED if name not in left_out]
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             *_texts(view),
@@ -194,10 +196,16 @@ def read_sources(view: type[View[Any]], texts: Any, shared: Shared) -> Iterator[
         yield ()
         return
     given = [texts] if isinstance(texts, str) else list(texts or ())
-    file, lines = shared["file"], shared["lines"]
-    if sum((bool(given), file is not None, lines is not None)) > 1:
-        raise UsageError("A text was given in two ways; give a TEXT, --file or --lines.")
-    if lines is not None:
+    file, lines, recording = (shared[name] for name in ("file", "lines", "recording"))
+    if sum((bool(given), *(one is not None for one in (file, lines, recording)))) > 1:
+        raise UsageError(
+            "A text was given in two ways; give one of a TEXT, --file, --lines and --recording."
+        )
+    if recording is not None:
+        from mbexplore.recording import Recording
+
+        yield Recording.load(recording)
+    elif lines is not None:
         found = options.read_file_lines(lines)
         yield from (found,) if view.reads == "texts" else found
     elif not given and file is None and view.sample:
@@ -220,12 +228,16 @@ def print_each(
         shared: options that all commands have.
         passed: takes whether each result passed what it checks.
     """
+    from mbexplore.recording import Recording
     from mbexplore.session import Session
 
     def move(done: int, total: int) -> None:
         advance(done, total)
 
     def session_of(source: Any) -> Session:
+        if isinstance(source, Recording):
+            explorer.check_recording(source)
+            return Session(explorer, source.encoding, recording=source, progress=move)
         # The bundled sample is nobody's text: a model of short texts sees its beginning.
         is_sample = view.sample and source in (sample_text(), [sample_text()])
         return Session(explorer, source, context=shared["context"], progress=move,

@@ -34,6 +34,13 @@ Lines = Annotated[
         "--lines", help="Read one text a line; - reads standard input.", show_default=False
     ),
 ]
+Recording = Annotated[
+    Path | None,
+    typer.Option(
+        help="Look at what `mbexplore record` saved, without running the model again.",
+        show_default=False,
+    ),
+]
 Context = Annotated[
     str | None,
     typer.Option(
