@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,10 +15,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from mbexplore.answers import Answer as Answer
+from mbexplore.answers import Comparison as Comparison
+from mbexplore.answers import MaskPredictions as MaskPredictions
+from mbexplore.answers import ModelInfo as ModelInfo
+from mbexplore.answers import Prediction as Prediction
 from mbexplore.checkpoints import hub
 from mbexplore.checkpoints.model import explain_no_head, open_model
 from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
-from mbexplore.errors import DeviceError, ModelError, RangeError, TextError
+from mbexplore.checks import check_finite as check_finite
+from mbexplore.checks import find_device as find_device
+from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.hooks import hooked
 from mbexplore.network.heads import ClassifierModel
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
@@ -28,6 +34,7 @@ from mbexplore.network.tap import Action
 from mbexplore.recorder import DEFAULT_KEEP, record, record_many
 from mbexplore.recording import Recording, check_index
 from mbexplore.reference.huggingface import Reference
+from mbexplore.text import shortened
 
 DEFAULT_TOP_K = 5
 DTYPES = {
@@ -36,84 +43,6 @@ DTYPES = {
     "float16": torch.float16,
     "bfloat16": torch.bfloat16,
 }
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What every answer says of the model it came from."""
-
-    name: str
-    source: str
-    parameters: int
-    dtype: str
-    device: str
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One token that may stand at a mask."""
-
-    token: str
-    token_id: int
-    probability: float
-    logit: float
-
-
-@dataclass(frozen=True)
-class MaskPredictions:
-    """The likeliest tokens at one mask, by falling probability."""
-
-    position: int
-    predictions: tuple[Prediction, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Answer:
-    """What the model says at every mask of a text.
-
-    Attributes:
-        model: which model.
-        encoding: the text and its tokens.
-        masks: one entry a mask, in the text's order.
-        logits: (mask, vocab).
-    """
-
-    model: ModelInfo
-    encoding: Encoding
-    masks: tuple[MaskPredictions, ...]
-    logits: Tensor
-
-    def __repr__(self) -> str:
-        best = [mask.predictions[0] for mask in self.masks]
-        likeliest = ", ".join(f"{one.token!r} {one.probability:.1%}" for one in best[:3])
-        more = f", {len(best) - 3} more" if len(best) > 3 else ""
-        return f"Answer({_shortened(self.encoding.text)!r}: {likeliest}{more})"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Hugging Face's answer to the same text, and how far ours is from it.
-
-    Attributes:
-        version: of transformers.
-        masks: its predictions, one entry a mask.
-        max_abs_logit_difference: over every token of the vocabulary at every mask.
-        same_top_k: whether both name the same tokens in the same order.
-    """
-
-    version: str
-    masks: tuple[MaskPredictions, ...]
-    max_abs_logit_difference: float
-    same_top_k: bool
-
-    @property
-    def summary(self) -> str:
-        """How far ours is from it, in one sentence."""
-        order = "same" if self.same_top_k else "another"
-        return (
-            f"Largest logit difference {self.max_abs_logit_difference:.1e}, {order} top "
-            f"{len(self.masks[0].predictions)} (transformers {self.version})."
-        )
 
 
 if TYPE_CHECKING:
@@ -177,7 +106,7 @@ class Explorer(ViewMethods):
         """
         if not isinstance(text, str):
             raise TextError(
-                f"A text is a string, and {_shortened(repr(text))} is of type "
+                f"A text is a string, and {shortened(repr(text), 60)} is of type "
                 f"{type(text).__name__}; give one string, or several to fill_masks_many or "
                 "record_many."
             )
@@ -229,7 +158,7 @@ class Explorer(ViewMethods):
             mask, cut = self.tokenizer.mask_token, encoding.is_cut
             left = f" within its first {len(encoding):,} tokens" if cut else ""
             raise TextError(
-                f"The text {_shortened(encoding.text)!r} has no {mask}{left}; put {mask} "
+                f"The text {shortened(encoding.text, 60)!r} has no {mask}{left}; put {mask} "
                 "where a word is to be predicted."
             )
         return encoding
@@ -463,30 +392,6 @@ def load(name: str | None = None, *, device: str = "auto", dtype: str = "float32
     return Explorer(model, Tokenizer.from_folder(files.folder), files)
 
 
-def check_finite(model: PretrainedModel, *values: Tensor) -> None:
-    """Refuses what a model computed where there is NaN or infinity in it.
-
-    Raises:
-        ModelError: its weights are damaged, or its dtype is too narrow for what it computes.
-    """
-    if all(_is_finite(model, value) for value in values):
-        return
-    is_narrow, dtype = model.dtype == torch.float16, str(model.dtype).removeprefix("torch.")
-    for name, weight in model.named_parameters():
-        if not _is_finite(model, weight, is_bias=name == "decoder.bias"):
-            kind = "NaN" if bool(weight.isnan().any()) else "infinity"
-            where, remedy = "", "copy or train its weights again"
-            if is_narrow and kind == "infinity":  # what a wider dtype holds may be too large
-                where, remedy = f" in {dtype}", "open it in float32, or " + remedy
-            raise ModelError(
-                f"The model's tensor {name} has {kind} in it{where}, so nothing that it computes "
-                f"can be trusted; {remedy}."
-            )
-    damaged = "its weights are damaged, so copy or train them again"
-    remedy = "open it in float32" if is_narrow else damaged
-    raise ModelError(f"The model computes numbers that are not finite in {dtype}; {remedy}.")
-
-
 def _same_shape(name: str, action: Action) -> Action:
     def edit(value: Tensor) -> Tensor | None:
         edited = action(value)
@@ -501,39 +406,6 @@ def _same_shape(name: str, action: Action) -> Action:
     return edit
 
 
-def _is_finite(model: PretrainedModel, value: Tensor, *, is_bias: bool = False) -> bool:
-    """Whether there is no NaN or infinity in a value, but what the decoder's bias switches off.
-
-    Minus infinity there gives a token of the vocabulary no probability, on purpose.
-    """
-    total = value.sum(dtype=torch.promote_types(value.dtype, torch.float32))
-    if bool(total.isfinite()):  # a sum is not finite if a part is not, and is quickly made
-        return True
-    bias = model.decoder.bias if isinstance(model, ModernBertForMaskedLM) else None
-    if bias is not None and (is_bias or value.shape[-1:] == bias.shape):
-        value = value[..., ~bias.isneginf()]
-    return bool(value.isfinite().all())
-
-
-def find_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the first there is of cuda, mps and cpu.
-
-    Raises:
-        DeviceError: this machine lacks it.
-    """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if name == "auto":
-        return torch.device(next(kind for kind, is_there in there.items() if is_there))
-    if not there.get(name, False):
-        have = ", ".join(kind for kind, is_there in there.items() if is_there)
-        raise DeviceError(f"There is no device {name!r} here; this machine has {have}.")
-    return torch.device(name)
-
-
 def _differences(ours: Tensor, theirs: Tensor) -> Tensor:
     """How far apart logits are; equal infinities are none."""
     return torch.where(ours == theirs, 0.0, (ours - theirs).abs())
@@ -541,7 +413,3 @@ def _differences(ours: Tensor, theirs: Tensor) -> Tensor:
 
 def _token_ids(mask: MaskPredictions) -> list[int]:
     return [prediction.token_id for prediction in mask.predictions]
-
-
-def _shortened(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[: most - 1] + "\N{HORIZONTAL ELLIPSIS}"

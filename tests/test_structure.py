@@ -13,7 +13,7 @@ LEVELS = [
     "files reading process",
     "network",
     "checkpoints",
-    "hooks recording",
+    "hooks recording answers checks",
     "recorder",
     "reference.huggingface",
     "explorer",
