@@ -22,11 +22,14 @@ if TYPE_CHECKING:
 
 
 def pane_names() -> tuple[str, ...]:
-    """Views that can be seen without a second text, in their order."""
+    """Views that need no second text, in their order; predictions stand above them already."""
     return tuple(
         name
         for name, view in REGISTRY.items()
-        if view.reads == "text" and view.title and all(map(_has_default, view.parameters))
+        if name != "predict"
+        and view.reads == "text"
+        and view.title
+        and all(map(_has_default, view.parameters))
     )
 
 

@@ -10,7 +10,7 @@ from mbexplore.network.config import LayerKind
 EXACT = 8
 """Tokens on a side from which on a map is read as figures; the last step of the zoom."""
 
-FIRST_PANE = "lens"
+FIRST_PANE = "attention"
 """The view that stands below the predictions at the start."""
 
 
