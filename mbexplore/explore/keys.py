@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mbexplore.explore.panes import pane_names
-from mbexplore.views import REGISTRY
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,10 @@ KEYS = (
     Key("m", "m", "mask", "mask the token, or unmask it", "Text", "mask"),
     Key("h", "h", "turn('hf')", "Hugging Face on or off", "Text"),
     Key("escape", "esc", "stop", "stop the work; leave the text", "Text"),
+    Key("1", "1 - 9", f"show('{pane_names()[0]}')", "view by its number", "Pane"),
     *(
-        Key(str(n), str(n), f"show('{name}')", REGISTRY[name].title.lower(), "Pane")
-        for n, name in enumerate(pane_names()[:9], start=1)
+        Key(str(n), "", f"show('{name}')", "", "Pane")
+        for n, name in enumerate(pane_names()[1:9], start=2)
     ),
     Key("comma", ", .", "next_pane(-1)", "pane before, or after", "Pane"),
     Key("full_stop", "", "next_pane(1)", "", "Pane"),

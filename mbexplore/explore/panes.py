@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
+from rich.segment import Segment
 
 from mbexplore.explore.lines import Line, say, wrap
 from mbexplore.explore.state import Bounds, State, window_of
@@ -29,6 +30,7 @@ def pane_names() -> tuple[str, ...]:
         if name != "predict"
         and view.reads == "text"
         and view.title
+        and not any(one.option.positional for one in view.parameters)
         and all(map(_has_default, view.parameters))
     )
 
@@ -81,7 +83,8 @@ def draw(result: Result[Any], look: Look, width: int) -> Picture:
     colours = "truecolor" if look.colour else None
     console = Console(width=width, color_system=colours, force_terminal=True, highlight=False)  # type: ignore[arg-type]
     lines = console.render_lines(Group(*blocks), console.options, pad=False)
-    return Picture([list(line) for line in lines], result.headline)
+    shown = [list(line) if look.colour else list(Segment.remove_color(line)) for line in lines]
+    return Picture(shown, result.headline)
 
 
 def draw_sentence(sentence: str, look: Look, width: int) -> Picture:
