@@ -42,7 +42,7 @@ def main(model: str | None = None) -> int:
         answer = explorer.fill_masks(prompt)
         theirs = explorer.compare_with_transformers(answer)
         largest = max(largest, theirs.max_abs_logit_difference)
-        exact = wide.predict(prompt).logits
+        exact = wide.fill_masks(prompt).logits
         encoding = answer.encoding
         hf_logits = explorer.reference.logits(encoding.ids, encoding.mask_positions)
         for i, logits in enumerate((answer.logits, hf_logits)):

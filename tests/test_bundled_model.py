@@ -112,7 +112,7 @@ def test_its_card_names_the_heads_that_the_command_finds(tmp_path):
     lines = [line for document in read_documents(CorpusSpec(HELDOUT)) for line in document]
     long = [line for line in lines if 50 <= len(line.split()) <= 100]
     (tmp_path / "paragraphs.txt").write_text("\n".join(long[13::14]), encoding="utf-8")
-    found = json.loads(run_cli("heads", "--file", tmp_path / "paragraphs.txt", "--json").out)
+    found = json.loads(run_cli("heads", "--lines", tmp_path / "paragraphs.txt", "--json").out)
     assert f"{found['texts']} held-out paragraphs, {found['tokens']:,} tokens" in CARD
     heads = {(head["layer"], head["head"]): head for head in found["heads"]}
     for layer, head, kind, row in (

@@ -107,7 +107,7 @@ def test_attention_saves_a_picture_and_tells_its_path(tmp_path, ending, magic):
 def test_plot_names_its_own_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_cli("attention", PARIS, "--layer", 3, "--head", 2, "--plot").code == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["attention.png"]
+    assert [path.name for path in tmp_path.iterdir()] == ["attention-layer3-head2.png"]
 
 
 def test_arrays_are_the_maps(tmp_path):

@@ -24,7 +24,6 @@ from mbexplore.analysis.rope import pair_norms, score_contributions
 from mbexplore.analysis.similar_heads import similar_heads
 from mbexplore.analysis.similarity import similarity
 from mbexplore.recording import KEEP, to_float64
-from mbexplore.reference.verify import _check
 from tests.fake_device import OnDevice, fake_device, move
 
 TEXT = "The [MASK] of France is Paris, and the river is long."
@@ -117,10 +116,3 @@ def test_the_device_has_no_float64(moved):
         with pytest.raises(RuntimeError, match="on the device and on the CPU"):
             q + torch.ones(q.shape)
         assert to_float64(q).dtype == torch.float64
-
-
-def test_verify_compares_in_main_memory(moved):
-    with fake_device():
-        value = moved.record(TEXT).hidden_states(3)[None]
-        check = _check("embed", moved.model.config, value, value + 1, [value.shape[1]], 1e-5)
-    assert (check.max_abs, check.mean_abs) == (pytest.approx(1), pytest.approx(1))

@@ -47,7 +47,7 @@ def check(recording, layer, expected):
     )
     part = tile(recording, layer, 1, rows, columns, 10_000)
     square = expected[1, seq // 3 : seq // 2, seq // 4 :]
-    torch.testing.assert_close(torch.from_numpy(part.weights), square, **close)
+    torch.testing.assert_close(torch.from_numpy(part.weights[0]), square, **close)
     half_window = recording.config.half_window(layer)
     if half_window is not None:
         band = recording.attention_band(layer).float()

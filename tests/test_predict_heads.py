@@ -265,7 +265,7 @@ def test_verify_compares_the_head_too(explorers, kind, padded, monkeypatch):
     batch = build_batch(explorer.encode(CONTEXT).ids, explorer.model.config, padded=padded)
     result = verify(explorer, batch)
     assert result.passed, result.first_mismatch
-    assert [check.what for check in result.checks][-3:] == ["final norm", "head", "logits"]
+    assert {"final norm", "head", "logits"} <= {check.what for check in result.checks}
     bias = explorer.model.classifier.bias
     monkeypatch.setattr(bias, "data", bias.data + 1e-3)
     assert verify(explorer, batch).first_mismatch.what == "logits"

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from mbexplore.checkpoints.model import save_model
-from mbexplore.errors import OutputError
 from mbexplore.explorer import load
 from mbexplore.session import Session
 from mbexplore.views.compare import CompareView
@@ -116,5 +115,4 @@ def test_files_of_a_comparison_hold_what_both_share(one):
     assert [row[3] for row in rows] == [p.token for p in result.data.second.predictions]
     uneven = CompareView(other="a [MASK]").of(Session(one, TEXT))
     assert "9 and 4 tokens" in uneven.blocks[-1].text
-    with pytest.raises(OutputError, match=r"can't be saved as \.npz"):
-        uneven.content("npz")
+    assert {"residual_distance", "second_tokens"} <= arrays(uneven).keys()  # of what aligns

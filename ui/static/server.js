@@ -17,8 +17,8 @@ const connect = (server, session, main, bar) => {
     let answer;
     try {
       answer = await server.ask([name, session, ...data]);
-    } catch (error) {
-      const gone = error instanceof TypeError; // what fetch throws without a connection
+    } catch {
+      const gone = await fetch(location.pathname, { method: "HEAD" }).then(() => false, () => true);
       throw new Error(gone ? "The server does not answer; start `mbexplore ui` again and reload."
         : "This failed in mbexplore itself; the terminal says why.");
     }
