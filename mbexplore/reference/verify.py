@@ -21,6 +21,7 @@ from mbexplore.explorer import Explorer
 from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.heads import PooledClassifierModel
+from mbexplore.network.linear import HALF
 from mbexplore.network.model import PretrainedModel
 from mbexplore.reference.forward import Forward, pad, places, real_part
 from mbexplore.reference.paths import PATHS, PathValue, path_values
@@ -152,7 +153,9 @@ def verify(explorer: Explorer, batch: Batch, progress: Progress | None = None) -
         theirs_ids, theirs_mask = explorer.pad(batch)
         reference.trace(theirs_ids, theirs_mask, sides.compare_dtype(checks))
     step()
-    reference.to_float64()
+    if model.dtype in HALF:  # ours keeps some parameters in float32, theirs has rounded all
+        reference = explorer.load_reference("eager", torch.float32)
+    reference.to_float64({name: value.dtype for name, value in model.named_parameters()})
     for row, ids in enumerate(batch):
         reference.trace(*pad([ids], 0), sides.compare_float64(checks, row))
     step()
@@ -367,7 +370,7 @@ def _notes(model: PretrainedModel, checks: Mapping[str, _Measured]) -> Iterator[
         f"A change of a hidden state by less than {least:.0e} of its size would not be seen: "
         "transformers rounds to float32 there even in float64."
     )
-    if model.dtype in (torch.float16, torch.bfloat16):
+    if model.dtype in HALF:
         dtype = str(model.dtype).removeprefix("torch.")
         coarsest = max(one.tolerance / max(one.size, 1e-30) for one in hidden)
         yield (
