@@ -24,7 +24,7 @@ from mbexplore.analysis.rope import pair_norms, score_contributions
 from mbexplore.analysis.similar_heads import similar_heads
 from mbexplore.analysis.similarity import similarity
 from mbexplore.recording import KEEP, to_float64
-from mbexplore.reference.verify import _check
+from mbexplore.reference.forward import real_part
 from tests.fake_device import OnDevice, fake_device, move
 
 TEXT = "The [MASK] of France is Paris, and the river is long."
@@ -121,6 +121,6 @@ def test_the_device_has_no_float64(moved):
 
 def test_verify_compares_in_main_memory(moved):
     with fake_device():
-        value = moved.record(TEXT).hidden_states(3)[None]
-        check = _check("embed", moved.model.config, value, value + 1, [value.shape[1]], 1e-5)
-    assert (check.max_abs, check.mean_abs) == (pytest.approx(1), pytest.approx(1))
+        value = moved.record(TEXT).hidden_states(3)
+        found = real_part("embed", value, len(value) - 1)
+    assert found.dtype == torch.float64 and found.shape[0] == len(value) - 1

@@ -20,11 +20,12 @@ from mbexplore.display.blocks import Lines, Table, walk
 from mbexplore.explorer import Explorer
 from mbexplore.network.activations import ACTIVATIONS
 from mbexplore.reference import verify as verify_module
+from mbexplore.reference.batches import LONG, long_batch, padded_batch
 from mbexplore.reference.forward import pad
 from mbexplore.reference.huggingface import Reference
 from mbexplore.reference.paths import PATHS
 from mbexplore.reference.published import PublishedValues, add_published, check_published
-from mbexplore.reference.verify import Verification, long_batch, padded_batch, verify
+from mbexplore.reference.verify import Verification, verify
 from tests.cli_runner import run_cli
 from tests.harsh import KINDS, make_harsh
 from tests.parity import CASES, build_ours, build_theirs
@@ -281,7 +282,7 @@ def test_a_nan_is_no_pass(explorer):
 def test_a_long_text_spans_several_windows(explorer):
     config = explorer.model.config
     [ids] = long_batch(explorer.encode("Hello there.").ids, config)
-    assert len(ids) == verify_module.LONG > 6 * config.local_attention
+    assert len(ids) == LONG > 6 * config.local_attention
     assert (ids[0], ids[-1]) == (config.cls_token_id, config.sep_token_id)
     longer = explorer.encode("Hello there. " * 400).ids
     assert long_batch(longer, config) == [longer]

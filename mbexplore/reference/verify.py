@@ -10,7 +10,7 @@ paths that `predict`, `attention` and long texts take. Knows no front end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.heads import PooledClassifierModel
 from mbexplore.network.linear import HALF
 from mbexplore.network.model import PretrainedModel
+from mbexplore.reference.batches import Batch
 from mbexplore.reference.forward import Forward, pad, places, real_part
 from mbexplore.reference.paths import PATHS, PathValue, path_values
 
@@ -42,9 +43,6 @@ PATH_RATIO = 3.0
 """How many times a value's tolerance a part of it may differ by: the few tokens of a part may hold
 most of the error of the whole."""
 
-LONG = 1100
-"""Tokens from which on all that works block by block has more than one."""
-
 STEPS = 4
 _NAMES = {
     "attention": "attention map",
@@ -52,8 +50,6 @@ _NAMES = {
     "embed": "hidden state",
     "final_norm": "final norm",
 }
-
-Batch = list[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -382,38 +378,3 @@ def _notes(model: PretrainedModel, checks: Mapping[str, _Measured]) -> Iterator[
             "Pad on the right to compare pooled logits: where a text is padded on the left, "
             "mbexplore pools its first real token and transformers the padding at position 0."
         )
-
-
-def build_batch(
-    ids: Sequence[int], config: ModernBertConfig, *, long: bool = False, padded: bool = False
-) -> Batch:
-    """The batch to verify on: the text itself, made long, or beside its half so that one is padded.
-
-    Args:
-        ids: of the text, special tokens included.
-        config: says how long a window is.
-        long: see `long_batch`.
-        padded: see `padded_batch`.
-    """
-    [text] = long_batch(ids, config) if long else [tuple(ids)]
-    return padded_batch(text) if padded else [text]
-
-
-def long_batch(ids: Sequence[int], config: ModernBertConfig) -> Batch:
-    """One text of several windows and blocks, made by repeating a text's tokens.
-
-    At least six windows and `LONG` tokens long, or as long as the model takes; a text that is so
-    long stays as it is.
-    """
-    length = min(config.max_position_embeddings, max(LONG, 6 * config.local_attention))
-    if len(ids) >= length:
-        return [tuple(ids)]
-    inner = tuple(ids[1:-1])
-    repeated = inner * (1 + length // max(1, len(inner)))
-    return [(ids[0], *repeated[: length - 2], ids[-1])]
-
-
-def padded_batch(ids: Sequence[int]) -> Batch:
-    """The text beside its first half, so that one row is padded, be it of a single token."""
-    inner = ids[1:-1]
-    return [tuple(ids), (ids[0], *inner[: len(inner) // 2], ids[-1])]
