@@ -312,15 +312,20 @@ class Explorer(ViewMethods):
         """The same weights in transformers, loaded when first asked for."""
         return self.load_reference()
 
-    def load_reference(self, attention: str = "sdpa") -> Reference:
+    def load_reference(
+        self, attention: str = "sdpa", dtype: torch.dtype | None = None
+    ) -> Reference:
         """The same weights in transformers, as the class that has this head.
 
         Args:
             attention: transformers' implementation; only "eager" gives maps.
+            dtype: of the parameters; None for the model's own.
         """
         model, kind = self.model, ModernBertForMaskedLM
         name = (type(model) if isinstance(model, ClassifierModel) else kind).__name__
-        return Reference.load(self.files.folder, model.dtype, model.device, attention, name)
+        return Reference.load(
+            self.files.folder, dtype or model.dtype, model.device, attention, name
+        )
 
     def masked_lm(self) -> ModernBertForMaskedLM:
         """The model, if it can predict.

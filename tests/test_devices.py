@@ -24,6 +24,7 @@ from mbexplore.analysis.rope import pair_norms, score_contributions
 from mbexplore.analysis.similar_heads import similar_heads
 from mbexplore.analysis.similarity import similarity
 from mbexplore.recording import KEEP, to_float64
+from mbexplore.reference.forward import real_part
 from tests.fake_device import OnDevice, fake_device, move
 
 TEXT = "The [MASK] of France is Paris, and the river is long."
@@ -66,7 +67,7 @@ RUNS = {
     "compare": lambda e: compare((e, TEXT), (e, OTHER)),
     "ablation": lambda e: ablate(e, TEXT, [Head(3, 1), BlockedTokens((4,)), BlockedDistance(3)]),
     "ablation of all": lambda e: ablate_heads(e, TEXT, replacement="mean"),
-    "patch": lambda e: patch(e, TEXT, OTHER, answer=" dog", other=" cat"),
+    "patch": lambda e: patch(e, TEXT, OTHER, answer=" dog", contrast=" cat"),
     "attribute": lambda e: attribute(e, TEXT, steps=4),
     "embed": lambda e: embed(e, [TEXT, OTHER]).vectors,
     "band": lambda e: band_map(recorded(e), 4, None),
@@ -116,3 +117,10 @@ def test_the_device_has_no_float64(moved):
         with pytest.raises(RuntimeError, match="on the device and on the CPU"):
             q + torch.ones(q.shape)
         assert to_float64(q).dtype == torch.float64
+
+
+def test_verify_compares_in_main_memory(moved):
+    with fake_device():
+        value = moved.record(TEXT).hidden_states(3)
+        found = real_part("embed", value, len(value) - 1)
+    assert found.dtype == torch.float64 and found.shape[0] == len(value) - 1

@@ -20,12 +20,14 @@ from mbexplore.display.blocks import Lines, Table, walk
 from mbexplore.explorer import Explorer
 from mbexplore.network.activations import ACTIVATIONS
 from mbexplore.reference import verify as verify_module
+from mbexplore.reference.batches import LONG, long_batch, padded_batch
 from mbexplore.reference.forward import pad
 from mbexplore.reference.huggingface import Reference
 from mbexplore.reference.paths import PATHS
 from mbexplore.reference.published import PublishedValues, add_published, check_published
-from mbexplore.reference.verify import Verification, long_batch, padded_batch, verify
+from mbexplore.reference.verify import Verification, verify
 from tests.cli_runner import run_cli
+from tests.harsh import KINDS, make_harsh
 from tests.parity import CASES, build_ours, build_theirs
 
 
@@ -230,34 +232,18 @@ def test_a_fault_in_another_path_is_caught_and_the_path_named(plant, path, explo
     assert verify(explorer, batch_of(explorer)).first_mismatch.what == path
 
 
-@torch.no_grad()
-def make_harsh(model, kind):
-    """Weights as no initialisation gives them: norm weights far apart, outliers, large matrices."""
-    generator = torch.Generator().manual_seed(3)
-    for name, parameter in model.named_parameters():
-        is_norm = "norm" in name and name.endswith("weight")
-        if is_norm and kind == "outlier channels":
-            parameter[torch.randint(len(parameter), (2,), generator=generator)] *= 50
-        elif is_norm and kind == "jittered norms":
-            parameter.mul_(torch.empty_like(parameter).uniform_(0.2, 5, generator=generator))
-        elif not is_norm and parameter.dim() == 2 and "embeddings" not in name:
-            parameter.mul_({"matrices x 3": 3, "matrices x 1.6": 1.6}.get(kind, 1))
-
-
 class InMemory(SimpleNamespace):
     """What `verify` asks of an explorer, for weights that lie in no folder."""
 
     def pad(self, batch):
         return pad(batch, 0)
 
-    def load_reference(self, attention):
-        return Reference(build_theirs(self.model, self.config, attention), "in memory")
+    def load_reference(self, attention, dtype=None):
+        return Reference(build_theirs(self.model, self.config, attention).to(dtype), "in memory")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(
-    "kind", ["mild", "matrices x 3", "matrices x 1.6", "outlier channels", "jittered norms"]
-)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [1, 5, 6])
 def test_healthy_models_pass_however_harsh_their_weights(kind, dtype, seed):
     model = build_ours(CASES[seed])
@@ -296,7 +282,7 @@ def test_a_nan_is_no_pass(explorer):
 def test_a_long_text_spans_several_windows(explorer):
     config = explorer.model.config
     [ids] = long_batch(explorer.encode("Hello there.").ids, config)
-    assert len(ids) == verify_module.LONG > 6 * config.local_attention
+    assert len(ids) == LONG > 6 * config.local_attention
     assert (ids[0], ids[-1]) == (config.cls_token_id, config.sep_token_id)
     longer = explorer.encode("Hello there. " * 400).ids
     assert long_batch(longer, config) == [longer]

@@ -5,7 +5,7 @@ The only module that imports transformers, and only when a reference is built.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,9 +80,18 @@ class Reference:
         with torch.inference_mode(), _theirs("run"):
             return _logits(self._model(ids, mask))
 
-    def to_float64(self) -> None:
-        """Moves the weights to float64 on the CPU, the values they have now."""
-        self._model = self._model.to("cpu").double()
+    def to_float64(self, rounded_to: Mapping[str, torch.dtype]) -> None:
+        """Moves the weights to float64 on the CPU, rounded as another model holds them.
+
+        Args:
+            rounded_to: dtype of each parameter by its name, with or without "model." before it.
+        """
+        self._model = self._model.to("cpu")
+        for name, parameter in self._model.named_parameters():
+            bare = name.removeprefix("model.")
+            dtype = rounded_to.get(name, rounded_to.get(bare, parameter.dtype))
+            parameter.data = parameter.data.to(dtype).double()
+        self._model = self._model.double()
 
     def trace(self, ids: Tensor, mask: Tensor, visit: Callable[[str, Tensor], None]) -> None:
         """Runs a padded batch and hands over every value worth comparing, none kept.

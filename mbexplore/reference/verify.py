@@ -10,7 +10,7 @@ paths that `predict`, `attention` and long texts take. Knows no front end.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -21,7 +21,9 @@ from mbexplore.explorer import Explorer
 from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.heads import PooledClassifierModel
+from mbexplore.network.linear import HALF
 from mbexplore.network.model import PretrainedModel
+from mbexplore.reference.batches import Batch
 from mbexplore.reference.forward import Forward, pad, places, real_part
 from mbexplore.reference.paths import PATHS, PathValue, path_values
 
@@ -41,9 +43,6 @@ PATH_RATIO = 3.0
 """How many times a value's tolerance a part of it may differ by: the few tokens of a part may hold
 most of the error of the whole."""
 
-LONG = 1100
-"""Tokens from which on all that works block by block has more than one."""
-
 STEPS = 4
 _NAMES = {
     "attention": "attention map",
@@ -51,8 +50,6 @@ _NAMES = {
     "embed": "hidden state",
     "final_norm": "final norm",
 }
-
-Batch = list[tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -152,7 +149,9 @@ def verify(explorer: Explorer, batch: Batch, progress: Progress | None = None) -
         theirs_ids, theirs_mask = explorer.pad(batch)
         reference.trace(theirs_ids, theirs_mask, sides.compare_dtype(checks))
     step()
-    reference.to_float64()
+    if model.dtype in HALF:  # ours keeps some parameters in float32, theirs has rounded all
+        reference = explorer.load_reference("eager", torch.float32)
+    reference.to_float64({name: value.dtype for name, value in model.named_parameters()})
     for row, ids in enumerate(batch):
         reference.trace(*pad([ids], 0), sides.compare_float64(checks, row))
     step()
@@ -368,7 +367,7 @@ def _notes(model: PretrainedModel, checks: Mapping[str, _Measured]) -> Iterator[
         f"A change of a hidden state by less than {least:.0e} of its size would not be seen: "
         "transformers rounds to float32 there even in float64."
     )
-    if model.dtype in (torch.float16, torch.bfloat16):
+    if model.dtype in HALF:
         dtype = str(model.dtype).removeprefix("torch.")
         coarsest = max(one.tolerance / max(one.size, 1e-30) for one in hidden)
         yield (
@@ -380,38 +379,3 @@ def _notes(model: PretrainedModel, checks: Mapping[str, _Measured]) -> Iterator[
             "Pad on the right to compare pooled logits: where a text is padded on the left, "
             "mbexplore pools its first real token and transformers the padding at position 0."
         )
-
-
-def build_batch(
-    ids: Sequence[int], config: ModernBertConfig, *, long: bool = False, padded: bool = False
-) -> Batch:
-    """The batch to verify on: the text itself, made long, or beside its half so that one is padded.
-
-    Args:
-        ids: of the text, special tokens included.
-        config: says how long a window is.
-        long: see `long_batch`.
-        padded: see `padded_batch`.
-    """
-    [text] = long_batch(ids, config) if long else [tuple(ids)]
-    return padded_batch(text) if padded else [text]
-
-
-def long_batch(ids: Sequence[int], config: ModernBertConfig) -> Batch:
-    """One text of several windows and blocks, made by repeating a text's tokens.
-
-    At least six windows and `LONG` tokens long, or as long as the model takes; a text that is so
-    long stays as it is.
-    """
-    length = min(config.max_position_embeddings, max(LONG, 6 * config.local_attention))
-    if len(ids) >= length:
-        return [tuple(ids)]
-    inner = tuple(ids[1:-1])
-    repeated = inner * (1 + length // max(1, len(inner)))
-    return [(ids[0], *repeated[: length - 2], ids[-1])]
-
-
-def padded_batch(ids: Sequence[int]) -> Batch:
-    """The text beside its first half, so that one row is padded, be it of a single token."""
-    inner = ids[1:-1]
-    return [tuple(ids), (ids[0], *inner[: len(inner) // 2], ids[-1])]

@@ -61,9 +61,10 @@ class VerifyView(View["Parity"]):
 
     def compute(self, session: Session) -> Parity:
         """One forward pass on each side."""
+        from mbexplore.reference.batches import build_batch
         from mbexplore.reference.precision import measure_loss
         from mbexplore.reference.published import add_published
-        from mbexplore.reference.verify import build_batch, verify
+        from mbexplore.reference.verify import verify
 
         explorer = session.explorer
         batch = build_batch(
