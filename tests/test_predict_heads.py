@@ -25,7 +25,7 @@ from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.heads import CLASSIFIERS
 from mbexplore.reference.batches import build_batch
-        from mbexplore.reference.verify import verify
+from mbexplore.reference.verify import verify
 from mbexplore.session import Session
 from mbexplore.views.predict import PredictView
 from tests.cli_runner import run_cli
