@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import shutil
+import socket
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,12 +33,15 @@ DRAWN = ".mbexplore[data-drawn]"
 def served(models, auth: tuple[str, str] | None = None) -> Iterator[tuple[str, Sessions]]:
     """The page over open models: its address, and what it holds."""
     from mbexplore_ui.app import build_app
-    from mbexplore_ui.serve import choose_port, launched
+    from mbexplore_ui.serve import launched
     from mbexplore_ui.sessions import Sessions
 
     sessions = Sessions(models)
     host = "127.0.0.1"
-    with launched(build_app(sessions), host, choose_port(host, None), auth=auth) as (address, _):
+    with socket.socket() as probe:  # one that no other worker looks at
+        probe.bind((host, 0))
+        port = probe.getsockname()[1]
+    with launched(build_app(sessions), host, port, auth=auth) as (address, _):
         yield address, sessions
     with warnings.catch_warnings():  # Gradio leaves loops and sockets to the collector
         warnings.simplefilter("ignore", ResourceWarning)

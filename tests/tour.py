@@ -68,9 +68,9 @@ class Tour:
         self.page.wait_for_selector(".chip.mask")
         self.person.settle()
         assert self.page.input_value("#mb-text") == PARIS
-        captions = self.page.locator("#mb-view figcaption").all_inner_texts()
-        assert [c.split(" \N{MIDDLE DOT} ")[0] for c in captions] == ["mbexplore", "Hugging Face"]
-        assert "Largest logit difference" in self.page.inner_text(".line")
+        shown = self.page.inner_text("#mb-view")
+        assert all(name in shown for name in ("mbexplore", "Hugging Face", "Paris"))
+        assert "Largest logit difference" in shown
         self.page.click(f'[data-token="{MASK}"]')
         self.page.wait_for_selector(".chip.mask", state="detached")
         assert self.page.input_value("#mb-text") == "The capital of France is Paris."
@@ -136,7 +136,11 @@ class Tour:
             "all => all.map(b => b.dataset.view)"
         )
         for name in names:
-            if name in ("predict", "attention"):
+            if name in (
+                "predict",
+                "attention",
+                "embed",
+            ):  # vectors of one text are compared with none
                 continue
             self.person.tab(name)
             if name in ("patch", "compare"):  # they take a second text
