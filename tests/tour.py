@@ -140,7 +140,7 @@ class Tour:
                 "predict",
                 "attention",
                 "embed",
-            ):  # vectors of one text are compared with none
+            ):  # one text has no others
                 continue
             self.person.tab(name)
             if name in ("patch", "compare"):  # they take a second text

@@ -14,12 +14,10 @@ const connect = (server, session, main, bar) => {
   let going = 0; // works that take long
 
   const ask = async (name, ...data) => {
-    let answer;
-    try {
-      answer = await server.ask([name, session, ...data]);
-    } catch {
-      const gone = await fetch(location.pathname, { method: "HEAD" }).then(() => false, () => true);
-      throw new Error(gone ? "The server does not answer; start `mbexplore ui` again and reload."
+    const answer = await server.ask([name, session, ...data]).catch(() => undefined);
+    if (answer === undefined) { // Gradio gives nothing where there was no answer
+      const isGone = await fetch(location.pathname, { method: "HEAD" }).then(() => false, () => true);
+      throw new Error(isGone ? "The server does not answer; start `mbexplore ui` again and reload."
         : "This failed in mbexplore itself; the terminal says why.");
     }
     if (answer?.error) throw new Error(answer.error);
