@@ -259,8 +259,7 @@ class _Sides:
 
     def __init__(self, model: PretrainedModel, batch: Batch) -> None:
         self.model, self.batch = model, batch
-        # What the model keeps wider than its dtype is rounded first, as all of transformers' is.
-        self.wide = deepcopy(model).to("cpu", model.dtype).double()
+        self.wide = deepcopy(model).to("cpu").double()
         ids, mask = pad(batch, model.config.pad_token_id or 0)
         self.ours = Forward(model, ids.to(model.device), mask.to(model.device))
         alone = [pad([one], 0) for one in batch]
