@@ -37,13 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(train)
-app.command()(record)
-app.command()(models)
-app.command()(download)
-app.command()(bench)
-app.command()(explore)
-app.command()(ui)
 
 
 def add_views() -> None:
@@ -54,7 +47,14 @@ def add_views() -> None:
             add_view(app, view)
 
 
-add_views()
+add_views()  # first in the help: they are what people come for
+app.command()(ui)
+app.command()(explore)
+app.command()(record)
+app.command()(models)
+app.command()(download)
+app.command()(train)
+app.command()(bench)
 
 
 def _print_version(wanted: bool) -> None:
