@@ -34,7 +34,7 @@ from mbexplore.network.tap import Action
 from mbexplore.recorder import DEFAULT_KEEP, record, record_many
 from mbexplore.recording import Recording, check_index
 from mbexplore.reference.huggingface import Reference
-from mbexplore.text import shortened
+from mbexplore.text import find_other_mask, shortened
 
 DEFAULT_TOP_K = 5
 DTYPES = {
@@ -157,9 +157,11 @@ class Explorer(ViewMethods):
         if not encoding.mask_positions:
             mask, cut = self.tokenizer.mask_token, encoding.is_cut
             left = f" within its first {len(encoding):,} tokens" if cut else ""
+            other = find_other_mask(encoding.text, mask)
+            instead = "" if other is None else f", in place of {other}"
             raise TextError(
                 f"The text {shortened(encoding.text, 60)!r} has no {mask}{left}; put {mask} "
-                "where a word is to be predicted."
+                f"where a word is to be predicted{instead}."
             )
         return encoding
 

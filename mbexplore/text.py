@@ -16,6 +16,8 @@ _UNSAFE = re.compile(
 )
 """Control characters, what turns the writing direction, and lone surrogates, which no stream
 takes."""
+_OTHER_MASK = re.compile(r"[\[<{(]\s*(?:mask|blank)\s*[\]>})]|<extra_id_0>|_{2,}", re.IGNORECASE)
+"""Masks of other models, and how people leave a word out."""
 _CUT = " [...] "
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxdict, _REPR.maxlist, _REPR.maxtuple = 3, 3, 4, 4
@@ -73,6 +75,12 @@ def bar(share: float, width: int) -> str:
     """A bar of `width` cells for a share from 0 to 1, to an eighth of a cell."""
     whole, eighths = divmod(round(share * width * 8), 8)
     return "\N{FULL BLOCK}" * int(whole) + " ▏▎▍▌▋▊▉"[int(eighths)].strip()
+
+
+def find_other_mask(text: str, mask: str | None) -> str | None:
+    """What a text has for a mask in the spelling of other models, or in none; None for nothing."""
+    found = _OTHER_MASK.search(text)
+    return None if found is None or found[0] == mask else found[0]
 
 
 def state_name(state: int) -> str:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 LEVELS = [
     "text",
     "errors",
-    "files reading process",
+    "files reading process rows",
     "network",
     "checkpoints",
     "hooks recording answers checks",

@@ -148,7 +148,7 @@ def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
                 "navigator": view.navigator,
             }
             for view in REGISTRY.values()
-            if view.title
+            if view.title and not view.needs_file()
         ],
         "examples": list(EXAMPLES),
     }

@@ -84,7 +84,8 @@ def default_of(one: Parameter) -> Any:
     """A parameter's default as the page has it."""
     if one.default is dataclasses.MISSING or one.default is None:
         return NONE.get(one.kind, "")
-    return ", ".join(one.default) if one.kind == "texts" else one.default
+    between = f"{one.option.separator or ','} "
+    return between.join(one.default) if one.kind == "texts" else one.default
 
 
 def annotation_of(one: Parameter) -> Any:
@@ -93,6 +94,8 @@ def annotation_of(one: Parameter) -> Any:
 
 
 def _plain(one: Parameter, value: Any) -> Any:
+    if one.option.separator and isinstance(value, str):
+        return one.split(value)
     if one.kind == "texts" and isinstance(value, str):
         return tuple(re.split(r"[,\s]+", value.strip())) if value.strip() else ()
     if one.kind in ("text", "model") and isinstance(value, str):

@@ -47,10 +47,8 @@ class Endpoints:
     def call(self, name: str, page: str, *given: Any) -> Any:
         """An endpoint's answer, or `{"error": sentence}`."""
         try:
-            if name in REGISTRY:
-                return self.show(REGISTRY[name], page, *given)
             if name not in self.functions:
-                raise UsageError(f"There is no view {name!r}; choose {', '.join(REGISTRY)}.")
+                return self.show(find_view(name), page, *given)
             return self.functions[name](page, *given)
         except MbexploreError as error:
             return {"error": str(error)}
@@ -90,12 +88,11 @@ class Endpoints:
         self, page: str, view: str, ending: str, model: str, text: str, values: Answer
     ) -> Answer:
         """A view as a file: its name, and its bytes in base64."""
-        if view not in REGISTRY:
-            raise UsageError(f"There is no view {view!r}; choose one of {', '.join(REGISTRY)}.")
+        shown = find_view(view)
         given = {name: value for name, value in values.items() if name != FIRST}
         session = self.sessions.session(page, model, text)
         with self.sessions.work(page).begun():
-            result = self._result(REGISTRY[view], session, given)
+            result = self._result(shown, session, given)
             content = b64encode(result.content(ending)).decode()
         return {"name": f"{result.name}.{ending}", "data": content}
 
@@ -132,7 +129,7 @@ class Endpoints:
     def public(self) -> list[Callable[..., Any]]:
         """The endpoints for other programs, named and typed; their page is Gradio's session."""
         return [
-            *(self._public_view(view) for view in REGISTRY.values()),
+            *(self._public_view(view) for view in views().values()),
             *(self._public(name, self.functions[name]) for name in PUBLIC),
         ]
 
@@ -162,6 +159,22 @@ class Endpoints:
         _, *rest = signature.parameters.values()
         parameters = [inspect.Parameter("request", kind, annotation=gr.Request), *rest]
         return _named(endpoint, name, parameters, function.__doc__ or "")
+
+
+def views() -> dict[str, type[View[Any]]]:
+    """The views that the page has: all but those of files, since it must not read the server's."""
+    return {name: view for name, view in REGISTRY.items() if not view.needs_file()}
+
+
+def find_view(name: str) -> type[View[Any]]:
+    """The view of that name.
+
+    Raises:
+        UsageError: the page has none.
+    """
+    if name not in views():
+        raise UsageError(f"There is no view {name!r}; choose one of {', '.join(views())}.")
+    return REGISTRY[name]
 
 
 def _named(

@@ -101,24 +101,40 @@ def find_token(
     Raises:
         RangeError: the word is several tokens.
     """
-    bare = name.strip()
-    spellings = [f" {bare}", bare]
-    if len(name) > 2 and name[0] == name[-1] == '"':
-        spellings = [name[1:-1]]
-    elif encoding is not None and position is not None and not name[:1].isspace():
-        spellings = spellings if follows_space(encoding, position) else spellings[::-1]
-    pieces: list[str] = []
-    for spelling in spellings:
-        found = tokenizer.encode(spelling)
-        pairs = zip(found.ids, found.words, strict=True)
-        ids = [token for token, word in pairs if word is not None]
+    found = [_spelled(tokenizer, one) for one in _spellings(name, encoding, position)]
+    for ids in found:
         if len(ids) == 1:
             return ids[0]
-        pieces = pieces or [tokenizer.token(token) for token in ids]
+    pieces = next(([tokenizer.token(token) for token in ids] for ids in found if ids), [])
     raise RangeError(
         f"{name!r} is {len(pieces)} tokens ({' '.join(map(repr, pieces))}) and an answer is one; "
         "name a shorter or more common word."
     )
+
+
+def find_spelling(
+    tokenizer: Tokenizer, name: str, encoding: Encoding, position: int
+) -> tuple[int, ...]:
+    """Ids of a word as it would stand at a position, one or several; see `find_token`."""
+    return _spelled(tokenizer, _spellings(name, encoding, position)[0])
+
+
+def _spellings(name: str, encoding: Encoding | None, position: int | None) -> list[str]:
+    """How a word may be written at a position, the best first."""
+    bare = name.strip()
+    if len(name) > 2 and name[0] == name[-1] == '"':
+        return [name[1:-1]]
+    spellings = [f" {bare}", bare]
+    if encoding is None or position is None or name[:1].isspace():
+        return spellings
+    return spellings if follows_space(encoding, position) else spellings[::-1]
+
+
+def _spelled(tokenizer: Tokenizer, spelling: str) -> tuple[int, ...]:
+    """Ids of a text, those around it left out."""
+    found = tokenizer.encode(spelling)
+    pairs = zip(found.ids, found.words, strict=True)
+    return tuple(token for token, word in pairs if word is not None)
 
 
 def follows_space(encoding: Encoding, position: int) -> bool:

@@ -13,10 +13,9 @@ import tokenizers
 from mbexplore.checkpoints.backend import guarded, read_backend
 from mbexplore.errors import TextError
 
-_USUAL_MASKS = ("[MASK]", "<mask>")
-_USUAL_PADS = ("[PAD]", "<pad>")
+_USUAL = {"mask": ("[MASK]", "<mask>"), "pad": ("[PAD]", "<pad>"), "unk": ("[UNK]", "<unk>")}
 Span = tuple[int, int]
-_ANY_MASK = _USUAL_MASKS[0]  # what every text may write, whatever the model calls it
+_ANY_MASK = _USUAL["mask"][0]  # what every text may write, whatever the model calls it
 _HALF = re.compile("[\ud800-\udfff]")  # of a character: text of JSON or a browser may hold one
 
 
@@ -82,7 +81,9 @@ class Encoding:
 
 @dataclass(frozen=True)
 class SpecialIds:
-    """Ids of the tokens that stand around a text, pad a batch and hide a word; None for none.
+    """Ids of the tokens that stand around a text, pad a batch, hide a word; None for none.
+
+    `unk` stands for what the vocabulary can't spell.
 
     They are the tokenizer's: config.json repeats them, and may be wrong.
     """
@@ -91,6 +92,7 @@ class SpecialIds:
     sep: int | None
     pad: int | None
     mask: int | None
+    unk: int | None = None
 
 
 class Tokenizer:
@@ -125,7 +127,7 @@ class Tokenizer:
             ModelError: a file is missing or can't be read.
         """
         inner, names = read_backend(folder)
-        for name, usual in (("mask", _USUAL_MASKS), ("pad", _USUAL_PADS)):
+        for name, usual in _USUAL.items():
             there = [token for token in usual if inner.token_to_id(token) is not None]
             if there:
                 names.setdefault(name, there[0])
@@ -284,7 +286,10 @@ def _find_special_ids(inner: tokenizers.Tokenizer, names: Mapping[str, str | Non
             first, last = around[0], around[-1]
         elif around:
             first, last = (None, around[0]) if around[0] == last else (around[0], None)
-    return SpecialIds(cls=first, sep=last, pad=ids.get("pad"), mask=ids.get("mask"))
+    unk = ids.get("unk")
+    if unk is None and (token := getattr(inner.model, "unk_token", None)):
+        unk = inner.token_to_id(token)
+    return SpecialIds(cls=first, sep=last, pad=ids.get("pad"), mask=ids.get("mask"), unk=unk)
 
 
 @lru_cache(maxsize=1)

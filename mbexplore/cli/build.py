@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperCommand
 
 from mbexplore.cli import options
+from mbexplore.cli.listed import file_option, read_list
 from mbexplore.cli.output import (
     model_line,
     notice,
@@ -43,6 +44,7 @@ JOINED = ("json", "csv")
 TYPES: dict[str, Any] = {
     "switch": bool, "choice": str, "integer": int, "number": float, "text": str,
     "texts": list[str], "layer": int, "head": int, "token": str, "model": str,
+    "file": str,
 }  # fmt: skip
 
 SHARED: dict[str, tuple[Any, Any]] = {
@@ -59,6 +61,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "dtype": (options.Dtype, "float32"),
 }  # fmt: skip
 """Options that every command of a view has, with their defaults: here and nowhere else."""
+FLAGGED = "text_by_flag"
 OF_TEXTS = ("file", "lines", "recording", "context", "truncate")
 
 
@@ -94,7 +97,10 @@ def build_function(view: type[View[Any]]) -> Callable[..., None]:
 
     def command(**given: Any) -> None:
         shared = {name: given.pop(name, default) for name, (_, default) in SHARED.items()}
-        texts = given.pop("texts", None)
+        texts, by_flag = given.pop("texts", None), given.pop(FLAGGED, None)
+        if texts is not None and by_flag is not None:
+            raise UsageError(f"A TEXT and {view.text_flag} were both given; give one of them.")
+        texts = by_flag if texts is None else texts
         run(view, texts, given, shared)
 
     kind = inspect.Parameter.KEYWORD_ONLY
@@ -106,6 +112,13 @@ def build_function(view: type[View[Any]]) -> Callable[..., None]:
             *(
                 inspect.Parameter(one.name, kind, default=_default(one), annotation=_of(one))
                 for one in view.parameters
+            ),
+            *(
+                inspect.Parameter(
+                    f"{one.name}_file", kind, default=None, annotation=file_option(one)
+                )
+                for one in view.parameters
+                if one.option.from_file
             ),
             *(
                 inspect.Parameter(name, kind, default=SHARED[name][1], annotation=SHARED[name][0])
@@ -120,11 +133,14 @@ def build_function(view: type[View[Any]]) -> Callable[..., None]:
 def _texts(view: type[View[Any]]) -> list[inspect.Parameter]:
     if view.reads == "model":
         return []
+    kind = inspect.Parameter.KEYWORD_ONLY
     annotation = options.Text if view.reads == "text" else options.Texts
-    return [
-        inspect.Parameter("texts", inspect.Parameter.KEYWORD_ONLY, default=None,
-                          annotation=annotation)
-    ]  # fmt: skip
+    found = [inspect.Parameter("texts", kind, default=None, annotation=annotation)]
+    if view.text_flag:
+        flag = typer.Option(view.text_flag, help="The text.", show_default=False)
+        flagged = Annotated[str | None, flag]
+        found.append(inspect.Parameter(FLAGGED, kind, default=None, annotation=flagged))
+    return found
 
 
 def _default(one: Parameter) -> Any:
@@ -160,7 +176,7 @@ def _of(one: Parameter) -> Any:
 def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared) -> None:
     """Reads the texts, opens the model, computes the view, prints and saves it."""
     path = options.target(shared["output"], shared["plot"], view.name, FORMATS)
-    chosen = view(**{name: _plain(value) for name, value in given.items()})
+    chosen = view(**{one.name: _value(one, given) for one in view.parameters})
     sources = list(read_sources(view, texts, shared))
     if len(sources) > 1 and path is not None:
         check_target(path, JOINED)
@@ -186,8 +202,11 @@ def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared
         raise typer.Exit(1)
 
 
-def _plain(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _value(one: Parameter, given: dict[str, Any]) -> Any:
+    value = given[one.name]
+    if not isinstance(value, list):
+        return value
+    return read_list(one, value, given.get(f"{one.name}_file"))
 
 
 def read_sources(view: type[View[Any]], texts: Any, shared: Shared) -> Iterator[Any]:

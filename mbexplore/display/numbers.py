@@ -9,6 +9,8 @@ MINUS = "\N{MINUS SIGN}"
 
 def percent(share: float, digits: int | None = None) -> str:
     """A share as per cent: "59.0%"; more digits where it is small, none of them lost to 0."""
+    if digits is None and 0 < abs(share) < 5e-6:
+        return f"{significant(100 * share, 2)}%"
     if digits is None:
         digits = 1 if share == 0 or abs(share) >= 0.0005 else 3
     return f"{share:.{digits}%}".replace("-", MINUS)

@@ -51,7 +51,7 @@ def build_view(where: State, bounds: Bounds) -> View[Any]:
     if window is not None:
         by_name["tokens"] = f"{window[0]}:{window[1]}"
     by_kind = {"layer": where.layer, "head": where.head, "token": where.token}
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(view.early)  # what is slow is for commands
     for one in view.parameters:
         if one.name in by_name:
             values[one.name] = by_name[one.name]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from torch import Tensor
 from mbexplore.errors import MbexploreError, TransformersError
 from mbexplore.reading import read_json
 from mbexplore.text import shortened
+
+BATCH_TOKENS = 512
+"""Tokens that are run together where many texts are."""
 
 
 class Reference:
@@ -69,6 +73,18 @@ class Reference:
             output = self._model(torch.tensor([ids], device=self._model.device))
             logits: Tensor = output.logits[0, list(rows)]
         return logits
+
+    def logits_many(
+        self, texts: Sequence[Sequence[int]], positions: Sequence[Sequence[int]]
+    ) -> Iterator[Tensor]:
+        """Logits (row, vocab) of each text at its positions; neighbours of one length together."""
+        places = iter(positions)
+        for _, some in groupby(texts, len):
+            for batch in _batches(list(some)):
+                with torch.inference_mode(), _theirs("run"):
+                    logits = self._model(torch.tensor(batch, device=self._model.device)).logits
+                for of_text in logits:  # (seq, vocab)
+                    yield of_text[list(next(places))]
 
     def classify(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Logits of a classifier, in the shape that ours has.
@@ -128,6 +144,13 @@ class Reference:
             if type(self._model).__name__.endswith("MultipleChoice"):
                 ids, mask = ids[:, None], mask[:, None]  # each text the one choice there is
             visit("logits", _logits(self._model(ids, mask)))
+
+
+def _batches(texts: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
+    """Texts of one length, at most `BATCH_TOKENS` together: logits of every token are made."""
+    size = max(1, BATCH_TOKENS // len(texts[0]))
+    for first in range(0, len(texts), size):
+        yield texts[first : first + size]
 
 
 @contextmanager

@@ -124,3 +124,28 @@ BERTVIZ = arxiv(
     "Vig", 2019, "A Multiscale Visualization of Attention in the Transformer Model", "1906.05714"
 )
 NOT_EXPLANATION = arxiv("Jain and Wallace", 2019, "Attention is not Explanation", "1902.10186")
+X_FACTR = arxiv(
+    "Jiang et al.",
+    2020,
+    "X-FACTR: Multilingual Factual Knowledge Retrieval from Pretrained Language Models",
+    "2010.06189",
+)
+LITTLE_MODELS = arxiv(
+    "Schick and Schütze",
+    2021,
+    "It's Not Just Size That Matters: Small Language Models Are Also Few-Shot Learners",
+    "2009.07118",
+)
+MLM_SCORING = arxiv("Salazar et al.", 2020, "Masked Language Model Scoring", "1910.14659")
+WITHIN_WORD = arxiv(
+    "Kauf and Ivanova",
+    2023,
+    "A Better Way to Do Masked Language Model Scoring",
+    "2305.10588",
+)
+BLIMP = arxiv(
+    "Warstadt et al.",
+    2020,
+    "BLiMP: The Benchmark of Linguistic Minimal Pairs for English",
+    "1912.00582",
+)

@@ -6,9 +6,11 @@ A command makes options of them, the page controls, the terminal explorer keys, 
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from mbexplore.errors import RangeError, UsageError
@@ -19,12 +21,15 @@ Head: TypeAlias = Annotated[int | None, "head"]
 """A head of the layer, from 0; None for all. Shared as well."""
 Token: TypeAlias = Annotated[int | str | None, "token"]
 """A token by position or by word; None for the first mask, or what the model's head reads."""
+File: TypeAlias = Annotated[str, "file"]
+"""A file's path. The page has no view that needs one: it must not read the server's files."""
 OtherModel: TypeAlias = Annotated[str | None, "model"]
 """Another model, by name; None for the same one."""
 
 Kind = Literal[
-    "switch", "choice", "integer", "number", "text", "texts", "layer", "head", "token", "model"
-]
+    "switch", "choice", "integer", "number", "text", "texts", "layer", "head", "token", "model",
+    "file",
+]  # fmt: skip
 SELECTED = ("layer", "head", "token")
 """Kinds that a click selects and that views share."""
 
@@ -43,6 +48,8 @@ class Option:
     at_most: float | None
     only: Mapping[str, Collection[Any]]
     positional: bool
+    separator: str = ""
+    from_file: bool = False
 
 
 def option(
@@ -56,6 +63,8 @@ def option(
     at_most: float | None = None,
     only: Mapping[str, Collection[Any]] | None = None,
     positional: bool = False,
+    separator: str = "",
+    from_file: bool = False,
 ) -> Any:
     """A parameter of a view.
 
@@ -70,8 +79,13 @@ def option(
         only: values of other parameters with which it has an effect; anything but its default is
             refused beside others.
         positional: whether the command takes it as its next argument.
+        separator: between several texts that are written as one, on the command line and the page;
+            a backslash before it makes it part of a text.
+        from_file: whether the command also takes the texts from a file, one a line.
     """
-    about = Option(help, short, flag, label, at_least, at_most, only or {}, positional)
+    about = Option(
+        help, short, flag, label, at_least, at_most, only or {}, positional, separator, from_file
+    )
     return dataclasses.field(default=default, metadata={_OPTION: about})
 
 
@@ -114,6 +128,14 @@ class Parameter:
         """Whether it changes anything beside the other parameters' values."""
         return all(values.get(name) in which for name, which in self.option.only.items())
 
+    def split(self, text: str) -> tuple[str, ...]:
+        """The texts that are written as one; see `join`."""
+        return split_texts(text, self.option.separator)
+
+    def join(self, texts: Iterable[str]) -> str:
+        """Several texts as one, with the separator between them."""
+        return join_texts(texts, self.option.separator)
+
     def check(self, value: Any, view: str) -> Any:
         """The value as the view takes it.
 
@@ -127,6 +149,8 @@ class Parameter:
             value = float(value)
         if self.kind == "texts" and isinstance(value, list | tuple):
             value = tuple(value)
+        if self.kind == "file" and isinstance(value, PathLike):
+            value = str(value)
         if self.kind == "choice" and value not in self.choices:
             choices = ", ".join(map(str, self.choices))
             raise UsageError(f"{self.name} of {view} is {value!r}; choose {choices}.")
@@ -140,6 +164,22 @@ class Parameter:
         return value
 
 
+def split_texts(text: str, separator: str) -> tuple[str, ...]:
+    """Parts of a text between separators, without the spaces around them.
+
+    A separator that belongs to a part has a backslash before it.
+    """
+    escaped = re.escape(separator)
+    parts = re.split(rf"(?<!\\){escaped}", text)
+    plain = (re.sub(rf"\\({escaped})", r"\1", part).strip() for part in parts)
+    return tuple(part for part in plain if part)
+
+
+def join_texts(texts: Iterable[str], separator: str) -> str:
+    """The text that `split_texts` splits into these."""
+    return separator.join(text.replace(separator, f"\\{separator}") for text in texts)
+
+
 _NOUNS = {
     "switch": "True or False",
     "choice": "one of its choices",
@@ -151,6 +191,7 @@ _NOUNS = {
     "head": "a head's number",
     "token": "a token's position or word",
     "model": "a model's name",
+    "file": "a file's path",
 }
 _TYPES: dict[str, tuple[type, ...]] = {
     "switch": (bool,),
@@ -161,6 +202,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "head": (int,),
     "token": (int, str),
     "model": (str,),
+    "file": (str,),
 }
 
 

@@ -221,6 +221,8 @@ def build_command(view: View[Any], session: Session) -> list[str]:
         if parameter.option.positional:
             positional += [] if value is None else [str(value)]
         elif value != parameter.default:
+            if parameter.option.separator:
+                value = parameter.join(value)
             for one in value if isinstance(value, tuple) else (value,):
                 options += _option(parameter.flag, one)
     if view.reads != "model":

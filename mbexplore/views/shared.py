@@ -40,6 +40,14 @@ def difference(comparison: Comparison | ClassComparison) -> str:
     )
 
 
+def log_difference(largest: float, version: str) -> str:
+    """How far our log-probabilities are from Hugging Face's, in a sentence."""
+    return (
+        f"Largest difference of a log-probability {significant(largest, 2)} from transformers "
+        f"{version} on the same weights."
+    )
+
+
 def around(text: str, span: tuple[int, int], most: int) -> str:
     """The part of a text around a span, in whole words and at most `most` characters."""
     start, end = span

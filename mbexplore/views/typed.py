@@ -11,15 +11,18 @@ from mbexplore.views.embed import EmbedView
 from mbexplore.views.heads import HeadsView
 from mbexplore.views.info import InfoView
 from mbexplore.views.lens import LensView
+from mbexplore.views.likelihood import LikelihoodView
 from mbexplore.views.methods import of_model, of_text, of_texts
 from mbexplore.views.mix import MixView
 from mbexplore.views.model_view import ModelMapsView
 from mbexplore.views.neurons import NeuronsView, TokenNeuronsView
+from mbexplore.views.pairs import PairsView
 from mbexplore.views.patch import PatchView
 from mbexplore.views.predict import PredictView
 from mbexplore.views.residual import ResidualView
 from mbexplore.views.rope import RopeView
 from mbexplore.views.rope_score import RopeScoreView
+from mbexplore.views.score import ScoreView
 from mbexplore.views.verify import VerifyView
 
 
@@ -31,6 +34,8 @@ class ViewMethods:
     attribute = of_text(AttributeView)
     cosine = of_text(CosineView)
     lens = of_text(LensView)
+    likelihood = of_text(LikelihoodView)
+    score = of_text(ScoreView)
     model_view = of_text(ModelMapsView)
     rope = of_model(RopeView)
     rope_score = of_text(RopeScoreView)
@@ -40,6 +45,7 @@ class ViewMethods:
     token_neurons = of_text(TokenNeuronsView)
     mix = of_text(MixView)
     patch = of_text(PatchView)
+    pairs = of_model(PairsView)
     embed = of_texts(EmbedView)
     verify = of_text(VerifyView)
     describe = of_model(InfoView)

@@ -55,6 +55,7 @@ class View(Generic[Data]):
         navigator: on the page, the view beside this one on which a head is chosen.
         method: name of the method of `Explorer`.
         early: parameters of an answer that is shown while the whole one is computed.
+        text_flag: an option that gives the text as well as its place among the arguments does.
         example: arguments of the command in its help.
     """
 
@@ -71,6 +72,7 @@ class View(Generic[Data]):
     none: ClassVar[str] = ""
     navigator: ClassVar[str] = ""
     method: ClassVar[str] = ""
+    text_flag: ClassVar[str] = ""
     early: ClassVar[Mapping[str, Any]] = {}
     example: ClassVar[str] = '"The capital of France is [MASK]."'
     parameters: ClassVar[tuple[Parameter, ...]] = ()
@@ -115,6 +117,11 @@ class View(Generic[Data]):
         """The values that aren't the defaults."""
         defaults = {one.name: one.default for one in self.parameters}
         return {name: value for name, value in self.values.items() if value != defaults[name]}
+
+    @classmethod
+    def needs_file(cls) -> bool:
+        """Whether it looks at a file, so that the page, which must read none, lacks it."""
+        return any(one.kind == "file" and one.is_required for one in cls.parameters)
 
     def of(self, session: Session) -> Result[Data]:
         """This view of a session's text, computed once.

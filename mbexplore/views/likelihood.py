@@ -1,0 +1,214 @@
+"""How likely a text is, and which of its tokens surprise the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import exp, log
+from typing import TYPE_CHECKING, Any, Literal
+
+from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, TokenStrip, Value
+from mbexplore.display.numbers import percent, significant
+from mbexplore.text import word
+from mbexplore.views.papers import MLM_SCORING, WITHIN_WORD
+from mbexplore.views.shared import HUGGING_FACE, compared, log_difference
+from mbexplore.views.view import View, option
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mbexplore.analysis.likelihood import Likelihood, LikelihoodComparison
+    from mbexplore.session import Session
+
+MOST_BARS = 40
+"""Tokens of a text that has a bar for each."""
+MOST_ROWS = 200
+"""Tokens in the table on the screen."""
+
+
+@dataclass(frozen=True, eq=False)
+class TextLikelihood:
+    """How likely a text is.
+
+    Attributes:
+        found: ours.
+        comparison: Hugging Face's, on the same weights; None where it was left out.
+        refusal: why transformers can't open the model; "" where it can.
+    """
+
+    found: Likelihood
+    comparison: LikelihoodComparison | None
+    refusal: str = ""
+
+
+class LikelihoodView(View["TextLikelihood"]):
+    """Pseudo-log-likelihood of a text: each token masked in turn and read there.
+
+    By token, word and byte, side by side with Hugging Face.
+    """
+
+    name = "likelihood"
+    title = "Likelihood"
+    question = "How likely is the text, token by token?"
+    group = "What"
+    papers = (MLM_SCORING, WITHIN_WORD)
+    limits = (
+        "The sum over tokens is no probability of the text: each is given all others, and longer "
+        "texts have lower sums. Compare texts of one meaning and length."
+    )
+    early = {"hf": False}  # noqa: RUF012
+    example = '"The tide rises and the tide falls."'
+
+    masking: Literal["token", "word"] = option(
+        "What is masked with a token: it alone, or the later tokens of its word too.",
+        default="token",
+    )
+    hf: bool = option(
+        "Compare with Hugging Face transformers on the same weights.",
+        default=True, label=HUGGING_FACE,
+    )  # fmt: skip
+
+    def compute(self, session: Session) -> TextLikelihood:
+        """A pass a token, packed side by side."""
+        from mbexplore.analysis.likelihood import compare_with_transformers, likelihood
+
+        explorer = session.explorer
+        found = session.once(
+            ("likelihood", self.masking),
+            lambda: likelihood(
+                explorer, session.encoding, masking=self.masking, progress=session.progress
+            ),
+        )
+        theirs = compared(lambda: compare_with_transformers(explorer, found), self.hf)
+        return TextLikelihood(found, *theirs)
+
+    def blocks(self, found: TextLikelihood, session: Session) -> Iterator[Block]:
+        """The sum, the text coloured by surprise, and the numbers of every token."""
+        ours = found.found
+        yield Headline(
+            f"Pseudo-log-likelihood {significant(ours.pll)} nats, perplexity "
+            f"{significant(ours.perplexity(len(ours.positions)))} a token."
+        )
+        bits = dict(zip(ours.positions, surprises(ours.log_probabilities), strict=True))
+        yield TokenStrip(
+            ours.encoding.tokens,
+            tuple(bits.get(i, 0.0) for i in range(len(ours.encoding))),
+            title="Surprise of each token",
+            unit="bits",
+            hue="global",
+        )
+        if len(ours.positions) <= MOST_BARS:
+            yield _bars(found)
+        yield _means(ours)
+        yield _tokens(found)
+        if len(ours.positions) > MOST_ROWS:
+            yield Note(f"The first {MOST_ROWS} of {len(ours.positions):,} tokens; a file has all.")
+        if ours.encoding.mask_positions:
+            yield Note("The text has masks: they are no tokens of it, and none is scored.")
+        if found.comparison is not None:
+            yield Note(
+                log_difference(found.comparison.max_abs_difference, found.comparison.version)
+            )
+        if found.refusal:
+            yield Note(found.refusal)
+        yield Note(self.limits)
+
+    def to_json(self, found: TextLikelihood) -> dict[str, Any]:
+        """Every token's log-probability, their sum, and means of it."""
+        ours, theirs = found.found, found.comparison
+        plain: dict[str, Any] = {
+            "text": ours.encoding.text,
+            "masking": ours.masking,
+            "tokens": ours.tokens,
+            "positions": ours.positions,
+            "log_probabilities": ours.log_probabilities,
+            "pll": ours.pll,
+            "per_token": ours.per_token,
+            "bits_per_byte": ours.bits_per_byte,
+            "perplexity": {name: ours.perplexity(count) for name, count in _counts(ours).items()},
+        }
+        if theirs is not None:
+            plain["hf_log_probabilities"] = theirs.log_probabilities
+            plain["hf"] = {
+                "version": theirs.version, "max_abs_difference": theirs.max_abs_difference,
+            }  # fmt: skip
+        return plain | ({"hf_error": found.refusal} if found.refusal else {})
+
+    def arrays(self, found: TextLikelihood) -> Mapping[str, NDArray[Any]]:
+        """Positions and log-probabilities of the tokens scored."""
+        import numpy as np
+
+        ours = found.found
+        return {
+            "positions": np.array(ours.positions),
+            "log_probabilities": np.array(ours.log_probabilities),
+        }
+
+    def table(self, found: TextLikelihood, session: Session) -> Table:
+        """A row for each token scored."""
+        ours, theirs = found.found, found.comparison
+        columns = ["position", "token", "probability", "log_probability", "surprise_bits"]
+        others = [() for _ in ours.positions] if theirs is None else [
+            (value,) for value in theirs.log_probabilities
+        ]  # fmt: skip
+        rows = zip(ours.positions, ours.tokens, ours.log_probabilities, others, strict=True)
+        return Table(
+            (*columns, *(["hf_log_probability"] if theirs is not None else [])),
+            tuple((i, token, exp(p), p, -p / log(2), *other) for i, token, p, other in rows),
+        )
+
+
+def surprises(log_probabilities: tuple[float, ...]) -> tuple[float, ...]:
+    """Surprise in bits of log-probabilities in nats."""
+    return tuple(0.0 if value == 0 else -value / log(2) for value in log_probabilities)
+
+
+def _counts(found: Likelihood) -> dict[str, int]:
+    return {"token": len(found.positions), "word": found.words, "byte": found.bytes}
+
+
+def _bars(found: TextLikelihood) -> Bars:
+    ours, theirs = found.found, found.comparison
+    return Bars(
+        tuple(map(word, ours.tokens)),
+        surprises(ours.log_probabilities),
+        title="Surprise of each token, bits",
+        unit="bits",
+        theirs=None if theirs is None else surprises(theirs.log_probabilities),
+        theirs_name=HUGGING_FACE,
+        select=tuple({"token": i} for i in ours.positions),
+    )
+
+
+def _means(found: Likelihood) -> Table:
+    rows = []
+    for name, count in _counts(found).items():
+        nats = found.pll / count
+        means = (nats, -nats / log(2), found.perplexity(count))
+        row: list[Value] = [name, Cell(count, f"{count:,}")]
+        rows.append((*row, *(Cell(value, significant(value)) for value in means)))
+    return Table(
+        ("per", "number", "log p, nats", "surprise, bits", "perplexity"), tuple(rows), left=("per",)
+    )
+
+
+def _tokens(found: TextLikelihood) -> Table:
+    ours, theirs = found.found, found.comparison
+    most = max(surprises(ours.log_probabilities)) or 1.0
+    rows = []
+    for n, (i, value) in enumerate(zip(ours.positions, ours.log_probabilities, strict=True)):
+        [bits] = surprises((value,))
+        name = ours.encoding.tokens[i]
+        row = [
+            Cell(i, select={"token": i}),
+            Cell(name, word(name)),
+            Cell(exp(value), percent(exp(value))),
+            Cell(value, significant(value, 4)),
+            Cell(bits, significant(bits), bar=bits / most, hue="global"),
+        ]
+        if theirs is not None:
+            other = theirs.log_probabilities[n]
+            row.append(Cell(other, significant(other, 4)))
+        rows.append(tuple(row))
+    columns = ("position", "token", "p", "log p", "bits", *([HUGGING_FACE] * (theirs is not None)))
+    return Table(columns, tuple(rows[:MOST_ROWS]), left=("token",))

@@ -1,0 +1,278 @@
+"""How likely given words are at a mask: probability, logit, rank and log-odds."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from mbexplore.display.blocks import Badge, Bars, Block, Cell, Headline, Note, Table
+from mbexplore.display.numbers import percent, significant
+from mbexplore.errors import UsageError
+from mbexplore.text import shown, word
+from mbexplore.views.likelihood import LikelihoodView, TextLikelihood
+from mbexplore.views.papers import LITTLE_MODELS, X_FACTR
+from mbexplore.views.score_templates import (
+    FilledScores,
+    fill_blocks,
+    fill_json,
+    fill_rows,
+    score_fillings,
+)
+from mbexplore.views.shared import HUGGING_FACE, compared, log_difference
+from mbexplore.views.view import View, option
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mbexplore.analysis.score import TargetComparison, TargetScore, TargetScores
+    from mbexplore.session import Session
+
+LIKELIEST = 5
+"""Tokens scored where no words are given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How likely words are at a mask.
+
+    Attributes:
+        found: ours.
+        comparison: Hugging Face's, on the same weights; None where it was left out.
+        refusal: why transformers can't open the model; "" where it can.
+    """
+
+    found: TargetScores
+    comparison: TargetComparison | None
+    refusal: str = ""
+
+    @property
+    def same_order(self) -> bool:
+        """Whether both sides put the words in one order, ties to rounding apart."""
+        assert self.comparison is not None
+        ours, theirs = self.found, dataclasses.replace(self.found, targets=self.comparison.targets)
+        return ours.likeliest_first == theirs.likeliest_first
+
+
+class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
+    """Probability, logit, rank and log-odds of given words at a mask.
+
+    A word of several tokens gets as many masks, filled in one after the other. Every filling of a
+    template is scored with `fill`, and the whole text with `sentence`.
+    """
+
+    name = "score"
+    title = "Scores"
+    question = "How likely are these words?"
+    group = "What"
+    papers = (X_FACTR, LITTLE_MODELS)
+    limits = (
+        "A word of several tokens is read with more masks than one of a single token, so their "
+        "probabilities belong to no one distribution: compare words of as many tokens."
+    )
+    text_flag = "--template"
+    early = {"hf": False}  # noqa: RUF012
+    example = '"The capital of France is [MASK]." --targets Paris,Rome,Athens'
+
+    targets: tuple[str, ...] = option(
+        f"The words, with commas between them; by default the {LIKELIEST} likeliest tokens.",
+        default=(), label="words", separator=",", from_file=True,
+    )  # fmt: skip
+    fill: tuple[str, ...] = option(
+        "What fills the slots of a text such as '{name} is a [MASK].': name=John,Mary or "
+        "name=@FILE, a list for each slot.",
+        default=(), separator=";", from_file=True,
+    )  # fmt: skip
+    mask: int = option("Which mask of the text, from 0.", default=0, at_least=0)
+    order: Literal["left-to-right", "confidence"] = option(
+        "In which order the tokens of a word are filled in: from the left, or the likeliest first.",
+        default="left-to-right",
+    )
+    sentence: bool = option(
+        "Score every token of the text, as `likelihood` does.", default=False, label=""
+    )
+    masking: Literal["token", "word"] = option(
+        "What is masked with a token: it alone, or the later tokens of its word too.",
+        default="token", label="", only={"sentence": (True,)},
+    )  # fmt: skip
+    hf: bool = option(
+        "Compare with Hugging Face transformers on the same weights.",
+        default=True, label=HUGGING_FACE,
+    )  # fmt: skip
+
+    def compute(self, session: Session) -> Scores | TextLikelihood | FilledScores:
+        """Ours, and theirs where it is wanted."""
+        targets = tuple(dict.fromkeys(self.targets))
+        if self.sentence:
+            self._check_alone("sentence", targets=targets, fill=self.fill)
+            return self._as_likelihood.of(session).data
+        if self.fill:
+            return score_fillings(session, self.fill, targets, self.mask, self.order, self.hf)
+        from mbexplore.analysis.score import compare_with_transformers, find_mask, score_targets
+
+        explorer = session.explorer
+        explorer.masked_lm()
+        position = find_mask(explorer.check_masked(session.encoding), self.mask)
+
+        def score() -> TargetScores:
+            words = targets or self._likeliest(session, position)
+            return score_targets(explorer, session.encoding, words, self.mask, order=self.order)
+
+        found = session.once(("score", targets, self.mask, self.order), score)
+        theirs = compared(lambda: compare_with_transformers(explorer, found), self.hf)
+        return Scores(found, *theirs)
+
+    def _check_alone(self, mode: str, **others: object) -> None:
+        for name, value in others.items():
+            if value:
+                raise UsageError(f"{mode} and {name} were both given; leave one out.")
+
+    @property
+    def _as_likelihood(self) -> LikelihoodView:
+        return LikelihoodView(masking=self.masking, hf=self.hf)
+
+    def _likeliest(self, session: Session, position: int) -> tuple[int, ...]:
+        """Ids of the likeliest tokens at a mask."""
+        explorer = session.explorer
+        most = min(LIKELIEST, explorer.model.config.vocab_size)
+        answer = explorer.fill_masks(session.encoding, top_k=most)
+        [mask] = (one for one in answer.masks if one.position == position)
+        return tuple(one.token_id for one in mask.predictions)
+
+    def blocks(
+        self, found: Scores | TextLikelihood | FilledScores, session: Session
+    ) -> Iterator[Block]:
+        """The likeliest word, whether Hugging Face agrees, and the numbers of each."""
+        from mbexplore.analysis.templates import has_slot
+
+        if isinstance(found, TextLikelihood):
+            yield from self._as_likelihood.blocks(found, session)
+            return
+        if isinstance(found, FilledScores):
+            yield from fill_blocks(found)
+            return
+        yield Headline(_headline(found.found))
+        if found.comparison is not None:
+            same = "same" if found.same_order else "another"
+            yield Badge(f"{same} order as Hugging Face transformers", found.same_order)
+        yield _bars(found)
+        yield _table(found.found)
+        if found.comparison is not None:
+            yield Note(
+                log_difference(found.comparison.max_abs_difference, found.comparison.version)
+            )
+        if found.refusal:
+            yield Note(found.refusal)
+        if has_slot(found.found.encoding.text):
+            yield Note("The text has a slot in braces; fill makes a template of it.")
+        lengths = {len(one.pieces) for one in found.found.targets}
+        if lengths != {1}:
+            yield Note(
+                f"Tokens of a word are filled in {_ORDERS[found.found.order]}. "
+                + (self.limits if len(lengths) > 1 else "")
+            )
+
+    def position(self, found: Scores | TextLikelihood | FilledScores) -> int | None:
+        """The mask."""
+        return found.found.position if isinstance(found, Scores) else None
+
+    def to_json(self, found: Scores | TextLikelihood | FilledScores) -> dict[str, Any]:
+        """The words as they were given, theirs beside ours."""
+        if isinstance(found, TextLikelihood):
+            return self._as_likelihood.to_json(found)
+        if isinstance(found, FilledScores):
+            return fill_json(found)
+        ours, theirs = found.found, found.comparison
+        plain: dict[str, Any] = {
+            "text": ours.encoding.text,
+            "tokens": ours.encoding.tokens,
+            "position": ours.position,
+            "order": ours.order,
+            "targets": ours.targets,
+            "log_odds": [one.log_odds for one in ours.targets],
+        }
+        if theirs is not None:
+            plain["hf_targets"] = theirs.targets
+            plain["hf"] = {
+                "version": theirs.version,
+                "max_abs_difference": theirs.max_abs_difference,
+                "same_order": found.same_order,
+            }
+        return plain | ({"hf_error": found.refusal} if found.refusal else {})
+
+    def arrays(self, found: Scores | TextLikelihood | FilledScores) -> Mapping[str, NDArray[Any]]:
+        """The log-probabilities, in the order given."""
+        import numpy as np
+
+        if isinstance(found, TextLikelihood):
+            return self._as_likelihood.arrays(found)
+        if isinstance(found, FilledScores):
+            return {"log_probabilities": found.found.log_probabilities}
+        targets = found.found.targets
+        return {
+            "words": np.array([one.text for one in targets]),
+            "log_probability": np.array([one.log_probability for one in targets]),
+        }
+
+    def table(self, found: Scores | TextLikelihood | FilledScores, session: Session) -> Table:
+        """A row for each word, theirs beside ours."""
+        if isinstance(found, TextLikelihood):
+            return self._as_likelihood.table(found, session)
+        if isinstance(found, FilledScores):
+            return fill_rows(found)
+        columns = ["probability", "log_probability", "log_odds", "logit", "rank"]
+        theirs = None if found.comparison is None else found.comparison.targets
+        names = [*columns, *(f"hf_{name}" for name in columns if theirs is not None)]
+        rows = []
+        for i, one in enumerate(found.found.targets):
+            sides = [one] if theirs is None else [one, theirs[i]]
+            numbers = [getattr(side, name) for side in sides for name in columns]
+            rows.append((one.text, "|".join(one.pieces), *numbers))
+        return Table(("target", "pieces", *names), tuple(rows))
+
+
+_ORDERS = {"left-to-right": "from left to right", "confidence": "the likeliest first"}
+
+
+def _headline(found: TargetScores) -> str:
+    best = found.targets[found.likeliest_first[0]]
+    count = len(found.targets)
+    of = f" is the likeliest of {count:,} words" if count > 1 else ""
+    odds = significant(best.log_odds, signed=True)
+    return f"{word(best.text)}{of}: {percent(best.probability)}, log-odds {odds}."
+
+
+def _bars(found: Scores) -> Bars:
+    order, theirs = found.found.likeliest_first, found.comparison
+    ours = [found.found.targets[i] for i in order]
+    return Bars(
+        tuple(word(one.text) for one in ours),
+        tuple(one.probability for one in ours),
+        unit="%",
+        theirs=None if theirs is None else tuple(theirs.targets[i].probability for i in order),
+        theirs_name=HUGGING_FACE,
+        strong=frozenset({0}),
+        select=({"token": found.found.position},) * len(ours),
+    )
+
+
+def _table(found: TargetScores) -> Table:
+    ours = [found.targets[i] for i in found.likeliest_first]
+    several = any(len(one.pieces) > 1 for one in ours)
+
+    def row(one: TargetScore) -> tuple[Cell, ...]:
+        logit = "" if one.logit is None else significant(one.logit, 4)
+        rank = "" if one.rank is None else f"{one.rank:,}"
+        cells = (
+            Cell(one.text, word(one.text)),
+            Cell(one.log_probability, significant(one.log_probability, 4)),
+            Cell(one.log_odds, significant(one.log_odds, 4, signed=True)),
+            Cell(one.logit, logit),
+            Cell(one.rank, rank),
+        )
+        pieces = "|".join(one.pieces)
+        return (*cells, Cell(pieces, shown(pieces))) if several else cells
+
+    columns = ("word", "log p", "log-odds", "logit", "rank", *(["pieces"] * several))
+    return Table(columns, tuple(map(row, ours)), left=("word", "pieces"))

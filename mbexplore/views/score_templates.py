@@ -1,0 +1,242 @@
+"""Blocks and files of words scored over all fillings of a template."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
+from mbexplore.display.numbers import percent, significant
+from mbexplore.errors import UsageError
+from mbexplore.text import shown, word
+from mbexplore.views.parameters import split_texts
+from mbexplore.views.shared import compared, log_difference
+
+if TYPE_CHECKING:
+    from mbexplore.analysis.score import Order
+    from mbexplore.analysis.templates import Difference, TemplateScores
+    from mbexplore.session import Session
+
+COMPARED = 32
+"""Fillings that are compared with Hugging Face."""
+DRAWN = 60
+"""Fillings in the heat map."""
+MOST_GROUPS = 40
+MOST_DIFFERENCES = 24
+LETTERS = 40
+
+
+@dataclass(frozen=True, eq=False)
+class FilledScores:
+    """Words over all fillings of a template.
+
+    Attributes:
+        found: ours.
+        version: of transformers; "" where it was left out.
+        max_abs_difference: from its log-probabilities, over the first `COMPARED` fillings.
+        refusal: why transformers can't open the model; "" where it can.
+    """
+
+    found: TemplateScores
+    version: str = ""
+    max_abs_difference: float = 0.0
+    refusal: str = ""
+
+
+def score_fillings(
+    session: Session,
+    fill: Sequence[str],
+    targets: tuple[str, ...],
+    mask: int,
+    order: Order,
+    hf: bool,
+) -> FilledScores:
+    """Scores words in every filling of the session's text; see `templates.score_template`."""
+    from mbexplore.analysis.score import compare_with_transformers
+    from mbexplore.analysis.templates import score_template
+
+    if not targets:
+        raise UsageError("A template needs words to score; give targets, such as he,she.")
+    explorer, [template] = session.explorer, session.texts
+    explorer.masked_lm()
+    fills = read_fills(fill)
+    found = session.once(
+        ("template", tuple(fill), targets, mask, order),
+        lambda: score_template(
+            explorer, template, fills, targets, mask, order=order, progress=session.progress
+        ),
+    )
+
+    def compare() -> list[Any]:
+        return [compare_with_transformers(explorer, one) for one in found.scores[:COMPARED]]
+
+    theirs, refusal = compared(compare, hf)
+    if theirs is None:
+        return FilledScores(found, refusal=refusal)
+    apart = max(one.max_abs_difference for one in theirs)
+    return FilledScores(found, theirs[0].version, apart)
+
+
+def read_fills(fill: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Values by slot, of "name=John,Mary"; a list without a name is for a slot without one.
+
+    Raises:
+        UsageError: a slot is filled twice, or with nothing.
+    """
+    fills: dict[str, tuple[str, ...]] = {}
+    for number, given in enumerate(fill, 1):
+        name, equals, listed = given.partition("=")
+        name, listed = (name.strip(), listed) if equals else ("", given)
+        name = name or ("slot" if len(fill) == 1 else f"slot {number}")
+        values = split_texts(listed, ",")
+        if not values:
+            raise UsageError(f"{given!r} fills a slot with nothing; write name=WORD,WORD.")
+        if name in fills:
+            raise UsageError(f"The slot {{{name}}} is filled twice; give one list of it.")
+        fills[name] = values
+    return fills
+
+
+def fill_blocks(filled: FilledScores) -> Iterator[Block]:
+    """The clearest difference, the map of template x word, means and paired differences."""
+    found = filled.found
+    yield Headline(_headline(found))
+    yield _heat(found)
+    if len(found.fillings) > DRAWN:
+        yield Note(f"The first {DRAWN} of {len(found.fillings):,} fillings; a file has all.")
+    means = found.means
+    yield _groups(found)
+    if len(means) > MOST_GROUPS:
+        yield Note(f"The first {MOST_GROUPS} of {len(means):,} means; JSON has all.")
+    differences = found.differences
+    if differences:
+        yield _differences(differences)
+        yield Note(
+            "Differences of log-probabilities between fillings that are alike but for the slot, "
+            "or between two words; intervals: 95%, percentile bootstrap over the pairs."
+        )
+    if len(differences) > MOST_DIFFERENCES:
+        yield Note(
+            f"The first {MOST_DIFFERENCES} of {len(differences):,} differences; JSON has all."
+        )
+    if filled.version:
+        first = min(COMPARED, len(found.fillings))
+        about = f" Compared: the first {first}." if first < len(found.fillings) else ""
+        yield Note(log_difference(filled.max_abs_difference, filled.version) + about)
+    if filled.refusal:
+        yield Note(filled.refusal)
+
+
+def fill_json(filled: FilledScores) -> dict[str, Any]:
+    """Every filling with its words, the means and the differences."""
+    found = filled.found
+    plain: dict[str, Any] = {
+        "template": found.template,
+        "slots": found.slots,
+        "order": found.scores[0].order,
+        "rows": [
+            {
+                "fill": dict(zip(found.slots, one.values, strict=True)),
+                "text": one.text,
+                "position": scores.position,
+                "targets": scores.targets,
+                "log_odds": [target.log_odds for target in scores.targets],
+            }
+            for one, scores in zip(found.fillings, found.scores, strict=True)
+        ],
+        "means": found.means,
+        "differences": found.differences,
+    }
+    if filled.version:
+        plain["hf"] = {
+            "version": filled.version,
+            "max_abs_difference": filled.max_abs_difference,
+            "compared": min(COMPARED, len(found.fillings)),
+        }
+    return plain | ({"hf_error": filled.refusal} if filled.refusal else {})
+
+
+def fill_rows(filled: FilledScores) -> Table:
+    """A row for each filling and word."""
+    found = filled.found
+    columns = ("probability", "log_probability", "log_odds", "logit", "rank")
+    rows = [
+        (*one.values, one.text, target.text, "|".join(target.pieces),
+         *(getattr(target, name) for name in columns))
+        for one, scores in zip(found.fillings, found.scores, strict=True)
+        for target in scores.targets
+    ]  # fmt: skip
+    return Table((*found.slots, "filled", "target", "pieces", *columns), tuple(rows))
+
+
+def _headline(found: TemplateScores) -> str:
+    count = f"{len(found.fillings):,} filling{'s' * (len(found.fillings) > 1)}"
+    sure = [one for one in found.differences if one.low is not None and one.low * one.high > 0]  # type: ignore[operator]
+    if not sure:
+        return f"{count}, {len(found.targets)} words: no difference is clear of 0."
+    best = max(sure, key=lambda one: abs(one.mean))
+    if best.slot:
+        what = f"{shown(best.target)}, {shown(best.first)} against {shown(best.second)}"
+    else:
+        what = f"{shown(best.first)} against {shown(best.second)}"
+    low, high = (significant(x or 0.0, signed=True) for x in (best.low, best.high))
+    return (
+        f"{count}: {what}: {significant(best.mean, signed=True)} nats, 95% interval {low} to "
+        f"{high}."
+    )
+
+
+def _heat(found: TemplateScores) -> Heat:
+    names = [" \N{MIDDLE DOT} ".join(one.values) for one in found.fillings]
+    values = found.log_probabilities[:DRAWN]
+    return Heat(
+        values,
+        tuple(name[:LETTERS] for name in names[:DRAWN]),
+        tuple(map(word, found.targets)),
+        title=f"Log-probability of each word by {' and '.join(found.slots)}",
+        row_axis="filling",
+        column_axis="word",
+        hue="global",
+        unit="nats",
+        texts=tuple(
+            tuple(percent(one.probability) for one in scores.targets)
+            for scores in found.scores[:DRAWN]
+        ),
+    )
+
+
+def _groups(found: TemplateScores) -> Table:
+    rows = tuple(
+        (
+            Cell(one.slot),
+            Cell(one.value, shown(one.value)),
+            Cell(one.target, word(one.target)),
+            Cell(one.count, f"{one.count:,}"),
+            Cell(one.probability, percent(one.probability)),
+            Cell(one.log_probability, significant(one.log_probability, 4)),
+        )
+        for one in found.means[:MOST_GROUPS]
+    )
+    columns = ("slot", "value", "word", "fillings", "mean p", "mean log p")
+    return Table(columns, rows, title="Means", left=columns[:3])
+
+
+def _differences(every: Sequence[Difference]) -> Table:
+    def bound(value: float | None) -> Cell:
+        return Cell(value, "" if value is None else significant(value, signed=True))
+
+    rows = tuple(
+        (
+            Cell(one.slot or "words"),
+            Cell(f"{one.first} less {one.second}", shown(f"{one.first} less {one.second}")),
+            Cell(one.target if one.slot else "", shown(one.target) if one.slot else ""),
+            Cell(one.count, f"{one.count:,}"),
+            Cell(one.mean, significant(one.mean, signed=True)),
+            bound(one.low),
+            bound(one.high),
+        )
+        for one in every[:MOST_DIFFERENCES]
+    )
+    columns = ("slot", "difference", "word", "pairs", "mean", "from", "to")
+    return Table(columns, rows, title="Paired differences, nats", left=columns[:3])
