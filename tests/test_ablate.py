@@ -246,7 +246,7 @@ def test_files_hold_the_effects(explorer):
     every = AblateView().of(session)
     found = ablate_heads(explorer, TEXT)
     with np.load(io.BytesIO(every.content("npz"))) as saved:
-        np.testing.assert_array_equal(saved["logit"], found.logit)
+        np.testing.assert_array_equal(saved["heads.logit"], found.logit)
     header, *rows = csv.reader(io.StringIO(every.content("csv").decode()))
     assert rows[3][:3] == ["1", "local", "1"]
     assert [int(row[header.index("rank")]) for row in rows] == found.rank.flatten().tolist()
@@ -264,14 +264,16 @@ def test_the_command(tmp_path):
     assert heads.code == 0 and "Paris rests most on head 6.3" in heads.out
     assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
     answer = json.loads(run_cli("ablate", text, "--json").out)
-    assert np.shape(answer["logit"]) == np.shape(answer["rank"]) == (9, 4)
+    assert np.shape(answer["heads"]["logit"]) == np.shape(answer["heads"]["rank"]) == (9, 4)
     parts = ["--part", "3.1", "--part", "4.mlp", "--block", "France", "--distance", 3]
     options = ["--replacement", "mean", "--contrast", "Rome"]
     some = run_cli("ablate", text, *parts, *options)
     assert some.code == 0 and "MLP of layer 4" in some.out and "less Rome" in some.out
     answer = json.loads(run_cli("ablate", text, *parts, *options, "--json").out)
-    assert [len(effect["parts"]) for effect in answer["effects"]] == [4, 1, 1, 1, 1]
-    assert "attention to token 4" in answer["effects"][0]["parts"] and "logit" not in answer
+    assert [len(effect["parts"]) for effect in answer["parts"]["effects"]] == [4, 1, 1, 1, 1]
+    assert (
+        "attention to token 4" in answer["parts"]["effects"][0]["parts"] and answer["heads"] is None
+    )
     wrong = run_cli("ablate", text, "--part", "3")
     assert wrong.code == 2 and "'3' is no part; write 3.1 for a head" in wrong.err
 

@@ -18,7 +18,7 @@ from mbexplore.display.browser import to_part
 from mbexplore.display.page import build_page
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.recording import Recording
-from mbexplore.views.attention_data import tile_of_band
+from mbexplore.views._attention import tile_of_band
 from tests.test_axis import GLOBAL, LOCAL, build_encoding, build_recording
 
 LIMIT = 2e6

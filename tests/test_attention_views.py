@@ -26,8 +26,8 @@ from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer, load
 from mbexplore.session import Session
 from mbexplore.views import REGISTRY
+from mbexplore.views._attention import Attention
 from mbexplore.views.attention import AttentionView
-from mbexplore.views.attention_data import Attention
 from mbexplore.views.model_view import ModelMapsView
 from tests.cli_runner import run_cli
 from tests.handbuilt import build_random, build_tokenizer

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from rich.console import Console
 
-from mbexplore.display.half_blocks import HALF, SHADES, Blocks, fit, max_pool
-from mbexplore.display.palette import ON_BLACK, ramp
+from mbexplore.display.half_blocks import HALF, LEVELS, OUTSIDE, SHADES, pixel_lines
+from mbexplore.display.palette import colour_of
 
-COLOURS = ramp(ON_BLACK["global"])
+COLOURS = [colour_of("global", level / (LEVELS - 1), dark=True) for level in range(LEVELS)]
 pictures = arrays.arrays(
     np.float32,
     st.tuples(st.integers(1, 30), st.integers(1, 30)),
@@ -20,72 +20,64 @@ pictures = arrays.arrays(
 )
 
 
+def lines_of(values, colour=True, outside=None):
+    outside = np.zeros(values.shape, dtype=bool) if outside is None else outside
+    return pixel_lines(values, outside, "global", colour)
+
+
 def decode(lines, rows):
-    """The level of every value, from the colours of the half blocks."""
-    places = {colour: i for i, colour in reversed(list(enumerate(COLOURS)))}
-    levels = []
+    """The colour of every pixel, from those of the half blocks."""
+    colours = []
     for line in lines:
         upper, lower = [], []
-        for segment in line:
-            assert set(segment.text) == {HALF}
-            above, below = segment.style.color, segment.style.bgcolor
-            upper += [places[tuple(above.triplet)]] * len(segment.text)
-            lower += [below and places[tuple(below.triplet)]] * len(segment.text)
-        levels += [upper, lower]
-    return np.array(levels[:rows], dtype=int)
+        for start, stop, style in line.spans:
+            assert set(line.plain[start:stop]) == {HALF}
+            upper += [style.color.name] * (stop - start)
+            lower += [style.bgcolor and style.bgcolor.name] * (stop - start)
+        colours += [upper, lower]
+    return colours[:rows]
 
 
 @given(pictures)
-def test_every_value_is_a_half_block_of_its_colour(values):
-    lines = Blocks(values, COLOURS).lines()
+def test_every_pixel_is_a_half_block_of_its_colour(values):
+    lines = lines_of(values)
     assert len(lines) == -(-len(values) // 2)
-    wanted = np.rint(values * 255).astype(int)
-    shown = decode(lines, len(values))
-    same = {level: COLOURS.index(COLOURS[level]) for level in range(256)}
-    np.testing.assert_array_equal(shown, np.vectorize(same.get)(wanted))
+    wanted = np.rint(values * (LEVELS - 1)).astype(int)
+    assert decode(lines, len(values)) == [[COLOURS[level] for level in row] for row in wanted]
+
+
+def test_what_is_outside_the_window_has_a_colour_of_its_own():
+    values, outside = np.ones((2, 3)), np.array([[True, False, False], [False, False, True]])
+    [upper, lower] = decode(lines_of(values, outside=outside), 2)
+    assert upper == [OUTSIDE, COLOURS[-1], COLOURS[-1]]
+    assert lower == [COLOURS[-1], COLOURS[-1], OUTSIDE]
+    assert [line.plain for line in lines_of(values, colour=False, outside=outside)] == ["███"]
 
 
 @given(pictures)
 def test_without_colour_a_shade_shows_the_larger_of_two_rows(values):
-    lines = Blocks(values, COLOURS).lines(colour=False)
+    lines = lines_of(values, colour=False)
     for i, line in enumerate(lines):
-        text = "".join(segment.text for segment in line)
         larger = values[2 * i : 2 * i + 2].max(axis=0)
-        assert [SHADES.index(shade) for shade in text] == np.rint(larger * 4).astype(int).tolist()
-        assert all(segment.style is None for segment in line)
-
-
-@given(pictures, st.integers(1, 20), st.integers(1, 20))
-def test_a_picture_fits_and_keeps_its_maximum(values, columns, lines):
-    shown = fit(values, columns, lines)
-    assert shown.shape[1] <= columns and -(-len(shown) // 2) <= lines
-    assert shown.max() == values.max()
-
-
-def test_a_small_picture_is_doubled_and_a_large_one_pooled():
-    small = np.eye(3, dtype=np.float32)
-    np.testing.assert_array_equal(fit(small, 40, 40), small.repeat(2, 0).repeat(2, 1))
-    large = np.arange(25.0).reshape(5, 5)
-    np.testing.assert_array_equal(max_pool(large, 2), [[6, 8, 9], [16, 18, 19], [21, 23, 24]])
+        shades = [SHADES.index(shade) for shade in line.plain]
+        assert shades == np.rint(larger * 4).astype(int).tolist()
+        assert not line.spans
 
 
 @pytest.mark.parametrize(
-    ("system", "mark"), [("truecolor", "38;2;"), ("256", "38;5;"), ("standard", "\x1b[")]
-)
-def test_a_terminal_gets_the_colours_it_has(system, mark):
+    ("system", "mark", "share"),
+    [("truecolor", "38;2;", 0.25), ("256", "38;5;", 0.5), ("standard", "\x1b[", 0.9)],
+)  # of colours of their own: rich keeps the codes of a style for the terminal that it saw first
+def test_a_terminal_gets_the_colours_it_has(system, mark, share):
     printed = io.StringIO()
     console = Console(
         file=printed, force_terminal=True, color_system=system, width=20, no_color=False
     )
-    console.print(Blocks(np.eye(4), COLOURS))
+    console.print(*lines_of(share + 0.1 * np.eye(4)), sep="\n")
     lines = printed.getvalue().splitlines()
     assert len(lines) == 2 and all(mark in line for line in lines)
     assert ("38;2;" in printed.getvalue()) == (system == "truecolor")
 
 
 def test_no_color_prints_shades_alone():
-    printed = io.StringIO()
-    Console(file=printed, force_terminal=True, no_color=True, width=20).print(
-        Blocks(np.eye(4), COLOURS)
-    )
-    assert printed.getvalue() == "██  \n  ██\n"
+    assert [line.plain for line in lines_of(np.eye(4), colour=False)] == ["██  ", "  ██"]

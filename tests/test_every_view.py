@@ -20,7 +20,6 @@ from mbexplore.display.attention_blocks import Arcs, AttentionMap, ModelView
 from mbexplore.display.blocks import (
     Badge,
     Bars,
-    Heading,
     Headline,
     Heat,
     Lines,
@@ -39,7 +38,7 @@ from mbexplore.session import Session
 from mbexplore.text import shown
 from mbexplore.views import REGISTRY
 from mbexplore.views.result import FORMATS
-from mbexplore.views.typed import ViewMethods
+from tests import typed
 from tests.cli_runner import run_cli
 
 TEXT = "The capital of France is [MASK]."
@@ -77,7 +76,7 @@ BASE = {"compare": {"other": TWIN}} | {name: {"hf": False} for name in ALONE}
 CASES = [(name, BASE.get(name, {})) for name in REGISTRY] + [
     (name, values) for name, every in MODES.items() for values in every
 ]
-UNDRAWN = (Badge, Heading, Headline, Note, Table)
+UNDRAWN = (Badge, Headline, Note, Table)
 """Blocks of which a picture has none, but for tables where there is nothing else."""
 NUMBER = re.compile(r"[+\N{MINUS SIGN}-]?\d[\d,]*(?:\.\d+)?(?:e[\N{MINUS SIGN}+-]?\d+)?[%°]?")
 
@@ -340,9 +339,12 @@ def test_a_view_is_a_method_with_its_parameters(explorer, name):
     assert {one.name for one in view.parameters} <= set(names)
     if view.method not in vars(Explorer):
         assert inspect.signature(getattr(explorer, view.method)) == inspect.signature(method)
-        assert hasattr(ViewMethods, view.method)
     assert view.question in method.__doc__
     assert all(one.option.help in method.__doc__ for one in view.parameters)
+
+
+def test_editors_see_every_view():
+    assert typed.FILE.read_text(encoding="utf-8") == typed.source(), "run python -m tests.typed"
 
 
 @pytest.mark.parametrize("name", REGISTRY)

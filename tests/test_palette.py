@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from mbexplore.display.palette import (
+    DARK,
     FAINTEST,
     HEADS,
     HUE,
-    ON_BLACK,
+    LIGHT,
     ON_EITHER,
-    ON_WHITE,
+    colour_of,
     head_colour,
-    ramp,
     showing_root,
 )
 
@@ -59,9 +59,11 @@ def test_all_heads_differ_and_are_seen_on_white():
     assert head_colour(16) == head_colour(0)
 
 
-@pytest.mark.parametrize("stops", [*ON_WHITE.values(), *ON_BLACK.values()])
-def test_a_ramp_gets_steadily_darker_or_lighter(stops):
-    lightness = [lab(f"#{r:02x}{g:02x}{b:02x}", "all colours")[0] for r, g, b in ramp(stops)]
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("hue", (DARK.keys() & LIGHT.keys()) - {"signed"})
+def test_a_scale_gets_steadily_darker_or_lighter(hue, dark):
+    colours = [colour_of(hue, step / 255, dark=dark) for step in range(256)]
+    lightness = [lab(colour, "all colours")[0] for colour in colours]
     steps = np.diff(lightness)
     assert (steps <= 0.6).all() or (steps >= -0.6).all()
     assert abs(lightness[-1] - lightness[0]) > 60

@@ -147,9 +147,11 @@ def test_a_score_in_every_form_adds_up(explorer):
     table = list(csv.DictReader(io.StringIO(found.content("csv").decode())))
     assert sum(float(row["contribution"]) for row in table) == pytest.approx(shares.score)
     saved = np.load(io.BytesIO(found.content("npz")))
-    assert saved["contribution"].sum() == pytest.approx(found.to_json()["score"]["score"])
+    assert saved["score.contributions.contribution"].sum() == pytest.approx(
+        found.to_json()["score"]["score"]
+    )
     norms = pair_norms(found.session.recording(), 4)
-    np.testing.assert_array_equal(saved["q"], norms.q)
+    np.testing.assert_array_equal(saved["norms.q"], norms.q)
     assert "river (2) and sea (6), 4 tokens away" in found.headline
 
 

@@ -32,8 +32,9 @@ from mbexplore.training.export import export
 from mbexplore.training.history import History, plot_history
 from mbexplore.training.measure import measure
 from mbexplore.training.ngrams import NgramModel
+from mbexplore.training.options import TrainOptions
 from mbexplore.training.recipe import Recipe
-from mbexplore.training.session import TrainOptions, train
+from mbexplore.training.session import train
 from mbexplore.training.tokenizer import build_tokenizer
 from mbexplore.training.trainer import build_optimizers
 from tests.cli_runner import run_cli
@@ -46,7 +47,8 @@ from pathlib import Path
 import torch
 import typer
 from mbexplore.training.recipe import Recipe
-from mbexplore.training.session import TrainOptions, train
+from mbexplore.training.options import TrainOptions
+from mbexplore.training.session import train
 torch.set_num_threads(1)
 corpus, out, steps, resume = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), len(sys.argv) > 4
 recipe = Recipe(batch_tokens=256, length=32, long_length=64, long_part=0.3, warmup_steps=2)

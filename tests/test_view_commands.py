@@ -111,8 +111,8 @@ def test_files_of_a_comparison_hold_what_both_share(one):
     saved, (_, rows) = arrays(result), table(result)
     for name in ("residual_distance", "attention"):
         np.testing.assert_array_equal(saved[name], getattr(result.data, name))
-    assert tuple(saved["second_tokens"]) == result.data.second.tokens
+    assert tuple(saved["second.tokens"]) == result.data.second.tokens
     assert [row[3] for row in rows] == [p.token for p in result.data.second.predictions]
     uneven = CompareView(other="a [MASK]").of(Session(one, TEXT))
     assert "9 and 4 tokens" in uneven.blocks[-1].text
-    assert {"residual_distance", "second_tokens"} <= arrays(uneven).keys()  # of what aligns
+    assert {"residual_distance", "second.tokens"} <= arrays(uneven).keys()  # of what aligns

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore.analysis.similarity import Similarity
 from mbexplore.analysis.target import upcast
 from mbexplore.recording import Recording
 
@@ -38,6 +39,11 @@ class ResidualNorms:
     residual: npt.NDArray[np.float32]
     attention: npt.NDArray[np.float32]
     mlp: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Residual(Similarity, ResidualNorms):
+    """Lengths of the stream and of its updates, and how alike its states are."""
 
 
 def residual_norms(recording: Recording) -> ResidualNorms:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -139,3 +141,22 @@ def _decode(raw: bytes, what: str) -> str:
             f"{what} is not UTF-8 (byte 0x{raw[error.start]:02X} at position {error.start:,}); "
             "convert it to UTF-8."
         ) from None
+
+
+def parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> Any:
+    """A parameter of a command whose signature is made, as Typer reads it."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def of_fields(kind: type[Any]) -> Iterator[inspect.Parameter]:
+    """The fields of a dataclass that have help, as options."""
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if "help" in field.metadata:
+            about = dict(field.metadata)
+            default = field.default
+            option = typer.Option(*about.pop("flags"), **about, show_default=default is not None)
+            is_required = default is dataclasses.MISSING
+            default = inspect.Parameter.empty if is_required else default
+            yield parameter(field.name, Annotated[hints[field.name], option], default)

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mbexplore.analysis.axis import Axis
+from mbexplore.analysis.maps import max_pool
 from mbexplore.display.attention_blocks import Arcs, AttentionMap, ModelView
 from mbexplore.display.browser import Part, short, to_part
-from mbexplore.display.half_blocks import max_pool
 from mbexplore.display.palette import head_hues
 from mbexplore.text import word
 
@@ -89,7 +89,7 @@ def _(block: ModelView) -> Part:
     layers = []
     for each in block.maps:
         pool = -(-each.weights.shape[-1] // THUMBNAIL)
-        small = max_pool(each.weights, pool).astype(np.float32)
+        small = max_pool(each.weights, (pool, pool)).astype(np.float32)
         highest = [float(one.max()) for one in small]
         maps = [_shades(one, high, 2) for one, high in zip(small, highest, strict=True)]
         layers.append({"kind": each.kind, "maps": maps, "highest": [short(x) for x in highest]})

@@ -6,7 +6,7 @@ Where nobody looks, in a pipe, the tables beside them say it all and maps print 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from functools import lru_cache
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +16,15 @@ from rich.style import Style
 from rich.text import Text
 
 from mbexplore.analysis.axis import Axis
+from mbexplore.analysis.maps import max_pool
 from mbexplore.analysis.tile import Tile
 from mbexplore.display.attention_blocks import Arcs, AttentionMap, ModelView
-from mbexplore.display.blocks import Hue, TokenStrip
-from mbexplore.display.half_blocks import Blocks, fit
+from mbexplore.display.blocks import Heat, Hue, TokenStrip
+from mbexplore.display.half_blocks import pixel_lines
 from mbexplore.display.numbers import decimals, fixed, significant
-from mbexplore.display.palette import colour_of, head_hues, ink_on
+from mbexplore.display.palette import head_hues
 from mbexplore.display.terminal import render
-from mbexplore.display.terminal_heat import hue_style
+from mbexplore.display.terminal_heat import HeatLines, has_colour, hue_style
 from mbexplore.text import shown, word
 
 WIDEST, TALLEST = 120, 40
@@ -33,9 +34,8 @@ NARROWEST = 24
 LABEL = 14
 """Columns of the names of rows."""
 DIM, BOLD = Style(dim=True), Style(bold=True)
-LEVELS = 64
 OUTSIDE = "\N{MIDDLE DOT}"
-"""A number outside the window."""
+"""In place of a number outside the window."""
 
 Shares = NDArray[np.floating]
 Outside = NDArray[np.bool_]
@@ -83,10 +83,10 @@ class MapLines:
         block, width = self.block, options.max_width
         if block.title:
             yield Text(shown(block.title), style="bold")
-        colour = console.color_system is not None and not console.no_color
+        colour = has_colour(console)
         tile = block.tile
         if self._has_numbers(width):
-            yield from self._numbers(tile, colour)
+            yield HeatLines(_numbers(block))
         else:
             tile = yield from self._pictures(width, colour)
         ends = f"0 to {significant(block.high)} {block.scale}"
@@ -95,27 +95,6 @@ class MapLines:
     def _has_numbers(self, width: int) -> bool:
         _, rows, columns = self.block.tile.weights.shape
         return len(self.block.names) == 1 and rows <= 24 and LABEL + columns * 6 <= width
-
-    def _numbers(self, tile: Tile, colour: bool) -> Iterator[Text]:
-        """One map as numbers on their colours."""
-        block, outside = self.block, _outside(tile)
-        places = min(decimals(block.high), 4)
-        wide = max(6, places + 3)
-        line = Text.assemble(
-            (set_cell_size("query \\ key" if block.has_keys else "query", LABEL), DIM)
-        )
-        for column in range(len(tile.keys)):
-            line.append(f"{_cut(word(tile.keys.labels[column]), wide - 1):>{wide}}")
-        yield line
-        for row, shares in enumerate(block.shades(tile)[0]):
-            line = self._label(tile, row)
-            for column, share in enumerate(shares):
-                value = float(tile.weights[0, row, column])
-                text = OUTSIDE if outside[row, column] else fixed(value, places)
-                ground = colour_of(tile.kind, float(share), dark=True)
-                style = Style(bgcolor=ground, color=ink_on(ground)) if colour else Style.null()
-                line.append(f"{text:>{wide}}", Style.null() if outside[row, column] else style)
-            yield line
 
     def _label(self, tile: Tile, row: int) -> Text:
         """The name of a row of pixels; the marked one stands out."""
@@ -155,7 +134,7 @@ class MapLines:
     ) -> Iterator[Text]:
         """Half blocks of some maps beside each other, two rows of pixels a line."""
         panels = [
-            half_blocks(one.repeat(times, 0).repeat(times, 1),
+            pixel_lines(one.repeat(times, 0).repeat(times, 1),
                         outside.repeat(times, 0).repeat(times, 1), tile.kind, colour)
             for one in shares
         ]  # fmt: skip
@@ -172,6 +151,34 @@ class MapLines:
             yield line
 
 
+@dataclass(frozen=True, eq=False)
+class _Numbers(Heat):
+    """A matrix on the colour scale of maps, where faint weights show."""
+
+    root: int = 2
+
+    def shade(self, value: float) -> float:
+        """How dark a value is, from 0 to 1."""
+        share: float = super().shade(value) ** (1 / self.root)
+        return share
+
+
+def _numbers(block: AttentionMap) -> Heat:
+    """A small map with its numbers in the cells."""
+    tile, outside = block.tile, _outside(block.tile)
+    places = min(decimals(block.high), 4)
+    texts = tuple(
+        tuple(OUTSIDE if out else fixed(value, places) for value, out in zip(*row, strict=True))
+        for row in zip(tile.weights[0].tolist(), outside.tolist(), strict=True)
+    )
+    return _Numbers(
+        np.where(outside, np.nan, tile.weights[0]),
+        tuple(place_name(tile.queries, i) for i in range(len(tile.queries))),
+        tuple(map(word, tile.keys.labels)), hue=tile.kind, low=0.0, high=block.high, texts=texts,
+        mark=None if block.mark is None else (block.mark, None), scale=False, root=block.root,
+    )  # fmt: skip
+
+
 class ModelLines:
     """Every head of every layer as a thumbnail, a layer a row, the deepest on top."""
 
@@ -185,7 +192,7 @@ class ModelLines:
         block, maps = self.block, self.block.maps
         if block.title:
             yield Text(shown(block.title), style="bold")
-        colour = console.color_system is not None and not console.no_color
+        colour = has_colour(console)
         beside = len(f"{len(maps) - 1} global") + 1
         heads = len(maps[0].weights)
         size = max(4, min((min(options.max_width, 160) - beside) // heads - 1, 16) // 2 * 2)
@@ -207,34 +214,13 @@ class ModelLines:
 
 
 def _thumbnail(weights: NDArray[np.float32], size: int, hue: Hue, colour: bool) -> list[Text]:
-    shares = fit(np.sqrt(weights / max(float(weights.max()), 1e-9)), size, size // 2)
+    shares = np.sqrt(weights / max(float(weights.max()), 1e-9))
+    pool = -(-len(shares) // size)
+    small = max_pool(shares[None], (pool, pool))[0]
+    small = small.repeat(times := max(1, size // len(small)), 0).repeat(times, 1)
     panel = np.zeros((size, size))
-    rows, columns = (min(size, side) for side in shares.shape)
-    panel[:rows, :columns] = shares[:rows, :columns]
-    return half_blocks(panel, np.zeros_like(panel, dtype=bool), hue, colour)
-
-
-def half_blocks(shares: Shares, outside: Outside, hue: Hue, colour: bool) -> list[Text]:
-    """Pixels as lines of half blocks, two rows a line; without colours as one shade a cell.
-
-    Args:
-        shares: (rows, columns), how dark each is, from 0 to 1.
-        outside: pixels that the window leaves out.
-        hue: of the colours.
-        colour: whether there are any.
-    """
-    levels = np.where(outside, LEVELS, np.rint(shares * (LEVELS - 1))) / LEVELS
-    values = levels if colour else np.where(outside, 0, shares)
-    lines = Blocks(values, _colours(hue)).lines(colour=colour)
-    return [Text.assemble(*((part.text, part.style or "") for part in line)) for line in lines]
-
-
-@lru_cache
-def _colours(hue: Hue) -> tuple[tuple[int, int, int], ...]:
-    """The scale of a hue, and what lies outside the window: nearly black."""
-    shades = (colour_of(hue, level / (LEVELS - 1), dark=True) for level in range(LEVELS))
-    red_green_blue = (bytes.fromhex(shade[1:]) for shade in shades)
-    return (*((one[0], one[1], one[2]) for one in red_green_blue), (5, 7, 9))
+    panel[: small.shape[0], : small.shape[1]] = small
+    return pixel_lines(panel, np.zeros_like(panel, dtype=bool), hue, colour)
 
 
 def _outside(tile: Tile) -> Outside:

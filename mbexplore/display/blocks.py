@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import isfinite
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from mbexplore.display.numbers import count, decimals, fixed, percent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,13 +47,6 @@ class Badge(Block):
 
     text: str
     good: bool = True
-
-
-@dataclass(frozen=True)
-class Heading(Block):
-    """A title inside a view."""
-
-    text: str
 
 
 @dataclass(frozen=True)
@@ -111,6 +108,8 @@ class Table(Block):
         rows: as many values each; anything but a `Cell` is shown as it is.
         title: above it.
         left: columns of words; those of numbers are aligned to the right.
+        shares: columns of numbers that are shown as per cent.
+        bars: columns with bars, the longest for the largest number.
         extra: columns for files only, by name: one value a row.
     """
 
@@ -119,13 +118,34 @@ class Table(Block):
     title: str = ""
     left: tuple[str, ...] = ()
     extra: Mapping[str, Sequence[str | int | float | None]] = field(default_factory=dict)
+    shares: tuple[str, ...] = ()
+    bars: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def cells(self) -> tuple[tuple[Cell, ...], ...]:
-        """The rows, every value as a cell."""
-        return tuple(
-            tuple(one if isinstance(one, Cell) else Cell(one) for one in row) for row in self.rows
-        )
+        """The rows, every value as a cell; the numbers of a column are written alike."""
+        rows = [[one if isinstance(one, Cell) else Cell(one) for one in row] for row in self.rows]
+        columns = zip(self.columns, zip(*rows, strict=True), strict=False)
+        return tuple(zip(*(self._written(*column) for column in columns), strict=True))
+
+    def _written(self, name: str, column: tuple[Cell, ...]) -> list[Cell]:
+        numbers = [one.value for one in column if isinstance(one.value, float)]
+        most = max((abs(value) for value in numbers if isfinite(value)), default=0.0)
+        places = decimals(most, 3)
+        cells = []
+        for cell in column:
+            value, text, bar = cell.value, cell.text, cell.bar
+            if isinstance(value, float) and bar is None and name in self.bars:
+                bar = value / (most or 1.0)
+            if not text and isinstance(value, float):
+                signed = cell.hue == "signed"
+                text = (
+                    percent(value) if name in self.shares else fixed(value, places, signed=signed)
+                )
+            elif not text and isinstance(value, int) and not isinstance(value, bool):
+                text = count(value)
+            cells.append(replace(cell, text=text, bar=bar))
+        return cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +218,7 @@ class Heat(Block):
 
     def shade(self, value: float) -> float:
         """How dark a value is, from 0 to 1."""
-        from math import isfinite, log
+        from math import log
 
         low, high = self.bounds
         if not isfinite(value):
@@ -290,6 +310,28 @@ class Bars(Block):
         """The value of a full bar."""
         every = [abs(v) for v in (*self.values, *(v for v in self.theirs or () if v is not None))]
         return self.high or max(every, default=0.0) or 1.0
+
+    @cached_property
+    def table(self) -> Table:
+        """The bars as a table: their numbers are read as easily as their lengths."""
+        signed, places = self.hue == "signed", decimals(self.full, 3)
+
+        def cell(value: float | None, hue: Hue, strong: bool) -> Cell:
+            if value is None:
+                return Cell(None, strong=strong)
+            text = percent(value) if self.unit == "%" else fixed(value, places, signed=signed)
+            return Cell(value, text, value / self.full, hue, strong)
+
+        rows: list[tuple[Value, ...]] = []
+        for i, (label, value) in enumerate(zip(self.labels, self.values, strict=True)):
+            strong = i in self.strong
+            name = Cell(label, strong=strong, select=self.select[i] if self.select else None)
+            theirs = () if self.theirs is None else (self.theirs[i],)
+            others = (cell(one, "signed" if signed else "plain", strong) for one in theirs)
+            rows.append((name, cell(value, self.hue, strong), *others))
+        ours = self.unit if self.unit != "%" else "p" if self.theirs is None else "mbexplore"
+        names = ("", ours, *([] if self.theirs is None else [self.theirs_name]))
+        return Table(names, tuple(rows), self.title, left=("",))
 
 
 @dataclass(frozen=True)

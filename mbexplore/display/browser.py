@@ -16,7 +16,6 @@ from mbexplore.display.blocks import (
     Block,
     Cell,
     Column,
-    Heading,
     Headline,
     Heat,
     Lines,
@@ -26,7 +25,6 @@ from mbexplore.display.blocks import (
     TokenStrip,
 )
 from mbexplore.display.kinds import load_renderers
-from mbexplore.display.numbers import decimals, fixed, percent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,34 +68,18 @@ def to_part(block: Block) -> Part:
     return to_part(block)
 
 
-@to_part.register
-def _(block: Headline) -> Part:
-    return {"kind": "headline", "text": block.text}
+@to_part.register(Headline)
+@to_part.register(Badge)
+@to_part.register(Note)
+def _(block: Block) -> Part:
+    return {"kind": type(block).__name__.lower(), **vars(block)}
 
 
-@to_part.register
-def _(block: Badge) -> Part:
-    return {"kind": "badge", "text": block.text, "good": block.good}
-
-
-@to_part.register
-def _(block: Heading) -> Part:
-    return {"kind": "heading", "text": block.text}
-
-
-@to_part.register
-def _(block: Note) -> Part:
-    return {"kind": "note", "text": block.text}
-
-
-@to_part.register
-def _(block: Row) -> Part:
-    return {"kind": "row", "parts": [to_part(one) for one in block.blocks]}
-
-
-@to_part.register
-def _(block: Column) -> Part:
-    return {"kind": "column", "parts": [to_part(one) for one in block.blocks]}
+@to_part.register(Row)
+@to_part.register(Column)
+def _(block: Row | Column) -> Part:
+    kind = "row" if isinstance(block, Row) else "column"
+    return {"kind": kind, "parts": [to_part(one) for one in block.blocks]}
 
 
 @to_part.register
@@ -121,60 +103,26 @@ def _cell(cell: Cell) -> Part:
 
 @to_part.register
 def _(block: Bars) -> Part:
-    """Bars are a table here: their numbers are read as easily as their lengths."""
-    theirs = block.theirs
-    places = decimals(block.full, 3)
-    signed = block.hue == "signed"
-
-    def number(value: float | None) -> str:
-        if value is None:
-            return ""
-        return percent(value) if block.unit == "%" else fixed(value, places, signed=signed)
-
-    rows = []
-    for i, (label, value) in enumerate(zip(block.labels, block.values, strict=True)):
-        select = dict(block.select[i]) if block.select else None
-        name: Part = {"text": label} | ({"hold": select} if select else {})
-        value_cell = {"text": number(value), "bar": round(value / block.full, 4), "hue": block.hue}
-        row = [name, value_cell]
-        if theirs is not None:
-            other = theirs[i]
-            share = 0.0 if other is None else round(other / block.full, 4)
-            hue = "signed" if signed else "plain"
-            row.append({"text": number(other), "bar": share, "hue": hue})
-        rows.append([one | ({"strong": True} if i in block.strong else {}) for one in row])
-    ours = block.unit if block.unit != "%" else "mbexplore" if theirs is not None else ""
-    names = ["", ours, *([block.theirs_name] * bool(theirs))]
-    columns = [{"name": name, "left": i == 0} for i, name in enumerate(names)]
-    return {"kind": "table", "title": block.title, "columns": columns, "rows": rows}
+    return to_part(block.table)
 
 
 @to_part.register
 def _(block: Heat) -> Part:
     low, high = block.bounds
+    alike = ("title", "rows", "columns", "hue", "log", "darkest_low", "scale", "upward", "unit",
+             "texts", "row_hues", "mark")  # fmt: skip
     columns = range(len(block.columns))
     return {
         "kind": "heat",
-        "title": block.title,
+        **{name: getattr(block, name) for name in alike},
         "array": block.values,
-        "rows": list(block.rows),
-        "columns": list(block.columns),
         "axis": block.column_axis,
-        "hue": block.hue if isinstance(block.hue, str) else list(block.hue),
         "low": short(low),
         "high": short(high),
-        "log": block.log,
-        "darkest_low": block.darkest_low,
-        "scale": block.scale,
-        "upward": block.upward,
-        "unit": block.unit,
-        "texts": None if block.texts is None else [list(row) for row in block.texts],
-        "hold": list(block.select),
+        "hold": block.select,
         "hold_more": dict(block.select_more),
-        "row_hold": None if block.row_values is None else list(block.row_values),
+        "row_hold": block.row_values,
         "column_hold": list(columns if block.column_values is None else block.column_values),
-        "row_hues": None if block.row_hues is None else list(block.row_hues),
-        "mark": None if block.mark is None else list(block.mark),
     }
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import Block, Heat, Table, walk
+from mbexplore.display.blocks import Block, Cell, Heat, Table, walk
 from mbexplore.text import json_line
 
 if TYPE_CHECKING:
@@ -38,16 +38,31 @@ def to_json(value: Any) -> bytes:
 
 
 def arrays_of(found: Any) -> dict[str, NDArray[Any]]:
-    """The arrays among the fields of a dataclass, and its texts' tokens."""
+    """The arrays in a dataclass, named by where they are in its JSON, "norms.q"; {} for none.
+
+    Beside them stand tokens, and of a tuple of dataclasses an array for each of their fields.
+    """
     import numpy as np
 
-    if not dataclasses.is_dataclass(found):
-        return {}
-    fields = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
-    arrays = {name: one for name, one in fields.items() if isinstance(one, np.ndarray)}
-    if arrays:
-        arrays |= {name: np.array(one) for name, one in fields.items() if name.endswith("tokens")}
-    return arrays
+    arrays = dict(_walk(found, ""))
+    has_any = any(isinstance(one, np.ndarray) for one in arrays.values())
+    return {name: np.asarray(one) for name, one in arrays.items()} if has_any else {}
+
+
+def _walk(found: Any, path: str) -> Iterator[tuple[str, Any]]:
+    import numpy as np
+
+    for field in dataclasses.fields(found) if dataclasses.is_dataclass(found) else ():
+        value, name = getattr(found, field.name), path + field.name
+        if isinstance(value, np.ndarray) or field.name.endswith("tokens"):
+            yield name, value
+        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            for one in dataclasses.fields(value[0]):
+                column = [getattr(each, one.name) for each in value]
+                if all(isinstance(each, int | float | str) for each in column):
+                    yield f"{name}.{one.name}", column
+        else:
+            yield from _walk(value, f"{name}.")
 
 
 def to_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
@@ -84,7 +99,7 @@ def table_of(heat: Heat) -> Table:
 def rows_of(table: Table) -> list[list[Any]]:
     """Header and rows of a table, with its columns for files."""
     header = [*table.columns, *table.extra]
-    rows = [[cell.value for cell in row] for row in table.cells]
+    rows = [[one.value if isinstance(one, Cell) else one for one in row] for row in table.rows]
     for values in table.extra.values():
         for row, value in zip(rows, values, strict=True):
             row.append(value)

@@ -29,7 +29,6 @@ from mbexplore.display.blocks import (
     Block,
     Cell,
     Column,
-    Heading,
     Headline,
     Note,
     Row,
@@ -57,7 +56,7 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
         title: what is shown, of which model.
     """
     blocks = tuple(blocks)
-    tables = all(isinstance(one, Table | Note | Headline | Heading) for one in walk(blocks))
+    tables = all(isinstance(one, Table | Note | Headline) for one in walk(blocks))
     whole = Column(tuple(one for one in (_drawn(each, tables) for each in blocks) if one))
     headline = next((one.text for one in blocks if isinstance(one, Headline)), "")
     width, height = size_of(whole)
@@ -77,7 +76,7 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
 
 def _drawn(block: Block, tables: bool) -> Block | None:
     """What of a block is drawn; a row that is too wide goes on below."""
-    if isinstance(block, Note | Headline | Heading | Badge):
+    if isinstance(block, Note | Headline | Badge):
         return None
     if isinstance(block, Table) and not tables:
         return None

@@ -1,127 +1,58 @@
-"""Heat maps in a terminal: two values a character, as a half block in two colours.
-
-An array and a ramp of colours go in, lines of rich segments come out; rich turns their colours to
-what the terminal has (true colour, 256 or 16), and without colours there are shades. Knows no
-command and no model.
-"""
+"""Pixels in a terminal: two rows a line, as half blocks in two colours, or as shades."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.color import Color
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.segment import Segment
 from rich.style import Style
+from rich.text import Text
+
+from mbexplore.display.blocks import Hue
+from mbexplore.display.palette import colour_of
 
 HALF = "\N{UPPER HALF BLOCK}"
 SHADES = " \N{LIGHT SHADE}\N{MEDIUM SHADE}\N{DARK SHADE}\N{FULL BLOCK}"
-
-Ramp = Sequence[tuple[int, int, int]]
-
-
-@dataclass(frozen=True, eq=False)
-class Blocks:
-    """A heat map that rich can print; a line holds two rows of values.
-
-    Attributes:
-        values: (rows, columns), from 0 to 1; what lies outside is cut.
-        colours: from 0 to 1, as `palette.ramp` makes them.
-    """
-
-    values: NDArray[np.floating]
-    colours: Ramp
-
-    def lines(self, *, colour: bool = True) -> list[list[Segment]]:
-        """The picture line by line, every line as many cells wide as there are columns.
-
-        Args:
-            colour: half blocks in colour; otherwise one shade a cell, for the larger of its two
-                values.
-        """
-        return _half_blocks(self.values, self.colours) if colour else _shades(self.values)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        colour = console.color_system is not None and not console.no_color
-        for line in self.lines(colour=colour):
-            yield from line
-            yield Segment.line()
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(self.values.shape[1], self.values.shape[1])
+LEVELS = 64
+"""Colours of a scale."""
+OUTSIDE = "#050709"
+"""What lies outside the window: nearly black."""
 
 
-def fit(
-    values: NDArray[np.floating], columns: int, lines: int, most: int = 2
-) -> NDArray[np.floating]:
-    """The same picture in at most so many cells: pooled to the largest, or enlarged.
+def pixel_lines(
+    shares: NDArray[np.floating], outside: NDArray[np.bool_], hue: Hue, colour: bool
+) -> list[Text]:
+    """Pixels as lines of half blocks, two rows a line; without colours as one shade a cell.
 
     Args:
-        values: (rows, columns).
-        columns: cells there are.
-        lines: lines there are, each two rows high.
-        most: how many times a small picture may be enlarged; 2 gives each row a line of its own.
+        shares: (rows, columns), how dark each is, from 0 to 1.
+        outside: pixels that the window leaves out.
+        hue: of the colours.
+        colour: whether there are any; a shade is that of the darker of its two pixels.
     """
-    rows, width = values.shape
-    times = min(most, columns // max(width, 1), 2 * lines // max(rows, 1))
-    if times >= 1:
-        return values.repeat(times, axis=0).repeat(times, axis=1)
-    pool = max(-(-width // columns), -(-rows // (2 * lines)))
-    return max_pool(values, pool)
-
-
-def max_pool(values: NDArray[np.floating], pool: int) -> NDArray[np.floating]:
-    """The largest value of every pool x pool square of the last two axes; the last may be cut."""
-    *_, rows, columns = values.shape
-    of_rows = np.maximum.reduceat(values, range(0, rows, pool), axis=-2)
-    pooled: NDArray[np.floating] = np.maximum.reduceat(of_rows, range(0, columns, pool), axis=-1)
-    return pooled
-
-
-def _levels(values: NDArray[np.floating], count: int) -> NDArray[np.intp]:
-    levels: NDArray[np.intp] = np.rint(np.clip(values, 0.0, 1.0) * (count - 1)).astype(np.intp)
-    return levels
-
-
-def _half_blocks(values: NDArray[np.floating], colours: Ramp) -> list[list[Segment]]:
-    """The upper value is the character's colour, the lower its background."""
-    styles: dict[tuple[int, int], Style] = {}
-    levels = _levels(values, len(colours))
+    firsts = range(0, len(shares), 2)
+    if not colour:
+        darker = np.maximum.reduceat(np.where(outside, 0, shares), firsts, axis=0)
+        levels = np.rint(darker * (len(SHADES) - 1)).astype(int).tolist()
+        return [Text("".join(SHADES[level] for level in line)) for line in levels]
+    colours = np.where(outside, LEVELS, np.rint(shares * (LEVELS - 1))).astype(int).tolist()
     lines = []
-    for row in range(0, len(levels), 2):
-        upper = levels[row].tolist()
-        lower = levels[row + 1].tolist() if row + 1 < len(levels) else [-1] * len(upper)
-        line = []
-        for start, stop in _runs(upper, lower):
-            pair = upper[start], lower[start]
-            if pair not in styles:
-                styles[pair] = _style(pair, colours)
-            line.append(Segment(HALF * (stop - start), styles[pair]))
+    for row in firsts:
+        lower = colours[row + 1] if row + 1 < len(colours) else [None] * len(colours[row])
+        line = Text()
+        for pair, run in groupby(zip(colours[row], lower, strict=True)):
+            line.append(HALF * len(list(run)), _style(hue, *pair))
         lines.append(line)
     return lines
 
 
-def _runs(upper: list[int], lower: list[int]) -> list[tuple[int, int]]:
-    """Bounds of the cells side by side that look alike: one segment each."""
-    edges = [
-        i
-        for i in range(len(upper))
-        if i == 0 or (upper[i], lower[i]) != (upper[i - 1], lower[i - 1])
-    ]
-    return list(zip(edges, [*edges[1:], len(upper)], strict=True))
+@lru_cache(LEVELS**2)
+def _style(hue: Hue, upper: int, lower: int | None) -> Style:
+    """The upper pixel is the character's colour, the lower its background."""
+    return Style(color=_colour(hue, upper), bgcolor=None if lower is None else _colour(hue, lower))
 
 
-def _style(levels: tuple[int, int], colours: Ramp) -> Style:
-    upper, lower = levels
-    background = None if lower < 0 else Color.from_rgb(*colours[lower])
-    return Style(color=Color.from_rgb(*colours[upper]), bgcolor=background)
-
-
-def _shades(values: NDArray[np.floating]) -> list[list[Segment]]:
-    larger = np.maximum.reduceat(values, range(0, len(values), 2), axis=0)
-    levels = _levels(larger, len(SHADES)).tolist()
-    return [[Segment("".join(SHADES[level] for level in line))] for line in levels]
+def _colour(hue: Hue, level: int) -> str:
+    return OUTSIDE if level == LEVELS else colour_of(hue, level / (LEVELS - 1), dark=True)

@@ -6,8 +6,6 @@ Knows no library that draws.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +15,6 @@ from mbexplore.network.config import LayerKind
 
 HUE: dict[LayerKind, str] = {"global": "#0b4f8a", "local": "#a84300"}
 """Blue for global layers and orange for local ones, in every view; all eyes can tell them apart."""
-
-TINT: dict[LayerKind, str] = {"global": "#dceaf6", "local": "#fdf0e3"}
-"""The same, faint enough to lie behind things."""
 
 HEADS = (
     "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#882255", "#999933",
@@ -33,20 +28,6 @@ INK = "#1f2933"
 
 FAINTEST = 0.12
 """The least of the way to the darkest colour that the stronger weights of each map go."""
-
-Stops = tuple[tuple[float, str], ...]
-
-ON_WHITE: dict[LayerKind, Stops] = {
-    "global": ((0.0, "#ffffff"), (0.4, "#6aaed6"), (0.75, HUE["global"]), (1.0, "#062a4f")),
-    "local": ((0.0, "#ffffff"), (0.4, "#f5a15a"), (0.75, HUE["local"]), (1.0, "#5c2300")),
-}
-"""From nothing to all of a weight, on paper: white to the kind's hue, evenly darker."""
-
-ON_BLACK: dict[LayerKind, Stops] = {
-    "global": ((0.0, "#10161d"), (0.35, "#0f4c81"), (0.7, "#5aa9de"), (1.0, "#eef7ff")),
-    "local": ((0.0, "#1a1410"), (0.35, "#8a3a05"), (0.7, "#f29a4b"), (1.0, "#fff5e8")),
-}
-"""The same in a terminal: nearly black to the kind's hue, evenly lighter."""
 
 ON_EITHER: dict[LayerKind, str] = {"global": "#3a80c0", "local": "#c1651a"}
 """For words in a terminal, whose ground may be black or white: legible on both."""
@@ -119,24 +100,6 @@ def showing_root(weights: NDArray[np.floating]) -> int:
     strong = [float(np.quantile(each[each > 0], 0.95)) for each in weights if each.any()]
     faintest = min(strong, default=0.0) / max(largest, 1e-9)
     return next((root for root in (2, 3) if faintest ** (1 / root) >= FAINTEST), 4)
-
-
-@lru_cache
-def ramp(stops: Stops, steps: int = 256) -> tuple[tuple[int, int, int], ...]:
-    """Colours (red, green, blue) from 0 to 255, evenly spaced between the first stop and the last.
-
-    Args:
-        stops: place from 0 to 1 and colour of each.
-        steps: how many colours.
-    """
-    colours = []
-    for step in range(steps):
-        at = step / (steps - 1)
-        (low, first), (high, last) = next(pair for pair in pairwise(stops) if at <= pair[1][0])
-        share = (at - low) / (high - low)
-        mixed = [round(a + share * (b - a)) for a, b in zip(_rgb(first), _rgb(last), strict=True)]
-        colours.append((mixed[0], mixed[1], mixed[2]))
-    return tuple(colours)
 
 
 def _rgb(colour: str) -> tuple[int, int, int]:

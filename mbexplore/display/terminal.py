@@ -13,6 +13,7 @@ from itertools import groupby
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
+from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderResult
 from rich.style import Style
 from rich.text import Text
@@ -23,7 +24,6 @@ from mbexplore.display.blocks import (
     Block,
     Cell,
     Column,
-    Heading,
     Headline,
     Heat,
     Lines,
@@ -36,9 +36,9 @@ from mbexplore.display.blocks import (
 )
 from mbexplore.display.kinds import load_renderers
 from mbexplore.display.narrow_table import NarrowTable
-from mbexplore.display.numbers import count, decimals, fixed, percent, significant
+from mbexplore.display.numbers import count, decimals, fixed, significant
 from mbexplore.display.palette import colour_of, ink_on
-from mbexplore.display.terminal_heat import HeatLines, HeatRow, hue_style
+from mbexplore.display.terminal_heat import GAP, HeatLines, has_colour, hue_style
 from mbexplore.text import bar, shown, word
 
 SPARKS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
@@ -78,11 +78,6 @@ def _(block: Badge) -> ConsoleRenderable:
 
 
 @render.register
-def _(block: Heading) -> ConsoleRenderable:
-    return Text(f"\n{shown(block.text)}", style="bold")
-
-
-@render.register
 def _(block: Note) -> ConsoleRenderable:
     return Text(shown(block.text), style="dim")
 
@@ -90,13 +85,14 @@ def _(block: Note) -> ConsoleRenderable:
 @render.register
 def _(block: Row) -> ConsoleRenderable:
     lines: list[ConsoleRenderable] = []
-    for small, some in groupby(share_scale(block.blocks), _is_small):
-        blocks = list(some)
-        lines += [HeatRow(blocks)] if small else map(render, blocks)
+    for is_small, some in groupby(share_scale(block.blocks), _is_small):
+        blocks = [render(one) for one in some]
+        lines += [Columns(blocks, padding=(0, GAP, 0, 0))] if is_small else blocks
     return Group(*lines)
 
 
 def _is_small(block: Block) -> bool:
+    """Whether it may stand beside others: a matrix without words."""
     return isinstance(block, Heat) and block.texts is None
 
 
@@ -153,31 +149,7 @@ def _bar(cell: Cell) -> Text:
 
 @render.register
 def _(block: Bars) -> ConsoleRenderable:
-    theirs = block.theirs
-    unit = "p" if block.unit == "%" else block.unit
-    columns = ["", unit if theirs is None or block.unit != "%" else "mbexplore", " "]
-    columns += [block.theirs_name] if theirs is not None else []
-    table = build_table(*columns, left=("", " "))
-    places = decimals(block.full, 3)
-
-    def number(value: float) -> str:
-        if block.unit == "%":
-            return percent(value)
-        return fixed(value, places, signed=block.hue == "signed")
-
-    for i, (label, value) in enumerate(zip(block.labels, block.values, strict=True)):
-        share = min(abs(value) / block.full, 1.0)
-        style = Style(bold=i in block.strong or None)
-        row = [
-            Text(word(label), style=style),
-            Text(number(value), style=style),
-            Text(bar(share, BAR), style=hue_style(block.hue, sign=value)),
-        ]
-        if theirs is not None:
-            other = theirs[i]
-            row.append(Text("" if other is None else number(other)))
-        table.add_row(*row)
-    return titled(block.title, table)
+    return render(block.table)
 
 
 @render.register
@@ -234,7 +206,7 @@ class StripLines:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The title and the text."""
         block = self.block
-        colour = console.color_system is not None and not console.no_color
+        colour = has_colour(console)
         if block.title:
             yield Text(shown(block.title), style="bold")
         line = Text()

@@ -6,12 +6,10 @@ Where there are no colours, shades stand in their place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.segment import Segment
+from rich.measure import Measurement
 from rich.style import Style
 from rich.text import Text
 
@@ -55,11 +53,11 @@ class HeatLines:
         """Cells of the names of rows."""
         return min(LABEL, max((cell_len(shown(name)) for name in self.block.rows), default=0)) + 1
 
-    @property
-    def natural(self) -> int:
-        """Cells that the matrix takes where there is room, its title in one line."""
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """The cells that it takes where there is room, its title in one line."""
         matrix = self.label + PLAIN_CELL * len(self.block.columns)
-        return max(matrix, cell_len(shown(self.block.title)))
+        natural = max(matrix, cell_len(shown(self.block.title)))
+        return Measurement(natural, natural).with_maximum(options.max_width)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """The title, the rows with the first one at the bottom where it is so, and the scale."""
@@ -81,9 +79,9 @@ class HeatLines:
                 yield self._line(row, seen, width, has_texts, colour)
         yield from self._axis(seen, width)
         if block.scale:
-            yield self.scale(seen)
+            yield self._scale(seen)
 
-    def scale(self, seen: range | None = None) -> Text:
+    def _scale(self, seen: range) -> Text:
         """What the colours mean, and what of the columns is shown."""
         block, columns = self.block, len(self.block.columns)
         low, high = block.bounds
@@ -91,7 +89,7 @@ class HeatLines:
         parts += ["logarithmic"] if block.log else []
         line = ", ".join(parts)
         line += f"; across: {block.column_axis}" if block.column_axis else ""
-        if seen is not None and len(seen) < columns:
+        if len(seen) < columns:
             line += f", {seen.start} to {seen.stop - 1} of {columns:,}"
         return Text(shown(line), style="dim")
 
@@ -107,7 +105,8 @@ class HeatLines:
         block = self.block
         hue = block.row_hues[row] if block.row_hues else "plain"
         marked = block.mark is not None and block.mark[0] == row
-        name = set_cell_size(shown(block.rows[row]), self.label)
+        mark = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}" if marked else " "
+        name = set_cell_size(shown(block.rows[row]), self.label - 1) + mark
         return Text(name, style=hue_style(hue) + Style(bold=marked or None))
 
     def _line(self, row: int, seen: range, width: int, has_texts: bool, colour: bool) -> Text:
@@ -148,45 +147,3 @@ class HeatLines:
             line.append(set_cell_size(f" {names[place]}"[: step * width - 1], step * width))
         line.truncate(self.label + width * len(seen))
         yield line
-
-
-class HeatRow:
-    """Matrices beside each other, as many as there is room for; one scale where they share it."""
-
-    def __init__(self, blocks: Sequence[Any]) -> None:
-        self.maps = [HeatLines(block) for block in blocks]
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Line by line; those that are too wide for that below each other."""
-        line: list[HeatLines] = []
-        used = 0
-        for one in self.maps:
-            if line and used + one.natural > options.max_width:
-                yield from self._beside(line, console, options)
-                line, used = [], 0
-            line.append(one)
-            used += one.natural + GAP
-        yield from self._beside(line, console, options)
-
-    def _beside(
-        self, line: list[HeatLines], console: Console, options: ConsoleOptions
-    ) -> RenderResult:
-        if len(line) == 1:
-            yield line[0]
-            return
-        last = line[-1]
-        widths = [one.natural for one in line]
-        drawn = [
-            console.render_lines(
-                HeatLines(replace(one.block, scale=one.block.scale and one is not last)),
-                options.update(width=width),
-            )
-            for one, width in zip(line, widths, strict=True)
-        ]
-        for i in range(max(map(len, drawn))):
-            for rows, width in zip(drawn, widths, strict=True):
-                yield from rows[i] if i < len(rows) else [Segment(" " * width)]
-                yield Segment(" " * GAP)
-            yield Segment.line()
-        if last.block.scale:
-            yield last.scale()

@@ -13,12 +13,8 @@ from functools import cached_property
 from rich.style import Style
 from textual.theme import Theme
 
-from mbexplore.display.half_blocks import Ramp
-from mbexplore.display.palette import HUE, ON_BLACK, ON_WHITE, Stops, ramp
+from mbexplore.display.palette import HUE
 from mbexplore.network.config import LayerKind
-
-SHADES = 32
-"""Colours of a heat map: enough for the eye, few enough that their pairs are drawn from a cache."""
 
 DARK = Theme(
     name="mbexplore-dark",
@@ -112,14 +108,6 @@ class Look:
         """Blue for global layers, orange for local ones."""
         bright = {"global": "#6aaed6", "local": "#f5a15a"}[kind]
         return self._of(bright if self.dark else HUE[kind], Style())
-
-    def colours(self, kind: LayerKind) -> Ramp:
-        """From nothing to all of a weight."""
-        return self.shades((ON_BLACK if self.dark else ON_WHITE)[kind])
-
-    def shades(self, stops: Stops) -> Ramp:
-        """A ramp for heat maps."""
-        return ramp(stops, SHADES)
 
     def _of(self, colour: str, otherwise: Style) -> Style:
         return Style(color=colour) if self.colour else otherwise

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -31,34 +31,11 @@ from mbexplore.training.corpus import (
     read_words,
 )
 from mbexplore.training.history import plot_history
+from mbexplore.training.options import TrainOptions
 from mbexplore.training.packing import tokenize_corpora
-from mbexplore.training.recipe import PRESETS, Recipe, build_config
+from mbexplore.training.recipe import PRESETS, build_config
 from mbexplore.training.tokenizer import build_tokenizer, special_ids
 from mbexplore.training.trainer import Budget, Report, Trainer
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What the user asks for; see `mbexplore train --help`."""
-
-    corpus: Sequence[str]
-    out: Path
-    preset: str = "tiny"
-    steps: int | None = None
-    minutes: float | None = None
-    resume: bool = False
-    save_every: int | None = None
-    checkpoint_minutes: float = 3.0
-    start: Path | None = None
-    words: Path | None = None
-    tokenizer: Path | None = None
-    vocab_size: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    compiled: bool = False
-    rate: float | None = None
-    seed: int = 0
-    recipe: Recipe = field(default_factory=Recipe)
 
 
 def train(

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Row, Table
-from mbexplore.display.numbers import decimals, fixed, percent
+from mbexplore.display.blocks import (
+    Bars,
+    Block,
+    Cell,
+    Headline,
+    Heat,
+    Note,
+    Row,
+    Selection,
+    Table,
+)
+from mbexplore.display.numbers import decimals, fixed, percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.text import word
-from mbexplore.views.ablate_heads import head_blocks
 from mbexplore.views.papers import ATTENTION_KNOCKOUT, SIXTEEN_HEADS
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import logit_name
+from mbexplore.views.shared import answer_bars, head_names, layer_heat, logit_name
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.ablate import Ablation, HeadAblation, Part
     from mbexplore.analysis.target import Target
     from mbexplore.explorer import Prediction
@@ -27,6 +34,8 @@ if TYPE_CHECKING:
 
 TOP = 5
 """Predictions listed with and without the parts."""
+STRONGEST = 10
+"""Heads in the table of the most influential ones."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ class AblateView(View[Ablated]):
     title = "Ablation"
     question = "Which parts does the answer need?"
     group = "Which part"
+    place = 1
     papers = (SIXTEEN_HEADS, ATTENTION_KNOCKOUT)
     limits = (
         "Other parts may make up for an ablated one, so a small effect is no proof that the part "
@@ -72,15 +82,9 @@ class AblateView(View[Ablated]):
     )
     explains_answer = True
 
-    token: Token = option(
-        "The token looked at, by position or word; by default the first mask.", default=None
-    )
-    answer: str | None = option(
-        "The token or label followed; by default the model's own answer.", default=None
-    )
-    contrast: str | None = option(
-        "Follow the logit of the answer less that of this one.", default=None
-    )
+    token: Token = None
+    answer: str | None = None
+    contrast: str | None = None
     parts: tuple[str, ...] = option(
         "What is ablated: a head, 3.1, or all that a layer's attention or MLP adds, 3.attention "
         "or 3.mlp; several together, then each alone. Without any, each head alone.",
@@ -146,22 +150,9 @@ class AblateView(View[Ablated]):
         if found.parts is not None:
             yield from _without(found.parts, found)
         if found.heads is not None:
-            yield from head_blocks(found.heads, session, has_headline=found.parts is None)
+            yield from _each_head(found.heads, session, alone=found.parts is None)
         mark = " \N{BULLET} marks a head without which the answer's rank changes."
         yield Note(self.limits + mark * (found.heads is not None))
-
-    def to_json(self, found: Ablated) -> dict[str, Any]:
-        """The fields of both."""
-        from mbexplore.display.data import to_plain
-
-        heads: dict[str, Any] = to_plain(found.heads) or {}
-        return heads | (to_plain(found.parts) or {})
-
-    def arrays(self, found: Ablated) -> Mapping[str, NDArray[Any]]:
-        """Changes without each head, (layers, heads)."""
-        from mbexplore.display.data import arrays_of
-
-        return arrays_of(found.heads)
 
     def table(self, found: Ablated, session: Session) -> Table | None:
         """A row for each head, or for each ablation."""
@@ -195,6 +186,7 @@ def _listed(parts: tuple[str, ...]) -> str:
 
 
 def _without(found: Ablation, all_of_it: Ablated) -> Iterator[Block]:
+    """The answer without all of the parts, then without each."""
     clean, after = found.clean, found.effects[0]
     answer, names = word(found.target.token), [_listed(effect.parts) for effect in found.effects]
     yield Headline(
@@ -202,36 +194,79 @@ def _without(found: Ablation, all_of_it: Ablated) -> Iterator[Block]:
         f"instead of {percent(clean.probability)}; {word(after.top1)} is at rank 1."
     )
     scores = [clean, *(effect.score for effect in found.effects)]
-    changes = [score.logit - clean.logit for score in scores]
-    places = decimals(max(map(abs, changes)), 3)
-    labels = ["nothing", *names]
+    changes = tuple(score.logit - clean.logit for score in scores)
     tops = ["", *(effect.top1 for effect in found.effects)]
     rows = tuple(
         (
-            label,
+            name,
             Cell(score.logit, f"{score.logit:.2f}"),
-            Cell(change, fixed(change, places, signed=True)),
-            Cell(score.probability, percent(score.probability)),
-            Cell(score.rank, f"{score.rank:,}"),
+            Cell(change, hue="signed"),
+            score.probability,
+            score.rank,
             Cell(top, word(top) if top else ""),
         )
-        for label, score, change, top in zip(labels, scores, changes, tops, strict=True)
+        for name, score, change, top in zip(["nothing", *names], scores, changes, tops, strict=True)
     )
     logit = logit_name(found.target, found.contrast)
     columns = ("without", "logit", "change", "p", "rank", "top-1")
-    yield Table(columns, rows, title=f"The {logit}", left=("without", "top-1"))
+    yield Table(columns, rows, f"The {logit}", left=("without", "top-1"), shares=("p",))
     if len(found.effects) > 1:
         title = f"Change of the {logit}"
-        yield Bars(tuple(names), tuple(changes[1:]), title, unit="logits", hue="signed")
+        yield Bars(tuple(names), changes[1:], title, unit="logits", hue="signed")
     high = max(one.probability for one in (*all_of_it.before, *all_of_it.after))
     sides = (("With every part", all_of_it.before), (f"Without {names[0]}", all_of_it.after))
-    yield Row(tuple(
-        Bars(
-            tuple(word(one.token) for one in side), tuple(one.probability for one in side), title,
-            unit="%", high=high,
-            strong=frozenset(
-                i for i, one in enumerate(side) if one.token_id == found.target.token_id
-            ),
+    yield Row(tuple(answer_bars(side, name, high, found.target.token_id) for name, side in sides))
+
+
+def _each_head(found: HeadAblation, session: Session, *, alone: bool) -> Iterator[Block]:
+    """A map of all heads and a table of the strongest, under a headline where they are alone."""
+    answer, clean = word(found.target.token), found.clean
+    logit = logit_name(found.target, found.contrast)
+    strongest = found.strongest(STRONGEST)
+    if alone:
+        first = strongest[0]
+        left = clean.probability + float(found.probability[first])
+        yield Headline(
+            f"{answer} rests most on head {first[0]}.{first[1]}: without it the {logit} "
+            f"changes by {significant(float(found.logit[first]), signed=True)}, its probability "
+            f"from {percent(clean.probability)} to {percent(left)}."
         )
-        for title, side in sides
-    ))  # fmt: skip
+    yield _head_map(found, session)
+    kinds = session.explorer.model.config.layer_kinds
+    rows = tuple(
+        (
+            Cell(f"{head[0]}.{head[1]}", select=_selection(*head)),
+            Cell(kinds[head[0]], hue=kinds[head[0]]),
+            Cell(float(found.logit[head]), hue="signed"),
+            Cell(gain := float(found.probability[head]), "+" * (gain > 0) + percent(gain)),
+            int(found.rank[head]),
+        )
+        for head in strongest
+    )
+    columns = ("head", "kind", "change of logit", "of p", "rank")
+    title = "Most influential heads"
+    yield Table(columns, rows, title, left=columns[:2], bars=columns[2:3])
+
+
+def _selection(layer: int | str, head: int | str) -> Selection:
+    return {"layer": layer, "head": head, "parts": f"{layer}.{head}", "all_heads": True}
+
+
+def _head_map(found: HeadAblation, session: Session) -> Heat:
+    most = float(abs(found.logit).max()) or 1.0
+    places = decimals(most)
+
+    def text(layer: int, head: int) -> str:
+        change = float(found.logit[layer, head])
+        moves = bool(found.rank[layer, head] != found.clean.rank)
+        shows = moves or abs(change) > most / 4
+        return (fixed(change, places, signed=True) + "\N{BULLET}" * moves) if shows else ""
+
+    layers, heads = found.logit.shape
+    more = _selection("{row}", "{column}")
+    return layer_heat(
+        found.logit, head_names(session), session, "head", hue="signed", unit="logits",
+        title=f"Change of the {logit_name(found.target, found.contrast)} without each head",
+        texts=tuple(tuple(text(i, j) for j in range(heads)) for i in range(layers)),
+        select_more={name: more[name] for name in ("parts", "all_heads")},
+    )  # fmt: skip

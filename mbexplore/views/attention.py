@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mbexplore.analysis.axis import Axis
     from mbexplore.analysis.links import Arcs as ArcsData
     from mbexplore.session import Session
-    from mbexplore.views.attention_data import Attention
+    from mbexplore.views._attention import Attention
 
 Measure = Literal["weights", "norms", "rollout", "value_zeroing"]
 NAMES = {
@@ -45,6 +45,7 @@ class AttentionView(View["Attention"]):
     title = "Attention"
     question = "Which tokens does each token attend to?"
     group = "From where"
+    place = 1
     papers = (BERT_LOOKS, BERTVIZ, NOT_EXPLANATION, NORMS, ROLLOUT, VALUE_ZEROING)
     limits = (
         "A weight is how much of a value is taken, not what it does: a large weight on a small "
@@ -90,7 +91,7 @@ class AttentionView(View["Attention"]):
 
     def compute(self, session: Session) -> Attention:
         """The maps at no more pixels than are drawn, and their links, in one pass over the rows."""
-        from mbexplore.views.attention_data import find_attention
+        from mbexplore.views._attention import find_attention
 
         if self.tokens and (self.queries or self.keys):
             raise UsageError(
@@ -166,14 +167,6 @@ class AttentionView(View["Attention"]):
             )
             rows.append((Cell(link.head, select={"head": link.head}), *row) if many else row)
         return Table(columns, tuple(rows), title="Strongest links", left=("query", "key"))
-
-    def file_name(self, found: Attention) -> str:
-        """Such as "attention-layer3-head1" or "attention-band-layer4"."""
-        what = self.picture if self.measure == "weights" else self.measure
-        kind = "" if what == "map" else f"-{what}"
-        return f"attention{kind}-layer{found.layer}" + (
-            "" if self.head is None else f"-head{self.head}"
-        )
 
     def position(self, found: Attention) -> int | None:
         """The query that is followed."""

@@ -10,7 +10,7 @@ from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
 from mbexplore.views.papers import GRADIENT_INPUT, INTEGRATED_GRADIENTS
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import logit_name, token_names
+from mbexplore.views.shared import column_rows, logit_name, token_names
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class AttributeView(View["Attribution"]):
     title = "Attribution"
     question = "Which tokens does the answer come from?"
     group = "From where"
+    place = 3
     papers = (INTEGRATED_GRADIENTS, GRADIENT_INPUT)
     limits = (
         "The shares depend on the baseline, and the path there passes inputs that are no text; how "
@@ -36,12 +37,8 @@ class AttributeView(View["Attribution"]):
     explains_answer = True
     example = '"The capital of France is [MASK]." --contrast Rome'
 
-    token: Token = option(
-        "The token looked at, by position or word; by default the first mask.", default=None
-    )
-    answer: str | None = option(
-        "The token or label explained; by default the model's own answer.", default=None
-    )
+    token: Token = None
+    answer: str | None = None
     contrast: str | None = option("Explain why the answer and not this one.", default=None)
     baseline: Literal["mask", "pad"] = option(
         "What the text is compared with: every plain token replaced by the mask or by padding.",
@@ -54,15 +51,10 @@ class AttributeView(View["Attribution"]):
         from mbexplore.analysis.attribute import attribute
 
         return attribute(
-            session.explorer,
-            session.encoding,
-            session.token(self.token),
-            answer=self.answer,
-            contrast=self.contrast,
-            baseline=self.baseline,
-            steps=self.steps,
+            session.explorer, session.encoding, session.token(self.token), answer=self.answer,
+            contrast=self.contrast, baseline=self.baseline, steps=self.steps,
             progress=session.progress,
-        )
+        )  # fmt: skip
 
     def blocks(self, found: Attribution, session: Session) -> Iterator[Block]:
         """The text in colour, then a bar for each token."""
@@ -94,21 +86,23 @@ class AttributeView(View["Attribution"]):
 
     def table(self, found: Attribution, session: Session) -> Table:
         """A row for each token."""
-        rows = zip(found.tokens, found.integrated, found.gradient_input, strict=True)
-        columns = ("position", "token", "integrated", "gradient_input")
-        return Table(columns, tuple((i, *row) for i, row in enumerate(rows)))
+        return column_rows(
+            position=range(len(found.tokens)), token=found.tokens, integrated=found.integrated,
+            gradient_input=found.gradient_input,
+        )  # fmt: skip
 
 
 def _completeness(found: Attribution, logit: str) -> str:
     from mbexplore.analysis.attribute import MOST_ERROR
 
-    value, baseline = (
-        significant(each, signed=True) for each in (found.value, found.baseline_value)
+    value, baseline, added = (
+        significant(each, signed=True)
+        for each in (found.value, found.baseline_value, sum(found.integrated))
     )
     sentence = (
         f"The {logit} is {value}, on the baseline {baseline}; integrated gradients add up to "
-        f"{significant(sum(found.integrated), signed=True)}, a completeness error of "
-        f"{percent(found.completeness_error)} with {found.steps:,} steps."
+        f"{added}, a completeness error of {percent(found.completeness_error)} with "
+        f"{found.steps:,} steps."
     )
     if found.completeness_error > MOST_ERROR:
         sentence += f" That is above 1%; take more than {found.steps:,} steps."

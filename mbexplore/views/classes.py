@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import (
-    Badge,
     Bars,
     Block,
     Cell,
@@ -20,10 +19,20 @@ from mbexplore.display.blocks import (
     Note,
     Table,
     TokenStrip,
+    Value,
 )
 from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
-from mbexplore.views.shared import HUGGING_FACE, compared, difference, token_names
+from mbexplore.views.shared import (
+    HUGGING_FACE,
+    compared,
+    comparison_json,
+    comparison_notes,
+    paired,
+    side_rows,
+    token_names,
+    verdict,
+)
 
 if TYPE_CHECKING:
     from mbexplore.analysis.classify import Candidate, ClassComparison, Classification, HeadOutput
@@ -55,11 +64,9 @@ class Classes:
         return self.found.outputs
 
     @property
-    def pairs(self) -> Iterator[tuple[HeadOutput, HeadOutput | None]]:
+    def pairs(self) -> list[tuple[HeadOutput, HeadOutput | None]]:
         """Ours and theirs."""
-        ours, comparison = self.outputs, self.comparison
-        theirs = (None,) * len(ours) if comparison is None else comparison.outputs
-        return zip(ours, theirs, strict=True)
+        return paired(self.outputs, getattr(self.comparison, "outputs", None))
 
     @property
     def position(self) -> int | None:
@@ -98,18 +105,13 @@ def classes_of(session: Session, choices: tuple[str, ...], top_k: int, *, hf: bo
 def class_blocks(classes: Classes) -> Iterator[Block]:
     """The best answer, whether Hugging Face agrees, and bars, or labels by token."""
     yield Headline(_headline(classes))
-    comparison = classes.comparison
-    if comparison is not None:
-        same = comparison.same_order
-        yield Badge(f"{'same' if same else 'another'} order as Hugging Face transformers", same)
+    if classes.comparison is not None:
+        yield verdict(classes.comparison, classes.comparison.same_order, "order")
     yield from _token_blocks(classes) if classes.is_by_token else _text_blocks(classes)
     cut = next((one for one in classes.found.encodings if one.is_cut), None)
     if cut is not None:
         yield Note(f"The text was cut from {cut.full_length:,} to {len(cut):,} tokens.")
-    if comparison is not None:
-        yield Note(difference(comparison))
-    if classes.refusal:
-        yield Note(classes.refusal)
+    yield from comparison_notes(classes.comparison, classes.refusal)
 
 
 def _headline(classes: Classes) -> str:
@@ -179,7 +181,7 @@ def _token_blocks(classes: Classes) -> Iterator[Block]:
         select=(None, "token"),
     )
     rows = []
-    for place, (ours, theirs) in enumerate(list(classes.pairs)[:MOST_TOKENS]):
+    for place, (ours, theirs) in enumerate(classes.pairs[:MOST_TOKENS]):
         sides = [side.candidates[0] for side in (ours, theirs) if side is not None]
         row = [Cell(place, select={"token": place}), Cell(tokens[place], word(tokens[place]))]
         for best in sides:
@@ -197,7 +199,7 @@ def _token_blocks(classes: Classes) -> Iterator[Block]:
 
 def class_json(classes: Classes) -> dict[str, Any]:
     """The answers, theirs beside ours."""
-    found, comparison = classes.found, classes.comparison
+    found = classes.found
     text, *others = found.encodings[0].texts
     plain: dict[str, Any] = {
         "task": found.task,
@@ -211,24 +213,15 @@ def class_json(classes: Classes) -> dict[str, Any]:
             for ours, theirs in classes.pairs
         ],
     }
-    if comparison is not None:
-        plain["hf"] = {
-            "version": comparison.version,
-            "max_abs_logit_difference": comparison.max_abs_logit_difference,
-            "same_order": comparison.same_order,
-        }
-    return plain | ({"hf_error": classes.refusal} if classes.refusal else {})
+    return plain | comparison_json(classes.comparison, classes.refusal)
 
 
 def class_rows(classes: Classes) -> Table:
     """A row for each answer, theirs of the same rank beside it."""
-    columns = ("answer", "probability", "logit")
-    theirs = tuple(f"hf_{name}" for name in columns) * (classes.comparison is not None)
-    tokens, rows = classes.found.encodings[0].tokens, []
-    for ours, other in classes.pairs:
-        place = ours.position
-        for rank, one in enumerate(ours.candidates):
-            sides = [one] if other is None else [one, other.candidates[rank]]
-            cells = [x for side in sides for x in (side.answer, side.probability, side.logit)]
-            rows.append((place, "" if place is None else tokens[place], rank + 1, *cells))
-    return Table(("position", "token", "rank", *columns, *theirs), tuple(rows))
+    tokens, places = classes.found.encodings[0].tokens, [one.position for one in classes.outputs]
+    leads: dict[str, list[Value]] = {
+        "position": [*places],
+        "token": ["" if x is None else tokens[x] for x in places],
+    }
+    pairs = [(one.candidates, getattr(other, "candidates", None)) for one, other in classes.pairs]
+    return side_rows(leads, pairs, ("answer", "probability", "logit"))

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from mbexplore.display.blocks import Bars, Block, Cell, Headline, Heat, Note, Row, Table
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
 from mbexplore.text import word
 from mbexplore.views.papers import CKA
 from mbexplore.views.parameters import Head, Layer, OtherModel, Token
 from mbexplore.views.shared import (
+    answer_bars,
     first_difference,
+    layer_heat,
     layer_hues,
-    named_part,
     pair_names,
-    part_around,
     state_names,
+    token_cell,
+    token_heat,
 )
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.compare import ComparedRun, RunComparison
     from mbexplore.session import Session
 
@@ -35,6 +35,7 @@ class CompareView(View["RunComparison"]):
     title = "Compare"
     question = "Where do two texts, or two models, differ?"
     group = "Versus"
+    place = 1
     papers = (CKA,)
     limits = (
         "A distance between residual streams shows that two runs differ, not whether the answer "
@@ -56,9 +57,7 @@ class CompareView(View["RunComparison"]):
         flag="--with",
         label="second model",
     )
-    token: Token = option(
-        "The token looked at, by position or word; by default the first mask of each.", default=None
-    )
+    token: Token = None
     layer: Layer = option(
         "Whose attention weights, from 0; by default the last.", default=-1, short="-l"
     )
@@ -93,13 +92,7 @@ class CompareView(View["RunComparison"]):
         high = max(one.probability for side in sides for one in side.predictions)
         followed = found.first.predictions[0].token_id if found.kl is not None else None
         yield Row(tuple(
-            Bars(
-                tuple(word(one.token) for one in side.predictions),
-                tuple(one.probability for one in side.predictions), name, unit="%", high=high,
-                strong=frozenset(
-                    i for i, one in enumerate(side.predictions) if one.token_id == followed
-                ),
-            )
+            answer_bars(side.predictions, name, high, followed)
             for name, side in zip(_names(found), sides, strict=True)
         ))  # fmt: skip
         heats = tuple(_maps(found, session))
@@ -112,16 +105,6 @@ class CompareView(View["RunComparison"]):
     def position(self, found: RunComparison) -> int | None:
         """The token that the first answer is about."""
         return found.first.position
-
-    def arrays(self, found: RunComparison) -> Mapping[str, NDArray[Any]]:
-        """The maps that both shapes allow, and the tokens of both."""
-        import numpy as np
-
-        from mbexplore.display.data import arrays_of
-
-        maps = arrays_of(found)
-        tokens = {"first_tokens": found.first.tokens, "second_tokens": found.second.tokens}
-        return maps and {**maps, **{name: np.array(each) for name, each in tokens.items()}}
 
     def table(self, found: RunComparison, session: Session) -> Table:
         """The predictions of both."""
@@ -171,57 +154,34 @@ def _maps(found: RunComparison, session: Session) -> Iterator[Heat]:
     differs = first_difference(*found.aligned_tokens)
     positions = found.alignment.first
     if found.residual_distance is not None:
-        layers = session.explorer.model.config.num_hidden_layers
-        yield Heat(
-            found.residual_distance,
-            state_names(session),
-            names,
-            title="Distance of the residual streams",
-            column_axis="token",
-            low=0.0,
-            unit="cosine distance",
-            select=("layer", "token"),
-            row_values=(None, *range(layers)),
-            row_hues=layer_hues(session, states=True),
-            column_values=positions,
+        yield layer_heat(
+            found.residual_distance, names, session, "token", low=0.0, unit="cosine distance",
+            title="Distance of the residual streams", column_values=positions,
             mark=(None, differs),
-            upward=True,
-        )
+        )  # fmt: skip
     which = "mean of heads" if found.head is None else f"head {found.head}"
-    seen = part_around(differs, len(names))
-    yield Heat(
-        found.attention[seen.start : seen.stop, seen.start : seen.stop],
-        names[seen.start : seen.stop],
-        names[seen.start : seen.stop],
-        title=f"Attention weights of layer {found.layer}, {which}{named_part(seen, len(names))}",
-        row_axis="query",
-        column_axis="key",
-        hue="signed",
-        unit="second less first",
-        select=("token", None),
-        row_values=positions[seen.start : seen.stop],
-        column_values=positions[seen.start : seen.stop],
-    )
+    title = f"Attention weights of layer {found.layer}, {which}"
+    yield token_heat(
+        found.attention, names, differs, title, hue="signed", unit="second less first",
+        row_values=positions,
+    )  # fmt: skip
 
 
 def _distances(found: RunComparison, session: Session) -> Table:
     """Where the residual streams are farthest apart after each layer, the deepest first."""
     assert found.residual_distance is not None
-    hues = layer_hues(session, states=True)
-    rows = []
-    for state, (name, row) in enumerate(
-        zip(state_names(session), found.residual_distance, strict=True)
-    ):
-        most = int(row.argmax())
-        position = found.alignment.first[most]
-        token = f"{word(found.first.tokens[position])} {position}" if row[most] else ""
-        rows.append(
-            (
-                Cell(name, hue=hues[state]),
-                Cell(mean := float(row.mean()), f"{mean:.4f}"),
-                Cell(token, select={"token": position} if token else None),
-                Cell(there := float(row[most]), f"{there:.4f}"),
-            )
+    hues, tokens = layer_hues(session, states=True), found.first.tokens
+    farthest = [found.alignment.first[int(row.argmax())] for row in found.residual_distance]
+    rows = tuple(
+        (
+            Cell(name, hue=hue),
+            float(row.mean()),
+            token_cell(tokens, place) if row.any() else "",
+            float(row.max()),
         )
+        for name, hue, row, place in zip(
+            state_names(session), hues, found.residual_distance, farthest, strict=True
+        )
+    )
     columns = ("after", "mean distance", "farthest at", "there")
-    return Table(columns, tuple(rows[::-1]), left=("after", "farthest at"))
+    return Table(columns, rows[::-1], left=("after", "farthest at"))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Series, Table
+from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Series, Table
 from mbexplore.text import word
 from mbexplore.views.papers import ANISOTROPY
 from mbexplore.views.parameters import Layer, Token
-from mbexplore.views.shared import named_part, part_around, state_names, token_names
-from mbexplore.views.view import View, option
+from mbexplore.views.shared import pair_rows, state_names, token_heat, token_names
+from mbexplore.views.view import View
 
 if TYPE_CHECKING:
     from mbexplore.analysis.similarity import TokenSimilarity
@@ -27,16 +27,15 @@ class CosineView(View["TokenSimilarity"]):
     title = "Cosine"
     question = "Which tokens are alike after a layer?"
     group = "When"
+    place = 3
     papers = (ANISOTROPY,)
     limits = (
         "A few dimensions with very large values can decide a cosine alone, and all tokens may "
         "share a direction: compare a pair with the mean of all pairs."
     )
 
-    layer: Layer = option("After which layer, from 0; by default the last.", default=-1, short="-l")
-    token: Token = option(
-        "The token looked at, by position or word; by default the first mask.", default=None
-    )
+    layer: Layer = -1
+    token: Token = None
 
     def compute(self, session: Session) -> TokenSimilarity:
         """One pass, then a product of matrices."""
@@ -53,41 +52,25 @@ class CosineView(View["TokenSimilarity"]):
         place, values = session.focus(self.token), found.cosine
         order = [int(i) for i in (-values[place]).argsort(kind="stable") if i != place]
         mean, near = found.mean[found.layer + 1], order[0]
-        name = word(found.tokens[place])
+        names = token_names(found.tokens)
         yield Headline(
-            f"After layer {found.layer} {name} ({place}) is most like {word(found.tokens[near])} "
-            f"({near}), cosine {values[place, near]:.2f}; the mean of all pairs is "
-            f"{mean:.2f}."
+            f"After layer {found.layer} {names[place]} ({place}) is most like {names[near]} "
+            f"({near}), cosine {values[place, near]:.2f}; the mean of all pairs is {mean:.2f}."
         )
         rows = tuple(
             (
                 Cell(i, select={"token": i}),
                 Cell(found.tokens[i], word(found.tokens[i])),
-                Cell(cosine := float(values[place, i]), f"{cosine:.3f}", bar=cosine, hue="signed"),
+                Cell(cosine := float(values[place, i]), bar=cosine, hue="signed"),
             )
             for i in order[:NEAREST]
         )
-        columns = ("position", "token", "cosine")
-        yield Table(columns, rows, title=f"Nearest to {name} ({place})", left=("token",))
-        seen = part_around(place, len(found.tokens))
-        inside = slice(seen.start, seen.stop)
-        names = token_names(found.tokens)[inside]
-        yield Heat(
-            values[inside, inside],
-            names,
-            names,
-            title=f"Cosine of every two tokens{named_part(seen, len(found.tokens))}",
-            row_axis="token",
-            column_axis="token",
-            hue="signed",
-            low=-1.0,
-            high=1.0,
-            unit="cosine",
-            select=("token", "token"),
-            row_values=tuple(seen),
-            column_values=tuple(seen),
-            mark=(place - seen.start, None),
-        )
+        title = f"Nearest to {names[place]} ({place})"
+        yield Table(("position", "token", "cosine"), rows, title, left=("token",))
+        yield token_heat(
+            values, names, place, "Cosine of every two tokens", hue="signed", low=-1.0, high=1.0,
+            unit="cosine", row_axis="token", column_axis="token", select=("token", "token"),
+        )  # fmt: skip
         yield Lines(
             (Series("mean", tuple(map(float, found.mean)), dots=True),),
             "Mean cosine of all pairs after each layer",
@@ -99,10 +82,4 @@ class CosineView(View["TokenSimilarity"]):
 
     def table(self, found: TokenSimilarity, session: Session) -> Table:
         """A row for each pair."""
-        columns = ("first", "first_token", "second", "second_token", "cosine")
-        return Table(columns, tuple(
-            (i, a, j, b, float(found.cosine[i, j]))
-            for i, a in enumerate(found.tokens)
-            for j, b in enumerate(found.tokens)
-            if i < j
-        ))  # fmt: skip
+        return pair_rows(found.tokens, cosine=found.cosine)

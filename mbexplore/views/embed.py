@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
+from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
 from mbexplore.text import quoted, shortened
 from mbexplore.views.papers import SENTENCE_BERT
 from mbexplore.views.view import View, option
@@ -30,6 +30,7 @@ class EmbedView(View["Embeddings"]):
     title = "Similarity"
     question = "How near are the texts to one another?"
     group = "Versus"
+    place = 2
     papers = (SENTENCE_BERT,)
     limits = (
         "Vectors of a model that wasn't trained to compare texts all point much the same way: "
@@ -87,16 +88,9 @@ class EmbedView(View["Embeddings"]):
             unit="cosine",
             texts=tuple(tuple(f"{value:.3f}" for value in row) for row in cosine),
         )
-        rows = tuple(
-            (
-                i,
-                shortened(text, LETTERS),
-                shortened(found.texts[n], LETTERS),
-                Cell(others[i, n], f"{others[i, n]:.3f}"),
-            )
-            for i, text in enumerate(found.texts)
-            for n in (int(others[i].argmax()),)
-        )
+        nearest = others.argmax(axis=1).tolist()
+        short = [shortened(text, LETTERS) for text in found.texts]
+        rows = tuple((i, short[i], short[n], float(cosine[i, n])) for i, n in enumerate(nearest))
         columns = ("number", "text", "nearest text", "cosine")
         yield Table(columns, rows, left=columns[1:3])
         cut = sum(encoding.is_cut for encoding in found.encodings)
@@ -104,13 +98,8 @@ class EmbedView(View["Embeddings"]):
 
     def to_json(self, found: Embeddings) -> dict[str, Any]:
         """The vectors and the cosines."""
-        return {
-            "pooling": found.pooling,
-            "prompt": found.prompt,
-            "texts": found.texts,
-            "vectors": found.vectors,
-            "cosine": found.cosine,
-        }
+        names = ("pooling", "prompt", "texts", "vectors", "cosine")
+        return {name: getattr(found, name) for name in names}
 
     def arrays(self, found: Embeddings) -> Mapping[str, NDArray[Any]]:
         """The vectors (text, hidden), the cosines (text, text) and the texts."""

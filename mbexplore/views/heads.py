@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import hypot
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbexplore.display.blocks import Block, Cell, Headline, Note, Row, Table, Value
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import RangeError
 from mbexplore.text import word
-from mbexplore.views.heads_maps import (
-    NAMES,
-    SHORT,
-    distances_of,
-    draw_classes,
-    draw_heat,
-    draw_shares,
-    draw_similar,
-    square,
-)
 from mbexplore.views.papers import BERT_LOOKS
+from mbexplore.views.shared import head_names, layer_heat, layer_hues
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -34,6 +25,13 @@ if TYPE_CHECKING:
 
 LEAST = 0.005
 """The least score of a head that is named as the strongest of a class."""
+NAMES = {
+    "previous": "the token before", "next": "the token after", "self": "the token itself",
+    "cls": "[CLS]", "sep": "[SEP]", "punctuation": "punctuation", "mask": "[MASK]",
+    "edge": "the window's edges", "far": "beyond a local window",
+}  # fmt: skip
+"""Kinds of tokens that a head's weight is on."""
+SHORT = {"punctuation": "punct.", "unclassified": "\N{MIDDLE DOT}"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,7 @@ class HeadsView(View[Atlas]):
     title = "Heads"
     question = "What does each head do?"
     group = "From where"
+    place = 5
     papers = (BERT_LOOKS,)
     limits = (
         "A class is read off the weights alone; what a head contributes to the answer is not in it."
@@ -109,18 +108,32 @@ class HeadsView(View[Atlas]):
         """The strongest of each class, a small map for each number, and a table of all heads."""
         yield Headline(_sentence(found))
         if found.like is not None:
-            yield from draw_similar(found.heads, found.like, found.similar, session)
+            yield from _similar(found, found.like, session)
             return
-        entropy = square(found.heads, lambda row: row.entropy)
-        distance = square(found.heads, lambda row: row.distance)
+        named = _square(found, [SHORT.get(row.label, row.label) for row in found.heads]).tolist()
+        scores = _square(
+            found, [0.0 if row.label == "unclassified" else row.score for row in found.heads]
+        )
+        classes = _heat(
+            scores, "Class of each head (a dot: unclassified)", session, hue=layer_hues(session),
+            high=1.0, unit="score", texts=tuple(map(tuple, named)), scale=False,
+        )  # fmt: skip
+        entropy = _square(found, [row.entropy for row in found.heads])
+        distance = _square(found, [row.distance for row in found.heads])
         yield Row(
             (
-                draw_classes(found.heads, session),
-                draw_heat(entropy, "Entropy", session, high=1.0),
-                draw_heat(distance, "Mean distance, tokens", session),
+                classes,
+                _heat(entropy, "Entropy", session, high=1.0),
+                _heat(distance, "Mean distance, tokens", session),
             )
         )
-        yield Row(tuple(draw_shares(found.heads, session)))
+        every = {n: _square(found, [_share(row, n) for row in found.heads]) for n in NAMES}
+        high = max(float(values[values == values].max(initial=0.0)) for values in every.values())
+        yield Row(tuple(
+            _heat(values, f"Weight on {NAMES[name]}", session, high=high, unit="share")
+            for name, values in every.items()
+            if (values > 0).any()
+        ))  # fmt: skip
         yield self._table(found)
         texts = f"{found.texts:,} text{'s' * (found.texts != 1)}, {found.tokens:,} tokens"
         yield Note(
@@ -128,32 +141,49 @@ class HeadsView(View[Atlas]):
             f"the token with the most weight. {self.limits}"
         )
 
-    def file_name(self, found: Atlas) -> str:
-        """With the head that others are compared with."""
-        return self.name if found.like is None else f"{self.name}-like-{found.like}"
-
     def arrays(self, found: Atlas) -> Mapping[str, NDArray[Any]]:
         """Layers by heads of every number; with a head, the distances to it."""
         numbers = ("label", "score", "entropy", "distance")
-        plain = {name: square(found.heads, lambda row, n=name: getattr(row, n)) for name in numbers}
-        masses = {name: square(found.heads, lambda row, n=name: row.masses[n]) for name in NAMES}
-        if found.like is None:
-            return {**plain, **masses}
-        return {**plain, **masses, "distance_to_head": distances_of(found.heads, found.similar)}
+        plain = {n: _square(found, [getattr(row, n) for row in found.heads]) for n in numbers}
+        masses = {n: _square(found, [row.masses[n] for row in found.heads]) for n in NAMES}
+        like = {} if found.like is None else {"distance_to_head": _distances(found)}
+        return {**plain, **masses, **like}
 
     def _table(self, found: Atlas) -> Table:
-        """A row a head, sorted as asked for."""
-        keys = {
+        """A row a head, sorted as asked for; the share on every kind of token is in files."""
+        keys: dict[str, Callable[[HeadRow], Any]] = {
             "head": lambda row: (row.layer, row.head),
             "class": lambda row: (row.label == "unclassified", row.label, -row.score),
-            "score": lambda row: -row.score,
             "spread": lambda row: -(spread_of(row) or 0.0),
-            "entropy": lambda row: -row.entropy,
-            "distance": lambda row: -row.distance,
         }
-        key = keys.get(self.sort, lambda row: -row.masses[self.sort])
-        rows = sorted(found.heads, key=key)
-        return build_table(rows, many=found.texts > 1)
+
+        def number(row: HeadRow) -> float:
+            share = row.masses.get(self.sort)
+            return -float(getattr(row, self.sort) if share is None else share)
+
+        rows = sorted(found.heads, key=keys.get(self.sort, number))
+        spread = ("spread",) * (found.texts > 1)
+        extra: dict[str, list[Any]] = {"score": [row.score for row in rows]}
+        extra |= {name: [row.masses[name] for row in rows] for name in NAMES}
+        for name in rows[0].spread if spread else ():
+            extra[f"{name} spread"] = [row.spread[name] for row in rows]
+        for name in ("token", "position", "text", "value_norm", "mean_value_norm"):
+            extra[f"sink {name}"] = [getattr(row.sink, name) for row in rows]
+        columns = ("head", "class", *spread, "entropy", "dist.", "weight on", "sink")
+        cells = tuple(
+            (
+                _head_cell(row),
+                Cell(row.label, f"{row.label} {percent(row.score, 0)}"),
+                *((spread_of(row),) if spread else ()),
+                Cell(row.entropy, f"{row.entropy:.2f}"),
+                Cell(row.distance, f"{row.distance:.1f}"),
+                _most_of(row),
+                Cell(row.sink.weight, f"{word(row.sink.token)} {percent(row.sink.weight, 0)}"),
+            )
+            for row in rows
+        )
+        left = ("head", "class", "weight on", "sink")
+        return Table(columns, cells, left=left, extra=extra, shares=("spread",))
 
 
 def find_head(session: Session, name: str) -> tuple[int, int]:
@@ -203,35 +233,58 @@ def _sentence(found: Atlas) -> str:
     return f"Strongest heads: {', '.join(named)}."
 
 
-def build_table(rows: list[HeadRow], *, many: bool) -> Table:
-    """A row a head; the share on every kind of token is in files.
+def _head_cell(row: HeadRow) -> Cell:
+    select: dict[str, int | str | None] = {"layer": row.layer, "head": row.head}
+    return Cell(f"{row.layer}.{row.head}", hue=row.kind, select=select)
 
-    Args:
-        rows: in their order.
-        many: whether there were several texts, so that numbers spread.
-    """
-    columns = ["head", "class", *(["spread"] if many else []), "entropy", "dist."]
-    cells: list[tuple[Value, ...]] = []
-    for row in rows:
-        spread = spread_of(row)
-        two = sorted(row.masses.items(), key=lambda item: -item[1])[:2]
-        cells.append(
-            (
-                Cell(f"{row.layer}.{row.head}", hue=row.kind,
-                     select={"layer": row.layer, "head": row.head}),
-                Cell(row.label, f"{row.label} {percent(row.score, 0)}"),
-                *([Cell(spread, "" if spread is None else percent(spread, 0))] if many else []),
-                Cell(row.entropy, f"{row.entropy:.2f}"),
-                Cell(row.distance, f"{row.distance:.1f}"),
-                " ".join(f"{SHORT.get(n, n)} {percent(mass, 0)}" for n, mass in two if mass >= 0.1),
-                Cell(row.sink.weight, f"{word(row.sink.token)} {percent(row.sink.weight, 0)}"),
-            )
-        )  # fmt: skip
-    extra: dict[str, list[Any]] = {"score": [row.score for row in rows]}
-    extra |= {name: [row.masses[name] for row in rows] for name in NAMES}
-    if many:
-        extra |= {f"{name} spread": [row.spread[name] for row in rows] for name in rows[0].spread}
-    for name in ("token", "position", "text", "value_norm", "mean_value_norm"):
-        extra[f"sink {name}"] = [getattr(row.sink, name) for row in rows]
-    left = ("head", "class", "weight on", "sink")
-    return Table((*columns, *left[2:]), tuple(cells), left=left, extra=extra)
+
+def _most_of(row: HeadRow) -> str:
+    """The two kinds of tokens with most of a head's weight."""
+    two = sorted(row.masses.items(), key=lambda item: -item[1])[:2]
+    return " ".join(f"{SHORT.get(n, n)} {percent(mass, 0)}" for n, mass in two if mass >= 0.1)
+
+
+def _square(found: Atlas, values: list[Any]) -> NDArray[Any]:
+    """A value of every head, (layers, heads)."""
+    import numpy as np
+
+    last = found.heads[-1]
+    return np.array(values).reshape(last.layer + 1, last.head + 1)
+
+
+def _heat(values: NDArray[Any], title: str, session: Session, **more: Any) -> Heat:
+    return layer_heat(values, head_names(session), session, "head", title=title, low=0.0, **more)
+
+
+def _share(row: HeadRow, name: str) -> float:
+    """A share of the weight; not a number where layers of this kind have no such token."""
+    elsewhere = {"edge": "global", "far": "local"}
+    return float("nan") if elsewhere.get(name) == row.kind else row.masses[name]
+
+
+def _distances(found: Atlas) -> NDArray[Any]:
+    """Distances to the one head, (layers, heads)."""
+    by_head = {(one.layer, one.head): one.distance for one in found.similar}
+    return _square(found, [by_head.get((row.layer, row.head), 0.0) for row in found.heads])
+
+
+def _similar(found: Atlas, like: str, session: Session) -> Iterator[Block]:
+    """All other heads by their distance from one."""
+    rows = {(row.layer, row.head): row for row in found.heads}
+    columns = ("head", "kind", "class", "distance")
+    cells = tuple(
+        (_head_cell(row), row.kind, row.label, Cell(distance, bar=distance, hue=row.kind))
+        for row, distance in ((rows[one.layer, one.head], one.distance) for one in found.similar)
+    )
+    yield Table(columns, cells, left=columns[:3])
+    values = _distances(found)
+    layer, head = map(int, like.split("."))
+    texts = tuple(tuple(f"{value:.2f}" for value in row) for row in values.tolist())
+    yield _heat(
+        values, f"Distance of each head from {like}", session, high=1.0,
+        unit="Jensen-Shannon distance", texts=texts, mark=(layer, head), darkest_low=True,
+    )  # fmt: skip
+    yield Note(
+        "Jensen-Shannon distance of the rows of the maps, mean over queries of the first text: 0 "
+        "for the same rows, 1 where nothing is shared."
+    )

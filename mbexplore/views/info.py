@@ -20,6 +20,7 @@ from mbexplore.display.blocks import (
 )
 from mbexplore.display.numbers import amount
 from mbexplore.views.papers import MODERNBERT
+from mbexplore.views.shared import records
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class InfoView(View["ModelCard"]):
     name = "info"
     title = "Model"
     question = "What is this model made of?"
+    place = 6
     papers = (MODERNBERT,)
     reads = "model"
     method = "describe"
@@ -61,13 +63,8 @@ class InfoView(View["ModelCard"]):
         )
         names = tuple(f"{part}, {size:,}" for part, size in found.parts.items())
         shares = [size / found.parameters for size in found.parts.values()]
-        yield Row(
-            (
-                Bars(names, tuple(shares), title="Parameters by part", unit="%",
-                     hue="plain"),
-                _memory_lines(found),
-            )
-        )  # fmt: skip
+        parts = Bars(names, tuple(shares), "Parameters by part", unit="%", hue="plain")
+        yield Row((parts, _memory_lines(found)))
         yield _layers(found)
         yield _memory(found)
         stored = ", ".join(f"{name} ({size:,})" for name, size in found.dtypes.items())
@@ -83,18 +80,17 @@ class InfoView(View["ModelCard"]):
 
     def table(self, found: ModelCard, session: Session) -> Table:
         """A row for each layer."""
-        rows = [dataclasses.asdict(layer) for layer in found.layers]
-        return Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
+        return records(found.layers)
 
 
 def _layers(found: ModelCard) -> Table:
     rows = tuple(
         (
-            Cell(layer.layer),
+            layer.layer,
             Cell(layer.kind, hue=layer.kind),
             "every token" if layer.half_window is None else f"{layer.half_window:,} each side",
             Cell(layer.theta, f"{layer.theta:,.0f}"),
-            Cell(layer.parameters, f"{layer.parameters:,}"),
+            layer.parameters,
         )
         for layer in reversed(found.layers)
     )
@@ -132,16 +128,11 @@ def _memory_lines(found: ModelCard) -> Lines:
         y = tuple(getattr(one, field) / MIB for one in at)
         return Series(name, y, x, hue=hue, dashed=dashed)
 
-    return Lines(
-        (
-            series("every map, dense", "all_maps"),
-            series("one layer, dense", "one_layer", dashed=True),
-            series("recorded (q and k)", "recorded", "global"),
-        ),
-        title="Memory of attention, float32",
-        x="tokens",
-        y="MiB",
-        log_x=True,
-        log_y=True,
-        marks={f"{found.memory.length:,} tokens": float(found.memory.length)},
+    every = (
+        series("every map, dense", "all_maps"),
+        series("one layer, dense", "one_layer", dashed=True),
+        series("recorded (q and k)", "recorded", "global"),
     )
+    marks = {f"{found.memory.length:,} tokens": float(found.memory.length)}
+    title = "Memory of attention, float32"
+    return Lines(every, title, x="tokens", y="MiB", log_x=True, log_y=True, marks=marks)

@@ -10,7 +10,7 @@ from mbexplore.display.numbers import percent
 from mbexplore.text import state_name, word
 from mbexplore.views.papers import LOGIT_LENS, TUNED_LENS
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import layer_hues, state_names, token_names
+from mbexplore.views.shared import layer_heat, layer_hues, state_names, token_names
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -27,18 +27,15 @@ class LensView(View["Lens | LensMap"]):
     title = "Lens"
     question = "When is the answer decided?"
     group = "When"
+    place = 1
     papers = (LOGIT_LENS, TUNED_LENS)
     limits = (
         "The head was trained on the last layer alone: a token missing from an early row may still "
         "be there in a form that the head can't read."
     )
 
-    token: Token = option(
-        "The token looked at, by position or word; by default the first mask.", default=None
-    )
-    answer: str | None = option(
-        "The token or label followed; by default the model's own answer.", default=None
-    )
+    token: Token = None
+    answer: str | None = None
     top_k: int = option(
         "Predictions listed for each layer.", default=3, short="-k", at_least=1, label=""
     )
@@ -71,29 +68,26 @@ class LensView(View["Lens | LensMap"]):
         yield Note(f"KL(final || layer) and entropy in nats. {self.limits}")
 
     def _trail(self, found: Lens, session: Session) -> Iterator[Block]:
-        answer = word(found.target.token)
+        answer, decided = word(found.target.token), found.top1_from
         names, hues = state_names(session), layer_hues(session, states=True)
-        decided = found.top1_from
         yield Headline(
             f"{answer} is not at rank 1 in the end."
             if decided is None
             else f"{answer} is at rank 1 from {state_name(decided)} on."
         )
-        yield Row((_tops(found, session), _rank(found, session), _distances(found, session)))
+        yield Row((_tops(found, session), *_curves(found, session)))
         rows = tuple(
-            (
-                Cell(names[row.state], hue=hues[row.state]),
-                Cell(row.rank, f"{row.rank:,}"),
-                Cell(row.probability, percent(row.probability)),
-                Cell(row.kl_final_to_layer, f"{row.kl_final_to_layer:.2f}"),
-                Cell(row.entropy, f"{row.entropy:.2f}"),
-            )
+            (Cell(names[row.state], hue=hues[row.state]), row.rank, row.probability,
+             row.kl_final_to_layer, row.entropy)
             for row in reversed(found.rows)
-        )
-        yield Table(
-            ("after", f"rank of {answer}", "p", "KL", "entropy"), rows, left=("after",),
-            extra=_files(found),
         )  # fmt: skip
+        columns = ("after", f"rank of {answer}", "p", "KL", "entropy")
+        tops: dict[str, list[str | int | float | None]] = {}  # in files alone
+        for n in range(len(found.rows[0].predictions)):
+            ones = [row.predictions[n] for row in reversed(found.rows)]
+            tops[f"top-{n + 1}"] = [one.token for one in ones]
+            tops[f"p {n + 1}"] = [one.probability for one in ones]
+        yield Table(columns, rows, left=("after",), shares=("p",), extra=tops)
 
     def _map(self, found: LensMap, session: Session) -> Iterator[Block]:
         from mbexplore.analysis.lens import top1_from_states
@@ -101,32 +95,20 @@ class LensView(View["Lens | LensMap"]):
         place, since = session.focus(self.token), top1_from_states(found)
         half = state_name(sorted(since)[len(since) // 2])
         yield Headline(f"Half of the tokens have their final answer at rank 1 from {half} on.")
-        yield Heat(
-            found.values(self.colour).astype(float),
-            state_names(session),
-            token_names(found.tokens),
-            title="Top prediction after each layer at every token",
-            row_axis="after",
-            column_axis="token",
-            hue="global",
-            log=self.colour == "rank",
-            low=1.0 if self.colour == "rank" else 0.0,
-            darkest_low=self.colour == "rank",
-            unit=UNITS[self.colour],
-            texts=tuple(tuple(word(top) for top in tops) for tops in found.top),
-            select=("layer", "token"),
-            row_values=(None, *range(len(found.top) - 1)),
-            row_hues=layer_hues(session, states=True),
-            mark=(None, place),
-            upward=True,
-        )
+        by_rank = self.colour == "rank"
+        yield layer_heat(
+            found.values(self.colour), token_names(found.tokens), session, "token",
+            title="Top prediction after each layer at every token", hue="global", log=by_rank,
+            low=1.0 if by_rank else 0.0, darkest_low=by_rank, unit=UNITS[self.colour],
+            texts=tuple(tuple(map(word, tops)) for tops in found.top), mark=(None, place),
+        )  # fmt: skip
         rows = tuple(
             (
                 Cell(i, select={"token": i}),
                 Cell(found.tokens[i], word(found.tokens[i])),
                 Cell(found.top[-1][i], word(found.top[-1][i])),
                 Cell(state, state_name(state)),
-                Cell(float(found.entropy[-1, i]), f"{found.entropy[-1, i]:.2f}"),
+                float(found.entropy[-1, i]),
             )
             for i, state in enumerate(since)
         )
@@ -138,50 +120,30 @@ def _tops(found: Lens, session: Session) -> Heat:
     """The likeliest tokens after each layer, in a cell each."""
     import numpy as np
 
-    return Heat(
-        np.array([[one.probability for one in row.predictions] for row in found.rows]),
-        state_names(session),
-        tuple(f"top-{n + 1}" for n in range(len(found.rows[0].predictions))),
+    tops = [row.predictions for row in found.rows]
+    return layer_heat(
+        np.array([[one.probability for one in row] for row in tops]),
+        tuple(f"top-{n + 1}" for n in range(len(tops[0]))),
+        session,
         title=f"Top predictions {found.target.place}",
-        row_axis="after",
         hue=layer_hues(session, states=True),
         low=0.0,
         high=1.0,
         unit="p",
         texts=tuple(
-            tuple(f"{word(one.token)} {percent(one.probability, 0)}" for one in row.predictions)
-            for row in found.rows
+            tuple(f"{word(one.token)} {percent(one.probability, 0)}" for one in row) for row in tops
         ),
-        select=("layer", None),
-        row_values=(None, *range(len(found.rows) - 1)),
-        row_hues=layer_hues(session, states=True),
-        upward=True,
         scale=False,
     )
 
 
-def _files(found: Lens) -> dict[str, list[str | int | float | None]]:
-    """The likeliest tokens as columns of files."""
-    columns: dict[str, list[str | int | float | None]] = {}
-    for n in range(len(found.rows[0].predictions)):
-        ones = [row.predictions[n] for row in reversed(found.rows)]
-        columns[f"top-{n + 1}"] = [one.token for one in ones]
-        columns[f"p {n + 1}"] = [one.probability for one in ones]
-    return columns
-
-
-def _rank(found: Lens, session: Session) -> Lines:
-    answer = word(found.target.token)
+def _curves(found: Lens, session: Session) -> Iterator[Lines]:
+    """The answer's rank, then the distance from the final distribution."""
+    answer, ticks = word(found.target.token), state_names(session)
     marks = {} if found.top1_from is None else {"rank 1 from here": float(found.top1_from)}
     ranks = Series(answer, tuple(float(row.rank) for row in found.rows), dots=True)
-    return Lines(
-        (ranks,), f"Rank of {answer} {found.target.place}", y="rank", log_y=True,
-        ticks=state_names(session), marks=marks, y_down=True,
-    )  # fmt: skip
-
-
-def _distances(found: Lens, session: Session) -> Lines:
+    title = f"Rank of {answer} {found.target.place}"
+    yield Lines((ranks,), title, y="rank", log_y=True, ticks=ticks, marks=marks, y_down=True)
     kl = Series("KL", tuple(row.kl_final_to_layer for row in found.rows))
     entropy = Series("entropy", tuple(row.entropy for row in found.rows), dashed=True)
-    title = "Distance from the final distribution"
-    return Lines((kl, entropy), title, y="nats", ticks=state_names(session))
+    yield Lines((kl, entropy), "Distance from the final distribution", y="nats", ticks=ticks)

@@ -51,6 +51,7 @@ class LikelihoodView(View["TextLikelihood"]):
     title = "Likelihood"
     question = "How likely is the text, token by token?"
     group = "What"
+    place = 3
     papers = (MLM_SCORING, WITHIN_WORD)
     limits = (
         "The sum over tokens is no probability of the text: each is given all others, and longer "

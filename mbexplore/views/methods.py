@@ -1,14 +1,14 @@
 """Views as methods of `Explorer`: `explorer.lens("The capital of France is [MASK].")`.
 
-The class here is for type checkers and editors; at run time `Explorer` finds every registered view
-by name, those that a program adds too.
+`Explorer` finds every registered view by name, those that a program adds too; type checkers and
+editors read `typed.pyi`.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.views.parameters import Parameter
 from mbexplore.views.sample import sample_text
@@ -17,26 +17,6 @@ from mbexplore.views.view import REGISTRY, View
 if TYPE_CHECKING:
     from mbexplore.explorer import Explorer
     from mbexplore.views.result import Result
-
-P = ParamSpec("P")
-Data = TypeVar("Data")
-
-
-def of_text(view: Callable[P, View[Data]]) -> Callable[Concatenate[Any, str, P], Result[Data]]:
-    """The method of a view that looks at one text."""
-    return build_method(view)  # type: ignore[arg-type]
-
-
-def of_texts(
-    view: Callable[P, View[Data]],
-) -> Callable[Concatenate[Any, str | list[str] | tuple[str, ...], P], Result[Data]]:
-    """The method of a view that looks at several texts."""
-    return build_method(view)  # type: ignore[arg-type]
-
-
-def of_model(view: Callable[P, View[Data]]) -> Callable[Concatenate[Any, P], Result[Data]]:
-    """The method of a view that looks at the model alone."""
-    return build_method(view)  # type: ignore[arg-type]
 
 
 def build_method(view: type[View[Any]]) -> Callable[..., Result[Any]]:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
-from mbexplore.display.numbers import percent
 from mbexplore.text import word
 from mbexplore.views.papers import NORMS, ROLLOUT, VALUE_ZEROING
 from mbexplore.views.parameters import Layer, Token
-from mbexplore.views.shared import named_part, part_around, token_names
-from mbexplore.views.view import View, option
+from mbexplore.views.shared import pair_rows, token_heat, token_names
+from mbexplore.views.view import View
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,6 +38,7 @@ class MixView(View["ContextMixing"]):
     title = "Context mixing"
     question = "How much of each token goes into each other one?"
     group = "From where"
+    place = 4
     papers = (NORMS, ROLLOUT, VALUE_ZEROING)
     limits = (
         "None of the four shows what is carried, only how much; rollout takes the residual stream "
@@ -46,10 +46,8 @@ class MixView(View["ContextMixing"]):
     )
     example = '"The capital of France is [MASK]." --layer 6'
 
-    layer: Layer = option("Which layer, from 0; by default the last.", default=-1, short="-l")
-    token: Token = option(
-        "The token looked at, by position or word; by default the first mask.", default=None
-    )
+    layer: Layer = -1
+    token: Token = None
 
     def compute(self, session: Session) -> ContextMixing:
         """Four matrices from one pass."""
@@ -65,78 +63,48 @@ class MixView(View["ContextMixing"]):
 
     def blocks(self, found: ContextMixing, session: Session) -> Iterator[Block]:
         """What one token takes, then all of them."""
-        place = session.focus(self.token)
+        place, names = session.focus(self.token), token_names(found.tokens)
         shares = {name: getattr(found, method) for method, name in METHODS.items()}
         first = {name: int(values[place].argmax()) for name, values in shares.items()}
         kind = session.explorer.model.config.layer_kinds[found.layer]
-        taken = "; ".join(
-            f"{word(found.tokens[key])} {key} by {_listed(by)}" for key, by in _turned(first)
-        )
+        by_key = {key: [name for name in first if first[name] == key] for key in first.values()}
+        taken = "; ".join(f"{names[key]} {key} by {_listed(by)}" for key, by in by_key.items())
         yield Headline(
-            f"In layer {found.layer} ({kind}) {word(found.tokens[place])} ({place}) takes most "
-            f"from {taken}."
+            f"In layer {found.layer} ({kind}) {names[place]} ({place}) takes most from {taken}."
         )
-        yield _row(found, place, shares, first)
-        maps = tuple(
-            self._map(found, place, name, values, session) for name, values in shares.items()
+        strongest = {int(key) for x in shares.values() for key in (-x[place]).argsort()[:STRONGEST]}
+        rows = tuple(
+            (
+                Cell(key, select={"token": key}),
+                Cell(found.tokens[key], word(found.tokens[key])),
+                *(Cell(float(x[place, key]), strong=first[n] == key) for n, x in shares.items()),
+            )
+            for key in sorted(strongest)
         )
+        title = f"Shares that {names[place]} ({place}) takes"
+        columns = ("key", "token", *shares)
+        yield Table(columns, rows, title, left=("token",), shares=columns[2:])
+
+        def heat(name: str, values: NDArray[np.float32]) -> Heat:
+            import numpy as np
+
+            title = name[0].upper() + name[1:]
+            reach = found.half_window if name != "rollout" else None
+            if reach is not None:  # nothing is there, rather than a share of 0
+                places = np.arange(len(values))
+                values = np.where(abs(places[:, None] - places) > reach, np.nan, values)
+            return token_heat(
+                values, names, place, title, hue=kind, low=LEAST, high=1.0, log=True, unit="share"
+            )
+
+        maps = tuple(heat(*one) for one in shares.items())
         yield Row(maps[:2])
         yield Row(maps[2:])
         yield Note(f"Each row adds up to 100%; rollout is of all layers up to this. {self.limits}")
 
-    def _map(
-        self,
-        found: ContextMixing,
-        place: int,
-        name: str,
-        values: NDArray[np.float32],
-        session: Session,
-    ) -> Heat:
-        import numpy as np
-
-        seen = part_around(place, len(found.tokens))
-        inside = slice(seen.start, seen.stop)
-        reach = found.half_window if name != "rollout" else None
-        if reach is not None:  # nothing is there, rather than a share of 0
-            places = np.arange(len(values))
-            beyond = abs(places[:, None] - places) > reach
-            values = np.where(beyond, np.nan, values).astype(np.float32)
-        names = token_names(found.tokens)[inside]
-        return Heat(
-            values[inside, inside],
-            names,
-            names,
-            title=name[0].upper() + name[1:] + named_part(seen, len(found.tokens)),
-            row_axis="query",
-            column_axis="key",
-            hue=session.explorer.model.config.layer_kinds[found.layer],
-            low=LEAST,
-            high=1.0,
-            log=True,
-            unit="share",
-            select=("token", None),
-            row_values=tuple(seen),
-            column_values=tuple(seen),
-            mark=(place - seen.start, None),
-        )
-
     def table(self, found: ContextMixing, session: Session) -> Table:
         """A row for each query and key."""
-        columns = ("query", "query_token", "key", "key_token", *METHODS)
-        shares = [getattr(found, method) for method in METHODS]
-        return Table(columns, tuple(
-            (i, query, j, key, *(float(each[i, j]) for each in shares))
-            for i, query in enumerate(found.tokens)
-            for j, key in enumerate(found.tokens)
-        ))  # fmt: skip
-
-
-def _turned(first: dict[str, int]) -> list[tuple[int, list[str]]]:
-    """Keys with the methods that name them."""
-    by_key: dict[int, list[str]] = {}
-    for name, key in first.items():
-        by_key.setdefault(key, []).append(name)
-    return list(by_key.items())
+        return pair_rows(found.tokens, **{method: getattr(found, method) for method in METHODS})
 
 
 def _listed(names: list[str]) -> str:
@@ -144,24 +112,3 @@ def _listed(names: list[str]) -> str:
         return "all four methods"
     *most, last = names
     return f"{', '.join(most)} and {last}" if most else last
-
-
-def _row(
-    found: ContextMixing, place: int, shares: dict[str, NDArray[np.float32]], first: dict[str, int]
-) -> Table:
-    keys = sorted(
-        {int(key) for values in shares.values() for key in (-values[place]).argsort()[:STRONGEST]}
-    )
-    rows = tuple(
-        (
-            Cell(key, select={"token": key}),
-            Cell(found.tokens[key], word(found.tokens[key])),
-            *(
-                Cell(share := float(values[place, key]), percent(share), strong=first[name] == key)
-                for name, values in shares.items()
-            ),
-        )
-        for key in keys
-    )
-    title = f"Shares that {word(found.tokens[place])} ({place}) takes"
-    return Table(("key", "token", *shares), rows, title=title, left=("token",))

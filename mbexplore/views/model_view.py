@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,10 +25,10 @@ class ModelMapsView(View["Maps"]):
     """Model view: the attention map of every head of every layer, small."""
 
     name = "model-view"
-    method = "model_view"
     title = "All heads"
     question = "What pattern does each head have?"
     group = "From where"
+    place = 2
     papers = (BERTVIZ,)
     limits = (
         "Each map has a colour scale of its own, so an even head looks as strong as a sharp one: "
@@ -85,7 +84,7 @@ class ModelMapsView(View["Maps"]):
 
     def to_json(self, found: Maps) -> dict[str, Any]:
         """The layers with the largest weight of each head, and the maps (pooled as "pool" says)."""
-        first = found[0]
+        first, facts = found[0], ("layer", "kind", "theta", "half_window")
         return {
             "unit": first.axis.unit,
             "tokens": first.axis.labels,
@@ -94,13 +93,7 @@ class ModelMapsView(View["Maps"]):
             "mean": first.is_mean,
             "pool": first.pool,
             "layers": [
-                {
-                    "layer": each.layer,
-                    "kind": each.kind,
-                    "theta": each.theta,
-                    "half_window": each.half_window,
-                    "strongest": [dataclasses.asdict(link) for link in each.strongest],
-                }
+                {name: getattr(each, name) for name in facts} | {"strongest": each.strongest}
                 for each in found
             ],
         }
@@ -119,11 +112,8 @@ class ModelMapsView(View["Maps"]):
 
     def table(self, found: Maps, session: Session) -> Table:
         """The strongest link of every head."""
-        columns = ("layer", "head", "query", "query_token", "key", "key_token", "weight")
+        from mbexplore.views._attention import link_rows
+
         axis = found[0].axis
-        starts = axis.starts.tolist()
-        return Table(columns, tuple(
-            (each.layer, link.head, starts[link.query], axis.labels[link.query],
-             starts[link.key], axis.labels[link.key], link.weight)
-            for each in found for link in each.strongest
-        ))  # fmt: skip
+        links = ((each.layer, link) for each in found for link in each.strongest)
+        return link_rows(axis, axis, links)

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
-from mbexplore.display.numbers import decimals, fixed, percent, significant
+from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.text import word
 from mbexplore.views.papers import FEED_FORWARD
 from mbexplore.views.parameters import Layer, Token
-from mbexplore.views.shared import token_names
+from mbexplore.views.shared import token_cell, token_names
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from mbexplore.analysis.neurons import Change, LayerNeurons, Neuron, TokenNeurons
+    from mbexplore.analysis.neurons import Change, LayerNeurons, TokenNeurons
     from mbexplore.session import Session
 
 LIMITS = (
     "What a neuron promotes is the change of the logits when its part is taken out of the last "
     "layer's state: what later layers make of it, here and at other tokens, is not in it."
 )
-TOKEN_HELP = "The token looked at, by position or word; by default the first mask."
 
 
 class NeuronsView(View["LayerNeurons"]):
@@ -33,13 +30,14 @@ class NeuronsView(View["LayerNeurons"]):
     title = "Neurons"
     question = "Which neurons of a layer add most, where, and what do they promote?"
     group = "Under the hood"
+    place = 1
     papers = (FEED_FORWARD,)
     limits = LIMITS
     sample = True
     example = '"The capital of France is [MASK]." --layer 5'
 
-    layer: Layer = option("The layer, from 0.", default=0, short="-l")
-    token: Token = option(TOKEN_HELP, default=None)
+    layer: Layer = 0
+    token: Token = None
     top_k: int = option("Neurons listed.", default=12, short="-k", at_least=1, label="neurons")
 
     def compute(self, session: Session) -> LayerNeurons:
@@ -60,11 +58,13 @@ class NeuronsView(View["LayerNeurons"]):
             f"{found.top[0].neuron} adds most."
         )
         yield _layer_table(found)
-        tokens = token_names(found.tokens)
         yield Heat(
             found.contributions.astype(float),
-            tuple(_named(one) for one in found.top),
-            tokens,
+            tuple(
+                f"{one.neuron} {word(one.promoted[0].token)}" if one.promoted else str(one.neuron)
+                for one in found.top
+            ),
+            token_names(found.tokens),
             title=f"Signed norm of what each adds at every token, layer {found.layer}",
             row_axis="neuron",
             column_axis="token",
@@ -78,32 +78,20 @@ class NeuronsView(View["LayerNeurons"]):
             f"root mean square of the layer; norms are L2. {LIMITS}"
         )
 
-    def file_name(self, found: LayerNeurons) -> str:
-        """With the layer."""
-        return f"{self.name}-layer{found.layer}"
-
-    def arrays(self, found: LayerNeurons) -> Mapping[str, NDArray[Any]]:
-        """Every neuron's numbers, and what the strongest add at every token."""
-        import numpy as np
-
-        from mbexplore.display.data import arrays_of
-
-        return {**arrays_of(found), "top": np.array([one.neuron for one in found.top])}
-
 
 class TokenNeuronsView(View["TokenNeurons"]):
     """Neurons at a token: those of all layers that add most there, and the tokens they promote."""
 
     name = "token-neurons"
     title = "Neurons at a token"
-    method = "token_neurons"
     question = "Which neurons add most at this token, and what do they promote?"
     group = "Under the hood"
+    place = 2
     papers = (FEED_FORWARD,)
     limits = LIMITS
     example = '"The capital of France is [MASK]." --token France'
 
-    token: Token = option(TOKEN_HELP, default=None)
+    token: Token = None
     top_k: int = option("Neurons listed.", default=12, short="-k", at_least=1, label="neurons")
 
     def compute(self, session: Session) -> TokenNeurons:
@@ -135,14 +123,6 @@ class TokenNeuronsView(View["TokenNeurons"]):
         yield _token_table(found, session)
         yield Note(f"Neurons are named layer.neuron; norms are L2. {LIMITS}")
 
-    def position(self, found: TokenNeurons) -> int:
-        """The token."""
-        return found.position
-
-    def file_name(self, found: TokenNeurons) -> str:
-        """With the token."""
-        return f"{self.name}-token{found.position}"
-
 
 def _words(changes: tuple[Change, ...], most: int = 2) -> Cell:
     """Tokens, with the largest change of a logit; files hold the tokens."""
@@ -155,33 +135,23 @@ def _words(changes: tuple[Change, ...], most: int = 2) -> Cell:
     )
 
 
-def _named(one: Neuron) -> str:
-    """A neuron's number with what it promotes most."""
-    return f"{one.neuron} {word(one.promoted[0].token)}" if one.promoted else str(one.neuron)
-
-
 def _layer_table(found: LayerNeurons) -> Table:
-    rows = []
-    most = max(float(found.mean_norm[one.neuron]) for one in found.top) or 1.0
-    places = decimals(max(one.norm for one in found.top), 3)
-    for one in found.top:
-        rate, mean = float(found.firing_rate[one.neuron]), float(found.mean_norm[one.neuron])
-        rows.append(
-            (
-                one.neuron,
-                Cell(mean, fixed(mean, places), bar=mean / most, hue=found.kind),
-                Cell(rate, percent(rate, 0)),
-                Cell(one.position, f"{word(found.tokens[one.position])} {one.position}",
-                     select={"token": one.position}),
-                Cell(one.norm, fixed(one.norm, places)),
-                _words(one.promoted),
-                _words(one.suppressed),
-            )
-        )  # fmt: skip
+    rows = tuple(
+        (
+            one.neuron,
+            Cell(float(found.mean_norm[one.neuron]), hue=found.kind),
+            Cell(rate := float(found.firing_rate[one.neuron]), percent(rate, 0)),
+            token_cell(found.tokens, one.position),
+            one.norm,
+            _words(one.promoted),
+            _words(one.suppressed),
+        )
+        for one in found.top
+    )
     columns = ("neuron", "mean norm", "fires", "most at", "norm", "promoted", "suppressed")
     return Table(
-        columns, tuple(rows), "The neurons that add most over the text",
-        left=("most at", "promoted", "suppressed"),
+        columns, rows, "The neurons that add most over the text",
+        left=("most at", "promoted", "suppressed"), bars=("mean norm",),
         extra={
             "activation": [one.activation for one in found.top],
             "norm when firing": [float(found.norm_when_firing[one.neuron]) for one in found.top],
@@ -191,17 +161,15 @@ def _layer_table(found: LayerNeurons) -> Table:
 
 def _token_table(found: TokenNeurons, session: Session) -> Table:
     kinds = session.explorer.model.config.layer_kinds
-    most = found.neurons[0].norm or 1.0
-    places = decimals(most, 3)
     rows = tuple(
         (
             Cell(f"{one.layer}.{one.neuron}", hue=kinds[one.layer], select={"layer": one.layer}),
             Cell(one.activation, fixed(one.activation, 2, signed=True)),
-            Cell(one.norm, fixed(one.norm, places), bar=one.norm / most, hue=kinds[one.layer]),
+            Cell(one.norm, hue=kinds[one.layer]),
             _words(one.promoted),
             _words(one.suppressed),
         )
         for one in found.neurons
     )
     columns = ("neuron", "activation", "norm", "promoted", "suppressed")
-    return Table(columns, rows, left=("promoted", "suppressed"))
+    return Table(columns, rows, left=("promoted", "suppressed"), bars=("norm",))

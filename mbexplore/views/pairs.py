@@ -39,6 +39,7 @@ class PairsView(View["PairScores"]):
     title = "Minimal pairs"
     question = "Which of two sentences does the model prefer?"
     group = "Versus"
+    place = 3
     papers = (BLIMP, MLM_SCORING, WITHIN_WORD)
     limits = (
         "Sentences are compared by their pseudo-log-likelihood, so where one is longer by a token, "

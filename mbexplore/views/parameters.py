@@ -33,6 +33,14 @@ Kind = Literal[
 SELECTED = ("layer", "head", "token")
 """Kinds that a click selects and that views share."""
 
+_SHARED = {
+    "layer": "The layer, from 0.",
+    "head": "One head, from 0; all of them by default.",
+    "token": "The token looked at, by position or word; by default the first mask.",
+    "answer": "The token or label followed; by default the model's own answer.",
+    "contrast": "Follow the logit of the answer less that of this one.",
+}
+"""Help of parameters that mean the same in every view, by name."""
 _OPTION = "mbexplore"
 
 
@@ -53,7 +61,7 @@ class Option:
 
 
 def option(
-    help: str,
+    help: str = "",
     *,
     default: Any = dataclasses.MISSING,
     short: str | None = None,
@@ -69,7 +77,7 @@ def option(
     """A parameter of a view.
 
     Args:
-        help: a sentence: what it does.
+        help: a sentence: what it does; parameters that views share have one of their own.
         default: its value unless another is given; without one it is required.
         short: a one-letter option, "-k".
         flag: the option's name where it isn't the parameter's, "--all".
@@ -223,11 +231,16 @@ def _range(low: float | None, high: float | None) -> str:
 def parameters_of(view: type) -> tuple[Parameter, ...]:
     """The parameters of a view's class, in the order of its fields."""
     hints = get_type_hints(view, include_extras=True)
-    nothing = Option("", None, None, None, None, None, {}, False)
     found = []
     for field in dataclasses.fields(view):
         kind, optional, choices = _kind_of(hints[field.name])
-        about = field.metadata.get(_OPTION, nothing)
+        about: Option = (field.metadata or option().metadata)[_OPTION]
+        if not about.help:
+            last = "; by default the last." if field.default == -1 else "."
+            help = _SHARED.get(field.name, "").replace(".", last)
+            about = dataclasses.replace(about, help=help)
+        if field.name == "layer":
+            about = dataclasses.replace(about, short=about.short or "-l")
         found.append(Parameter(field.name, kind, field.default, optional, choices, about))
     return tuple(found)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Selection, Table
 from mbexplore.display.numbers import percent, significant
@@ -11,14 +11,7 @@ from mbexplore.errors import MissingError
 from mbexplore.text import state_name, word
 from mbexplore.views.papers import PATCHING, ROME
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import (
-    first_difference,
-    head_names,
-    layer_hues,
-    layer_names,
-    pair_names,
-    state_names,
-)
+from mbexplore.views.shared import first_difference, head_names, layer_heat, pair_names
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -42,6 +35,7 @@ class PatchView(View["Patching"]):
     title = "Patching"
     question = "Where does the difference between two texts become the answer?"
     group = "Which part"
+    place = 2
     papers = (ROME, PATCHING)
     limits = (
         "Each place is patched alone: what two places carry only together, or twice, is not seen; "
@@ -54,9 +48,7 @@ class PatchView(View["Patching"]):
     other: str = option(
         "The corrupted text: as many tokens, another answer.", positional=True, label="second text"
     )
-    token: Token = option(
-        "The token looked at, by position or word; by default the first mask.", default=None
-    )
+    token: Token = None
     answer: str | None = option(
         "The answer to the first text; by default the model's own.", default=None
     )
@@ -76,14 +68,10 @@ class PatchView(View["Patching"]):
                 "gets another answer, such as this one with another name in it."
             )
         return patch(
-            session.explorer,
-            session.encoding,
-            session.beside(self.other).encoding,
-            session.token(self.token),
-            answer=self.answer,
-            contrast=self.other_answer,
+            session.explorer, session.encoding, session.beside(self.other).encoding,
+            session.token(self.token), answer=self.answer, contrast=self.other_answer,
             progress=session.progress,
-        )
+        )  # fmt: skip
 
     def blocks(self, found: Patching, session: Session) -> Iterator[Block]:
         """The strongest places, then every place."""
@@ -94,26 +82,16 @@ class PatchView(View["Patching"]):
         most = max(1.0, *(float(abs(getattr(found, name)).max()) for name in COMPONENTS))
 
         def heat(component: str) -> Heat:
-            values = getattr(found, component)
-            by_head, states = component == "heads", component == "residual"
-            layers = tuple(range(len(values) - states))
-            return Heat(
-                values,
-                state_names(session) if states else layer_names(session),
-                head_names(session) if by_head else names,
-                title=_title(COMPONENTS[component]) + " at all tokens" * by_head,
-                column_axis="head" if by_head else "token",
-                hue="signed",
-                low=-most,
-                high=most,
-                unit="share restored",
-                select=("layer", "head" if by_head else "token"),
-                row_values=(None, *layers) if states else layers,
-                column_values=None if by_head else found.alignment.first,
-                row_hues=layer_hues(session, states=states),
-                mark=None if by_head else (None, differs),
-                upward=True,
-            )
+            by_head, name = component == "heads", COMPONENTS[component]
+            axis: dict[str, Any] = {"axis": "head"}
+            if not by_head:
+                axis = {"axis": "token", "mark": (None, differs),
+                        "column_values": found.alignment.first}  # fmt: skip
+            return layer_heat(
+                getattr(found, component), head_names(session) if by_head else names, session,
+                title=name[0].upper() + name[1:] + " at all tokens" * by_head, hue="signed",
+                low=-most, high=most, unit="share restored", **axis,
+            )  # fmt: skip
 
         yield Row((heat("residual"), heat("heads")))
         yield Row((heat("attention"), heat("mlp")))
@@ -124,24 +102,13 @@ class PatchView(View["Patching"]):
 
     def table(self, found: Patching, session: Session) -> Table:
         """A row for each place."""
-        rows = tuple(
-            (
-                COMPONENTS[cell.what],
-                cell.state,
-                cell.layer,
-                cell.head,
-                cell.position,
-                None if cell.position is None else found.clean_tokens[cell.position],
-                cell.restored,
-            )
-            for cell in found.cells()
-        )
+        tokens = found.clean_tokens
         columns = ("component", "state", "layer", "head", "position", "token", "restored")
-        return Table(columns, rows)
-
-
-def _title(name: str) -> str:
-    return name[0].upper() + name[1:]
+        return Table(columns, tuple(
+            (COMPONENTS[one.what], one.state, one.layer, one.head, one.position,
+             None if one.position is None else tokens[one.position], one.restored)
+            for one in found.cells()
+        ))  # fmt: skip
 
 
 def _answers(found: Patching) -> str:

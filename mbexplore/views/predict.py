@@ -8,13 +8,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import Badge, Bars, Block, Headline, Note, Row, Table
+from mbexplore.display.blocks import Bars, Block, Headline, Note, Row, Table
 from mbexplore.display.numbers import percent
 from mbexplore.errors import UsageError
 from mbexplore.text import word
 from mbexplore.views.classes import Classes, class_blocks, class_json, class_rows, classes_of
 from mbexplore.views.papers import MODERNBERT
-from mbexplore.views.shared import HUGGING_FACE, around, compared, difference
+from mbexplore.views.shared import (
+    HUGGING_FACE,
+    answer_bars,
+    around,
+    compared,
+    comparison_json,
+    comparison_notes,
+    paired,
+    side_rows,
+    verdict,
+)
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -51,10 +61,9 @@ class Predictions:
         return self.answer.masks
 
     @property
-    def pairs(self) -> Iterator[tuple[MaskPredictions, MaskPredictions | None]]:
+    def pairs(self) -> list[tuple[MaskPredictions, MaskPredictions | None]]:
         """Ours and theirs, mask by mask."""
-        theirs = (None,) * len(self.masks) if self.comparison is None else self.comparison.masks
-        return zip(self.masks, theirs, strict=True)
+        return paired(self.masks, getattr(self.comparison, "masks", None))
 
 
 class PredictView(View["Predictions | Classes"]):
@@ -67,6 +76,7 @@ class PredictView(View["Predictions | Classes"]):
     title = "Predictions"
     question = "What does the model predict?"
     group = "What"
+    place = 1
     papers = (MODERNBERT,)
     early = {"hf": False}  # noqa: RUF012
 
@@ -132,21 +142,14 @@ class PredictView(View["Predictions | Classes"]):
             return
         yield Headline(_headline(found.masks))
         if found.comparison is not None:
-            same = found.comparison.same_top_k
-            yield Badge(
-                f"{'same' if same else 'another'} top {self.top_k} as Hugging Face transformers",
-                same,
-            )
-        panels = [block for pair in list(found.pairs)[:MOST_MASKS] for block in _bars(found, *pair)]
+            yield verdict(found.comparison, found.comparison.same_top_k, f"top {self.top_k}")
+        panels = [block for pair in found.pairs[:MOST_MASKS] for block in _bars(found, *pair)]
         for first in range(0, len(panels), IN_A_ROW):
             row = panels[first : first + IN_A_ROW]
             yield Row(tuple(row)) if len(row) > 1 else row[0]
         if len(found.masks) > MOST_MASKS:
             yield Note(f"The first {MOST_MASKS} of {len(found.masks):,} masks; a file has all.")
-        if found.comparison is not None:
-            yield Note(difference(found.comparison))
-        if found.refusal:
-            yield Note(found.refusal)
+        yield from comparison_notes(found.comparison, found.refusal)
 
     def position(self, found: Predictions | Classes) -> int | None:
         """The one mask, or the start of the answer in the text."""
@@ -158,23 +161,14 @@ class PredictView(View["Predictions | Classes"]):
         """The predictions at every mask, theirs beside ours."""
         if isinstance(found, Classes):
             return class_json(found)
-        encoding, comparison = found.answer.encoding, found.comparison
-        plain: dict[str, Any] = {
-            "text": encoding.text,
-            "tokens": encoding.tokens,
-            "masks": [
-                dataclasses.asdict(ours)
-                | ({} if theirs is None else {"hf_predictions": theirs.predictions})
-                for ours, theirs in found.pairs
-            ],
-        }
-        if comparison is not None:
-            plain["hf"] = {
-                "version": comparison.version,
-                "max_abs_logit_difference": comparison.max_abs_logit_difference,
-                "same_top_k": comparison.same_top_k,
-            }
-        return plain | ({"hf_error": found.refusal} if found.refusal else {})
+        encoding = found.answer.encoding
+        masks = [
+            dataclasses.asdict(ours)
+            | ({} if theirs is None else {"hf_predictions": theirs.predictions})
+            for ours, theirs in found.pairs
+        ]
+        plain = {"text": encoding.text, "tokens": encoding.tokens, "masks": masks}
+        return plain | comparison_json(found.comparison, found.refusal)
 
     def arrays(self, found: Predictions | Classes) -> Mapping[str, NDArray[Any]]:
         """All logits, (mask, vocab) or those of the labels."""
@@ -189,15 +183,12 @@ class PredictView(View["Predictions | Classes"]):
         """A row for each prediction, theirs of the same rank beside it."""
         if isinstance(found, Classes):
             return class_rows(found)
-        columns = ["token", "token_id", "probability", "logit"]
-        theirs = [f"hf_{name}" for name in columns] * (found.comparison is not None)
-        rows = []
-        for ours, other in found.pairs:
-            for rank, one in enumerate(ours.predictions):
-                pair = [one] if other is None else [one, other.predictions[rank]]
-                cells = [x for p in pair for x in (p.token, p.token_id, p.probability, p.logit)]
-                rows.append((ours.position, rank + 1, *cells))
-        return Table(("position", "rank", *columns, *theirs), tuple(rows))
+        pairs = [
+            (one.predictions, getattr(other, "predictions", None)) for one, other in found.pairs
+        ]
+        positions = [mask.position for mask in found.masks]
+        columns = ("token", "token_id", "probability", "logit")
+        return side_rows({"position": positions}, pairs, columns)
 
 
 def _same(answer: Answer) -> Answer:
@@ -229,16 +220,12 @@ def _bars(
     by_id = {} if theirs is None else {p.token_id: p.probability for p in theirs.predictions}
 
     def bars(mask: MaskPredictions, title: str, with_theirs: bool) -> Bars:
-        return Bars(
-            tuple(word(p.token) for p in mask.predictions),
-            tuple(p.probability for p in mask.predictions),
-            title=title,
-            unit="%",
-            high=max(every),
-            theirs=tuple(by_id.get(p.token_id) for p in mask.predictions) if with_theirs else None,
+        ours, best = mask.predictions, mask.predictions[0].token_id
+        return dataclasses.replace(
+            answer_bars(ours, title, max(every), best),
+            theirs=tuple(by_id.get(p.token_id) for p in ours) if with_theirs else None,
             theirs_name=HUGGING_FACE,
-            strong=frozenset({0}),
-            select=({"token": mask.position},) * len(mask.predictions),
+            select=({"token": mask.position},) * len(ours),
         )
 
     yield bars(ours, title, theirs is not None)

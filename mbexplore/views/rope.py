@@ -30,6 +30,7 @@ class RopeView(View["tuple[RopeSpectrum, ...]"]):
     title = "RoPE"
     question = "How far can each rotary pair tell positions apart?"
     group = "Under the hood"
+    place = 3
     papers = (ROFORMER,)
     limits = "The score of two equal vectors takes every pair at one norm; trained heads do not."
     reads = "model"
@@ -54,13 +55,10 @@ class RopeView(View["tuple[RopeSpectrum, ...]"]):
 
     def to_json(self, found: tuple[RopeSpectrum, ...]) -> dict[str, Any]:
         """The frequencies and wavelengths of each theta."""
-        from mbexplore.display.data import to_plain
-
         names = ("theta", "kinds", "layers", "width", "length", "frequencies", "wavelengths",
                  "slower_than_width", "slower_than_length")  # fmt: skip
         spectra = [{name: getattr(one, name) for name in names} for one in found]
-        plain: dict[str, Any] = to_plain({"spectra": spectra})
-        return plain
+        return {"spectra": spectra}
 
     def arrays(self, found: tuple[RopeSpectrum, ...]) -> Mapping[str, NDArray[Any]]:
         """Every array of each theta, named by it."""
@@ -89,10 +87,8 @@ def _table(found: tuple[RopeSpectrum, ...]) -> Table:
         for one in found:
             wavelength = float(one.wavelengths[pair])
             turns, hue = one.width / wavelength, one.kinds[0]
-            row += [
-                Cell(wavelength, significant(wavelength, 4), hue=hue, strong=turns >= 1),
-                Cell(turns, significant(turns)),
-            ]
+            wave = Cell(wavelength, significant(wavelength, 4), hue=hue, strong=turns >= 1)
+            row += [wave, Cell(turns, significant(turns))]
         rows.append(tuple(row))
     extra = {f"{_kinds(one)} radians a token": one.frequencies.tolist() for one in found}
     title = "Wavelengths in tokens; bold: within reach"

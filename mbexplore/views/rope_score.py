@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
-from mbexplore.display.numbers import decimals, fixed, percent, significant
+from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.text import word
 from mbexplore.views.papers import ROFORMER
 from mbexplore.views.parameters import Head, Layer, Token
@@ -48,15 +48,15 @@ class RopeScoreView(View[RopeScore]):
 
     name = "rope-score"
     title = "RoPE score"
-    method = "rope_score"
     question = "Which rotary pairs make this attention score?"
     group = "Under the hood"
+    place = 4
     papers = (ROFORMER,)
     limits = "A score is what goes into the softmax: other keys decide how much weight it becomes."
     sample = True
     example = '"The river runs to the sea." --layer 3 --head 1 --token river --key sea'
 
-    layer: Layer = option("The layer, from 0.", default=0, short="-l")
+    layer: Layer = 0
     head: Head = option("The head of the layer, from 0.", default=0)
     token: Token = option(
         "The query, by position or word; by default the first mask.", default=None
@@ -103,22 +103,6 @@ class RopeScoreView(View[RopeScore]):
         """The query."""
         return found.score.query
 
-    def file_name(self, found: RopeScore) -> str:
-        """With its layer and head."""
-        return f"{self.name}-{found.score.layer}.{found.score.head}"
-
-    def arrays(self, found: RopeScore) -> Mapping[str, NDArray[Any]]:
-        """By pair: its contribution and what that is made of; by head and pair: the norms."""
-        import dataclasses
-
-        import numpy as np
-
-        pairs = found.score.contributions
-        names = [field.name for field in dataclasses.fields(pairs[0])]
-        by_pair = {name: np.array([getattr(one, name) for one in pairs]) for name in names}
-        norms = found.norms
-        return by_pair | {"q": norms.q, "k": norms.k, "wavelengths": norms.wavelengths}
-
 
 def _sentence(found: RopeScore) -> str:
     score = found.score
@@ -136,37 +120,36 @@ def _sentence(found: RopeScore) -> str:
 def _pairs(found: RopeScore) -> Table:
     """All pairs, the largest contribution first."""
     pairs = sorted(found.score.contributions, key=lambda one: -abs(one.contribution))
-    most = abs(pairs[0].contribution) or 1.0
-    places = decimals(most, 3)
     rows = tuple(
         (
             one.pair,
             Cell(math.tau / one.frequency, significant(math.tau / one.frequency, 4)),
-            Cell(one.contribution, fixed(one.contribution, places, signed=True),
-                 bar=one.contribution / most, hue="signed"),
-            Cell(one.q_norm, f"{one.q_norm:.2f}"),
-            Cell(one.k_norm, f"{one.k_norm:.2f}"),
+            Cell(one.contribution, hue="signed"),
+            one.q_norm,
+            one.k_norm,
             Cell(one.phase, fixed(math.degrees(one.phase), 0, signed=True) + DEGREE),
         )
         for one in pairs
-    )  # fmt: skip
+    )
     columns = ("pair", "wavelength", "contribution", "|q|", "|k|", "phase")
-    return Table(columns, rows, "Contribution of each pair to the score")
+    return Table(columns, rows, "Contribution of each pair to the score", bars=columns[2:3])
 
 
 def _keys(found: RopeScore) -> Table:
     """What the query attends to; a click shows that score."""
-    most = found.keys[0].weight or 1.0
     rows = tuple(
         (
             Cell(found.tokens[link.key], word(found.tokens[link.key]), select={"key": link.key},
                  strong=link.key == found.score.key),
             link.key,
-            Cell(link.weight, percent(link.weight), bar=link.weight / most, hue=found.norms.kind),
+            Cell(link.weight, hue=found.norms.kind),
         )
         for link in found.keys
     )  # fmt: skip
-    return Table(("key", "position", "weight"), rows, "The query attends to", left=("key",))
+    columns = ("key", "position", "weight")
+    weight = columns[2:]
+    title = "The query attends to"
+    return Table(columns, rows, title, left=("key",), shares=weight, bars=weight)
 
 
 def _sum(found: RopeScore) -> Lines:

@@ -66,6 +66,7 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
     title = "Scores"
     question = "How likely are these words?"
     group = "What"
+    place = 2
     papers = (X_FACTR, LITTLE_MODELS)
     limits = (
         "A word of several tokens is read with more masks than one of a single token, so their "

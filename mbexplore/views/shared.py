@@ -1,21 +1,23 @@
-"""What several views show alike: names of layers and tokens."""
+"""What several views show alike: names, cells, bars, matrices, and rows of files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from mbexplore.display.blocks import Hue
+from mbexplore.display.blocks import Badge, Bars, Block, Cell, Heat, Hue, Note, Table, Value
 from mbexplore.display.numbers import significant
 from mbexplore.errors import TransformersError
 from mbexplore.text import word
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mbexplore.analysis.classify import ClassComparison
     from mbexplore.analysis.target import Target
-    from mbexplore.explorer import Comparison
+    from mbexplore.explorer import Comparison, Prediction
     from mbexplore.session import Session
-
 
 Found = TypeVar("Found")
 
@@ -29,15 +31,6 @@ def compared(compare: Callable[[], Found], wanted: bool) -> tuple[Found | None, 
         return (compare() if wanted else None), ""
     except TransformersError as error:
         return None, str(error)
-
-
-def difference(comparison: Comparison | ClassComparison) -> str:
-    """How far our logits are from Hugging Face's, in a sentence."""
-    largest = significant(comparison.max_abs_logit_difference, 2)
-    return (
-        f"Largest logit difference {largest} from transformers {comparison.version} on the same "
-        "weights."
-    )
 
 
 def log_difference(largest: float, version: str) -> str:
@@ -114,3 +107,164 @@ def part_around(position: int, count: int, most: int = 120) -> range:
 def named_part(part: range, count: int) -> str:
     """The part of a text, for a title; nothing for the whole."""
     return "" if len(part) == count else f", tokens {part.start:,} to {part.stop - 1:,}"
+
+
+def token_cell(tokens: Sequence[str], place: int) -> Cell:
+    """A token with its position, selected by a click."""
+    return Cell(place, f"{word(tokens[place])} {place}", select={"token": place})
+
+
+def answer_bars(
+    predictions: Sequence[Prediction], title: str, high: float, strong: int | None = None
+) -> Bars:
+    """The likeliest tokens with their probabilities.
+
+    Args:
+        predictions: falling.
+        title: above them.
+        high: probability of a full bar.
+        strong: id of the token that stands out.
+    """
+    return Bars(
+        tuple(word(one.token) for one in predictions),
+        tuple(one.probability for one in predictions),
+        title,
+        unit="%",
+        high=high,
+        strong=frozenset(i for i, one in enumerate(predictions) if one.token_id == strong),
+    )
+
+
+def layer_heat(
+    values: NDArray[Any], columns: tuple[str, ...], session: Session, axis: str = "", **more: Any
+) -> Heat:
+    """A matrix of layers, or of the embeddings and the states after them, the deepest on top.
+
+    Args:
+        values: (layers or states, columns).
+        columns: a label each.
+        session: whose model has these layers.
+        axis: what columns are; a click selects a "token" or "head".
+        more: attributes of `Heat`.
+    """
+    layers = range(session.explorer.model.config.num_hidden_layers)
+    states = len(values) > len(layers)
+    given: dict[str, Any] = {
+        "row_axis": "after" if states else "",
+        "column_axis": axis,
+        "select": ("layer", axis if axis in ("token", "head") else None),
+        "row_values": (None, *layers) if states else tuple(layers),
+        "row_hues": layer_hues(session, states=states),
+        "upward": True,
+    }
+    rows = state_names(session) if states else layer_names(session)
+    return Heat(values.astype(float), rows, columns, **(given | more))
+
+
+def token_heat(
+    values: NDArray[Any], names: tuple[str, ...], place: int, title: str, **more: Any
+) -> Heat:
+    """A matrix of tokens by tokens; of a long text, the part around one of them.
+
+    Args:
+        values: (token, token).
+        names: of the tokens.
+        place: of the one token, which is outlined.
+        title: what it shows.
+        more: attributes of `Heat`; `row_values` are the positions of all tokens in the text.
+    """
+    seen = part_around(place, len(names))
+    part = slice(seen.start, seen.stop)
+    positions = more.pop("row_values", tuple(range(len(names))))[part]
+    given: dict[str, Any] = {
+        "row_axis": "query",
+        "column_axis": "key",
+        "select": ("token", None),
+        "mark": (place - seen.start, None),
+    }
+    return Heat(
+        values[part, part], names[part], names[part], title + named_part(seen, len(names)),
+        row_values=positions, column_values=positions, **(given | more),
+    )  # fmt: skip
+
+
+def pair_rows(tokens: Sequence[str], **values: NDArray[Any]) -> Table:
+    """A row for each query and key, for files.
+
+    Args:
+        tokens: of the text.
+        values: (query, key) each, by the name of their column.
+    """
+    columns = ("query", "query_token", "key", "key_token", *values)
+    return Table(columns, tuple(
+        (i, query, j, key, *(float(each[i, j]) for each in values.values()))
+        for i, query in enumerate(tokens)
+        for j, key in enumerate(tokens)
+    ))  # fmt: skip
+
+
+def column_rows(**columns: Iterable[Value]) -> Table:
+    """Columns as a table for files, by their names."""
+    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)))
+
+
+def records(found: Sequence[Any], *properties: str) -> Table:
+    """Dataclasses as a table for files: a column for each field, and for some properties."""
+    names = (*(field.name for field in fields(found[0])), *properties)
+    return Table(names, tuple(tuple(getattr(one, name) for name in names) for one in found))
+
+
+def paired(ours: Sequence[Found], theirs: Sequence[Found] | None) -> list[tuple[Found, Any]]:
+    """Ours and theirs, place by place; None where there is no other side."""
+    return list(zip(ours, (None,) * len(ours) if theirs is None else theirs, strict=True))
+
+
+def side_rows(
+    leads: Mapping[str, Sequence[Value]],
+    pairs: Sequence[tuple[Sequence[Any], Sequence[Any] | None]],
+    columns: Sequence[str],
+) -> Table:
+    """A row for each answer, Hugging Face's of the same rank beside it, for files.
+
+    Args:
+        leads: what the rows of a place begin with, by column, one value a place.
+        pairs: our answers and theirs, one pair a place.
+        columns: attributes of an answer.
+    """
+    theirs = [f"hf_{name}" for name in columns if pairs[0][1] is not None]
+    rows = []
+    for lead, (ours, other) in zip(zip(*leads.values(), strict=True), pairs, strict=True):
+        for rank, one in enumerate(ours):
+            sides = [one] if other is None else [one, other[rank]]
+            cells = (getattr(side, name) for side in sides for name in columns)
+            rows.append((*lead, rank + 1, *cells))
+    return Table((*leads, "rank", *columns, *theirs), tuple(rows))
+
+
+def verdict(comparison: Comparison | ClassComparison, same: bool, what: str) -> Badge:
+    """Whether Hugging Face's answers come in our order."""
+    return Badge(f"{'same' if same else 'another'} {what} as Hugging Face transformers", same)
+
+
+def comparison_notes(
+    comparison: Comparison | ClassComparison | None, refusal: str
+) -> Iterator[Block]:
+    """How far our logits are from Hugging Face's, or why there are none of theirs."""
+    if comparison is not None:
+        largest = significant(comparison.max_abs_logit_difference, 2)
+        yield Note(
+            f"Largest logit difference {largest} from transformers {comparison.version} on the "
+            "same weights."
+        )
+    if refusal:
+        yield Note(refusal)
+
+
+def comparison_json(
+    comparison: Comparison | ClassComparison | None, refusal: str
+) -> dict[str, Any]:
+    """What JSON says of Hugging Face's side beside its answers."""
+    if comparison is None:
+        return {"hf_error": refusal} if refusal else {}
+    values = {field.name: getattr(comparison, field.name) for field in fields(comparison)}
+    return {"hf": {name: one for name, one in values.items() if not isinstance(one, tuple)}}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.views.papers import MODERNBERT
-from mbexplore.views.shared import layer_names
+from mbexplore.views.shared import layer_names, records
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class VerifyView(View["Parity"]):
     name = "verify"
     title = "Parity"
     question = "Are the numbers those of Hugging Face?"
+    place = 5
     papers = (MODERNBERT,)
     limits = "One text on one machine: rounding differs from one processor to another."
     sample = True
@@ -80,23 +81,10 @@ class VerifyView(View["Parity"]):
     def blocks(self, found: Parity, session: Session) -> Iterator[Block]:
         """The verdict, the differences by layer, and every check."""
         yield Headline(_verdict(found.verification))
-        layers = [
-            Lines(
-                (
-                    Series("our error", tuple(max(c.error, EXACT) for c in of_kind),
-                           dots=True),
-                    Series("allowed", tuple(c.tolerance for c in of_kind), dashed=True),
-                ),
-                title=f"{title}: error against float64, root mean square",
-                y="error",
-                log_y=True,
-                ticks=layer_names(session),
-            )
-            for what, title in (("hidden state", "Hidden states"),
-                                ("attention map", "Attention maps"))
-            for of_kind in [[c for c in found.checks if c.what == what and c.layer is not None]]
-        ]  # fmt: skip
-        yield Row(tuple(layers))
+        yield Row((
+            _by_layer(found, session, "hidden state", "Hidden states"),
+            _by_layer(found, session, "attention map", "Attention maps"),
+        ))  # fmt: skip
         columns = ("value", "layer", "largest", "error", "allowed", "within")
         yield Table(
             columns,
@@ -111,15 +99,11 @@ class VerifyView(View["Parity"]):
                 f"of {loss.tokens:,} tokens, mean KL {significant(loss.mean_kl, 2)} nats, largest "
                 f"change of a probability {significant(loss.largest_change, 2)}."
             )
-        yield Note(
-            " ".join(
-                (
-                    "Largest: difference from transformers. Error: ours against float64, root mean "
-                    "square; allowed: from the error of transformers.",
-                    *result.notes,
-                )
-            )
-        )
+        yield Note(" ".join((
+            "Largest: difference from transformers. Error: ours against float64, root mean square; "
+            "allowed: from the error of transformers.",
+            *result.notes,
+        )))  # fmt: skip
         lengths = " and ".join(f"{length:,}" for length in result.tokens)
         yield Note(f"transformers {result.version} (eager) on {lengths} tokens. {self.limits}")
 
@@ -139,8 +123,16 @@ class VerifyView(View["Parity"]):
 
     def table(self, found: Parity, session: Session) -> Table:
         """A row for each check, in the order of the forward pass."""
-        rows = [dataclasses.asdict(one) | {"passed": one.passed} for one in found.checks]
-        return Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
+        return records(found.checks, "passed")
+
+
+def _by_layer(found: Parity, session: Session, what: str, title: str) -> Lines:
+    checks = [one for one in found.checks if one.what == what and one.layer is not None]
+    ours = Series("our error", tuple(max(one.error, EXACT) for one in checks), dots=True)
+    allowed = Series("allowed", tuple(one.tolerance for one in checks), dashed=True)
+    title = f"{title}: error against float64, root mean square"
+    names = layer_names(session)
+    return Lines((ours, allowed), title, y="error", log_y=True, ticks=names)
 
 
 def _verdict(found: Verification) -> str:

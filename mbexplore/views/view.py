@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from typing_extensions import dataclass_transform
 
 from mbexplore.display.blocks import Block, Table
 from mbexplore.errors import UsageError
 from mbexplore.views.papers import Paper
-from mbexplore.views.parameters import Parameter, parameters_of
+from mbexplore.views.parameters import SELECTED, Parameter, parameters_of
 from mbexplore.views.parameters import option as option
 
 if TYPE_CHECKING:
@@ -31,6 +31,14 @@ REGISTRY: dict[str, type[View[Any]]] = {}
 """Every view by name. A class with a `name` enters itself."""
 
 
+def sort_views() -> None:
+    """Puts the views in the order of tabs and panes; those that a program adds follow."""
+    groups = get_args(Group)
+    views = sorted(REGISTRY.values(), key=lambda v: (groups.index(v.group), v.place, v.name))
+    REGISTRY.clear()
+    REGISTRY.update((view.name, view) for view in views)
+
+
 def _any(values: Collection[Any]) -> str:
     return " or ".join(map(str, values))
 
@@ -43,7 +51,8 @@ class View(Generic[Data]):
         name: of the command, the endpoint, the file and, by default, the method.
         title: on the page's tab.
         question: that it answers, in one line.
-        group: of tabs.
+        group: of tabs, in the order of `Group`.
+        place: in its group, from left to right.
         papers: where the method comes from.
         limits: what it can't show.
         reads: what it looks at: one text, several texts at once, or the model alone.
@@ -63,6 +72,7 @@ class View(Generic[Data]):
     title: ClassVar[str] = ""
     question: ClassVar[str] = ""
     group: ClassVar[Group] = "Under the hood"
+    place: ClassVar[int] = 100
     papers: ClassVar[tuple[Paper, ...]] = ()
     limits: ClassVar[str] = ""
     reads: ClassVar[Literal["text", "texts", "model"]] = "text"
@@ -83,7 +93,7 @@ class View(Generic[Data]):
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
         cls.parameters = parameters_of(cls)
         if "name" in vars(cls):
-            cls.method = vars(cls).get("method", cls.name)
+            cls.method = vars(cls).get("method", cls.name.replace("-", "_"))
             REGISTRY[cls.name] = cls
 
     def __post_init__(self) -> None:
@@ -155,8 +165,7 @@ class View(Generic[Data]):
 
     def position(self, found: Data) -> int | None:
         """The token that the answer is about, marked in the text."""
-        target = getattr(found, "target", None)
-        place = getattr(target, "position", None)
+        place = getattr(getattr(found, "target", found), "position", None)
         return place if isinstance(place, int) else None
 
     def failed(self, found: Data) -> bool:
@@ -164,8 +173,15 @@ class View(Generic[Data]):
         return False
 
     def file_name(self, found: Data) -> str:
-        """Stem of a saved file's name."""
-        return self.name
+        """Stem of a saved file's name: what was chosen, and the layer, head and token."""
+        values = [(one, getattr(self, one.name)) for one in self.parameters]
+        chosen = [str(x) for one, x in values if one.kind == "choice" and x != one.default]
+        places = [
+            f"{one.name}{x}"
+            for one, x in values
+            if one.kind in SELECTED and x is not None and str(x).isalnum()
+        ]
+        return "-".join((self.name, *chosen, *places))
 
     def to_json(self, found: Data) -> dict[str, Any]:
         """What `--json` prints, beside the model: the fields of the data by default."""

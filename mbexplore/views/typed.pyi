@@ -1,6 +1,7 @@
-"""The methods of `Explorer` as type checkers and editors see them. Loaded by those alone."""
+"""The methods of `Explorer` as type checkers and editors see them: python -m tests.typed."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from mbexplore.views.ablate import AblateView
 from mbexplore.views.attention import AttentionView
@@ -12,7 +13,6 @@ from mbexplore.views.heads import HeadsView
 from mbexplore.views.info import InfoView
 from mbexplore.views.lens import LensView
 from mbexplore.views.likelihood import LikelihoodView
-from mbexplore.views.methods import of_model, of_text, of_texts
 from mbexplore.views.mix import MixView
 from mbexplore.views.model_view import ModelMapsView
 from mbexplore.views.neurons import NeuronsView, TokenNeuronsView
@@ -20,34 +20,43 @@ from mbexplore.views.pairs import PairsView
 from mbexplore.views.patch import PatchView
 from mbexplore.views.predict import PredictView
 from mbexplore.views.residual import ResidualView
+from mbexplore.views.result import Result
 from mbexplore.views.rope import RopeView
 from mbexplore.views.rope_score import RopeScoreView
 from mbexplore.views.score import ScoreView
 from mbexplore.views.verify import VerifyView
+from mbexplore.views.view import View
 
+P = ParamSpec("P")
+Data = TypeVar("Data")
+Texts = str | list[str] | tuple[str, ...]
+
+def of_text(view: Callable[P, View[Data]]) -> Callable[Concatenate[Any, str, P], Result[Data]]: ...
+def of_texts(
+    view: Callable[P, View[Data]],
+) -> Callable[Concatenate[Any, Texts, P], Result[Data]]: ...
+def of_model(view: Callable[P, View[Data]]) -> Callable[Concatenate[Any, P], Result[Data]]: ...
 
 class ViewMethods:
-    """A method for every view that comes along."""
-
-    ablate = of_text(AblateView)
-    attention = of_text(AttentionView)
-    attribute = of_text(AttributeView)
-    cosine = of_text(CosineView)
-    lens = of_text(LensView)
-    likelihood = of_text(LikelihoodView)
+    predict = of_text(PredictView)
     score = of_text(ScoreView)
+    likelihood = of_text(LikelihoodView)
+    attention = of_text(AttentionView)
     model_view = of_text(ModelMapsView)
-    rope = of_model(RopeView)
-    rope_score = of_text(RopeScoreView)
+    attribute = of_text(AttributeView)
+    mix = of_text(MixView)
     heads = of_texts(HeadsView)
+    lens = of_text(LensView)
     residual = of_text(ResidualView)
+    cosine = of_text(CosineView)
+    ablate = of_text(AblateView)
+    patch = of_text(PatchView)
+    compare = of_text(CompareView)
+    embed = of_texts(EmbedView)
+    pairs = of_model(PairsView)
     neurons = of_text(NeuronsView)
     token_neurons = of_text(TokenNeuronsView)
-    mix = of_text(MixView)
-    patch = of_text(PatchView)
-    pairs = of_model(PairsView)
-    embed = of_texts(EmbedView)
+    rope = of_model(RopeView)
+    rope_score = of_text(RopeScoreView)
     verify = of_text(VerifyView)
     describe = of_model(InfoView)
-    predict = of_text(PredictView)
-    compare = of_text(CompareView)

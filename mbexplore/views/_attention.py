@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.band import BandMap, band_map
+from mbexplore.analysis.context_mixing import KEEP as MIXING
+from mbexplore.analysis.context_mixing import mixing_matrix
 from mbexplore.analysis.links import Arcs, Link, arcs
 from mbexplore.analysis.tile import Tile, links_of_row, tile, tile_of_matrix
 from mbexplore.analysis.token_spans import find_token_range
@@ -24,8 +26,12 @@ from mbexplore.session import check_layer
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from mbexplore.checkpoints.tokenizer import Encoding
+    from mbexplore.explorer import Explorer
     from mbexplore.session import Session
     from mbexplore.views.attention import AttentionView
+
+Made = TypeVar("Made")
 
 PIXELS = 512
 """Most rows and columns of a map that is kept; renderers take as many of them as they draw."""
@@ -86,6 +92,11 @@ class Attention:
         is_map = self.band is None and self.arcs is None and self.tile.heads[0] >= 0
         return is_map and self.queries.is_plain and self.keys.is_plain
 
+    @property
+    def _head(self) -> int | None:
+        """The one head that is shown; None for several."""
+        return self.heads[0] if len(self.heads) == 1 else None
+
     def dense(self) -> NDArray[np.float32]:
         """Every weight shown, (heads or 1, queries, keys).
 
@@ -102,22 +113,18 @@ class Attention:
                 f"{self.keys.unit} would take {size / 2**30:.1f} GiB; take one head or a part of "
                 "the text, or save a picture, which is pooled."
             )
-        head = self.heads[0] if len(self.heads) == 1 else None
         return tile(
-            self.recording, self.layer, head, self.queries, self.keys, most, mean=self.is_mean
-        ).weights
+            self.recording, self.layer, self._head, self.queries, self.keys, most,
+            mean=self.is_mean,
+        ).weights  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the layer, the axes, weights (pooled as "pool" says) and links."""
+        facts = ("layer", "kind", "theta", "half_window", "heads", "token")
         found: dict[str, Any] = {
             "tokens": self.recording.encoding.tokens,
-            "layer": self.layer,
-            "kind": self.kind,
-            "theta": self.theta,
-            "half_window": self.half_window,
-            "heads": self.heads,
+            **{name: getattr(self, name) for name in facts},
             "mean": self.is_mean,
-            "token": self.token,
             "queries": _side(self.queries),
         }
         if self.band is not None:
@@ -125,29 +132,23 @@ class Attention:
             return found | {name: getattr(self.band, name) for name in names}
         found["keys"] = _side(self.keys)
         if self.arcs is not None:
-            return found | {
-                "mass": self.arcs.mass,
-                "total": self.arcs.total,
-                "links": _links(self.arcs.links),
-            }
+            return found | {name: getattr(self.arcs, name) for name in ("mass", "total", "links")}
         tile = self.tile
-        return found | {"pool": tile.pool, "weights": tile.weights, "links": _links(self.links)}
+        return found | {"pool": tile.pool, "weights": tile.weights, "links": self.links}
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every weight; a whole local layer's as a band, without the zeros outside the window."""
         tokens = {"tokens": np.array(self.recording.encoding.tokens)}
         queries = {"queries": np.array(self.queries.spans)}
         if self.band is not None:
-            names = ("offsets", "profile", "edge")
             whole = band_map(
-                self.recording, self.layer, self.heads[0] if len(self.heads) == 1 else None,
-                len(self.queries), self.queries, mean=self.is_mean,
+                self.recording, self.layer, self._head, len(self.queries), self.queries,
+                mean=self.is_mean,
             )  # fmt: skip
-            arrays = {name: getattr(whole, name) for name in names}
+            arrays = {name: getattr(whole, name) for name in ("offsets", "profile", "edge")}
             return {**tokens, **queries, **arrays, "band": whole.weights}
         if self.half_window is not None and self.is_whole:
-            head = self.heads[0] if len(self.heads) == 1 else None
-            band = self.recording.attention_band(self.layer, head).float().cpu()
+            band = self.recording.attention_band(self.layer, self._head).float().cpu()
             reach = band.shape[2] // 2
             band = band.mean(0, keepdim=True) if self.is_mean else band
             return {**tokens, "band": band.numpy(), "offsets": np.arange(-reach, reach + 1)}
@@ -165,7 +166,7 @@ class Attention:
             OutputError: there would be too many rows.
         """
         if self.arcs is not None:
-            return self._table((x.head, x.query, x.key, x.weight) for x in self.arcs.links)
+            return link_rows(self.queries, self.keys, ((self.layer, x) for x in self.arcs.links))
         heads = (-1,) if self.tile.is_mean else self.heads
         if self.band is not None:
             columns = ("layer", "head", "offset", "mean_weight")
@@ -175,167 +176,113 @@ class Attention:
                 for offset, mean in zip(self.band.offsets, profile, strict=True)
             ))  # fmt: skip
         window = self.tile.window() if self.tile.pool == (1, 1) else None
-        size = len(heads) * (
-            len(self.queries) * len(self.keys)
-            if window is None
-            else sum(stop - start for start, stop in window)
-        )
+        spans = window or [(0, len(self.keys))] * len(self.queries)
+        size = len(heads) * sum(stop - start for start, stop in spans)
         if size > MOST_ROWS:
             raise OutputError(
                 f"A table of {size:,} weights has more than {MOST_ROWS:,} rows; take one head or a "
                 "part of the text, or save them as npz."
             )
-        spans = window or [(0, len(self.keys))] * len(self.queries)
-        return self._table(
-            (head, query, key, weight)
+        links = (
+            (self.layer, Link(head, query, key, weight))
             for head, weights in zip(heads, self.dense(), strict=True)
             for query, (row, (start, stop)) in enumerate(zip(weights, spans, strict=True))
             for key, weight in enumerate(row[start:stop].tolist(), start)
         )
+        return link_rows(self.queries, self.keys, links)
 
-    def _table(self, cells: Any) -> Table:
-        columns = ("layer", "head", "query", "query_token", "key", "key_token", "weight")
-        queries, keys = self.queries, self.keys
-        first, second = queries.starts.tolist(), keys.starts.tolist()
-        return Table(columns, tuple(
-            (self.layer, head, first[q], queries.labels[q], second[k], keys.labels[k], weight)
-            for head, q, k, weight in cells
-        ))  # fmt: skip
+
+def link_rows(queries: Axis, keys: Axis, links: Iterable[tuple[int, Link]]) -> Table:
+    """A row for each link and its layer, for files."""
+    columns = ("layer", "head", "query", "query_token", "key", "key_token", "weight")
+    first, second = queries.starts.tolist(), keys.starts.tolist()
+    return Table(columns, tuple(
+        (layer, one.head, first[one.query], queries.labels[one.query],
+         second[one.key], keys.labels[one.key], one.weight)
+        for layer, one in links
+    ))  # fmt: skip
 
 
 def _side(axis: Axis) -> dict[str, Any]:
     return {"unit": axis.unit, "tokens": axis.labels, "spans": axis.spans}
 
 
-def _links(links: tuple[Link, ...]) -> list[dict[str, Any]]:
-    return [dataclasses.asdict(link) for link in links]
-
-
 def find_attention(view: AttentionView, session: Session) -> Attention:
-    """What a view shows of a session's text.
+    """What a view shows of a session's text; what it shows for any token is computed once.
 
     Raises:
         RangeError: the layer, head, token or part is outside, or a band is of a global layer.
     """
-    layer = check_layer(session.explorer, view.layer)
-    session.explorer.check_layer_and_head(layer, view.head)
+    explorer, encoding = session.explorer, session.encoding
+    config, layer = explorer.model.config, check_layer(explorer, view.layer)
+    explorer.check_layer_and_head(layer, view.head)
     token = session.token(view.token)
     queries, keys = (
-        _axis(view, session, bounds or view.tokens) for bounds in (view.queries, view.keys)
+        _axis(view, encoding, bounds or view.tokens) for bounds in (view.queries, view.keys)
     )
-    if token is not None:
-        queries.index_of(token)
-    maps = _Maps(view, session, layer, queries, keys)
-    tile, rest = maps.find(token)
-    config = session.explorer.model.config
+    place = None if token is None else queries.index_of(token)
+    mixes = view.measure != "weights"
+    recording = session.recording(*(MIXING if mixes else of_layers("attention", layer)))
+    heads = tuple(range(config.num_attention_heads)) if view.head is None else (view.head,)
+    source, count = (recording, layer, view.head), max(1, view.top)
+    chosen: dict[str, Any] = {"mean": view.mean, "progress": session.progress}
+
+    def once(make: Callable[[], Made]) -> Made:
+        key = (view.picture, view.measure, layer, view.head, view.mean, view.top, view.mass)
+        return session.once(("attention", *key, queries, keys), make)
+
+    band = found = None
+    if view.picture == "band":
+        band = once(lambda: band_map(*source, PIXELS, queries, **chosen))
+        shown, links = tile_of_band(band), tuple[Link, ...]()
+    elif view.picture == "arcs":
+        found = once(lambda: arcs(*source, None, queries, mass=view.mass, **chosen))
+        links = tuple(one for one in found.links if place is None or one.query == place)
+        empty = np.zeros((1, 1, 1), dtype=np.float32)
+        facts = (layer, found.kind, found.half_window, heads, view.mean)
+        shown = Tile(*facts, queries, keys, (1, 1), empty)
+    else:
+        if mixes:
+            shown = once(lambda: _mixed(view, explorer, recording, layer, (queries, keys)))
+        else:
+            shown = once(lambda: tile(*source, queries, keys, PIXELS, links=count, **chosen))
+        links = shown.links
+        if place is not None:
+            listed = shown.links_of(place, count)
+            links = listed if listed is not None else links_of_row(
+                *source, queries, keys, place, count, mean=view.mean
+            )  # fmt: skip
     return Attention(
-        maps.recording, layer, config.layer_kinds[layer], config.theta(layer),
-        config.half_window(layer), maps.heads, view.mean, token, tile, **rest,
+        recording, layer, config.layer_kinds[layer], config.theta(layer),
+        config.half_window(layer), heads, view.mean, token, shown, links, band, found,
     )  # fmt: skip
 
 
-def _axis(view: AttentionView, session: Session, bounds: str | None) -> Axis:
-    encoding = session.encoding
+def _axis(view: AttentionView, encoding: Encoding, bounds: str | None) -> Axis:
     chosen = find_token_range(encoding, bounds) if bounds else None
     return build_axis(encoding, chosen, words=view.words, hide_special=not view.special)
 
 
-class _Maps:
-    """The maps that a view asks for; those of one part are computed once, whatever is followed."""
-
-    def __init__(
-        self, view: AttentionView, session: Session, layer: int, queries: Axis, keys: Axis
-    ) -> None:
-        self.view, self.session, self.layer = view, session, layer
-        self.queries, self.keys = queries, keys
-        every = range(session.explorer.model.config.num_attention_heads)
-        self.heads = tuple(every) if view.head is None else (view.head,)
-        if view.measure == "weights":
-            self.recording = session.recording(*of_layers("attention", layer))
-        else:
-            from mbexplore.analysis.context_mixing import KEEP
-
-            self.recording = session.recording(*KEEP)
-
-    def find(self, token: int | None) -> tuple[Tile, dict[str, Any]]:
-        """A tile, and what else belongs to the picture."""
-        view = self.view
-        if view.measure != "weights":
-            tile = self._once("mixed", self._mixed)
-        elif view.picture == "band":
-            band = self._once("band", self._band)
-            return tile_of_band(band), {"band": band}
-        elif view.picture == "arcs":
-            return self._arcs(token)
-        else:
-            tile = self._once("tile", self._tile)
-        return tile, {"links": self._links(tile, token)}
-
-    def _once(self, name: str, make: Any) -> Any:
-        view = self.view
-        key = (name, self.layer, view.head, view.mean, view.measure, self.queries, self.keys)
-        return self.session.once((*key, view.top, view.mass), make)
-
-    def _tile(self) -> Tile:
-        return tile(
-            self.recording, self.layer, self.view.head, self.queries, self.keys, PIXELS,
-            mean=self.view.mean, links=max(1, self.view.top), progress=self.session.progress,
-        )  # fmt: skip
-
-    def _links(self, tile: Tile, token: int | None) -> tuple[Link, ...]:
-        if token is None:
-            return tile.links
-        place, count = self.queries.index_of(token), max(1, self.view.top)
-        found = tile.links_of(place, count)
-        if found is not None:
-            return found
-        return links_of_row(
-            self.recording, self.layer, self.view.head, self.queries, self.keys, place, count,
-            mean=self.view.mean,
-        )  # fmt: skip
-
-    def _mixed(self) -> Tile:
-        from mbexplore.analysis.context_mixing import mixing_matrix
-
-        measure, config = self.view.measure, self.recording.config
-        matrix = mixing_matrix(self.session.explorer, self.recording, self.layer, measure)  # type: ignore[arg-type]
-        window = None if measure == "rollout" else config.half_window(self.layer)
-        kind = config.layer_kinds[self.layer]
-        count = max(1, self.view.top)
-        return tile_of_matrix(matrix, self.layer, kind, window, self.queries, self.keys, count)
-
-    def _band(self) -> BandMap:
-        return band_map(
-            self.recording, self.layer, self.view.head, PIXELS, self.queries, mean=self.view.mean,
-            progress=self.session.progress,
-        )  # fmt: skip
-
-    def _arcs(self, token: int | None) -> tuple[Tile, dict[str, Any]]:
-        def make() -> Arcs:
-            return arcs(
-                self.recording, self.layer, self.view.head, None, self.queries,
-                mean=self.view.mean, mass=self.view.mass, progress=self.session.progress,
-            )  # fmt: skip
-
-        found = self._once("arcs", make)
-        place = None if token is None else self.queries.index_of(token)
-        links = found.links
-        if place is not None:
-            links = tuple(link for link in links if link.query == place)
-        empty = np.zeros((1, 1, 1), dtype=np.float32)
-        tile = Tile(
-            self.layer, found.kind, found.half_window, self.heads, self.view.mean, self.queries,
-            self.keys, (1, 1), empty,
-        )  # fmt: skip
-        return tile, {"arcs": found, "links": links}
+def _mixed(
+    view: AttentionView,
+    explorer: Explorer,
+    recording: Recording,
+    layer: int,
+    axes: tuple[Axis, Axis],
+) -> Tile:
+    """What the tokens take from each other by a measure of context mixing."""
+    config = recording.config
+    matrix = mixing_matrix(explorer, recording, layer, view.measure)  # type: ignore[arg-type]
+    window = None if view.measure == "rollout" else config.half_window(layer)
+    return tile_of_matrix(
+        matrix, layer, config.layer_kinds[layer], window, *axes, max(1, view.top)
+    )  # fmt: skip
 
 
 def tile_of_band(band: BandMap) -> Tile:
     """A band as a map whose columns are offsets."""
     offsets = band.offsets.tolist()
-    labels = tuple(map(offset_name, offsets))
-    spans = tuple((x, x + 1) for x in offsets)
-    keys = Axis(band.axis.seq, spans, labels)
+    keys = Axis(band.axis.seq, tuple((x, x + 1) for x in offsets), tuple(map(offset_name, offsets)))
     return Tile(
         band.layer, band.kind, None, band.heads, band.is_mean, band.axis, keys, (band.pool, 1),
         band.weights,
