@@ -27,6 +27,33 @@ settings.load_profile("mbexplore")
 
 
 @pytest.fixture(scope="module")
+def explorer():
+    """Random weights in three layers of two heads, over a vocabulary of a few words."""
+    from tests.handbuilt import build_explorer, build_random
+
+    return build_explorer(build_random())
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """The bundled model; nobody changes it."""
+    import mbexplore
+
+    return mbexplore.load("tiny", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Sums in the same order; and models this small only wait for each other's threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
 def browser():
     """Chromium without a window, for tests of pages in one file."""
     pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

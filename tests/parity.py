@@ -87,6 +87,16 @@ def draw_case(seed: int) -> Case:
     return Case(seed, config, lengths, pick(["left", "right"]))
 
 
+SMALL = {
+    "vocab_size": 10_240,
+    "hidden_size": 16,
+    "intermediate_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "pad_token_id": 0,
+}
+"""A config for the tokenizer of the bundled model, and nothing else large."""
+
 CASES = [draw_case(seed) for seed in range(64)]
 CASES.append(Case(700, draw_case(10).config | {"local_attention": 128}, (700,), "right"))
 CASES.append(Case(411, draw_case(11).config | {"local_attention": 65}, (120, 411), "left"))

@@ -38,11 +38,6 @@ TEXT = "a b c [MASK] d e f"
 PLACE = 4
 
 
-@pytest.fixture(scope="module")
-def explorer():
-    return build_explorer(build_random())
-
-
 def logits_without(explorer, *parts, replacement="zero"):
     ids = torch.tensor([explorer.encode(TEXT).ids])
     with hooked(explorer.model, ablation_hooks(explorer.model.config, parts, replacement)):

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-import mbexplore
 from mbexplore.analysis import residual, similarity
 from mbexplore.analysis.neurons import (
     describe_neurons,
@@ -37,18 +36,8 @@ KEEP = ("hidden_states", "updates", "neurons")
 
 
 @pytest.fixture(scope="module")
-def explorer():
-    return build_explorer(build_random())
-
-
-@pytest.fixture(scope="module")
 def recording(explorer):
     return explorer.record(TEXT, keep=KEEP)
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return mbexplore.load("tiny", device="cpu")
 
 
 def test_lengths_are_those_that_transformers_computes(tiny):

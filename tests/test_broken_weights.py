@@ -13,17 +13,12 @@ from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.heads import ModernBertForSequenceClassification
 from mbexplore.network.model import ModernBertForMaskedLM
 from tests.cli_runner import run_cli
-from tests.parity import spread_weights
+from tests.parity import SMALL, spread_weights
 
 TEXT = "A [MASK] of the sea."
 TINY = locate("tiny").folder
 CONFIG = {
-    "vocab_size": 10_240,
-    "hidden_size": 16,
-    "intermediate_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "pad_token_id": 0,
+    **SMALL,
     "cls_token_id": 0,  # wrong on purpose: the tokenizer's ids count
     "sep_token_id": None,
 }

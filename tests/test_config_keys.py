@@ -167,13 +167,7 @@ OF_THE_CLASS |= {"attribute_map", "has_no_defaults_at_init", "keys_to_ignore_at_
 """Of every config of transformers, and none that a config.json can say."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Models this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build_theirs(config, name, attention="eager"):

@@ -31,11 +31,6 @@ SEQ = 14
 
 
 @pytest.fixture(scope="module")
-def explorer():
-    return build_explorer(build_random())
-
-
-@pytest.fixture(scope="module")
 def recording(explorer):
     return explorer.record(TEXT, keep=KEEP)
 

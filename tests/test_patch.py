@@ -23,16 +23,10 @@ from tests.handbuilt import (
     COPY_LAYER,
     answer_logits,
     build_explorer,
-    build_random,
     hook_count,
 )
 
 CLEAN, CORRUPTED = "a b c [MASK] d", "a b e [MASK] d"
-
-
-@pytest.fixture(scope="module")
-def explorer():
-    return build_explorer(build_random())
 
 
 def test_the_copied_token_is_followed_to_the_mask():

@@ -15,17 +15,12 @@ TEXT = "The river runs from the mountains to the sea, and the [MASK] follows it.
 
 
 @pytest.fixture(scope="module")
-def explorer():
-    return mbexplore.load("tiny", device="cpu")
+def recording(tiny):
+    return tiny.record(TEXT, keep=tuple(KEEP))
 
 
-@pytest.fixture(scope="module")
-def recording(explorer):
-    return explorer.record(TEXT, keep=tuple(KEEP))
-
-
-def test_patterns_are_the_derived_maps(explorer):
-    found = explorer.record(TEXT, keep=("attention", "scores", "pattern", "v", "z"))
+def test_patterns_are_the_derived_maps(tiny):
+    found = tiny.record(TEXT, keep=("attention", "scores", "pattern", "v", "z"))
     for layer in range(9):
         scores, pattern = (found.tap(f"layers.{layer}.{name}") for name in ("scores", "pattern"))
         local = found.config.half_window(layer) is not None
@@ -39,17 +34,17 @@ def test_patterns_are_the_derived_maps(explorer):
 
 
 @pytest.mark.parametrize("name", ["scores", "pattern"])
-def test_a_hook_on_a_map_that_only_observes_changes_nothing(explorer, recording, name):
+def test_a_hook_on_a_map_that_only_observes_changes_nothing(tiny, recording, name):
     shapes = []
     names = [f"layers.{i}.{name}" for i in range(9)]
-    with hooked(explorer.model, {each: lambda x: shapes.append(tuple(x.shape)) for each in names}):
+    with hooked(tiny.model, {each: lambda x: shapes.append(tuple(x.shape)) for each in names}):
         for keep in (("hidden_states",), ("attention",)):
-            observed = explorer.record(TEXT, keep=keep)
+            observed = tiny.record(TEXT, keep=keep)
             torch.testing.assert_close(observed.logits, recording.logits, rtol=0, atol=1e-4)
     assert shapes == 2 * [(1, 4, 67, 33 if i % 3 else 67) for i in range(9)]
 
 
-def test_a_pattern_can_be_edited_and_patched(explorer, recording):
+def test_a_pattern_can_be_edited_and_patched(tiny, recording):
     """Each token attends to itself alone: z is then its own value."""
 
     def to_itself(pattern):
@@ -60,24 +55,24 @@ def test_a_pattern_can_be_edited_and_patched(explorer, recording):
         return alone
 
     edits = {f"layers.{i}.pattern": to_itself for i in range(9)}
-    with explorer.edit(edits):
-        edited = explorer.record(TEXT, keep=("z", "v"))
+    with tiny.edit(edits):
+        edited = tiny.record(TEXT, keep=("z", "v"))
     for layer in range(9):
         torch.testing.assert_close(edited.tap(f"layers.{layer}.z"), edited.v(layer))
-    clean = explorer.record("The road runs to the sea.", keep=("pattern",))
+    clean = tiny.record("The road runs to the sea.", keep=("pattern",))
     for layer in (3, 4):
         name = f"layers.{layer}.pattern"
-        with explorer.edit({name: lambda _, name=name: clean.tap(name)[None]}):
-            patched = explorer.record("The sea runs to the road.", keep=("v", "z", "pattern"))
+        with tiny.edit({name: lambda _, name=name: clean.tap(name)[None]}):
+            patched = tiny.record("The sea runs to the road.", keep=("v", "z", "pattern"))
         assert torch.equal(patched.tap(name), clean.tap(name))
         dense = mix_values(clean.tap(name)[None], patched.v(layer)[None],
                            patched.config.half_window(layer))[0]  # fmt: skip
         torch.testing.assert_close(patched.tap(f"layers.{layer}.z"), dense)
 
 
-def test_scores_can_forbid_a_key(explorer):
+def test_scores_can_forbid_a_key(tiny):
     """What no query but itself may see leaves no trace in the others, in any layer."""
-    encoding = explorer.encode("The cat sat on the mat and the [MASK] slept on it.")
+    encoding = tiny.encode("The cat sat on the mat and the [MASK] slept on it.")
     hidden, seq = 3, len(encoding)
 
     def forbid(scores):
@@ -93,22 +88,22 @@ def test_scores_can_forbid_a_key(explorer):
     other = replace(
         encoding, ids=tuple(99 if i == hidden else t for i, t in enumerate(encoding.ids))
     )
-    with explorer.edit({f"layers.{i}.scores": forbid for i in range(9)}):
-        first, second = (explorer.record(one, keep=("hidden_states",)) for one in (encoding, other))
+    with tiny.edit({f"layers.{i}.scores": forbid for i in range(9)}):
+        first, second = (tiny.record(one, keep=("hidden_states",)) for one in (encoding, other))
     places = torch.arange(seq) != hidden
     assert torch.equal(first.hidden_states(-1)[places], second.hidden_states(-1)[places])
     assert not torch.equal(first.hidden_states(-1)[hidden], second.hidden_states(-1)[hidden])
-    [mask] = ablate(explorer, encoding, [BlockedTokens((hidden,))]).effects
+    [mask] = ablate(tiny, encoding, [BlockedTokens((hidden,))]).effects
     logits = first.logits[0]
     assert mask.score.logit == pytest.approx(
-        float(logits[explorer.fill_masks(encoding).masks[0].predictions[0].token_id]), abs=1e-3
+        float(logits[tiny.fill_masks(encoding).masks[0].predictions[0].token_id]), abs=1e-3
     )
 
 
-def test_gradients_flow_through_the_maps(explorer):
+def test_gradients_flow_through_the_maps(tiny):
     """The logit's gradient for a pattern, checked by moving the pattern."""
     model = mbexplore.load("tiny", device="cpu", dtype="float64").model
-    ids, kept = torch.tensor([explorer.encode("It [MASK] on the sea.").ids]), {}
+    ids, kept = torch.tensor([tiny.encode("It [MASK] on the sea.").ids]), {}
     for name in ("layers.3.pattern", "layers.4.pattern", "layers.4.scores"):
 
         def keep(value, name=name):

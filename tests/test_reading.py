@@ -17,6 +17,7 @@ from mbexplore.explorer import load
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.reading import JSON_BYTES
+from tests.parity import SMALL
 
 TINY = locate("tiny").folder
 SMALL_FILES = [
@@ -30,25 +31,14 @@ SMALL_FILES = [
 WEIGHTS = ["model.safetensors", "model.safetensors.index.json"]
 CONFIG = {
     "model_type": "modernbert",
-    "vocab_size": 10_240,
-    "hidden_size": 16,
-    "intermediate_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "pad_token_id": 0,
+    **SMALL,
     "cls_token_id": 1,
     "sep_token_id": 3,
     "architectures": ["ModernBertForMaskedLM"],
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Models this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-import mbexplore
 from mbexplore.errors import ModelError, OutputError, RangeError
 from mbexplore.recorder import record, record_many
 from mbexplore.recording import KEEP, Recording
@@ -12,13 +11,8 @@ TEXT = "The river runs from the mountains to the sea, and the [MASK] follows it.
 
 
 @pytest.fixture(scope="module")
-def explorer():
-    return mbexplore.load("tiny", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def recording(explorer):
-    return explorer.record(TEXT, keep=tuple(KEEP))
+def recording(tiny):
+    return tiny.record(TEXT, keep=tuple(KEEP))
 
 
 def test_a_saved_recording_is_the_same(recording, tmp_path):
@@ -36,41 +30,41 @@ def test_a_saved_recording_is_the_same(recording, tmp_path):
     assert torch.equal(Recording.load(path).hidden_states(3), recording.hidden_states(3))
 
 
-def test_a_recording_without_logits_is_saved_too(explorer, tmp_path):
-    cut = explorer.record("It rained. [MASK]", keep=("values",), layers=[2, -4])
+def test_a_recording_without_logits_is_saved_too(tiny, tmp_path):
+    cut = tiny.record("It rained. [MASK]", keep=("values",), layers=[2, -4])
     assert cut.logits is None
     cut.save(tmp_path / "cut")
     again = Recording.load(tmp_path / "cut")
     assert again.logits is None and list(again.values) == ["layers.2.v", "layers.5.v"]
-    pair = explorer.encode("It rained.", pair="It did.")
-    explorer.record(pair, keep=()).save(tmp_path / "pair")
+    pair = tiny.encode("It rained.", pair="It did.")
+    tiny.record(pair, keep=()).save(tmp_path / "pair")
     assert Recording.load(tmp_path / "pair").encoding == pair
 
 
-def test_a_file_that_is_no_recording_is_one_sentence(explorer, tmp_path):
+def test_a_file_that_is_no_recording_is_one_sentence(tiny, tmp_path):
     with pytest.raises(ModelError, match=r"There is no file .*nowhere; name one"):
         Recording.load(tmp_path / "nowhere")
     (tmp_path / "text").write_text("hello")
     whole = tmp_path / "whole"
-    explorer.record("It.").save(whole)
+    tiny.record("It.").save(whole)
     (tmp_path / "half").write_bytes(whole.read_bytes()[:-1000])
-    weights = explorer.files.folder / "model.safetensors"
+    weights = tiny.files.folder / "model.safetensors"
     for path in (tmp_path / "text", tmp_path / "half", weights, tmp_path):
         with pytest.raises(ModelError, match="holds no recording"):
             Recording.load(path)
     with pytest.raises(OutputError, match="can't be written"):
-        explorer.record("It.").save(tmp_path / "no" / "folder")
+        tiny.record("It.").save(tmp_path / "no" / "folder")
 
 
-def test_many_texts_are_recorded_as_each_alone(explorer):
+def test_many_texts_are_recorded_as_each_alone(tiny):
     texts = [TEXT, "It [MASK].", "The sea. " * 30, "A [MASK] and a [MASK].", TEXT * 3]
     keep = (*KEEP, "resid_mid", "pattern", "scores", "q", "k", "resid_pre")
     for wanted, most in ((keep, 110), (tuple(KEEP), 4096), (("attention",), 4096)):
-        encodings = [explorer.encode(text) for text in texts]
-        many = list(record_many(explorer.model, encodings, wanted, most=most))
+        encodings = [tiny.encode(text) for text in texts]
+        many = list(record_many(tiny.model, encodings, wanted, most=most))
         assert [one.encoding for one in many] == encodings
         for found, encoding in zip(many, encodings, strict=True):
-            alone = record(explorer.model, encoding, wanted)
+            alone = record(tiny.model, encoding, wanted)
             assert list(found.values) == list(alone.values)
             for name, value in alone.values.items():
                 torch.testing.assert_close(found.tap(name), value, rtol=1e-4, atol=1e-4)
@@ -80,7 +74,7 @@ def test_many_texts_are_recorded_as_each_alone(explorer):
             assert sum(held.values()) == sum(value.nbytes for value in found.values.values())
 
 
-def test_texts_are_taken_as_recordings_are(explorer):
+def test_texts_are_taken_as_recordings_are(tiny):
     taken = []
 
     def texts():
@@ -88,25 +82,25 @@ def test_texts_are_taken_as_recordings_are(explorer):
             taken.append(n)
             yield "A river " * 200 + str(n)
 
-    stream = explorer.record_many(texts(), keep=("layers.0.v",), layers=[0])
+    stream = tiny.record_many(texts(), keep=("layers.0.v",), layers=[0])
     assert taken == []
     first = next(stream)
     assert first.encoding.text.endswith(" 0") and len(taken) < 15
     assert next(stream).encoding.text.endswith(" 1")
-    assert list(explorer.record_many([])) == []
+    assert list(tiny.record_many([])) == []
     with pytest.raises(RangeError, match="can't keep 'nothing'"):
-        next(explorer.record_many([TEXT], keep=("nothing",)))
+        next(tiny.record_many([TEXT], keep=("nothing",)))
 
 
-def test_packs_fill_rows(explorer, monkeypatch):
+def test_packs_fill_rows(tiny, monkeypatch):
     rows = []
-    real = type(explorer.model.encoder).forward
+    real = type(tiny.model.encoder).forward
     monkeypatch.setattr(
-        type(explorer.model.encoder), "forward",
+        type(tiny.model.encoder), "forward",
         lambda self, **inputs: (rows.append(inputs["input_ids"].shape), real(self, **inputs))[1],
     )  # fmt: skip
-    encodings = [explorer.encode(text) for text in ("It rained.", "It [MASK].", TEXT, "It.")]
-    list(record_many(explorer.model, encodings, ("values",), most=11))
+    encodings = [tiny.encode(text) for text in ("It rained.", "It [MASK].", TEXT, "It.")]
+    list(record_many(tiny.model, encodings, ("values",), most=11))
     assert [row for _, row in rows] == [
         len(encodings[0]) + len(encodings[1]),
         67,

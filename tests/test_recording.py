@@ -20,72 +20,67 @@ TEXT = "The river runs from the mountains to the sea, and the [MASK] follows it.
 
 
 @pytest.fixture(scope="module")
-def explorer():
-    return mbexplore.load("tiny", device="cpu")
-
-
-@pytest.fixture(scope="module")
-def recording(explorer):
-    return explorer.record(TEXT, keep=tuple(KEEP))
+def recording(tiny):
+    return tiny.record(TEXT, keep=tuple(KEEP))
 
 
 def ids_of(encoding):
     return torch.tensor([encoding.ids])
 
 
-def test_every_tap_is_named_and_fires_once(explorer):
-    names = list(explorer.model.taps)
+def test_every_tap_is_named_and_fires_once(tiny):
+    names = list(tiny.model.taps)
     fired = []
     actions = {name: (lambda value, name=name: fired.append(name)) for name in names}
-    with torch.inference_mode(), hooked(explorer.model, actions):
-        explorer.model(ids_of(explorer.encode(TEXT)))
+    with torch.inference_mode(), hooked(tiny.model, actions):
+        tiny.model(ids_of(tiny.encode(TEXT)))
     assert fired == names
 
 
-def test_recording_leaves_the_logits_bit_identical(explorer, recording):
+def test_recording_leaves_the_logits_bit_identical(tiny, recording):
     """To those of the same products: a matrix product of other sizes may round in another way."""
-    model, encoding = explorer.model, explorer.encode(TEXT)
+    model, encoding = tiny.model, tiny.encode(TEXT)
     masks = torch.tensor(encoding.mask_positions)
     with torch.no_grad():
         whole = model.encoder(ids_of(encoding))
         assert torch.equal(recording.logits, model.logits(whole[0, masks]))
         some = model(ids_of(encoding), query_positions=masks)[0]
-        assert torch.equal(explorer.record(TEXT, keep=("attention",)).logits, some)
+        assert torch.equal(tiny.record(TEXT, keep=("attention",)).logits, some)
         logits = model(ids_of(encoding))[0, masks]
     torch.testing.assert_close(recording.logits, logits, rtol=0, atol=1e-4)
     torch.testing.assert_close(some, logits, rtol=0, atol=1e-4)
 
 
-def test_editing_a_tap_changes_the_output(explorer):
-    ids = ids_of(explorer.encode(TEXT))
+def test_editing_a_tap_changes_the_output(tiny):
+    ids = ids_of(tiny.encode(TEXT))
     with torch.inference_mode():
-        plain = explorer.model(ids)
-        for name in list(explorer.model.taps):
-            with hooked(explorer.model, {name: lambda value: value.roll(1, dims=-1)}):
-                assert not torch.allclose(explorer.model(ids), plain, atol=1e-4), name
-        assert torch.equal(explorer.model(ids), plain)
+        plain = tiny.model(ids)
+        for name in list(tiny.model.taps):
+            with hooked(tiny.model, {name: lambda value: value.roll(1, dims=-1)}):
+                assert not torch.allclose(tiny.model(ids), plain, atol=1e-4), name
+        assert torch.equal(tiny.model(ids), plain)
 
 
-def test_hooks_are_gone_after_success_and_after_an_error(explorer):
+def test_hooks_are_gone_after_success_and_after_an_error(tiny):
     def fail(value):
         raise RuntimeError("inside")
 
-    explorer.record(TEXT)
-    assert hook_count(explorer.model) == 0
-    with pytest.raises(RuntimeError, match="inside"), hooked(explorer.model, {"embed": fail}):
-        explorer.model(ids_of(explorer.encode(TEXT)))
-    assert hook_count(explorer.model) == 0
+    tiny.record(TEXT)
+    assert hook_count(tiny.model) == 0
+    with pytest.raises(RuntimeError, match="inside"), hooked(tiny.model, {"embed": fail}):
+        tiny.model(ids_of(tiny.encode(TEXT)))
+    assert hook_count(tiny.model) == 0
     with (
         pytest.raises(RangeError, match=r"no tap 'layers\.99\.rot_q'"),
-        hooked(explorer.model, {"embed": fail, "layers.99.rot_q": fail}),
+        hooked(tiny.model, {"embed": fail, "layers.99.rot_q": fail}),
     ):
         pass
-    assert hook_count(explorer.model) == 0
+    assert hook_count(tiny.model) == 0
 
 
-def test_hooks_heed_their_own_thread_alone(explorer):
+def test_hooks_heed_their_own_thread_alone(tiny):
     """Two people with one model: neither sees nor changes what the other's pass computes."""
-    ids, fired, found = ids_of(explorer.encode(TEXT)), [], []
+    ids, fired, found = ids_of(tiny.encode(TEXT)), [], []
 
     def change(value):
         fired.append(threading.get_ident())
@@ -93,28 +88,28 @@ def test_hooks_heed_their_own_thread_alone(explorer):
 
     def other():
         with torch.inference_mode():
-            found.append(explorer.model(ids))
+            found.append(tiny.model(ids))
 
     with torch.inference_mode():
-        plain = explorer.model(ids)
-    with hooked(explorer.model, {"layers.2.mlp_out": change}):
+        plain = tiny.model(ids)
+    with hooked(tiny.model, {"layers.2.mlp_out": change}):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
         assert torch.equal(found[0], plain) and fired == []
         with torch.inference_mode():
-            assert not torch.equal(explorer.model(ids), plain)
+            assert not torch.equal(tiny.model(ids), plain)
     assert fired == [threading.get_ident()]
 
 
-def test_hooks_are_replaced_whole_never_changed(explorer):
+def test_hooks_are_replaced_whole_never_changed(tiny):
     """Another thread's hooks may come and go while a pass is going through those of a tap."""
-    ids, tap, seen = ids_of(explorer.encode("It [MASK].")), "layers.2.mlp_out", []
-    gone = hooked(explorer.model, {tap: lambda value: seen.append("gone")})
+    ids, tap, seen = ids_of(tiny.encode("It [MASK].")), "layers.2.mlp_out", []
+    gone = hooked(tiny.model, {tap: lambda value: seen.append("gone")})
 
     def others():
         gone.__exit__(None, None, None)
-        with hooked(explorer.model, {tap: lambda value: seen.append("theirs")}):
+        with hooked(tiny.model, {tap: lambda value: seen.append("theirs")}):
             pass
 
     def meet(value):
@@ -125,21 +120,21 @@ def test_hooks_are_replaced_whole_never_changed(explorer):
     with torch.inference_mode():
         gone.__enter__()
         with (
-            hooked(explorer.model, {tap: meet}),
-            hooked(explorer.model, {tap: lambda value: seen.append("last")}),
+            hooked(tiny.model, {tap: meet}),
+            hooked(tiny.model, {tap: lambda value: seen.append("last")}),
         ):
-            explorer.model(ids)
-            assert hook_count(explorer.model) == 2
-    assert seen == ["gone", "last"] and hook_count(explorer.model) == 0
+            tiny.model(ids)
+            assert hook_count(tiny.model) == 2
+    assert seen == ["gone", "last"] and hook_count(tiny.model) == 0
 
 
-def test_what_is_not_asked_for_is_not_kept(explorer):
-    recording = explorer.record(TEXT, keep=("attention",))
+def test_what_is_not_asked_for_is_not_kept(tiny):
+    recording = tiny.record(TEXT, keep=("attention",))
     assert {name.rpartition(".")[2] for name in recording.values} == {"rot_q", "rot_k"}
     with pytest.raises(RangeError, match="hidden_states"):
         recording.hidden_states(0)
     with pytest.raises(RangeError, match="can't keep 'logits'"):
-        record(explorer.model, explorer.encode(TEXT), keep=("logits",))
+        record(tiny.model, tiny.encode(TEXT), keep=("logits",))
 
 
 @pytest.mark.parametrize(
@@ -151,9 +146,9 @@ def test_what_is_not_asked_for_is_not_kept(explorer):
         ("layers.1.resid_post", "values"),
     ],
 )
-def test_a_request_may_name_single_layers(explorer, recording, keep):
-    part = explorer.record(TEXT, keep=keep)
-    assert list(part.values) == kept_taps(explorer.model, keep)
+def test_a_request_may_name_single_layers(tiny, recording, keep):
+    part = tiny.record(TEXT, keep=keep)
+    assert list(part.values) == kept_taps(tiny.model, keep)
     named = {name for name in part.values if name in keep}
     assert named == set(keep) - KEEP.keys()
     if "values" in keep:
@@ -167,24 +162,24 @@ def test_a_request_may_name_single_layers(explorer, recording, keep):
 
 
 @pytest.mark.parametrize("name", ["layers.9.mlp_post", "layers.0", "neuron", "hidden"])
-def test_a_request_for_what_is_not_there_is_refused(explorer, name):
+def test_a_request_for_what_is_not_there_is_refused(tiny, name):
     with pytest.raises(RangeError, match=f"can't keep '{name}'; choose from attention"):
-        explorer.record(TEXT, keep=(name,))
+        tiny.record(TEXT, keep=(name,))
 
 
-def test_a_pass_that_is_watched_tells_every_layer_and_may_be_stopped(explorer):
+def test_a_pass_that_is_watched_tells_every_layer_and_may_be_stopped(tiny):
     told = []
-    with watched(explorer.model, lambda *done: told.append(done)):
-        explorer.record(TEXT, keep=("attention",))
+    with watched(tiny.model, lambda *done: told.append(done)):
+        tiny.record(TEXT, keep=("attention",))
     assert told == [(i + 1, 9) for i in range(9)]
 
     def stop(done, layers):
         if done == 3:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), watched(explorer.model, stop):
-        explorer.record(TEXT)
-    assert hook_count(explorer.model) == 0
+    with pytest.raises(KeyboardInterrupt), watched(tiny.model, stop):
+        tiny.record(TEXT)
+    assert hook_count(tiny.model) == 0
 
 
 def test_a_recording_holds_no_more_memory_than_its_values(recording):
@@ -196,8 +191,8 @@ def test_a_recording_holds_no_more_memory_than_its_values(recording):
 
 
 @pytest.mark.parametrize("text", [TEXT, "No token is hidden here."])
-def test_attention_alone_gives_the_same_as_everything(explorer, text):
-    some, whole = (explorer.record(text, keep=keep) for keep in (("attention",), tuple(KEEP)))
+def test_attention_alone_gives_the_same_as_everything(tiny, text):
+    some, whole = (tiny.record(text, keep=keep) for keep in (("attention",), tuple(KEEP)))
     for layer in range(some.config.num_hidden_layers):
         torch.testing.assert_close(some.q(layer), whole.q(layer))
         torch.testing.assert_close(some.k(layer), whole.k(layer))
@@ -267,14 +262,14 @@ def test_what_is_outside_is_one_sentence(recording, call, sentence):
         call(recording)
 
 
-def test_a_map_too_large_to_be_dense_is_refused(explorer, monkeypatch, recording):
+def test_a_map_too_large_to_be_dense_is_refused(tiny, monkeypatch, recording):
     monkeypatch.setattr("mbexplore.recording.DENSE_LIMIT", 1000)
     with pytest.raises(RangeError, match="GiB; ask for one head"):
         recording.attention(0)
     assert recording.attention(0, head=0, queries=3).shape == (1, 1, len(recording))
 
 
-def test_a_recording_is_a_value(recording, explorer):
+def test_a_recording_is_a_value(recording, tiny):
     copied = copy.deepcopy(recording)
     assert torch.equal(copied.q(3), recording.q(3))
     held = [value for value in vars(recording).values() if isinstance(value, torch.nn.Module)]
@@ -290,17 +285,17 @@ def test_a_pickle_is_as_large_as_what_it_holds(recording):
     assert torch.equal(pickle.loads(pickled).v(-1), recording.v(8))
 
 
-def test_what_is_printed_of_it_is_one_line(explorer, recording):
-    short = explorer.record("It [MASK].", keep=("attention", "layers.3.pattern"))
+def test_what_is_printed_of_it_is_one_line(tiny, recording):
+    short = tiny.record("It [MASK].", keep=("attention", "layers.3.pattern"))
     kib = sum(value.nbytes for value in [*short.values.values(), short.logits]) / 2**20
     said = f"Recording(5 tokens; rot_q, rot_k, pattern kept, {kib:.1f} MiB)"
     assert repr(short) == said
-    assert "nothing kept" in repr(explorer.record("It.", keep=()))
+    assert "nothing kept" in repr(tiny.record("It.", keep=()))
     assert len(repr(recording)) < 120 and "\n" not in repr(recording)
 
 
-def test_tokens_are_the_encodings(explorer, recording):
-    assert recording.tokens == explorer.encode(TEXT).tokens
+def test_tokens_are_the_encodings(tiny, recording):
+    assert recording.tokens == tiny.encode(TEXT).tokens
 
 
 @pytest.mark.parametrize(
@@ -361,8 +356,8 @@ def test_negative_numbers_count_from_the_end(recording):
         assert (a, b) == (c, d) and torch.equal(found, expected)
 
 
-def test_nothing_kept_is_one_sentence(explorer):
-    empty = explorer.record(TEXT, keep=())
+def test_nothing_kept_is_one_sentence(tiny):
+    empty = tiny.record(TEXT, keep=())
     assert empty.values == {} and empty.logits.shape[0] == 4
     with pytest.raises(RangeError, match=r"did not keep 'layers.0.rot_q'; .*keep=\('attention'"):
         empty.attention(0)
@@ -389,12 +384,12 @@ def test_limits_count_the_bytes_of_the_dtype(monkeypatch, recording):
         wide.attention(0, 0)
 
 
-def test_a_probe_can_be_trained_on_recorded_values(explorer):
+def test_a_probe_can_be_trained_on_recorded_values(tiny):
     """Also in the inference mode of a caller, where PyTorch's own values can't be trained on."""
     with torch.inference_mode():
-        inside = explorer.record(TEXT)
-        answer = explorer.fill_masks(TEXT)
-    for recording in (inside, explorer.record(TEXT), *explorer.record_many([TEXT])):
+        inside = tiny.record(TEXT)
+        answer = tiny.fill_masks(TEXT)
+    for recording in (inside, tiny.record(TEXT), *tiny.record_many([TEXT])):
         states = recording.hidden_states(5)
         assert not states.requires_grad and not states.is_inference()
         probe = torch.nn.Linear(states.shape[1], 2)
@@ -409,31 +404,31 @@ def test_a_probe_can_be_trained_on_recorded_values(explorer):
     assert not torch.equal(inside.hidden_states(5), inside.hidden_states(6))
 
 
-def test_layers_end_the_pass(explorer, recording):
+def test_layers_end_the_pass(tiny, recording):
     ran = []
-    with watched(explorer.model, lambda done, layers: ran.append(done)):
-        some = explorer.record(TEXT, keep=("attention", "hidden_states"), layers=[1, -5])
+    with watched(tiny.model, lambda done, layers: ran.append(done)):
+        some = tiny.record(TEXT, keep=("attention", "hidden_states"), layers=[1, -5])
     assert ran == [1, 2, 3, 4, 5]
     assert list(some.values) == [
         f"layers.{i}.{tap}" for i in (1, 4) for tap in ("rot_q", "rot_k", "resid_post")
     ]
-    assert some.logits is None and hook_count(explorer.model) == 0
+    assert some.logits is None and hook_count(tiny.model) == 0
     for name, value in some.values.items():
         assert torch.equal(value, recording.tap(name))
     ran.clear()
-    with watched(explorer.model, lambda done, layers: ran.append(done)):
-        early = explorer.record(TEXT, keep=("attention",), layers=range(3))
+    with watched(tiny.model, lambda done, layers: ran.append(done)):
+        early = tiny.record(TEXT, keep=("attention",), layers=range(3))
     assert ran == [1, 2] and early.k(2).shape == recording.k(2).shape
-    last = explorer.record(TEXT, keep=("updates",), layers=(8,))
+    last = tiny.record(TEXT, keep=("updates",), layers=(8,))
     torch.testing.assert_close(last.logits, recording.logits)
     for layers, sentence in (([9], "no layer 9"), ([1.5], "no layer 1.5"), ([-10], "layer -10")):
         with pytest.raises(RangeError, match=sentence):
-            explorer.record(TEXT, layers=layers)
+            tiny.record(TEXT, layers=layers)
 
 
-def test_a_tap_of_every_layer_may_be_kept_by_its_name(explorer, recording):
-    some = explorer.record(TEXT, keep=("resid_post", "embed", "z"))
+def test_a_tap_of_every_layer_may_be_kept_by_its_name(tiny, recording):
+    some = tiny.record(TEXT, keep=("resid_post", "embed", "z"))
     assert len(some.values) == 19
     for name, value in some.values.items():
         assert torch.equal(value, recording.tap(name))
-    assert list(explorer.record(TEXT, keep="layers.2.v").values) == ["layers.2.v"]
+    assert list(tiny.record(TEXT, keep="layers.2.v").values) == ["layers.2.v"]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-import mbexplore
 from mbexplore.cli import app
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
 from mbexplore.display.terminal import to_text
@@ -75,11 +74,6 @@ def view():
     yield AlikeView
     del REGISTRY[NAME]
     app.registered_commands = [one for one in app.registered_commands if one.name != NAME]
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return mbexplore.load("tiny", device="cpu")
 
 
 @pytest.fixture(scope="module")

@@ -23,27 +23,22 @@ TEXT = "The river runs from the mountains to the sea, and the road follows it do
 
 
 @pytest.fixture(scope="module")
-def explorer():
-    return mbexplore.load("tiny", device="cpu")
+def recording(tiny):
+    return tiny.record(TEXT, keep=("attention",))
 
 
 @pytest.fixture(scope="module")
-def recording(explorer):
-    return explorer.record(TEXT, keep=("attention",))
-
-
-@pytest.fixture(scope="module")
-def plain(explorer):
+def plain(tiny):
     """Queries and keys of every layer before they are turned, by hooking Wqkv."""
     found = []
 
     def keep(module, inputs, output):
-        heads = explorer.model.config.num_attention_heads
+        heads = tiny.model.config.num_attention_heads
         found.append(output[0].unflatten(-1, (3, heads, -1)).permute(1, 2, 0, 3))
 
-    layers = explorer.model.encoder.layers
+    layers = tiny.model.encoder.layers
     handles = [layer.attn.Wqkv.register_forward_hook(keep) for layer in layers]
-    explorer.record(TEXT, keep=())
+    tiny.record(TEXT, keep=())
     for handle in handles:
         handle.remove()
     return found  # of each layer (3, heads, seq, head_dim)
@@ -140,8 +135,8 @@ def test_the_table_holds_every_pair_of_every_theta():
     assert "26 of 32 pairs in local layers (32 tokens)" in found.headline
 
 
-def test_a_score_in_every_form_adds_up(explorer):
-    found = explorer.rope_score("The river runs to the sea.", key=6, layer=4, head=2, token="river")
+def test_a_score_in_every_form_adds_up(tiny):
+    found = tiny.rope_score("The river runs to the sea.", key=6, layer=4, head=2, token="river")
     shares = found.data.score
     assert (shares.query, shares.key) == (2, 6)
     table = list(csv.DictReader(io.StringIO(found.content("csv").decode())))
@@ -155,8 +150,8 @@ def test_a_score_in_every_form_adds_up(explorer):
     assert "river (2) and sea (6), 4 tokens away" in found.headline
 
 
-def test_without_a_key_the_one_with_the_most_weight_is_taken(explorer, recording):
-    found = explorer.rope_score(TEXT, layer=4, head=1, token=20)
+def test_without_a_key_the_one_with_the_most_weight_is_taken(tiny, recording):
+    found = tiny.rope_score(TEXT, layer=4, head=1, token=20)
     weights = recording.attention(4, 1, 20)[0, 0]
     assert found.data.score.key == int(weights.argmax())
     listed = [link.key for link in found.data.keys]

@@ -17,19 +17,11 @@ from mbexplore.explorer import load
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.model import ModernBertModel
 from tests.cli_runner import run_cli
-from tests.parity import spread_weights
+from tests.parity import SMALL, spread_weights
 
 TEXTS = ["The tide rises.", " The sea comes in, and the boats lie in the harbour.", "He paid. "]
 TINY = locate("tiny").folder
 KIND = "sentence_transformers.models."
-CONFIG = {
-    "vocab_size": 10_240,
-    "hidden_size": 16,
-    "intermediate_size": 8,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "pad_token_id": 0,
-}
 OLD = {name: f"pooling_mode_{name}" for name in POOLINGS}
 OLD |= {name: f"pooling_mode_{name}_tokens" for name in ("cls", "max", "mean", "weightedmean")}
 OLD["cls"] = "pooling_mode_cls_token"
@@ -39,7 +31,7 @@ OLD["cls"] = "pooling_mode_cls_token"
 def encoder(tmp_path_factory):
     """A checkpoint without modules."""
     folder = tmp_path_factory.mktemp("encoder")
-    model = ModernBertModel(ModernBertConfig.from_dict(CONFIG))
+    model = ModernBertModel(ModernBertConfig.from_dict(SMALL))
     spread_weights_of(model)
     save_model(folder, model)
     for name in ("tokenizer.json", "tokenizer_config.json"):

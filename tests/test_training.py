@@ -61,13 +61,7 @@ train(
 """
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """As in `SCRIPT`: sums in the same order, and no waiting for a busy core."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -120,11 +120,12 @@ class Attention:
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the layer, the axes, weights (pooled as "pool" says) and links."""
-        facts = ("layer", "kind", "theta", "half_window", "heads", "token")
+        facts = ("layer", "kind", "theta", "half_window", "heads")
         found: dict[str, Any] = {
             "tokens": self.recording.encoding.tokens,
             **{name: getattr(self, name) for name in facts},
             "mean": self.is_mean,
+            "token": self.token,
             "queries": _side(self.queries),
         }
         if self.band is not None:
