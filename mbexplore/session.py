@@ -182,11 +182,13 @@ class Session:
         masks = self.encoding.mask_positions
         return selected if selected in masks[1:] or not masks else None
 
-    def beside(self, text: str | None = None, model: str | None = None) -> Session:
-        """A session of another text, or under another model, that reports its progress here.
+    def beside(
+        self, text: str | tuple[str, ...] | None = None, model: str | None = None
+    ) -> Session:
+        """A session of other texts, or under another model, that reports its progress here.
 
         Args:
-            text: None for this session's own.
+            text: one or several; None for this session's own.
             model: None for this session's own.
 
         Raises:
@@ -213,6 +215,15 @@ class Session:
     def _load(self, name: str) -> Explorer:
         info = self.explorer.info
         return load(name, device=info.device.partition(":")[0], dtype=info.dtype)
+
+    def answers(self) -> list[str]:
+        """The model's first choice at each mask; "" where it has none."""
+        masks = self.encoding.mask_positions
+        logits = self.recording().logits if masks else None
+        if logits is None:
+            return [""] * len(masks)
+        names = map(self.explorer.tokenizer.token, logits.argmax(dim=-1).tolist())
+        return [name.strip() for name in names]
 
     @property
     def nbytes(self) -> int:

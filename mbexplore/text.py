@@ -66,9 +66,18 @@ def _finite(value: Any) -> Any:
     return [_finite(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
+_SIGNS = str.maketrans({
+    "\n": "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}", "\t": "\N{RIGHTWARDS ARROW TO BAR}",
+    " ": "\N{OPEN BOX}",
+})  # fmt: skip
+
+
 def word(token: str) -> str:
-    """A token by itself: without its leading space, safe for a terminal."""
-    return shown(token.removeprefix(" ")) or "\N{OPEN BOX}"
+    """A token by itself: without its leading space, and with nothing in it invisible."""
+    bare = token.removeprefix(" ") or " "
+    bare = bare if bare.strip() else bare.translate(_SIGNS)
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in bare)
+    return shown("".join(escaped))
 
 
 def bar(share: float, width: int) -> str:

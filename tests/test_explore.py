@@ -5,16 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from mbexplore.errors import TextError
 from mbexplore.explore import state
+from mbexplore.explore.drawing import clip
 from mbexplore.explore.history import LONGEST, MOST, History
 from mbexplore.explore.keys import KEYS
-from mbexplore.explore.lines import clip, fill, pad, say, width_of, wrap
-from mbexplore.explore.masks import Draft, toggle_mask
 from mbexplore.explore.panes import pane_names
 from mbexplore.explore.state import EXACT, Bounds, State, window_of
-from mbexplore.explore.widgets import as_seen, shown_keys
-from tests.handbuilt import build_tokenizer
+from mbexplore.explore.widgets import as_seen
 
 KINDS = ("global", "local", "local", "global", "local")
 TEXT = Bounds(
@@ -40,28 +37,28 @@ states = st.builds(
 
 @given(states, bounds, st.integers(-50, 50))
 def test_no_key_leaves_the_text_or_the_model(where, there, by):
-    where = state.clamped(where, there)
-    for move in (state.move_layer, state.move_head, state.move_token, state.go_to, state.zoom):
-        moved = move(where, there, by)
-        assert moved == state.clamped(moved, there)
+    where = state.go(where, there)
+    for what in ("layer", "head", "token", "zoom"):
+        moved = state.step(where, there, what, by)
+        assert moved == state.go(moved, there)
         assert 0 <= moved.layer < len(KINDS) and 0 <= moved.head < there.heads
         assert 0 <= moved.token < max(1, there.tokens) and 0 <= moved.zoom <= there.zooms
 
 
 def test_heads_go_on_into_the_next_layer():
     where = State(layer=1, head=1)
-    assert state.move_head(where, TEXT, 1) == State(layer=2, head=0)
-    assert state.move_head(State(layer=2), TEXT, -1) == where
-    assert state.move_head(State(layer=4, head=1), TEXT, 1) == State(layer=4, head=1)
+    assert state.step(where, TEXT, "head", 1) == State(layer=2, head=0)
+    assert state.step(State(layer=2), TEXT, "head", -1) == where
+    assert state.step(State(layer=4, head=1), TEXT, "head", 1) == State(layer=4, head=1)
 
 
 def test_words_are_gone_through_as_wholes_and_hidden_tokens_are_left_out():
     words = State(token=1, words=True)
-    assert state.move_token(words, TEXT, 1).token == 3
-    assert state.move_token(State(token=4, words=True), TEXT, -1).token == 1
+    assert state.step(words, TEXT, "token", 1).token == 3
+    assert state.step(State(token=4, words=True), TEXT, "token", -1).token == 1
     hidden = State(token=5, specials=False)
-    assert state.move_token(hidden, TEXT, 1).token == 5
-    assert state.turn(State(token=6), TEXT, "specials") == State(token=5, specials=False)
+    assert state.step(hidden, TEXT, "token", 1).token == 5
+    assert state.go(State(token=6), TEXT, specials=False) == State(token=5, specials=False)
 
 
 def test_the_nearest_layer_of_a_kind_and_from_there_the_next():
@@ -92,7 +89,7 @@ def test_zoom_ends_at_figures(tokens):
 def test_a_zoomed_map_always_holds_the_chosen_token(tokens, data):
     there = Bounds(KINDS, 2, tokens)
     where = State(token=data.draw(st.integers(0, tokens - 1)), zoom=data.draw(st.integers(0, 20)))
-    where = state.clamped(where, there)
+    where = state.go(where, there)
     start, stop = window_of(where, there) or (0, tokens)
     assert 0 <= start <= where.token < stop <= tokens
 
@@ -103,17 +100,7 @@ LETTERS = st.text("ab \N{CJK UNIFIED IDEOGRAPH-6771}\N{HEBREW LETTER ALEF}e\u030
 @given(LETTERS, st.integers(0, 12))
 def test_cut_text_fits_its_cells(text, width):
     assert cell_len(clip(text, width)) <= width
-    assert cell_len(pad(text, width)) == width == cell_len(pad(text, width, right=True))
-    assert width_of(fill([say(text), say(text)], width)) == width
-
-
-@given(st.lists(LETTERS), st.integers(2, 12))
-def test_wrapped_lines_fit_and_keep_the_order(texts, width):
-    lines = wrap([say(text) for text in texts], width)
-    assert all(width_of(line) <= width for line in lines)
-    kept = "".join(segment.text for line in lines for segment in line)
-    if all(cell_len(text) <= width for text in texts):
-        assert kept == "".join(texts)
+    assert cell_len(clip(text, width, pad=True)) == width
 
 
 @given(st.text())
@@ -124,31 +111,8 @@ def test_nothing_that_steers_a_terminal_is_seen(text):
 
 
 def test_every_key_has_a_place_of_its_own():
-    names = [name for key in KEYS for name in key.keys.split(",")]
+    names = [name for key in KEYS for name in key.key.split(",")]
     assert len(names) == len(set(names))
-    for width in (80, 200):
-        shown = shown_keys(width)
-        assert sum(len(name) + len(brief) + 3 for name, brief in shown) <= width
-        assert shown[-1] == ("q", "quit")
-
-
-def test_masks_come_and_go():
-    tokenizer = build_tokenizer()
-    draft = Draft("a b [MASK] c")
-
-    def toggle(draft, token, answer=None):
-        return toggle_mask(draft, tokenizer.encode(draft.text), token, token + 1, answer)
-
-    once = toggle(draft, 2)
-    assert once == Draft("a [MASK] [MASK] c", ("b", None))
-    twice = toggle(once, 4)
-    assert twice == Draft("a [MASK] [MASK] [MASK]", ("b", None, "c"))
-    assert toggle(twice, 2) == Draft("a b [MASK] [MASK]", (None, "c"))
-    assert toggle(twice, 3, "d") == Draft("a [MASK] d [MASK]", ("b", "c"))
-    with pytest.raises(TextError, match="no answer yet"):
-        toggle(twice, 3)
-    with pytest.raises(TextError, match=r"\[CLS\] at 0 is not in the text"):
-        toggle(draft, 0)
 
 
 def test_history_over_runs(tmp_path):

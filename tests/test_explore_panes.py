@@ -4,13 +4,12 @@ import json
 import shlex
 
 import pytest
+from rich.segment import Segment
 
-from mbexplore.explore.lines import width_of
-from mbexplore.explore.look import Look
 from mbexplore.explore.panes import build_view, draw, pane_names
-from mbexplore.explore.runner import Runner
-from mbexplore.explore.state import State
-from mbexplore.explore.threads import Stop
+from mbexplore.explore.reading import KEEP, open_model
+from mbexplore.explore.state import Bounds, State
+from mbexplore.session import Session
 from tests.cli_runner import run_cli
 
 TEXT = "The river runs to the sea, and the [MASK] of the sea comes up the river twice a day."
@@ -20,40 +19,36 @@ PANES = pane_names()
 
 
 @pytest.fixture(scope="module")
-def runner():
-    return Runner("tiny", device="cpu")
+def explorer():
+    return open_model("tiny", device="cpu")
 
 
 @pytest.fixture(scope="module")
-def explorer(runner):
-    return runner.open(Stop(), lambda *_: None)
-
-
-@pytest.fixture(scope="module")
-def run(runner, explorer):
-    predicted = runner.predict(explorer, TEXT, Stop(), lambda *_: None)
-    return runner.record(predicted, Stop(), lambda *_: None)
+def session(explorer):
+    made = Session(explorer, TEXT, keep=KEEP)
+    made.recording()
+    return made
 
 
 @pytest.mark.parametrize("pane", sorted(set(PANES) - SLOW))
 @pytest.mark.parametrize("width", [78, 198])
-def test_a_key_is_drawn_from_the_recording_within_its_room(pane, width, run, explorer):
-    passes = []
+def test_a_key_is_drawn_from_the_recording_within_its_room(pane, width, session, explorer):
+    passes, bounds = [], Bounds.of(session)
     inputs = explorer.model.encoder.embeddings
     handle = inputs.register_forward_hook(lambda *_: passes.append(1))
     for n in range(1, 9, 3):
         where = State(layer=n, head=n % 4, token=2 * n, zoom=n % 3, pane=pane)
-        picture = draw(build_view(where, run.bounds).of(run.session), Look(), width)
-        assert picture.lines
-        assert all(width_of(line) <= width for line in picture.lines), where
+        lines = draw(build_view(where, bounds).of(session).blocks, width, colour=True)
+        assert lines
+        assert all(Segment.get_line_length(line) <= width for line in lines), where
     handle.remove()
     assert not passes
 
 
 @pytest.mark.parametrize("pane", sorted(set(PANES) - {"verify"}))
-def test_the_command_that_y_copies_makes_the_same(pane, run):
+def test_the_command_that_y_copies_makes_the_same(pane, session):
     where = State(layer=1, head=2, token=9, pane=pane)
-    result = build_view(where, run.bounds).of(run.session)
+    result = build_view(where, Bounds.of(session)).of(session)
     done = run_cli(*shlex.split(result.command)[1:], "--json")
     assert done.code == 0, done.err
     assert roughly(json.loads(result.content("json"))) == roughly(json.loads(done.out))
@@ -68,9 +63,9 @@ def roughly(value):
     return float(f"{value:.3g}") if isinstance(value, float) and abs(value) > 1e-4 else value
 
 
-def test_without_colours_no_pane_has_one(run):
+def test_without_colours_no_pane_has_one(session):
     for pane in sorted(set(PANES) - SLOW):
         where = State(layer=1, token=9, pane=pane)
-        picture = draw(build_view(where, run.bounds).of(run.session), Look(colour=False), 78)
-        styles = [segment.style for line in picture.lines for segment in line if segment.style]
+        lines = draw(build_view(where, Bounds.of(session)).of(session).blocks, 78, colour=False)
+        styles = [segment.style for line in lines for segment in line if segment.style]
         assert not any(style.color or style.bgcolor for style in styles), pane

@@ -3,22 +3,24 @@
 import asyncio
 import gc
 import json
-from dataclasses import replace
+import threading
 from pathlib import Path
 
 import pytest
+from rich.segment import Segment
 
 from mbexplore.checkpoints.hub import ModelFiles
 from mbexplore.errors import ModelError
 from mbexplore.explore.app import ExploreApp
-from mbexplore.explore.help import Help
 from mbexplore.explore.history import History
 from mbexplore.explore.keys import KEYS
-from mbexplore.explore.lines import width_of
 from mbexplore.explore.look import Look
 from mbexplore.explore.panes import pane_names
-from mbexplore.explore.runner import Runner
+from mbexplore.explore.reading import predict
+from mbexplore.explore.widgets import Help
 from mbexplore.explorer import Comparison, Explorer
+from mbexplore.jobs import Job, Stopped, report
+from mbexplore.session import Session
 from tests.handbuilt import build_random, build_tokenizer, hook_count
 
 TEXT = "a b c [MASK] d e f"
@@ -26,43 +28,41 @@ FIRST = f"1 {pane_names()[0][:4]}"
 DARK = Look()
 
 
-class HandRunner(Runner):
+class HandModel:
     """A model of three layers; the place of Hugging Face is taken by ourselves."""
 
-    def __init__(self, **keywords):
-        super().__init__(None, **keywords)
+    def __init__(self):
         files = ModelFiles("handbuilt", "handbuilt", Path("handbuilt"))
         self.explorer = Explorer(build_random(), build_tokenizer(), files)
+        self.explorer.compare_with_transformers = lambda answer: Comparison(
+            "9", answer.masks, 1e-6, True
+        )
         self.passes = 0
         self.explorer.model.encoder.embeddings.register_forward_hook(self._count)
 
     def _count(self, *_):
         self.passes += 1
 
-    def open(self, stop, progress):
-        progress("opening", 1, 2)
+    def __call__(self):
         return self.explorer
-
-    def compare(self, run, stop):
-        return replace(run, comparison=Comparison("9", run.answer.masks, 1e-6, True))
 
 
 async def settle(app, pilot):
     """Until no work is left."""
     await pilot.pause()
     for _ in range(2000):
-        if not app._work:
+        if not len(app.workers):
             break
         await pilot.pause(0.005)
-    assert not app._work
+    assert not len(app.workers)
     await pilot.pause()
 
 
-def drive(test, text=TEXT, size=(80, 24), look=DARK, history=None, runner=None):
+def drive(test, text=TEXT, size=(80, 24), look=DARK, history=None, model=None):
     """Runs `test(app, press)` on a fresh explorer; `press` waits for what the keys set off."""
 
     async def main():
-        app = ExploreApp(runner or HandRunner(), text, history or History(None), look)
+        app = ExploreApp(model or HandModel(), text, history or History(None), look)
         async with app.run_test(size=size) as pilot:
 
             async def press(*keys):
@@ -93,13 +93,17 @@ def before_last(app):
     return names[names.index(app.where.pane) - 1]
 
 
-def half_a_stage(app):
-    return app.query_one("#stage").size.height // 2
+def scrolled(app):
+    return app.query_one("#stage").scroll_offset.y
 
 
-def most_scrolled(app):
-    """Lines that a pane can be scrolled by at most."""
-    return max(0, len(app.picture.lines) - app.query_one("#stage").size.height)
+def lines(app):
+    return app.query_one("#stage").lines
+
+
+def sentences(app):
+    """What is said until the next key."""
+    return " ".join(one.message for one in app._notifications)
 
 
 def test_every_key_does_what_it_says(tmp_path, monkeypatch):
@@ -127,13 +131,15 @@ def test_every_key_does_what_it_says(tmp_path, monkeypatch):
         await key("l", layer=1)
         for n, pane in enumerate(pane_names()[:9], start=1):
             await key(str(n), pane=pane)
-            assert app.picture.lines and pane[:4] in whole(app)
+            assert lines(app) and pane[:4] in whole(app)
         await key("comma", pane=before_last(app))
         driven.add("full_stop")
         await press("full_stop")
         await press(str(1 + pane_names().index("lens")))
-        await key("pagedown", scroll=min(half_a_stage(app), most_scrolled(app)))
-        await key("pageup", scroll=0)
+        await key("pagedown")
+        assert scrolled(app) > 0
+        await key("pageup")
+        assert scrolled(app) == 0
         await key("plus", zoom=1)
         await key("minus", zoom=0)
         await key("w", words=True)
@@ -143,15 +149,15 @@ def test_every_key_does_what_it_says(tmp_path, monkeypatch):
         await key("h", hf=False)
         assert "Hugging Face" not in whole(app)
         await press("h")
-        assert "Hugging Face  same order" in whole(app)
+        assert "same top 5 as Hugging Face" in whole(app)
         driven.add("slash")
         await press("slash", "c", "enter")
         assert app.where.token == 3
         driven.add("m")
         await press("m")
-        assert app.draft.text == "a b [MASK] [MASK] d e f" == app.run_shown.encoding.text
+        assert app.text == "a b [MASK] [MASK] d e f" == app.reading.session.encoding.text
         await press("m")
-        assert app.draft.text == TEXT and app.where.token == 3
+        assert app.text == TEXT and app.where.token == 3
         driven.add("y")
         await press("y")
         assert app.clipboard.startswith("mbexplore lens 'a b c [MASK] d e f'")
@@ -159,16 +165,16 @@ def test_every_key_does_what_it_says(tmp_path, monkeypatch):
         await press("o", *["backspace"] * 3, *"json", "enter")
         [saved] = tmp_path.iterdir()
         assert json.loads(saved.read_text())["target"]["position"] == app.where.token
-        assert f"Saved {saved.name}" in whole(app)
+        assert sentences(app) == f"Saved {saved.name}"
         driven.add("tab")
         await press("tab")
         assert app.focused.id == "field"
         await press("escape")
         assert app.focused.id == "stage"
         driven.add("enter")
-        before = app.run_shown
+        before = app.reading
         await press("enter")
-        assert app.run_shown is not before and app.history.texts == [TEXT]
+        assert app.reading is not before and app.history.texts == [TEXT]
         driven.add("escape")
         await press("escape")
         driven.add("d")
@@ -185,28 +191,30 @@ def test_every_key_does_what_it_says(tmp_path, monkeypatch):
 
     assert drive(test).return_value == 0
     suspend = {"ctrl+z"}  # in test_explore_terminal.py: it takes a terminal
-    assert driven | suspend == {key.keys.split(",")[0] for key in KEYS}
+    assert driven | suspend == {key.key.split(",")[0] for key in KEYS}
 
 
 def test_keys_look_and_never_run_the_model():
+    model = HandModel()
+
     async def test(app, press):
-        passes = app.runner.passes
+        passes = model.passes
         for name in ("lens", "rope-score", "residual", "neurons"):
             await press(str(1 + pane_names().index(name)), "left", "down", "plus")
         await press("right_square_bracket", "w", "s", "s", "w")
-        assert app.runner.passes == passes
+        assert model.passes == passes
 
-    drive(test)
+    drive(test, model=model)
 
 
 def test_a_text_is_run_as_its_writer_pauses():
     async def test(app, press):
-        assert app.focused.id == "field" and app.draft.text.endswith("[MASK].")
+        assert app.focused.id == "field" and app.text.endswith("[MASK].")
         await app.pilot.press(*"[MASK] a b")  # what stood there was selected and is typed over
-        assert app.run_shown.encoding.text != "[MASK] a b"
+        assert app.reading.session.encoding.text != "[MASK] a b"
         await asyncio.sleep(0.4)
         await settle(app, app.pilot)
-        assert app.run_shown.encoding.text == "[MASK] a b" and app.where.token == 1
+        assert app.reading.session.encoding.text == "[MASK] a b" and app.where.token == 1
         assert app.focused.id == "field" and not app.history.texts
         await press("enter")
         assert app.focused.id == "stage" and app.history.texts == ["[MASK] a b"]
@@ -219,63 +227,61 @@ def test_a_text_is_run_as_its_writer_pauses():
 
 
 def test_the_screen_is_there_before_the_model_and_work_can_be_stopped():
-    import threading
-
     go, stopped = threading.Event(), []
 
-    class Slow(HandRunner):
-        def open(self, stop, progress):
-            progress("opening the model", 1, 3)
-            assert go.wait(20)
-            return super().open(stop, progress)
+    class Slow(HandModel):
+        def __init__(self):
+            super().__init__()
+            self.record, self.explorer.record = self.explorer.record, self.patiently
 
-        def record(self, run, stop, progress):
-            if len(stopped) == 0:
-                try:
-                    while True:
-                        stop.check()
-                except BaseException:
-                    stopped.append(True)
-                    raise
-            return super().record(run, stop, progress)
+        def __call__(self):
+            assert go.wait(20)
+            return super().__call__()
+
+        def patiently(self, *args, **keywords):
+            try:
+                while not stopped:
+                    report(0, 3)
+            except Stopped:
+                stopped.append(True)
+                raise
+            return self.record(*args, **keywords)
 
     async def main():
         app = ExploreApp(Slow(), TEXT, History(None), Look())
         async with app.run_test(size=(80, 24)) as pilot:
             await asyncio.sleep(0.15)
-            assert "opening the model" in screen(app)[0] and f"1 {pane_names()[0][:4]}" in whole(
-                app
-            )
+            await pilot.pause()
+            assert "loading the model" in screen(app)[0] and FIRST in whole(app)
             await pilot.press("2", "right")
             go.set()
-            while app.run_shown is None:
+            while app.reading is None:
                 await pilot.pause(0.01)
-            assert app.run_shown.answer is not None and not app.run_shown.is_recorded
+            assert not isinstance(app.reading.answer, str) and not app.reading.is_recorded
             await pilot.press("escape")
             await settle(app, pilot)
             for _ in range(200):
                 await asyncio.sleep(0.01 if not stopped else 0)
-            assert stopped and "Stopped" in whole(app) and not app.run_shown.is_recorded
+            assert stopped and "Stopped" in sentences(app) and not app.reading.is_recorded
             await pilot.press("enter")
             await settle(app, pilot)
-            assert app.run_shown.is_recorded and app.picture.lines
+            assert app.reading.is_recorded and lines(app)
 
     asyncio.run(main())
 
 
 def test_a_forward_pass_ends_at_the_next_layer_when_it_is_stopped():
-    from mbexplore.explore.threads import Stop, Stopped
+    model, job, told = HandModel(), Job(), []
 
-    runner, stop, told = HandRunner(), Stop(), []
+    def progress(done, total):
+        told.append((done, total))
+        job.is_wanted = False
+        report(done, total)
 
-    def progress(what, done, of):
-        told.append((what, done, of))
-        stop.set()
-
-    with pytest.raises(Stopped):
-        runner.predict(runner.explorer, TEXT, stop, progress)
-    assert told == [("predicting", 1, 3)]
-    assert hook_count(runner.explorer.model) == 0
+    with job.begun(), pytest.raises(Stopped):
+        predict(Session(model.explorer, TEXT, progress=progress), hf=False)
+    assert told == [(1, 3)]
+    assert hook_count(model.explorer.model) == 0
 
 
 @pytest.mark.parametrize(
@@ -288,8 +294,8 @@ def test_every_pane_fits_every_screen(size, look):
         for n in range(1, 9):
             await press(str(n), "plus", "down")
             stage = app.query_one("#stage")
-            assert all(width_of(line) <= stage.size.width for line in app.picture.lines)
-            for line in app.picture.lines:
+            assert all(Segment.get_line_length(line) <= stage.size.width for line in lines(app))
+            for line in lines(app):
                 assert not any("\x1b" in segment.text for segment in line)
         if size != (40, 12):
             top = screen(app)
@@ -301,10 +307,10 @@ def test_every_pane_fits_every_screen(size, look):
 def test_work_that_is_ended_before_it_begins_leaves_nothing():
     async def test(app, press):
         await press("2")
-        app._redraw_pane()
-        app._redraw_pane()  # ends the first, whose task has not had its turn
+        app._go()
+        app._go()  # ends the first, whose task has not had its turn
         await settle(app, app.pilot)
-        assert app.picture.lines and not app._work
+        assert lines(app)
 
     drive(test)
     gc.collect()  # a coroutine that nobody awaited would complain now, and fail this test
@@ -316,7 +322,7 @@ def test_resizing_keeps_the_place():
         before = app.where
         await app.pilot.resize_terminal(200, 60)
         await settle(app, app.pilot)
-        assert app.where == before and len(app.picture.lines) > 9
+        assert app.where == before and len(lines(app)) > 9
         assert app.query_one("#stage").size.height > 40
         await app.pilot.resize_terminal(80, 24)
         await settle(app, app.pilot)
@@ -360,7 +366,7 @@ def test_no_text_steers_the_terminal(text):
         for sign in ("\x1b", "\x07", "\x9b", "\u202e", "\t", "\r", "\u2028"):
             assert sign not in seen
         assert all(line == line.rstrip("\n") for line in screen(app))
-        assert app.run_shown.encoding.text == text
+        assert app.reading.session.encoding.text == text
 
     drive(test, text=text)
 
@@ -374,7 +380,7 @@ def test_a_paste_is_taken_whole_and_one_too_long_is_told():
         field.post_message(Paste("a b\r\nc [MASK] \x1b[31m\n"))
         await asyncio.sleep(0.4)
         await settle(app, app.pilot)
-        assert app.run_shown.encoding.text == "a b\nc [MASK] \x1b[31m"
+        assert app.reading.session.encoding.text == "a b\nc [MASK] \x1b[31m"
         assert "a b\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}c [MASK]" in screen(app)[1]
         field.value = ""
         field.post_message(Paste("a b " * 12_500))
@@ -383,7 +389,7 @@ def test_a_paste_is_taken_whole_and_one_too_long_is_told():
         assert "25,002 tokens and the model takes 64" in " ".join(whole(app).split())
         field.value = "a [MASK]"
         await press("enter")
-        assert "25,002" not in whole(app) and app.run_shown.encoding.text == "a [MASK]"
+        assert "25,002" not in whole(app) and app.reading.session.encoding.text == "a [MASK]"
 
     drive(test)
 
@@ -391,11 +397,11 @@ def test_a_paste_is_taken_whole_and_one_too_long_is_told():
 def test_mistakes_are_sentences(tmp_path):
     async def test(app, press):
         await press("slash", *"nowhere", "enter")
-        assert "no token or word 'nowhere'" in whole(app)
+        assert "no token or word 'nowhere'" in sentences(app)
         await press("2", "o", *["backspace"] * 30, *"x.doc", "enter")
-        assert "x.doc ends in '.doc'" in whole(app)
+        assert "x.doc ends in '.doc'" in sentences(app)
         await press("home", "m")
-        assert "not in the text itself" in whole(app)
+        assert "not in the text itself" in sentences(app)
         await press("tab", "ctrl+u", "enter")
         assert "The text is empty" in whole(app)
 
@@ -408,14 +414,14 @@ def test_several_masks_and_none():
         await press("end")
         assert "mask 2 of 2, token 4" in whole(app)
         await press("m", "left", "m", "left", "left", "m")
-        assert app.run_shown.answer is None or "[MASK]" in app.draft.text
+        assert isinstance(app.reading.answer, str) or "[MASK]" in app.text
 
     drive(test, text="a [MASK] b [MASK]")
 
 
 def test_a_text_without_a_mask_is_explored_all_the_same():
     async def test(app, press):
-        assert "m masks the chosen token" in whole(app)
+        assert "m masks the selected token" in " ".join(whole(app).split())
         await press(str(1 + pane_names().index("residual")))
         assert "embeddings" in whole(app)
 
@@ -423,23 +429,22 @@ def test_a_text_without_a_mask_is_explored_all_the_same():
 
 
 def test_a_damaged_model_is_a_sentence_without_a_mask_too():
-    runner = HandRunner()
-    runner.explorer.model.encoder.layers[1].mlp.Wo.weight.data[0, 0] = float("nan")
+    model = HandModel()
+    model.explorer.model.encoder.layers[1].mlp.Wo.weight.data[0, 0] = float("nan")
 
     async def test(app, press):
         assert "has NaN in it" in app.error
 
     for text in (TEXT, "a b c"):
-        drive(test, text, runner=runner)
+        drive(test, text, model=model)
 
 
 def test_a_model_that_is_not_there_ends_it():
-    class Missing(HandRunner):
-        def open(self, stop, progress):
-            raise ModelError("There is no model 'nope'.")
+    def missing():
+        raise ModelError("There is no model 'nope'.")
 
     async def main():
-        app = ExploreApp(Missing(), TEXT, History(None), Look())
+        app = ExploreApp(missing, TEXT, History(None), Look())
         async with app.run_test() as pilot:
             while app.failure is None:
                 await pilot.pause(0.01)
@@ -455,6 +460,6 @@ def test_help_holds_every_key_at_80_by_24():
         assert isinstance(app.screen, Help)
         seen = whole(app)
         for key in KEYS:
-            assert key.what in seen
+            assert key.tooltip in seen
 
     drive(test)

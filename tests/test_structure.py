@@ -13,7 +13,7 @@ LEVELS = [
     "files reading process rows",
     "network",
     "checkpoints",
-    "hooks recording answers checks",
+    "hooks recording answers checks masking jobs",
     "recorder",
     "reference.huggingface",
     "explorer",

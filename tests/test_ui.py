@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import gc
 import io
 import json
 import os
@@ -14,15 +15,16 @@ import sys
 import threading
 import time
 import urllib.request
+import warnings
 import weakref
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 import mbexplore
-from mbexplore.errors import MbexploreError, ModelError, TextError, UsageError
+from mbexplore.errors import MbexploreError, ModelError, UsageError
+from mbexplore.jobs import report
+from mbexplore.text import word
 from mbexplore.views import REGISTRY
 from tests.cli_runner import run_cli
 
@@ -30,9 +32,8 @@ PARIS = "The capital of France is [MASK]."
 pytestmark = pytest.mark.filterwarnings("default")  # what gradio leaves open is its own
 
 from mbexplore_ui.controls import arguments_of, build_view, controls_of  # noqa: E402 - after it
-from mbexplore_ui.endpoints import PUBLIC, Endpoints  # noqa: E402
-from mbexplore_ui.sessions import Sessions, Work, kept_beginning  # noqa: E402
-from mbexplore_ui.text import chips, label, toggled  # noqa: E402
+from mbexplore_ui.endpoints import PUBLIC, Endpoints, chips  # noqa: E402
+from mbexplore_ui.sessions import Sessions, Work  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -73,45 +74,11 @@ def ask_view(address, name, text, session="plain", model="tiny", **given):
 # ---- texts
 
 
-def test_a_range_of_tokens_becomes_masks_and_comes_back(explorer):
-    encoding = explorer.encode("The capital of France is Paris.")
-    text, hidden = toggled(encoding, 4, 6, [], [])
-    assert text == "The capital of [MASK] [MASK] [MASK]."
-    assert hidden == ["France", "is", "Paris"]
-    back, none = toggled(explorer.encode(text), 6, 4, hidden, [""] * 3)
-    assert (back, none) == ("The capital of France is Paris.", [])
-
-
-def test_a_mask_that_nobody_hid_becomes_the_answer(explorer):
-    text, hidden = toggled(explorer.encode(PARIS), 6, 6, [], ["Rome"])
-    assert (text, hidden) == ("The capital of France is Rome.", [])
-
-
-@given(st.text(alphabet="ab [MASK]é\N{THUMBS UP SIGN}.\n", min_size=1, max_size=40), st.data())
-def test_toggling_twice_gives_the_text_again(explorer, text, data):
-    try:
-        encoding = explorer.encode(text)
-    except TextError:
-        return
-    place = data.draw(st.integers(0, len(encoding) - 1))
-    start, stop = encoding.offsets[place]
-    if stop == start or place in encoding.mask_positions:
-        return
-    changed, hidden = toggled(encoding, place, place, ["x"] * len(encoding.mask_positions), [])
-    again = explorer.encode(changed)
-    piece = text[start:stop]
-    if len(again.mask_positions) != len(encoding.mask_positions) + 1 or not piece.strip():
-        return  # half a character, or white space: not a token of its own in the new text
-    order = next(m for m in again.mask_positions if again.offsets[m][1] > start)
-    back, _ = toggled(again, order, order, hidden, [""] * len(hidden))
-    assert back == text
-
-
 def test_nothing_in_a_label_is_invisible(explorer):
-    assert label(" Paris") == "Paris"
-    assert label("\u200b") == "\\u200b" and label("\u202e") == "\\u202e"
-    assert label(" ") == label("") == "\N{OPEN BOX}"
-    assert label("\n") == "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}"
+    assert word(" Paris") == "Paris"
+    assert word("\u200b") == "\\u200b" and word("\u202e") == "\\u202e"
+    assert word(" ") == word("") == "\N{OPEN BOX}"
+    assert word("\n") == "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}"
     pieces = chips(explorer.encode("The fishermen wait."))
     assert [(chip["text"], chip["joined"]) for chip in pieces[1:-1]] == [
         ("The", False), ("f", False), ("isher", True), ("men", True), ("wait", False), (".", False),
@@ -121,10 +88,11 @@ def test_nothing_in_a_label_is_invisible(explorer):
     assert [i for i, chip in enumerate(kinds) if chip["special"]] == [0, 8]
 
 
-def test_the_beginning_is_what_the_model_takes(explorer):
-    kept = kept_beginning(explorer, "river " * 5000)
-    assert len(explorer.encode(kept)) == explorer.model.config.max_position_embeddings
-    assert kept_beginning(explorer, PARIS) == PARIS
+def test_a_text_that_is_too_long_is_cut_and_the_page_is_told(explorer):
+    text = "river " * 5000
+    found = Endpoints(Sessions({"tiny": explorer})).call("tokens", "a", "tiny", text)
+    assert len(found["tokens"]) == explorer.model.config.max_position_embeddings
+    assert found["full_length"] == len(explorer.tokenizer.encode(text))
 
 
 # ---- parameters
@@ -148,7 +116,7 @@ def test_every_control_has_a_default_that_its_view_takes():
         controls = controls_of(view)
         assert all(control["default"] is not None for control in controls), view.name
         required = [one.name for one in view.parameters if one.default is dataclasses.MISSING]
-        given = {one["name"]: one["default"] for one in controls if one["name"] != "first"}
+        given = {one["name"]: one["default"] for one in controls}
         if not required:
             assert build_view(view, given) == view(), view.name
 
@@ -256,7 +224,7 @@ def test_a_closed_page_ends_its_work(explorer):
                 begun.release()
                 while True:
                     step()
-                    work.move(1, 2)
+                    report(1, 2)
         except UsageError as error:
             sentences.append((name, str(error)))
 
@@ -298,16 +266,17 @@ def test_only_models_opened_at_the_start_are_used(explorer, tmp_path):
 def test_a_stop_ends_what_has_begun_and_nothing_else():
     work = Work()
     with work.begun():
-        work.move(1, 4)
+        report(1, 4)
+        assert work.progress == (1, 4)
         work.stop()
         for _ in range(2):
             with pytest.raises(UsageError, match="Stopped"):
-                work.move(2, 4)
-    assert (work.done, work.total) == (0, 0)
+                report(2, 4)
+    assert work.progress == (0, 0)
     work.stop()
     with work.begun():
-        work.move(1, 4)
-    assert (work.done, work.total) == (1, 4)
+        report(1, 4)
+        assert work.progress == (1, 4)
 
 
 def test_a_recording_reports_its_layers_and_can_be_stopped(explorer):
@@ -496,7 +465,7 @@ def launches(monkeypatch):
     @contextmanager
     def launched(app, host, port, **settings):
         asked.append({"host": host, **settings})
-        yield f"http://{host}:{port}", "https://far.example" if settings["share"] else None
+        yield f"http://{host}:7860", "https://far.example" if settings["share"] else None
         assert signal.SIGINT in handlers
 
     def build(sessions):
@@ -504,7 +473,6 @@ def launches(monkeypatch):
 
     monkeypatch.setattr("mbexplore_ui.serve.launched", launched)
     monkeypatch.setattr("mbexplore_ui.app.build_app", build)
-    monkeypatch.setattr("mbexplore_ui.serve.choose_port", lambda host, port: port or 7860)
     return asked
 
 
@@ -555,17 +523,20 @@ def test_nothing_is_shared_or_listens_elsewhere_unless_it_is_said(monkeypatch):
     assert not any(settings["enable_monitoring"] or settings["mcp_server"] for settings in told)
 
 
-def test_a_taken_port_offers_the_next_free_one():
-    from mbexplore_ui.serve import choose_port
-
+def test_a_port_or_host_that_cannot_be_listened_on_is_one_sentence(explorer):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError, match=f"Port {port} is taken; \\d+ is free"):
-            choose_port("127.0.0.1", port)
-    with pytest.raises(MbexploreError, match="no port"):
-        choose_port("127.0.0.1", 0)
+        with pytest.raises(UsageError, match=f"Port {port} is taken"):
+            mbexplore.ui(explorer, port=port)
+    with pytest.raises(UsageError, match="no port 0"):
+        mbexplore.ui(explorer, port=0)
+    done = run_cli("ui", "--host", "no.such.host.invalid")
+    assert done.code == 2 and "There is no host 'no.such.host.invalid'" in done.err
+    with warnings.catch_warnings():  # Gradio leaves what it tried to the collector
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 def test_auth_is_a_user_and_a_password():

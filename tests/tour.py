@@ -12,6 +12,7 @@ import asyncio
 import io
 import sys
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ import mbexplore
 from mbexplore.explore.app import ExploreApp
 from mbexplore.explore.history import History
 from mbexplore.explore.look import Look
-from mbexplore.explore.runner import Runner
+from mbexplore.explore.reading import open_model
 from tests.browser import Visit, chromium, served, visit
 
 PARIS = "The capital of France is [MASK]."
@@ -198,12 +199,12 @@ def terminal_picture(browser: Browser, screen: str) -> bytes:
 
 async def drawn_screen() -> str:
     """The terminal explorer with the maps of every head, as SVG."""
-    app = ExploreApp(Runner("tiny"), TIDE, History(None), Look())
+    app = ExploreApp(partial(open_model, "tiny"), TIDE, History(None), Look())
     async with app.run_test(size=(110, 25)) as pilot:
-        while app._work:
+        while app.workers:
             await pilot.pause(0.1)
         await pilot.press(*"lll")
-        while app._work:
+        while app.workers:
             await pilot.pause(0.1)
         return app.export_screenshot()
 

@@ -19,7 +19,6 @@ from mbexplore.display import page
 from mbexplore.display.blocks import Block, Heat, Lines, walk
 from mbexplore.display.browser import to_parts
 from mbexplore.explorer import Explorer
-from mbexplore.network.heads import ModernBertForSequenceClassification
 from mbexplore.views import REGISTRY
 from mbexplore.views.result import Result
 
@@ -144,7 +143,6 @@ def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
                 "papers": [{"text": str(paper), "url": paper.url} for paper in view.papers],
                 "controls": controls_of(view),
                 "early": dict(view.early),
-                "none": view.none,
                 "navigator": view.navigator,
             }
             for view in REGISTRY.values()
@@ -163,5 +161,4 @@ def describe_model(name: str, explorer: Explorer) -> dict[str, Any]:
         "kinds": list(config.layer_kinds),
         "heads": config.num_attention_heads,
         "limit": config.max_position_embeddings,
-        "answers_texts": isinstance(explorer.model, ModernBertForSequenceClassification),
     }

@@ -5,36 +5,49 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import shlex
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any, Literal
 
 from mbexplore.errors import UsageError
 from mbexplore.views import View
-from mbexplore.views.parameters import SELECTED, Parameter
+from mbexplore.views.parameters import SELECTED, Option, Parameter
 
 FIRST = "first"
 """Argument of every endpoint: of a wide matrix, the first column that is drawn large."""
+OTHERS = "others"
+"""Argument of a view that reads several texts: those beside the page's own, one a line."""
 
 TYPES: dict[str, Any] = {
     "switch": bool, "integer": int, "number": float, "layer": int, "head": int, "token": int,
-    "text": str, "texts": str, "model": str,
+    "text": str, "texts": str, "model": str, "lines": str,
 }  # fmt: skip
 NONE: dict[str, Any] = {"layer": 0, "head": -1, "token": -1, "integer": -1, "number": -1.0}
 """What stands for None in an endpoint's arguments; the empty text for every other kind."""
 
 
+def parameters_of(view: type[View[Any]]) -> list[Parameter]:
+    """A view's parameters and what only the page has."""
+
+    def own(name: str, kind: Any, default: Any, label: str) -> Parameter:
+        about = Option("", None, None, label, None, None, {}, False)
+        return Parameter(name, kind, default, False, (), about)
+
+    found = [*view.parameters, own(FIRST, "integer", -1, "")]
+    texts = list(takewhile(lambda one: one[:1] != "-", shlex.split(view.example)))
+    others = texts[1:]  # so that there is something to see
+    if view.reads == "texts" and others:
+        found.insert(0, own(OTHERS, "lines", "\n".join(others), "other texts, one a line"))
+    return found
+
+
 def arguments_of(view: type[View[Any]]) -> list[inspect.Parameter]:
     """The endpoint's arguments for a view's parameters."""
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    first = inspect.Parameter(FIRST, kind, default=-1, annotation=int)
     return [
-        *(
-            inspect.Parameter(
-                one.name, kind, default=default_of(one), annotation=annotation_of(one)
-            )
-            for one in view.parameters
-        ),
-        first,
+        inspect.Parameter(one.name, kind, default=default_of(one), annotation=annotation_of(one))
+        for one in parameters_of(view)
     ]
 
 
@@ -51,9 +64,8 @@ def controls_of(view: type[View[Any]]) -> list[dict[str, Any]]:
             "choices": list(one.choices),
             "beside": one.kind in SELECTED and one.kind != one.name,
         }
-        for one in view.parameters
-    ] + [{"name": FIRST, "label": None, "help": "", "default": -1, "only": {}, "kind": "number",
-          "choices": [], "beside": False}]  # fmt: skip
+        for one in parameters_of(view)
+    ]
 
 
 def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:
@@ -64,6 +76,7 @@ def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:
         MbexploreError: the view refuses a value.
     """
     known = {one.name: one for one in view.parameters}
+    given = {name: value for name, value in given.items() if name not in (FIRST, OTHERS)}
     for name in given:
         if name not in known:
             raise UsageError(

@@ -9,23 +9,26 @@ import inspect
 import time
 from base64 import b64encode
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
+from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.display.browser import to_parts
 from mbexplore.errors import MbexploreError, MissingError, UsageError
+from mbexplore.masking import toggle_masks
 from mbexplore.network.heads import ClassifierModel
 from mbexplore.session import Session
+from mbexplore.text import word
 from mbexplore.views import REGISTRY, View
 from mbexplore.views.result import Result
 
-from .controls import FIRST, arguments_of, build_view
-from .sessions import Sessions, kept_beginning
-from .text import chips, toggled
+from .controls import FIRST, OTHERS, arguments_of, build_view
+from .sessions import Sessions
 
 Answer = dict[str, Any]
-PUBLIC = ("tokens", "toggle", "beginning", "progress", "stop", "save")
+PUBLIC = ("tokens", "toggle", "progress", "stop", "save")
 """Endpoints for other programs, besides the views."""
 
 
@@ -35,13 +38,7 @@ class Endpoints:
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
         self.functions: dict[str, Callable[..., Any]] = {
-            "tokens": self.tokens,
-            "toggle": self.toggle,
-            "beginning": self.beginning,
-            "progress": self.progress,
-            "stop": self.stop,
-            "leave": self.leave,
-            "save": self.save,
+            name: getattr(self, name) for name in PUBLIC
         }
 
     def call(self, name: str, page: str, *given: Any) -> Any:
@@ -58,7 +55,6 @@ class Endpoints:
         start = time.perf_counter()
         names = [one.name for one in arguments_of(view)]
         given = dict(zip(names, values, strict=False))
-        first = given.pop(FIRST, -1)
         session = self.sessions.session(page, model, text)
         with self.sessions.work(page).begun():
             try:
@@ -66,7 +62,8 @@ class Endpoints:
             except MissingError as error:  # a second text, say, that can be typed now
                 note = {"kind": "note", "text": str(error)}
                 return {"line": "", "parts": [note], "command": "", "formats": [], "seconds": 0.0}
-            parts = to_parts(result.blocks, None if first < 0 else first)
+            first = given[FIRST] if given.get(FIRST, -1) >= 0 else None
+            parts = to_parts(result.blocks, first)
         return {
             "line": result.headline,
             "parts": [part for part in parts if part["kind"] != "headline"],
@@ -76,6 +73,9 @@ class Endpoints:
         }
 
     def _result(self, view: type[View[Any]], session: Session, given: Answer) -> Result[Any]:
+        others = [line.strip() for line in given.get(OTHERS, "").splitlines() if line.strip()]
+        if others:
+            session = session.beside((*session.texts, *others))
         names = {one.name for one in view.parameters}
         is_whole = isinstance(session.explorer.model, ClassifierModel)
         if view.explains_answer or (is_whole and {"token", "answer"} <= names):
@@ -88,77 +88,52 @@ class Endpoints:
         self, page: str, view: str, ending: str, model: str, text: str, values: Answer
     ) -> Answer:
         """A view as a file: its name, and its bytes in base64."""
-        shown = find_view(view)
-        given = {name: value for name, value in values.items() if name != FIRST}
         session = self.sessions.session(page, model, text)
         with self.sessions.work(page).begun():
-            result = self._result(shown, session, given)
+            result = self._result(find_view(view), session, values)
             content = b64encode(result.content(ending)).decode()
         return {"name": f"{result.name}.{ending}", "data": content}
 
     def tokens(self, page: str, model: str, text: str) -> Answer:
-        """The tokens of a text, and whether the model can take it."""
-        return {"tokens": chips(self.sessions.session(page, model, text).encoding)}
+        """The tokens of a text, and how many there would be had the model taken all of them."""
+        encoding = self.sessions.session(page, model, text).encoding
+        return {"tokens": chips(encoding), "full_length": encoding.full_length}
 
     def toggle(
         self, page: str, model: str, text: str, first: int, last: int, masked_words: list[str]
     ) -> Answer:
         """The text with tokens first to last masked, or unmasked where all of them are masks."""
         session = self.sessions.session(page, model, text)
+        spans = [(i, i + 1) for i in range(min(first, last), max(first, last) + 1)]
         with self.sessions.work(page).begun():
-            changed, words = toggled(session.encoding, first, last, masked_words, answers(session))
+            changed, words = toggle_masks(session.encoding, spans, masked_words, session.answers)
         return {"text": changed, "masked_words": words}
-
-    def beginning(self, page: str, model: str, text: str) -> str:
-        """As much of a text's beginning as the model takes."""
-        return kept_beginning(self.sessions.model(model), text)
 
     def progress(self, page: str) -> dict[str, int]:
         """How far the work for this page is; 0 of 0 where no steps are counted."""
-        work = self.sessions.work(page)
-        return {"done": work.done, "total": work.total}
+        done, total = self.sessions.work(page).progress
+        return {"done": done, "total": total}
 
     def stop(self, page: str) -> None:
         """Ends the work for this page that has begun, at its next step."""
         self.sessions.work(page).stop()
 
-    def leave(self, page: str) -> None:
-        """Forgets what the page holds."""
-        self.sessions.drop(page)
-
     def public(self) -> list[Callable[..., Any]]:
         """The endpoints for other programs, named and typed; their page is Gradio's session."""
-        return [
-            *(self._public_view(view) for view in views().values()),
-            *(self._public(name, self.functions[name]) for name in PUBLIC),
-        ]
-
-    def _public_view(self, view: type[View[Any]]) -> Callable[..., Answer]:
-        def endpoint(request: gr.Request, model: str, text: str, *values: Any) -> Answer:
-            answer: Answer = guarded(
-                lambda: self.show(view, request.session_hash or "", model, text, *values)
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        shared = [inspect.Parameter(name, kind, annotation=str) for name in ("model", "text")]
+        shown = [
+            _named(
+                partial(self.show, view), view.name.replace("-", "_"),
+                [*shared, *arguments_of(view)], f"{view.question} {view.__doc__}",
             )
-            return answer
-
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        parameters = [
-            inspect.Parameter("request", kind, annotation=gr.Request),
-            inspect.Parameter("model", kind, annotation=str),
-            inspect.Parameter("text", kind, annotation=str),
-            *arguments_of(view),
-        ]
-        doc = f"{view.question} {view.__doc__}"
-        return _named(endpoint, view.name.replace("-", "_"), parameters, doc)
-
-    def _public(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def endpoint(request: gr.Request, *values: Any) -> Any:
-            return guarded(lambda: function(request.session_hash or "", *values))
-
-        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-        signature = inspect.signature(function, eval_str=True)
-        _, *rest = signature.parameters.values()
-        parameters = [inspect.Parameter("request", kind, annotation=gr.Request), *rest]
-        return _named(endpoint, name, parameters, function.__doc__ or "")
+            for view in views().values()
+        ]  # fmt: skip
+        others = []
+        for name, function in self.functions.items():
+            _, *parameters = inspect.signature(function, eval_str=True).parameters.values()
+            others.append(_named(function, name, parameters, function.__doc__ or ""))
+        return [*shown, *others]
 
 
 def views() -> dict[str, type[View[Any]]]:
@@ -178,30 +153,34 @@ def find_view(name: str) -> type[View[Any]]:
 
 
 def _named(
-    endpoint: Callable[..., Any], name: str, parameters: list[inspect.Parameter], doc: str
+    work: Callable[..., Any], name: str, parameters: list[inspect.Parameter], doc: str
 ) -> Callable[..., Any]:
-    """A function with the name and the signature that Gradio documents."""
-    endpoint.__name__ = name
-    endpoint.__doc__ = doc
+    """A function of a page's session with the name and the signature that Gradio documents."""
+
+    def endpoint(request: gr.Request, *values: Any) -> Any:
+        try:
+            return work(request.session_hash or "", *values)
+        except MbexploreError as error:  # one sentence for the program that called
+            raise gr.Error(str(error), print_exception=False) from None
+
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter("request", kind, annotation=gr.Request), *parameters]
+    endpoint.__name__, endpoint.__doc__ = name, doc
     endpoint.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": dict}
     signature = inspect.Signature(parameters, return_annotation=dict)
     endpoint.__signature__ = signature  # type: ignore[attr-defined]
     return endpoint
 
 
-def guarded(work: Callable[[], Any]) -> Any:
-    """What `work` gives; a mistake is one sentence for the program that called."""
-    try:
-        return work()
-    except MbexploreError as error:
-        raise gr.Error(str(error), print_exception=False) from None
-
-
-def answers(session: Session) -> list[str]:
-    """The model's first choice at each mask; nothing from a model that has none."""
-    masks = session.encoding.mask_positions
-    logits = session.recording().logits if masks else None
-    if logits is None:
-        return [""] * len(masks)
-    names = (session.explorer.tokenizer.token(i) for i in logits.argmax(dim=-1).tolist())
-    return [name.strip() for name in names]
+def chips(encoding: Encoding) -> list[dict[str, Any]]:
+    """What the page draws for each token; pieces of a word are `joined` to the one before."""
+    masks, words = set(encoding.mask_positions), encoding.words
+    return [
+        {
+            "text": word(token),
+            "joined": i > 0 and words[i] is not None and words[i] == words[i - 1],
+            "special": encoding.offsets[i] == (0, 0) and words[i] is None,
+            "mask": i in masks,
+        }
+        for i, token in enumerate(encoding.tokens)
+    ]

@@ -1,4 +1,4 @@
-"""Where the page is served: the port, its address, and how it stops."""
+"""Where the page is served: its address, and how it stops."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
+from typing import Any
 
 import gradio as gr
 
@@ -15,55 +16,14 @@ from mbexplore.explorer import Explorer
 from .app import POLICY, build_app, inside_a_loop
 from .sessions import Sessions
 
-PORT = 7860
-TRIES = 100
-"""Ports looked at for a free one."""
 HERE = ("127.0.0.1", "localhost", "::1")
-
-
-def choose_port(host: str, wanted: int | None) -> int:
-    """The port to serve on: the one wanted, or the first free one from `PORT` on.
-
-    Raises:
-        UsageError: the one wanted is taken; the sentence offers the next free one.
-    """
-    if wanted is not None and not 1 <= wanted <= 65535:
-        raise UsageError(f"There is no port {wanted}; choose 1 to 65535.")
-    first = PORT if wanted is None else wanted
-    free = next((p for p in range(first, min(first + TRIES, 65536)) if is_free(host, p)), None)
-    if free is None:
-        raise UsageError(f"Ports {first} to {first + TRIES - 1} are taken; choose another.")
-    if wanted is not None and free != wanted:
-        raise UsageError(f"Port {wanted} is taken; {free} is free: --port {free}.")
-    return free
-
-
-def is_free(host: str, port: int) -> bool:
-    """Whether a server can listen there.
-
-    Raises:
-        UsageError: the host is no address of this machine.
-    """
-    try:
-        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM
-        )
-    except socket.gaierror:
-        raise UsageError(f"There is no host {host!r}; use 127.0.0.1 or 0.0.0.0.") from None
-    with socket.socket(family, kind, protocol) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError:
-            return False
-    return True
 
 
 @contextmanager
 def launched(
     app: gr.Blocks,
     host: str,
-    port: int,
+    port: int | None,
     *,
     share: bool = False,
     auth: tuple[str, str] | None = None,
@@ -73,32 +33,17 @@ def launched(
     Args:
         app: from `build_app`.
         host: address to listen on.
-        port: free.
+        port: to listen on; None for the first free one from 7860 on.
         share: whether Gradio opens a public tunnel to it.
         auth: user and password that the page asks for.
 
     Yields:
         Its address, and the public one where it is shared.
+
+    Raises:
+        UsageError: there is no such host or port, or it is taken.
     """
-    _, local, public = inside_a_loop(
-        lambda: app.launch(
-            server_name=host,
-            server_port=port,
-            share=share,
-            auth=auth,
-            prevent_thread_lock=True,
-            quiet=True,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=False,
-            enable_monitoring=False,
-            footer_links=[],
-            theme=plain_theme(),
-            css=frame_style(),
-            head=POLICY,
-            _frontend=False,  # or Gradio gives up where its own first page takes over 3 seconds
-        )
-    )
+    local, public = _launch(app, host, port, share=share, auth=auth)
     try:
         yield local.rstrip("/"), public
     finally:
@@ -117,26 +62,48 @@ def ui(
 
     Returns:
         The app; its `local_url` is the address, and `close()` ends it.
+
+    Raises:
+        UsageError: there is no such port, or it is taken.
     """
     if isinstance(models, Explorer):
         models = {models.info.name: models}
     app = build_app(Sessions(models))
-    host = HERE[0]
-    inside_a_loop(
-        lambda: app.launch(
-            server_name=host, server_port=choose_port(host, port), inline=inline, quiet=True,
-            prevent_thread_lock=True, ssr_mode=False, css=frame_style(), theme=plain_theme(),
-            footer_links=[],
-        )
-    )  # fmt: skip
+    _launch(app, HERE[0], port, inline=inline)
     return app
 
 
-def frame_style() -> str:
-    """What of Gradio surrounds the page."""
-    return (files(__package__) / "static" / "frame.css").read_text(encoding="utf-8")
-
-
-def plain_theme() -> gr.themes.Base:
-    """Gradio's plainest theme with the system's own fonts: none is fetched."""
-    return gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+def _launch(app: gr.Blocks, host: str, port: int | None, **more: Any) -> tuple[str, str | None]:
+    """Has Gradio serve the page; its address and the public one."""
+    if port is not None and not 1 <= port <= 65535:
+        raise UsageError(f"There is no port {port}; choose 1 to 65535.")
+    try:
+        socket.getaddrinfo(host, port)
+    except socket.gaierror:
+        raise UsageError(f"There is no host {host!r}; use 127.0.0.1 or 0.0.0.0.") from None
+    settings: dict[str, Any] = {
+        "server_name": host,
+        "server_port": port,
+        "prevent_thread_lock": True,
+        "quiet": True,
+        "ssr_mode": False,
+        "pwa": False,
+        "mcp_server": False,
+        "enable_monitoring": False,
+        "footer_links": [],
+        # Gradio's plainest theme with the system's own fonts: none is fetched.
+        "theme": gr.themes.Base(
+            font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]
+        ),
+        "css": (files(__package__) / "static" / "frame.css").read_text(encoding="utf-8"),
+        "head": POLICY,
+        "_frontend": False,  # or Gradio gives up where its own first page takes over 3 seconds
+    }
+    try:
+        _, local, public = inside_a_loop(lambda: app.launch(**{"share": False, **settings, **more}))
+    except OSError:
+        where = "Ports 7860 to 7959 are" if port is None else f"Port {port} is"
+        raise UsageError(
+            f"{where} taken, or {host} is another machine's; choose another."
+        ) from None
+    return local, public

@@ -18,8 +18,9 @@ from functools import partial
 from uuid import uuid4
 
 from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.errors import ModelError, TextError, UsageError
+from mbexplore.errors import ModelError, UsageError
 from mbexplore.explorer import Explorer
+from mbexplore.jobs import Job, report
 from mbexplore.recorder import recording_size
 from mbexplore.session import Session
 
@@ -36,56 +37,40 @@ BUDGET = 6 * 2**30
 8,192 tokens takes 4.7 GiB on base."""
 
 
-@dataclass
 class Work:
-    """How far the work for a page is. Several may go on at once, each in a thread of its own.
+    """What goes on for a page: jobs, each in a thread of its own.
 
-    Attributes:
-        done: steps of the work that reported last.
-        total: all its steps; 0 where none is counted.
-        stops: how often the page asked to stop.
-        threads: that work, for any page.
+    Args:
+        everybody: the jobs of all pages, to which this one's belong too.
     """
 
-    done: int = 0
-    total: int = 0
-    stops: int = 0
-    threads: set[int] = field(default_factory=set)
-    _here: threading.local = field(default_factory=threading.local)
+    def __init__(self, everybody: set[Job] | None = None) -> None:
+        self._jobs: list[Job] = []
+        self._everybody = set() if everybody is None else everybody
 
     @contextmanager
     def begun(self) -> Iterator[None]:
-        """Work of this thread, ended by a stop that comes after its beginning."""
-        self._here.stops = self.stops
-        self.threads.add(threading.get_ident())
+        """A job of this thread, ended by a stop that comes after its beginning."""
+        job = Job()
+        self._jobs.append(job)
+        self._everybody.add(job)
         try:
-            yield
+            with job.begun():
+                yield
         finally:
-            self.threads.discard(threading.get_ident())
-            del self._here.stops
+            self._jobs.remove(job)
+            self._everybody.discard(job)
 
-    def check(self) -> None:
-        """Ends the work of this thread where a stop was asked for.
-
-        Raises:
-            UsageError: it was.
-        """
-        if getattr(self._here, "stops", self.stops) != self.stops:
-            self.done = self.total = 0
-            raise UsageError("Stopped; Run starts it again.")
-
-    def move(self, done: int, total: int) -> None:
-        """Reports progress.
-
-        Raises:
-            UsageError: a stop was asked for.
-        """
-        self.check()
-        self.done, self.total = (0, 0) if done >= total else (done, total)
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Steps done and all there are of the latest job that counts; 0 of 0 for none."""
+        counting = ((job.done, job.total) for job in reversed(self._jobs.copy()) if job.total)
+        return next(counting, (0, 0))
 
     def stop(self) -> None:
-        """Ends all work that has begun at its next step."""
-        self.stops += 1
+        """Ends all jobs that have begun at their next step."""
+        for job in self._jobs.copy():
+            job.is_wanted = False
 
 
 @dataclass
@@ -122,7 +107,7 @@ class Sessions:
         self._budget = budget
         self._clock = clock
         self._pages: OrderedDict[str, _Page] = OrderedDict()
-        self._working: set[int] = set()
+        self._jobs: set[Job] = set()
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
@@ -152,13 +137,13 @@ class Sessions:
 
         Raises:
             ModelError: the model was not opened at the start.
-            TextError: the text is empty, or longer than the model takes.
+            TextError: the text is empty.
         """
         explorer = self.model(model)
         name = page or uuid4().hex
         with self._lock:
             if name not in self._pages:
-                self._pages[name] = _Page(Work(threads=self._working))
+                self._pages[name] = _Page(Work(self._jobs))
             held = self._use(name)
         self.sweep()
         with self._lock:
@@ -167,9 +152,9 @@ class Sessions:
                 return found
         session = Session(
             explorer,
-            encode(explorer, text),
+            explorer.encode(text, truncate=True),
             keep=KEEP,
-            progress=held.work.move,
+            progress=report,
             open_model=self.model,
             reserve=partial(self._reserve, name),
         )
@@ -257,9 +242,9 @@ class Sessions:
         for page in list(self._pages):
             self.drop(page)
         end = time.monotonic() + patience
-        while self._working and time.monotonic() < end:
+        while self._jobs and time.monotonic() < end:
             time.sleep(0.02)
-        return not self._working
+        return not self._jobs
 
     def sweep(self) -> None:
         """Forgets pages that were idle too long."""
@@ -276,28 +261,3 @@ def release() -> None:
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # other C libraries have none
         if trim is not None:
             trim(0)
-
-
-def encode(explorer: Explorer, text: str) -> Encoding:
-    """A text's tokens.
-
-    Raises:
-        TextError: it is empty, or longer than the model takes.
-    """
-    encoding = explorer.encode(text, truncate=True)
-    if encoding.is_cut:
-        raise TextError(
-            f"The text has {encoding.full_length:,} tokens and {explorer.info.name} takes "
-            f"{len(encoding):,}; shorten it, or keep its beginning."
-        )
-    return encoding
-
-
-def kept_beginning(explorer: Explorer, text: str) -> str:
-    """As much of the text's beginning as the model takes.
-
-    Raises:
-        TextError: the text is empty.
-    """
-    encoding = explorer.encode(text, truncate=True)
-    return text[: max(stop for _, stop in encoding.offsets)] if encoding.is_cut else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -44,16 +45,17 @@ def explore(
     from mbexplore.explore.app import ExploreApp
     from mbexplore.explore.history import History, history_path
     from mbexplore.explore.look import Look, terminal_is_dark
-    from mbexplore.explore.runner import Runner
+    from mbexplore.explore.reading import open_model
 
     colour = not os.environ.get("NO_COLOR")
     dark = terminal_is_dark() if look == "auto" and colour else look != "light"
     app = ExploreApp(
-        Runner(model, device, dtype, truncate),
+        partial(open_model, model, device, dtype),
         given,
         History(None if no_history else history_path()),
         Look(dark, colour),
         model or os.environ.get("MBEXPLORE_MODEL") or "tiny",
+        truncate,
     )
     code = app.run()
     if app.failure is not None:

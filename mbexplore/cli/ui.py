@@ -59,14 +59,11 @@ def ui(
     pair = _parse_auth(auth)
     os.environ.update(ENVIRONMENT | os.environ)
     from mbexplore_ui.app import build_app
-    from mbexplore_ui.serve import HERE, PORT, choose_port, launched
+    from mbexplore_ui.serve import HERE, launched
     from mbexplore_ui.sessions import Sessions
 
     from mbexplore.explorer import load
 
-    free = choose_port(host, port)
-    if port is None and free != PORT:
-        notice(f"Port {PORT} is taken; the page is on {free}.")
     if pair is None and (share or host not in HERE):
         reached = "knows the public address" if share else f"can reach {host}"
         notice(f"Everybody who {reached} can use this page; --auth USER:PASS asks for a password.")
@@ -76,7 +73,7 @@ def ui(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with launched(build_app(sessions), host, free, share=share, auth=pair) as addresses:
+    with launched(build_app(sessions), host, port, share=share, auth=pair) as addresses:
         for address in filter(None, addresses):
             typer.echo(address)
         while not stop.wait(SWEEP):

@@ -88,17 +88,13 @@ def _read(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    texts = [text for text in map(_parse, lines) if text]
+    texts: list[str] = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            text = json.loads(line)
+            texts += [text] if isinstance(text, str) and text else []
     if len(lines) > 2 * MOST:
         kept = "".join(json.dumps(text) + "\n" for text in texts[-MOST:])
         with contextlib.suppress(OSError):
             write_beside(path, lambda beside: beside.write_text(kept, encoding="utf-8"))
     return texts[-MOST:]
-
-
-def _parse(line: str) -> str | None:
-    try:
-        text = json.loads(line)
-    except ValueError:
-        return None
-    return text if isinstance(text, str) else None

@@ -1,69 +1,70 @@
-"""Every key of the explorer, once: what it is called, what it does, where it stands in the help."""
+"""Every key of the explorer, once: what it does, and where it stands in the help."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from textual.binding import Binding
 
 from mbexplore.explore.panes import pane_names
 
 
-@dataclass(frozen=True)
-class Key:
-    """One key.
+def key(
+    keys: str, action: str, what: str = "", shown: str | None = None, brief: str = ""
+) -> Binding:
+    """A key while the pane has the focus.
 
-    Attributes:
+    Args:
         keys: as Textual names them, separated by commas.
-        name: as people write it.
         action: what it runs.
-        what: it does, in the help and the palette.
-        group: of the help.
-        brief: it does, at the foot of the screen; nothing for keys that don't stand there.
+        what: it does, in the help and the palette; nothing for the other half of the key before.
+        shown: how it is written, where Textual writes it otherwise.
+        brief: what it does, at the foot of the screen; nothing for keys that don't stand there.
     """
-
-    keys: str
-    name: str
-    action: str
-    what: str
-    group: str
-    brief: str = ""
+    return Binding(keys, f"app.{action}", brief or what, bool(brief), shown, tooltip=what)
 
 
-KEYS = (
-    Key("left", "\N{LEFTWARDS ARROW} \N{RIGHTWARDS ARROW}", "move_token(-1)", "token", "Place"),
-    Key("right", "", "move_token(1)", "", "Place"),
-    Key("up", "\N{UPWARDS ARROW} \N{DOWNWARDS ARROW}", "move_layer(-1)", "layer", "Place"),
-    Key("down", "", "move_layer(1)", "", "Place"),
-    Key("left_square_bracket", "[ ]", "move_head(-1)", "head", "Place"),
-    Key("right_square_bracket", "", "move_head(1)", "", "Place"),
-    Key("home", "home", "go_to(0)", "first token", "Place"),
-    Key("end", "end", "go_to(-1)", "last token", "Place"),
-    Key("g", "g", "nearest('global')", "nearest global layer, or next", "Place"),
-    Key("l", "l", "nearest('local')", "nearest local layer, or next", "Place"),
-    Key("slash", "/", "find", "find a word, or a position", "Place", "find"),
-    Key("tab", "tab", "write", "to the text, and back", "Text", "text"),
-    Key("enter", "enter", "run", "run the text now", "Text"),
-    Key("m", "m", "mask", "mask the token, or unmask it", "Text", "mask"),
-    Key("h", "h", "turn('hf')", "Hugging Face on or off", "Text"),
-    Key("escape", "esc", "stop", "stop the work; leave the text", "Text"),
-    Key("1", "1 - 9", f"show('{pane_names()[0]}')", "view by its number", "Pane"),
-    *(
-        Key(str(n), "", f"show('{name}')", "", "Pane")
-        for n, name in enumerate(pane_names()[1:9], start=2)
+SECTIONS = {
+    "Place": (
+        key("left", "step('token', -1)", "token", "←→", "token"),
+        key("right", "step('token', 1)"),
+        key("up", "step('layer', -1)", "layer", "↑↓", "layer"),
+        key("down", "step('layer', 1)"),
+        key("left_square_bracket", "step('head', -1)", "head", "[ ]", "head"),
+        key("right_square_bracket", "step('head', 1)"),
+        key("home", "go(0)", "first token"),
+        key("end", "go(-1)", "last token"),
+        key("g", "nearest('global')", "nearest global layer, or next"),
+        key("l", "nearest('local')", "nearest local layer, or next"),
+        key("slash", "find", "find a word, or a position", brief="find"),
     ),
-    Key("comma", ", .", "next_pane(-1)", "pane before, or after", "Pane"),
-    Key("full_stop", "", "next_pane(1)", "", "Pane"),
-    Key("pageup", "page up", "scroll_pane(-1)", "further up, or down", "Pane"),
-    Key("pagedown", "", "scroll_pane(1)", "", "Pane"),
-    Key("plus,equals_sign", "+", "zoom(1)", "nearer, down to the figures", "Pane", "nearer"),
-    Key("minus", "-", "zoom(-1)", "farther, up to the whole text", "Pane"),
-    Key("w", "w", "turn('words')", "word pieces as one word", "Pane", "words"),
-    Key("s", "s", "turn('specials')", "special tokens on or off", "Pane"),
-    Key("o", "o", "save", "save this view in a file", "Explorer", "save"),
-    Key("y", "y", "copy", "copy the command that makes it", "Explorer", "copy"),
-    Key("d", "d", "dark", "dark or light", "Explorer"),
-    Key("ctrl+p", "ctrl+p", "command_palette", "everything by name", "Explorer"),
-    Key("ctrl+z", "ctrl+z", "suspend_process", "to the shell; fg comes back", "Explorer"),
-    Key("question_mark", "?", "help", "these keys", "Explorer", "help"),
-    Key("q", "q", "quit", "leave; ctrl+c too", "Explorer", "quit"),
-)
-"""In the order of the help. A key without words of its own is the other half of the one before."""
+    "Text": (
+        key("tab", "focus('field')", "to the text, and back", brief="text"),
+        key("enter", "run", "run the text now"),
+        key("m", "mask", "mask the token, or unmask it", brief="mask"),
+        key("h", "turn('hf')", "Hugging Face on or off"),
+        key("escape", "stop", "stop the work; leave the text"),
+    ),
+    "Pane": (
+        key("1", f"show('{pane_names()[0]}')", "view by its number", "1 - 9"),
+        *(key(str(n), f"show('{name}')") for n, name in enumerate(pane_names()[1:9], start=2)),
+        key("comma", "next_pane(-1)", "pane before, or after", ", ."),
+        key("full_stop", "next_pane(1)"),
+        key("pageup", "scroll('up')", "further up, or down", "page up"),
+        key("pagedown", "scroll('down')"),
+        key("plus,equals_sign", "step('zoom', 1)", "nearer, down to the figures", "+"),
+        key("minus", "step('zoom', -1)", "farther, up to the whole text"),
+        key("w", "turn('words')", "word pieces as one word"),
+        key("s", "turn('specials')", "special tokens on or off"),
+    ),
+    "Explorer": (
+        key("o", "save", "save this view in a file", brief="save"),
+        key("y", "copy", "copy the command that makes it", brief="copy"),
+        key("d", "dark", "dark or light"),
+        key("ctrl+p", "command_palette", "everything by name"),
+        key("ctrl+z", "suspend_process", "to the shell; fg comes back"),
+        key("question_mark", "help", "these keys", brief="help"),
+        key("q", "quit", "leave; ctrl+c too", brief="quit"),
+    ),
+}
+"""By the groups of the help, in its order."""
+
+KEYS = tuple(one for section in SECTIONS.values() for one in section)

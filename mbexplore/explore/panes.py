@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.segment import Segment
 
-from mbexplore.explore.lines import Line, say, wrap
 from mbexplore.explore.state import Bounds, State, window_of
 from mbexplore.views import REGISTRY, View
 
 if TYPE_CHECKING:
-    from mbexplore.explore.look import Look
-    from mbexplore.explore.threads import Stop
-    from mbexplore.session import Session
-    from mbexplore.views.result import Result
+    from mbexplore.display.blocks import Block
+
+Line = list[Segment]
 
 
 def pane_names() -> tuple[str, ...]:
@@ -30,13 +25,8 @@ def pane_names() -> tuple[str, ...]:
         if name != "predict"
         and view.reads == "text"
         and view.title
-        and not any(one.option.positional for one in view.parameters)
-        and all(map(_has_default, view.parameters))
+        and not any(one.option.positional or one.is_required for one in view.parameters)
     )
-
-
-def _has_default(parameter: Any) -> bool:
-    return parameter.default is not dataclasses.MISSING
 
 
 def build_view(where: State, bounds: Bounds) -> View[Any]:
@@ -53,10 +43,8 @@ def build_view(where: State, bounds: Bounds) -> View[Any]:
     by_kind = {"layer": where.layer, "head": where.head, "token": where.token}
     values: dict[str, Any] = dict(view.early)  # what is slow is for commands
     for one in view.parameters:
-        if one.name in by_name:
-            values[one.name] = by_name[one.name]
-        elif one.kind in by_kind:
-            values[one.name] = by_kind[one.kind]
+        if one.name in by_name or one.kind in by_kind:
+            values[one.name] = by_name.get(one.name, by_kind.get(one.kind))
     defaults = {one.name: one.default for one in view.parameters}
     used = {
         one.name: values[one.name]
@@ -66,43 +54,15 @@ def build_view(where: State, bounds: Bounds) -> View[Any]:
     return view(**used)
 
 
-@dataclass(frozen=True, eq=False)
-class Picture:
-    """What a pane shows: its lines, and the headline beside the names of layer and head."""
-
-    lines: list[Line]
-    remark: str = ""
-
-
-def draw(result: Result[Any], look: Look, width: int) -> Picture:
-    """A result's blocks as lines of at most `width` cells."""
-    from mbexplore.display.blocks import Headline
+def draw(blocks: Iterable[Block], width: int, colour: bool) -> list[Line]:
+    """Blocks as lines of at most `width` cells."""
     from mbexplore.display.terminal import render
 
-    blocks = [render(one) for one in result.blocks if not isinstance(one, Headline)]
-    colours = "truecolor" if look.colour else None
-    console = Console(width=width, color_system=colours, force_terminal=True, highlight=False)  # type: ignore[arg-type]
-    lines = console.render_lines(Group(*blocks), console.options, pad=False)
-    shown = [list(line) if look.colour else list(Segment.remove_color(line)) for line in lines]
-    return Picture(shown, result.headline)
-
-
-def draw_sentence(sentence: str, look: Look, width: int) -> Picture:
-    """Why there is nothing to see."""
-    words = [say(f"{word} ", look.faint) for word in sentence.split()]
-    return Picture([[], *([say(" "), *line] for line in wrap(words, max(10, width - 2)))])
-
-
-@contextmanager
-def stopping(session: Session, stop: Stop) -> Iterator[None]:
-    """Work on a session that ends at its next step once `stop` is set."""
-    before: Callable[[int, int], None] = session.progress
-
-    def check(done: int, total: int) -> None:
-        stop.check()
-
-    session.progress = check
-    try:
-        yield
-    finally:
-        session.progress = before
+    console = Console(
+        width=width,
+        color_system="truecolor" if colour else None,
+        force_terminal=True,
+        highlight=False,
+    )
+    lines = console.render_lines(Group(*map(render, blocks)), console.options, pad=False)
+    return [list(line) if colour else list(Segment.remove_color(line)) for line in lines]

@@ -1,188 +1,290 @@
-"""What is on the screen, from top to bottom, and the little that one sees change by itself."""
+"""The screen from top to bottom, and the work behind it; knows no key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal
+from textual.content import Content
+from textual.reactive import reactive
+from textual.timer import Timer
+from textual.widgets import Footer, Static
+from textual.worker import Worker
 
-from mbexplore.explore import above
-from mbexplore.explore.above import Activity
-from mbexplore.explore.lines import Line, clip, say
-from mbexplore.explore.look import DARK, LIGHT, PLAIN, Look
-from mbexplore.explore.masks import Draft
-from mbexplore.explore.state import Bounds, State
-from mbexplore.explore.widgets import Canvas, Field, Stage, shown_keys
+from mbexplore.errors import MbexploreError
+from mbexplore.explore import drawing, state
+from mbexplore.explore.history import History
+from mbexplore.explore.look import DARK, LIGHT, Look
+from mbexplore.explore.panes import Line
+from mbexplore.explore.reading import KEEP, Reading, make_pane, predict, read
+from mbexplore.explore.state import State
+from mbexplore.explore.widgets import Field, Stage
+from mbexplore.explore.work import in_thread
+from mbexplore.jobs import Job, report
 from mbexplore.text import shown
 
 if TYPE_CHECKING:
-    from mbexplore.explore.panes import Picture
-    from mbexplore.explore.runner import Run
     from mbexplore.explorer import Explorer
+    from mbexplore.views.result import Result
 
 FIRST = "The capital of France is [MASK]."
 """What the field holds where no text was given: something to see, and to type over."""
 
 
-@dataclass(frozen=True)
-class Question:
-    """What the line at the foot asks: its label, what stands in it, and who gets the answer."""
-
-    label: str
-    value: str
-    answer: Callable[[str], None]
-
-
 class ScreenApp(App[int]):
-    """The parts of the screen, drawn from what is known; knows no work and no key.
+    """The explorer's screen, with one worker for each kind of work.
 
     Attributes:
-        look: light or dark, with or without colours.
-        where: the place in model and text.
-        bounds: what there is to move in.
-        draft: the text in the field.
         explorer: the model; None until it is open.
-        run_shown: the text as the model read it last.
+        failure: why it could not be opened.
+        where: the place in model and text.
+        text: in the field.
+        hidden: what stood at each of its masks; "" where nobody knows.
+        reading: the text as the model read it last.
         error: the sentence that takes the place of the predictions.
-        picture: of the pane.
-        note: the sentence at the foot, until the next key.
+        result: what the pane shows; None while it is made.
+        history: earlier texts.
+        look: light or dark, with or without colours.
     """
 
     TITLE = "mbexplore"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (40, "-tall")]  # noqa: RUF012 - as Textual has it
     CSS = """
-    Screen { background: $background; color: $foreground; }
-    #title { background: $panel; }
-    #write { height: 1; }
-    #prompt { width: 3; }
-    #field { width: 1fr; }
-    #tokens { height: 2; }
+    Screen > Static, #title Static, #write Static {
+        text-wrap: nowrap; text-overflow: ellipsis; height: 1;
+    }
+    #title, #write { height: 1; }
+    #title, #tabs, Footer { background: $panel; }
+    #model, #place { width: 1fr; }
+    #activity { width: auto; color: $text-muted; }
+    #prompt { width: 3; text-style: bold; }
+    Field, Field:focus, Field:ansi {
+        width: 1fr; border: none; height: 1; padding: 0; background: $background;
+        background-tint: transparent;
+    }
+    #tokens { height: 2; padding: 0 1; }
     .-tall #tokens { height: 5; }
     #predictions { height: 6; }
-    #tabs { background: $panel; }
-    #stage { height: 1fr; padding: 0 1; }
-    #foot { background: $panel; }
-    #ask { display: none; height: 1; }
-    #ask.shown { display: block; }
-    #ask.shown Field { width: 1fr; }
-    #label { width: auto; }
+    #predictions.sentence { text-wrap: wrap; padding: 1 1 0 1; }
+    #predictions.error { color: $error; }
+    #stage { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
     """
 
-    def __init__(self, text: str | None, look: Look, name: str) -> None:
-        """Makes the screen; nothing runs.
+    activity = reactive("")
+
+    def __init__(
+        self,
+        open_model: Callable[[], Explorer],
+        text: str | None,
+        history: History,
+        look: Look,
+        name: str = "tiny",
+        truncate: bool = False,
+    ) -> None:
+        """Makes the application; nothing runs yet.
 
         Args:
+            open_model: gives the model; runs in a thread of its own.
             text: the first text; None for one to type over.
+            history: earlier texts.
             look: light or dark, with or without colours.
             name: of the model, until it is open.
+            truncate: whether to cut a text that is too long.
         """
         super().__init__(ansi_color=None if look.colour else True)
         self.register_theme(DARK)
         self.register_theme(LIGHT)
-        self.look = look
-        self.where = State()
-        self.bounds = Bounds()
-        self.draft = Draft(FIRST if text is None else text)
         self.explorer: Explorer | None = None
-        self.run_shown: Run | None = None
+        self.failure: MbexploreError | None = None
+        self.where = State()
+        self.text, self.hidden = FIRST if text is None else text, [""][:0]
+        self.reading: Reading | None = None
         self.error = ""
-        self.picture: Picture | None = None
-        self.note = ""
+        self.result: Result[Any] | None = None
+        self.history, self.look = history, look
+        self._open_model, self._is_given, self._truncate = open_model, text is not None, truncate
         self._model_name = name
-        self._activity: dict[str, Activity] = {}
-        self._title_busy = False
-        self._question: Question | None = None
+        self._jobs: dict[str, Job] = {}
+        self._pause: Timer | None = None
 
     def compose(self) -> ComposeResult:
         """The parts from top to bottom."""
-        yield Canvas(self._draw_title, id="title")
+        with Horizontal(id="title"):
+            yield Static(id="model")
+            yield Static(id="activity")
         with Horizontal(id="write"):
-            yield Canvas(self._draw_prompt, id="prompt")
-            yield Field(self.draft.text, placeholder="a sentence with a [MASK]", id="field")
-        yield Canvas(self._draw_tokens, id="tokens")
-        yield Canvas(self._draw_predictions, id="predictions")
-        yield Canvas(self._draw_tabs, id="tabs")
-        yield Canvas(self._draw_place, id="place")
-        yield Stage(self._draw_stage, id="stage")
-        yield Canvas(self._draw_foot, id="foot")
-        with Horizontal(id="ask"):
-            yield Canvas(self._draw_label, id="label")
-            yield Field(id="answer", select_on_focus=False)
+            yield Static(" \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ", id="prompt")
+            yield Field(self.text, placeholder="a sentence with a [MASK]", id="field")
+        for name in ("tokens", "predictions", "tabs", "place"):
+            yield Static(id=name)
+        yield Stage(id="stage")
+        yield Footer(show_command_palette=False, compact=True)
 
-    def _apply_look(self) -> None:
-        self.theme = (DARK if self.look.dark else LIGHT).name if self.look.colour else PLAIN
+    def on_mount(self) -> None:
+        """Shows the screen, then opens the model behind it."""
+        self.theme = self.look.theme
+        self.query_one(Stage if self._is_given else Field).focus()
+        self._begin("open", "loading the model", self._open)
+        self.set_interval(0.1, self._tick)
+        if not self.is_headless and sys.platform != "win32":
+            self._leave_on_signals()
+
+    def _leave_on_signals(self) -> None:
+        """A polite kill, or a terminal that says goodbye, finds the screen given back."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self.exit, 128 + signal.SIGTERM)
+
+        def hang_up(number: int, frame: FrameType | None) -> None:
+            try:
+                os.get_terminal_size(0)
+            except OSError:
+                os._exit(128 + number)  # whoever writes to a closed terminal may wait for ever
+            loop.call_soon_threadsafe(self.exit, 128 + number)
+
+        signal.signal(signal.SIGHUP, hang_up)
+
+    # What is on the screen.
+
+    def _tick(self) -> None:
+        self.activity = drawing.progress(self._jobs.values())
+
+    def watch_activity(self, activity: str) -> None:
+        """What is being done, and how far it is."""
+        self.query_one("#activity", Static).update(Content(activity))
+
+    def on_resize(self) -> None:
+        """The same place in another room."""
+        self.call_after_refresh(self._go)
 
     def _redraw(self) -> None:
-        for screen in self.screen_stack[:1]:  # none is left where the app is ending
-            for canvas in screen.query(Canvas):
-                canvas.redraw()
+        """Draws all that is quick."""
+        if not self.screen_stack:  # the app is ending
+            return
+        main, reading, where = self.screen_stack[0], self.reading, self.where
+        width = self.size.width
+        parts = {
+            "model": drawing.title(self.explorer, self._model_name),
+            "tabs": drawing.tabs(where, width),
+        }
+        sentence = self.error
+        if reading is not None:
+            room = main.query_one("#tokens").size
+            parts["tokens"] = drawing.tokens(reading, where, room.width, room.height)
+            parts["place"] = drawing.place(reading, where)
+            if isinstance(reading.answer, str):
+                sentence = sentence or reading.answer
+            else:
+                parts["predictions"] = drawing.predictions(reading.answer, where, width)
+        if sentence:
+            parts["predictions"] = Content(shown(sentence))
+        main.query_one("#predictions").set_class(bool(sentence), "sentence")
+        main.query_one("#predictions").set_class(bool(self.error), "error")
+        for name, content in parts.items():
+            main.query_one(f"#{name}", Static).update(content, layout=False)
 
-    def _redraw_title(self) -> None:
-        if self._activity or self._title_busy:
-            self._title_busy = bool(self._activity)
-            self.query_one("#title", Canvas).redraw()
-
-    def _draw_prompt(self, width: int, height: int) -> list[Line]:
-        return [[say(" \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ", self.look.strong)]]
-
-    def _draw_title(self, width: int, height: int) -> list[Line]:
-        info = self.explorer.info if self.explorer else None
-        activity = next(iter(self._activity.values()), None)
-        return [above.title_line(info, self._model_name, activity, self.look, width)]
-
-    def _draw_tokens(self, width: int, height: int) -> list[Line]:
-        if self.run_shown is None:
-            return []
-        return above.token_lines(self.run_shown, self.where, self.look, width, height)
-
-    def _draw_predictions(self, width: int, height: int) -> list[Line]:
-        return above.prediction_lines(
-            self.run_shown, self.error, self.where, self.look, width, "hf" in self._activity
-        )
-
-    def _draw_tabs(self, width: int, height: int) -> list[Line]:
-        return [above.tab_line(self.where, self.look, width)]
-
-    def _draw_place(self, width: int, height: int) -> list[Line]:
-        remark = self.picture.remark if self.picture else ""
-        return [above.place_line(self.run_shown, self.where, self.bounds, self.look, width, remark)]
-
-    def _draw_stage(self, width: int, height: int) -> list[Line]:
-        return self.picture.lines[self.where.scroll :] if self.picture else []
-
-    def _draw_foot(self, width: int, height: int) -> list[Line]:
-        if self.note:
-            return [[say(f" {clip(self.note, width - 2)}", self.look.strong)]]
-        line: Line = []
-        for name, brief in shown_keys(width):
-            line += [say(f" {name}", self.look.strong), say(f" {brief} ", self.look.faint)]
-        return [line]
-
-    def _draw_label(self, width: int, height: int) -> list[Line]:
-        label = self._question.label if self._question else ""
-        return [[say(f" {label} ", self.look.strong)]]
-
-    def _ask(self, label: str, value: str, answer: Callable[[str], None]) -> None:
-        self._question, self.note = Question(label, value, answer), ""
-        self.query_one("#label").styles.width = len(label) + 3
-        self.query_one("#foot").display = False
-        self.query_one("#ask").add_class("shown")
-        field = self.query_one("#answer", Field)
-        field.put(value)
-        field.focus()
+    def _go(self, **changes: Any) -> None:
+        """Another place: all that is quick is drawn now, the pane as soon as it is made."""
+        reading = self.reading
+        bounds = state.Bounds() if reading is None else reading.bounds
+        self.where = state.go(self.where, bounds, **changes)
+        self.clear_notifications()
         self._redraw()
+        width = self.query_one(Stage).scrollable_content_region.width
+        if reading is not None and reading.is_recorded and width > 0:
+            self.result = None
+            self._begin("pane", self.where.pane, partial(self._show, reading, width))
 
-    def _unask(self) -> None:
-        self._question = None
-        self.query_one("#ask").remove_class("shown")
-        self.query_one("#foot").display = True
-        self.query_one(Stage).focus()
+    async def _show(self, reading: Reading, width: int, job: Job) -> None:
+        def make() -> tuple[Result[Any] | None, list[Line]]:
+            return make_pane(reading, where, width, self.look.colour)
+
+        where = self.where
+        self.result, lines = await in_thread(job, make)
+        self.query_one(Stage).put(lines)
+
+    def _say(self, sentence: str) -> None:
+        """A sentence until the next key."""
+        self.clear_notifications()
+        self.notify(shown(sentence), markup=False)
+
+    # The work behind it: one piece of a kind; a new one ends the one before.
+
+    def _begin(self, kind: str, what: str, work: Callable[[Job], Awaitable[None]]) -> Worker[None]:
+        job = Job(what)
+
+        async def tidily() -> None:
+            self._jobs[kind] = job
+            try:
+                await work(job)
+            except MbexploreError as error:
+                self._say(str(error))
+            finally:
+                if self._jobs.get(kind) is job:
+                    del self._jobs[kind]
+
+        return self.run_worker(tidily, name=kind, group=kind, exclusive=True)
+
+    def _end(self, *kinds: str) -> bool:
+        """Ends work of these kinds; whether there was any."""
+        ended = [self.workers.cancel_group(self, kind) for kind in kinds]
+        return any(ended)
+
+    async def _open(self, job: Job) -> None:
+        try:
+            self.explorer = await in_thread(job, self._open_model)
+        except MbexploreError as error:
+            self.failure = error
+            self.exit(error.exit_code)
+            return
         self._redraw()
+        self._run(jump=True)
 
-    def _say(self, note: str) -> None:
-        """A sentence at the foot, until the next key."""
-        self.note = shown(note)
-        self.query_one("#foot", Canvas).redraw()
+    def _run(self, *, jump: bool) -> None:
+        """Runs the text; `jump` goes to its first mask."""
+        if self._pause is not None:
+            self._pause.stop()
+        if self.explorer is not None:
+            self._end("hf", "pane")
+            self._begin("text", "predicting", partial(self._read, self.explorer, jump))
+
+    async def _read(self, explorer: Explorer, jump: bool, job: Job) -> None:
+        """Our answer first, then the recording for the panes, then Hugging Face."""
+        from mbexplore.session import Session
+
+        session = Session(explorer, self.text, truncate=self._truncate, keep=KEEP, progress=report)
+        try:
+            self.reading = await in_thread(job, lambda: read(session))
+            masks = session.encoding.mask_positions
+            self.error = ""
+            self._go(**({"token": masks[0]} if jump and masks else {}))
+            job.what = "recording"
+            await in_thread(job, session.recording)
+        except MbexploreError as error:
+            self.error = str(error)
+            self._redraw()
+            return
+        self._go()
+        self._compare()
+
+    def _compare(self) -> None:
+        """Predictions with Hugging Face's beside them, or without."""
+        reading, hf = self.reading, self.where.hf
+        if reading is None or isinstance(reading.answer, str):
+            return
+
+        async def compare(job: Job) -> None:
+            answer = await in_thread(job, lambda: predict(reading.session, hf=hf))
+            if self.reading is reading:
+                self.reading = replace(reading, answer=answer)
+                self._redraw()
+
+        self._begin("hf", "Hugging Face", compare)

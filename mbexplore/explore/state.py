@@ -1,11 +1,14 @@
-"""Where one is in the explorer, and how each key moves it: plain values, pure functions."""
+"""The place in model and text, and how each key moves it: plain values, pure functions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.network.config import LayerKind
+
+if TYPE_CHECKING:
+    from mbexplore.session import Session
 
 EXACT = 8
 """Tokens on a side from which on a map is read as figures; the last step of the zoom."""
@@ -32,6 +35,25 @@ class Bounds:
     words: tuple[tuple[int, int], ...] = ()
     specials: frozenset[int] = frozenset()
 
+    @classmethod
+    def of(cls, session: Session) -> Bounds:
+        """Those of a text under a model.
+
+        Raises:
+            TextError: the text is empty or too long.
+        """
+        from mbexplore.analysis.token_spans import word_spans
+
+        config, encoding = session.explorer.model.config, session.encoding
+        bare = {i for i, word in enumerate(encoding.words) if word is None}
+        return cls(
+            config.layer_kinds,
+            config.num_attention_heads,
+            len(encoding),
+            tuple(word_spans(encoding)),
+            frozenset(bare.difference(encoding.mask_positions)),
+        )
+
     @property
     def zooms(self) -> int:
         """How many times the text can be halved until its map is read as figures."""
@@ -40,19 +62,18 @@ class Bounds:
 
 @dataclass(frozen=True)
 class State:
-    """Where one is.
+    """The place in model and text, and what is shown there.
 
     Attributes:
         layer: from 0.
         head: from 0.
-        token: position of the chosen token.
+        token: position of the selected token.
         pane: name of the view below the predictions.
-        zoom: 0 for the whole text; each step halves what a map shows around the chosen token, and
+        zoom: 0 for the whole text; each step halves what a map shows around the selected token, and
             the last one gives figures.
         words: whether word pieces are taken together.
         specials: whether [CLS], [SEP] and the like are shown.
-        hf: whether the column of Hugging Face is shown.
-        scroll: lines of the pane above the first that is seen.
+        hf: whether predictions are compared with Hugging Face.
     """
 
     layer: int = 0
@@ -63,11 +84,11 @@ class State:
     words: bool = False
     specials: bool = True
     hf: bool = True
-    scroll: int = 0
 
 
-def clamped(state: State, bounds: Bounds) -> State:
-    """The same place where it still exists, else the nearest."""
+def go(state: State, bounds: Bounds, **changes: Any) -> State:
+    """The state with these changes; what is no longer there moves to the nearest that is."""
+    state = replace(state, **changes)
     token = _within(state.token, bounds.tokens)
     if token in bounds.specials and not state.specials:
         shown = [i for i in range(bounds.tokens) if i not in bounds.specials]
@@ -81,37 +102,23 @@ def clamped(state: State, bounds: Bounds) -> State:
     )
 
 
-def move_layer(state: State, bounds: Bounds, by: int) -> State:
-    """Another layer; stays at the ends."""
-    return clamped(replace(state, layer=state.layer + by), bounds)
+def step(state: State, bounds: Bounds, what: str, by: int) -> State:
+    """The next layer, head, token or zoom; stays at the ends.
 
-
-def move_head(state: State, bounds: Bounds, by: int) -> State:
-    """Another head, on into the next layer or back into the one before."""
-    place = state.layer * bounds.heads + state.head + by
-    place = _within(place, len(bounds.kinds) * bounds.heads)
-    return replace(state, layer=place // bounds.heads, head=place % bounds.heads)
-
-
-def move_token(state: State, bounds: Bounds, by: int) -> State:
-    """Another token, or with `words` another word; leaves out what is not shown."""
-    starts = [start for start, _ in bounds.words] if state.words else list(range(bounds.tokens))
-    if not state.specials:
-        starts = [i for i in starts if i not in bounds.specials] or starts
-    if not starts:
-        return state
-    at = max((n for n, start in enumerate(starts) if start <= state.token), default=0)
-    return replace(state, token=starts[_within(at + by, len(starts))])
-
-
-def go_to(state: State, bounds: Bounds, token: int) -> State:
-    """That token."""
-    return clamped(replace(state, token=token), bounds)
-
-
-def zoom(state: State, bounds: Bounds, by: int) -> State:
-    """Nearer or farther; stays at the ends."""
-    return clamped(replace(state, zoom=state.zoom + by), bounds)
+    A head goes on into the next layer. A token is a word where words are taken together, and
+    leaves out what is not shown.
+    """
+    if what == "head":
+        place = state.layer * bounds.heads + state.head + by
+        place = _within(place, len(bounds.kinds) * bounds.heads)
+        return replace(state, layer=place // bounds.heads, head=place % bounds.heads)
+    if what == "token":
+        starts = [start for start, _ in bounds.words] if state.words else list(range(bounds.tokens))
+        if not state.specials:
+            starts = [i for i in starts if i not in bounds.specials] or starts
+        at = max((n for n, start in enumerate(starts) if start <= state.token), default=0)
+        return replace(state, token=starts[_within(at + by, len(starts))]) if starts else state
+    return go(state, bounds, **{what: getattr(state, what) + by})
 
 
 def nearest(state: State, bounds: Bounds, kind: LayerKind) -> State:
@@ -126,16 +133,10 @@ def nearest(state: State, bounds: Bounds, kind: LayerKind) -> State:
     return replace(state, layer=layer)
 
 
-def turn(state: State, bounds: Bounds, switch: str) -> State:
-    """One of `words`, `specials` and `hf` on or off."""
-    turned: dict[str, Any] = {switch: not getattr(state, switch)}
-    return clamped(replace(state, **turned), bounds)
-
-
 def window_of(state: State, bounds: Bounds) -> tuple[int, int] | None:
     """Tokens `[start, stop)` that a zoomed map shows; None for all.
 
-    It moves on in steps of its half, so that a map stays where it is while the chosen token goes
+    It moves on in steps of its half, so that a map stays where it is while the selected token goes
     about in it.
     """
     if state.zoom == 0:

@@ -1,78 +1,29 @@
-"""The parts of the screen: lines that a function draws, and a field for text."""
+"""The parts of the screen that Textual has not: a field for any text, a pane, and two dialogs."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.text import Text
 from textual import events
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
 from textual.geometry import Size
-from textual.message import Message
+from textual.screen import ModalScreen
+from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.widget import Widget
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
-from mbexplore.explore.keys import KEYS
-from mbexplore.explore.lines import Line
+from mbexplore.explore.keys import KEYS, SECTIONS
+from mbexplore.explore.panes import Line
 
-Draw = Callable[[int, int], list[Line]]
-"""Lines for so many cells across and down."""
-
-
-class Canvas(Widget):
-    """Lines that a function draws for the size there is; drawn once for each `redraw`."""
-
-    DEFAULT_CSS = """
-    Canvas { height: 1; }
-    """
-
-    def __init__(self, draw: Draw, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._draw = draw
-        self._lines: list[Line] | None = None
-        self._drawn_for = Size(0, 0)
-
-    def redraw(self) -> None:
-        """Draws anew."""
-        self._lines = None
-        self.refresh()
-
-    def lines(self) -> list[Line]:
-        """What is drawn now."""
-        if self._lines is None or self._drawn_for != self.size:
-            self._drawn_for = self.size
-            self._lines = self._draw(self.size.width, self.size.height)
-        return self._lines
-
-    def render_line(self, y: int) -> Strip:
-        """One line, filled to the width."""
-        lines, width = self.lines(), self.size.width
-        strip = Strip(lines[y] if y < len(lines) else [])
-        return strip.adjust_cell_length(width).apply_style(self.rich_style)
-
-
-class Stage(Canvas, can_focus=True):
-    """The pane below; while it has the focus, keys move about."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key.keys, f"app.{key.action}", key.what, show=False) for key in KEYS
-    ]
-
-    class Resized(Message):
-        """There is another room to draw in."""
-
-    def on_resize(self) -> None:
-        """Tells that the picture no longer fits."""
-        self.post_message(self.Resized())
-
-
-_SEEN = {code: chr(0x2400 + code) for code in range(32)}
 _UNSEEN = (*range(0x80, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
-_SEEN |= dict.fromkeys(_UNSEEN, "\N{REPLACEMENT CHARACTER}")
-_SEEN |= {
+_SEEN = {
+    **{code: chr(0x2400 + code) for code in range(32)},
+    **dict.fromkeys(_UNSEEN, "\N{REPLACEMENT CHARACTER}"),
     0x0A: "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}",
     0x0D: "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}",
     0x09: "\N{RIGHTWARDS ARROW TO BAR}",
@@ -89,31 +40,12 @@ def as_seen(text: str) -> str:
 class Field(Input):
     """A line of text. Holds any text, new lines too; shows what can't be shown as signs."""
 
-    DEFAULT_CSS = """
-    Field, Field:focus, Field:ansi {
-        border: none; height: 1; padding: 0; background: $background; background-tint: transparent;
-    }
-    """
-
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "step(-1)", "earlier text", show=False),
-        Binding("down", "step(1)", "later text", show=False),
-        Binding("escape", "leave", "leave", show=False),
+        Binding("up", "app.recall(-1)", "earlier text"),
+        Binding("down", "app.recall(1)", "later text"),
+        Binding("enter", "submit", "run"),
+        Binding("escape", "app.focus('stage')", "leave"),
     ]
-
-    class Stepped(Message):
-        """An earlier (-1) or later (1) text is wanted."""
-
-        def __init__(self, by: int) -> None:
-            super().__init__()
-            self.by = by
-
-    class Left(Message):
-        """The field is to be left as it is."""
-
-        def __init__(self, field: Field) -> None:
-            super().__init__()
-            self.field = field
 
     @property
     def _value(self) -> Text:
@@ -129,35 +61,88 @@ class Field(Input):
         text = _NEW_LINES.sub("\n", event.text).rstrip("\n")
         self.replace(text, *sorted(self.selection))
 
-    def action_step(self, by: int) -> None:
-        """Asks for an earlier or later text."""
-        self.post_message(self.Stepped(by))
-
-    def action_leave(self) -> None:
-        """Asks to be left."""
-        self.post_message(self.Left(self))
-
     def put(self, text: str) -> None:
         """Another text, the cursor behind it."""
         self.value = text
         self.cursor_position = len(text)
 
 
-def shown_keys(width: int) -> Sequence[tuple[str, str]]:
-    """Keys and what they do for the foot of the screen, as many as there is room for."""
-    pairs = [
-        ("\N{LEFTWARDS ARROW}\N{RIGHTWARDS ARROW}", "token"),
-        ("\N{UPWARDS ARROW}\N{DOWNWARDS ARROW}", "layer"),
-        ("[ ]", "head"),
-        ("1-9", "pane"),
+class Stage(ScrollView, can_focus=True, inherit_bindings=False):
+    """Lines of a pane that scroll; while it has the focus, keys move about."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(KEYS)
+
+    lines: tuple[Line, ...] = ()
+
+    def put(self, lines: list[Line]) -> None:
+        """Other lines; scrolled no further than they go."""
+        self.lines = tuple(lines)
+        self.virtual_size = Size(self.size.width, len(lines))
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One line, filled to the width."""
+        y += self.scroll_offset.y
+        strip = Strip(self.lines[y] if y < len(self.lines) else [])
+        return strip.adjust_cell_length(self.size.width).apply_style(self.rich_style)
+
+
+class Prompt(ModalScreen[str | None]):
+    """A question at the foot: what is typed, or None where it is left.
+
+    Args:
+        label: before the field.
+        value: what stands in it.
+    """
+
+    CSS = """
+    Prompt { align: left bottom; background: transparent; }
+    Prompt Horizontal { height: 1; background: $panel; }
+    Prompt Static { width: auto; padding: 0 1; text-style: bold; }
+    Prompt Input { width: 1fr; border: none; height: 1; padding: 0; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "leave")]
+
+    def __init__(self, label: str, value: str = "") -> None:
+        super().__init__()
+        self._label, self._value = label, value
+
+    def compose(self) -> ComposeResult:
+        """A line."""
+        with Horizontal():
+            yield Static(self._label)
+            yield Input(self._value, select_on_focus=False, compact=True)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Gives what was typed."""
+        event.stop()
+        self.dismiss(event.value.strip() or None)
+
+
+class Help(ModalScreen[None]):
+    """All keys in two columns; any of the usual ones closes it."""
+
+    CSS = """
+    Help { align: center middle; background: $background 60%; }
+    Help Horizontal { width: 80; height: auto; background: $panel; padding: 0 1; }
+    Help Static { width: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark,enter,space", "dismiss", "close")
     ]
-    pairs += [(key.name, key.brief) for key in KEYS if key.brief]
-    last = pairs[-2:]  # help and quit have a place on every screen
-    room = width - sum(len(name) + len(brief) + 3 for name, brief in last)
-    chosen = []
-    for name, brief in pairs[:-2]:
-        room -= len(name) + len(brief) + 3
-        if room < 0:
-            break
-        chosen.append((name, brief))
-    return [*chosen, *last]
+
+    def compose(self) -> ComposeResult:
+        """Two sections a column."""
+        with Horizontal():
+            yield Static(_help(self.app, "Place", "Text"))
+            yield Static(_help(self.app, "Pane", "Explorer"))
+
+
+def _help(app: App[int], *names: str) -> Content:
+    parts: list[str | tuple[str, str]] = []
+    for name in names:
+        parts += ["\n\n" if parts else "", (name, "bold $primary")]
+        for key in SECTIONS[name]:
+            if key.tooltip:
+                parts += [(f"\n{app.get_key_display(key):>7}", "bold"), f" {key.tooltip}"]
+    return Content.assemble(*parts)

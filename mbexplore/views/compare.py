@@ -61,7 +61,12 @@ class CompareView(View["RunComparison"]):
     layer: Layer = option(
         "Whose attention weights, from 0; by default the last.", default=-1, short="-l"
     )
-    head: Head = option("Which head, from 0; by default the mean of all.", default=None)
+    head: Head = option(
+        "Which head, from 0; by default the mean of all.", default=None, only={"mean": (False,)}
+    )
+    mean: bool = option(
+        "The mean of all heads, whichever head is selected.", default=False, label="mean of heads"
+    )
     top_k: int = option("Predictions listed.", default=5, short="-k", at_least=1, label="")
 
     def compute(self, session: Session) -> RunComparison:

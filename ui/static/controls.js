@@ -2,75 +2,65 @@
 // saves what is shown. A control of a view stays the same element, so that no click on it and no
 // half-written word in it is lost; `update(value)` tells it what holds now.
 
-// An element with its `update`; a value that holds already leaves it as a person has it.
-const updated = (node, write) => {
+const control = (one, set, models) => {
+  const id = `mb-${one.kind === "held" ? "" : "setting-"}${one.name}`;
+  const [node, write] = (controlsOf[one.kind] ?? typed)(one, set, id, models);
   let last;
-  node.update = (value, ...rest) => {
-    if (value !== last) write((last = value), ...rest);
+  node.update = (value) => { // a value that holds already leaves it as a person has it
+    if (value !== last) write((last = value));
   };
   return node;
 };
 
-// A whole number between 0 and `top`; `set` is called with what a person makes of it, `empty` for an
-// empty field.
-const stepper = (name, top, set, empty = 0) => {
-  const input = el("input", {
-    type: "number", min: "0", max: String(top), id: `mb-${name}`, inputmode: "numeric",
-    onchange: () => {
-      const isEmpty = input.value.trim() === "";
-      if (!isEmpty) input.value = clamp(Math.trunc(Number(input.value)), top + 1);
-      set(isEmpty ? empty : Number(input.value));
-    },
-  });
-  return updated(el("label", { for: `mb-${name}` }, name, input), (value) => (input.value = value));
-};
-
-// A stepper with a word beside it that says what the number stands for.
-const named = (number, word) => {
-  const node = el("span", { class: "pair" }, number, word);
-  node.update = (value, text, kind) => {
-    number.update(value);
-    word.textContent = text;
-    word.className = kind;
-  };
-  return node;
-};
-
-const control = (one, set, models) => (controlsOf[one.kind] ?? typed)(one, set, `mb-setting-${one.name}`, models);
-
+// Of each kind: an element, and what writes a value into it.
 const controlsOf = {
   switch(one, set, id) {
     const input = el("input", { type: "checkbox", id, onchange: () => set(input.checked) });
-    return updated(el("label", { class: "switch" }, input, one.label), (value) => (input.checked = value));
+    return [el("label", { class: "switch" }, input, one.label), (value) => (input.checked = value)];
   },
 
   choice(one, set, id) {
     const radios = one.choices.map((choice) =>
       el("input", { type: "radio", name: id, id: `${id}-${choice}`, onchange: () => set(choice) }));
     const names = one.choices.map((choice) => (choice === "kl" ? "KL" : String(choice)));
-    return updated(
+    return [
       el("fieldset", { class: "choice" }, el("legend", {}, one.label),
         ...radios.map((radio, i) => el("label", {}, radio, el("span", {}, names[i])))),
-      (value) => radios.forEach((radio, i) => (radio.checked = one.choices[i] === value)));
+      (value) => radios.forEach((radio, i) => (radio.checked = one.choices[i] === value)),
+    ];
+  },
+
+  lines(one, set, id) {
+    const area = el("textarea", { id, rows: 3, dir: "auto", spellcheck: "false", onchange: () => set(area.value) });
+    return [el("label", { class: "lines", for: id }, one.label, area), (value) => (area.value = value)];
   },
 
   model(one, set, id, models) {
     const select = el("select", { id, onchange: () => set(select.value) },
       el("option", { value: "" }, "the same model"),
       ...models.map((m) => el("option", { value: m.name }, m.name)));
-    return updated(el("label", { class: "number", for: id }, one.label, select), (value) => (select.value = value));
+    return [el("label", { class: "number", for: id }, one.label, select), (value) => (select.value = value)];
   },
 };
 
-// A number or a line of text.
+// A number or a line of text. What is held is below `count`; an empty field stands for `none`.
 const typed = (one, set, id) => {
-  const isDecimal = one.kind === "decimal", isNumber = isDecimal || one.kind === "number";
+  const isText = one.kind === "text", isWhole = one.kind !== "decimal";
+  const none = one.default === -1 && (one.kind !== "held" || one.name === "token") ? -1 : 0;
+  const read = () => {
+    if (isText) return input.value;
+    if (input.value.trim() === "") return none;
+    const number = isWhole ? Math.trunc(Number(input.value)) : Number(input.value);
+    return one.count ? (input.value = clamp(number, one.count)) : number;
+  };
   const input = el("input", {
-    type: isNumber ? "number" : one.kind, id, min: "0", step: isDecimal ? "any" : null, dir: "auto", placeholder: one.hint,
-    onchange: () => set(isDecimal ? Number(input.value) : isNumber ? Math.trunc(Number(input.value)) : input.value),
+    type: isText ? "text" : "number", id, min: "0", max: one.count ? String(one.count - 1) : null,
+    step: isWhole ? null : "any", dir: "auto", inputmode: isText || !isWhole ? null : "numeric",
+    onchange: () => set(read()),
   });
-  return updated(el("label", { class: one.name === "other" ? "text wide" : isNumber ? "number" : one.kind, for: id }, one.label, input),
-    (value) => (input.value = value ?? ""));
+  const kind = one.name === "other" ? "text wide" : isText ? "text" : "number";
+  return [el("label", { class: kind, for: id }, one.label, input),
+    (value) => (input.value = value === -1 && none === -1 ? "" : value)];
 };
 
 // Puts elements into a group; what is there already is not touched.

@@ -22,21 +22,14 @@ const explore = (main, about, server, trigger) => {
     model: about.models[0].name, text: about.examples[0], view: about.views[0].name,
     layer: 0, head: 0, token: -1, settings: {}, maskedWords: [],
   };
-  let chips = []; // of the text that is shown
+  let chips = [], length = 0; // of the text that is shown; its tokens before it was cut
   let turn = 0; // of the drawing; a later one makes an earlier one stale
 
   // ---- asking the server
   const progress = el("span", { class: "progress", role: "status" });
   const { ask, busy } = connect(server, about.session ?? newSession(), main, progress);
 
-  const say = (error) => {
-    message.replaceChildren();
-    if (!error) return;
-    message.append(error.message);
-    if (!chips.length && /keep its beginning/.test(error.message)) { // and not that of a second text
-      message.append(" ", el("button", { class: "quiet", onclick: keepBeginning }, "Keep the beginning"));
-    }
-  };
+  const say = (error) => (message.textContent = error?.message ?? "");
 
   // ---- the address
   const model = () => about.models.find((m) => m.name === state.model);
@@ -132,18 +125,6 @@ const explore = (main, about, server, trigger) => {
     }
   });
 
-  const keepBeginning = async () => {
-    begin();
-    try {
-      area.value = await busy(ask("beginning", state.model, area.value));
-      fit();
-      await run();
-    } catch (error) {
-      main.dataset.drawn = "";
-      say(error);
-    }
-  };
-
   const drawChips = () => {
     tokens.replaceChildren(...chips.map((chip, i) => {
       const kinds = ["chip", chip.mask && "mask", chip.special && "special", chip.joined && "joined", i === state.token && "held"];
@@ -154,8 +135,12 @@ const explore = (main, about, server, trigger) => {
         title: chip.special ? `token ${i}` : `token ${i}: click to ${chip.mask ? "unmask" : "mask"}`,
       }, chip.text);
     }));
-    const many = `${chips.length.toLocaleString("en")} of ${model().limit.toLocaleString("en")} tokens`;
-    count.textContent = chips.length ? `${many} · click one to mask it, Shift-click a range` : "";
+    const many = chips.length.toLocaleString("en"), all = Math.max(length, model().limit).toLocaleString("en");
+    const isCut = length > chips.length;
+    count.classList.toggle("cut", isCut);
+    count.textContent = !chips.length ? "" : isCut
+      ? `The first ${many} of ${all} tokens: the model takes no more`
+      : `${many} of ${all} tokens · click one to mask it, Shift-click a range`;
   };
 
   // Of many chips the held one is visible; only their own box scrolls for it.
@@ -184,6 +169,7 @@ const explore = (main, about, server, trigger) => {
       const found = await busy(ask("tokens", state.model, state.text));
       if (mine !== turn) return;
       chips = found.tokens;
+      length = found.full_length;
     } catch (error) {
       if (mine !== turn) return;
       chips = [];
@@ -208,11 +194,8 @@ const explore = (main, about, server, trigger) => {
   roving(tabs);
 
   const page = {
-    state, about, model, ask, busy, say: (error) => say(error),
-    get chips() { return chips; },
+    state, model, ask, busy,
     cursors: new Map(), // where the cursor stands in a map, by the map: a redraw leaves it there
-    // What the view that is shown would say with some settings changed; holds nothing.
-    look: (changes) => ask(state.view, state.model, state.text, ...values(changes)),
     // Sets layer, head, token, or settings of the view that is shown, and draws it anew.
     hold(changes) {
       const settings = (state.settings[state.view] ??= {}), { token } = changes;
@@ -235,8 +218,6 @@ const explore = (main, about, server, trigger) => {
   };
 
   const isHeld = () => state.token >= 0 && state.token < chips.length;
-  // The held token; where none is, the first mask, or else the first token.
-  const place = () => (isHeld() ? state.token : Math.max(0, chips.findIndex((chip) => chip.mask)));
   // Whether a setting makes a difference beside the others.
   const matters = (one) => Object.entries(one.only).every(([name, which]) =>
       which.includes(setting(view().controls.find((other) => other.name === name))));
@@ -246,36 +227,30 @@ const explore = (main, about, server, trigger) => {
     if (!made.has(id)) made.set(id, make());
     return made.get(id);
   };
-  const step = (name, count, value, ...word) => {
-    const node = once(`${name} of ${count}`, () => {
-      const number = stepper(name, count - 1, (to) => page.hold({ [name]: to }), name === "token" ? -1 : 0);
-      return word.length ? named(number, el("span", { dir: "auto" })) : number;
-    });
-    node.update(value, ...word);
+  const shownAs = (one, value) => {
+    const node = once([one.name, one.count], () => control(one, (to) => page.hold({ [one.name]: to }), about.models));
+    node.update(value);
     return node;
   };
-  // A token that is held can be let go: then the view chooses, the first mask for example.
-  const heldToken = () => [
-    step("token", chips.length, isHeld() ? state.token : "", isHeld() ? chips[place()].text : "none", isHeld() ? "word" : "none"),
-    isHeld() && once("let go", () =>
-      el("button", { class: "quiet", onclick: () => page.hold({ token: -1 }) }, "let go")),
-  ];
-  const drawHeld = () => {
-    const used = new Set(view().controls.filter((c) => c.kind === "held" && matters(c)).map((c) => c.name));
-    const { kinds, heads } = model(), kind = kinds[state.layer];
-    refill(held, [
-      used.has("layer") && step("layer", kinds.length, state.layer, kind, `kind ${kind}`),
-      used.has("head") && step("head", heads, state.head),
-      ...(used.has("token") && chips.length ? heldToken() : []),
-    ].filter(Boolean));
+  // What is held, each number with the word that it stands for; then the view's own settings.
+  const drawControls = () => {
+    const used = view().controls.filter(matters), { kinds, heads } = model(), kind = kinds[state.layer];
+    const counts = { layer: kinds.length, head: heads, token: chips.length };
+    const numbers = { layer: state.layer, head: state.head, token: isHeld() ? state.token : -1 };
+    const beside = {
+      layer: () => [el("span", { class: `kind ${kind}` }, kind)],
+      head: () => [],
+      // A token that is held can be let go: then the view chooses, the first mask for example.
+      token: () => (isHeld() ? [
+        el("span", { class: "word", dir: "auto" }, chips[state.token].text),
+        once("let go", () => el("button", { class: "quiet", onclick: () => page.hold({ token: -1 }) }, "let go")),
+      ] : [el("span", { class: "none" }, "none")]),
+    };
+    refill(held, used.filter((one) => one.kind === "held" && counts[one.name]).flatMap((one) => [
+      shownAs({ ...one, label: one.name, count: counts[one.name] }, numbers[one.name]), ...beside[one.name](),
+    ]));
+    refill(controls, used.filter((one) => one.kind !== "held" && one.label).map((one) => shownAs(one, setting(one))));
   };
-  const drawControls = () => refill(controls, view().controls
-    .filter((one) => one.kind !== "held" && one.label && matters(one))
-    .map((one) => {
-      const node = once(one.name, () => control(one, (to) => page.hold({ [one.name]: to }), about.models));
-      node.update(setting(one));
-      return node;
-    }));
 
   const drawFrame = () => {
     for (const tab of tabs.children) {
@@ -290,7 +265,6 @@ const explore = (main, about, server, trigger) => {
     for (const chip of tokens.children) chip.classList.toggle("held", Number(chip.dataset.token) === state.token);
     showChip();
     purpose.textContent = view().about;
-    drawHeld();
     drawControls();
   };
 

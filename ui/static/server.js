@@ -2,12 +2,6 @@
 
 const PATIENCE = 500; // milliseconds before progress is shown
 
-// "40 s", "12 min", "3 h".
-const duration = (seconds) => {
-  const [size, unit] = seconds < 90 ? [1, "s"] : seconds < 5400 ? [60, "min"] : [3600, "h"];
-  return `${Math.round(seconds / size)} ${unit}`;
-};
-
 // `ask(name, ...data)` gives an answer or throws the sentence to show; `busy(work)` waits for one
 // and shows in `bar` how far it is when that takes long; `main` has the class "busy" meanwhile.
 const connect = (server, session, main, bar) => {
@@ -32,14 +26,10 @@ const connect = (server, session, main, bar) => {
       going++;
       main.classList.add("busy");
       const now = () => performance.now() / 1000, began = now() - PATIENCE / 1000;
-      let counted = null; // when counting began, at what, and of how many
       const poll = async () => {
         const { done, total } = await ask("progress").catch(() => ({}));
         if (polling === null) return;
-        if (counted?.total !== total) counted = { at: now(), from: done, total };
-        const spent = now() - counted.at, left = (spent / (done - counted.from)) * (total - done);
-        const parts = [total && `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`, `${(now() - began).toFixed(0)} s`,
-          total && spent > 2 && Number.isFinite(left) && `about ${duration(left)} left`];
+        const parts = [total && `${done.toLocaleString("en")} of ${total.toLocaleString("en")}`, `${(now() - began).toFixed(0)} s`];
         far.textContent = parts.filter(Boolean).join(" · ");
         stop.hidden = !total;
         if (!stop.isConnected) bar.replaceChildren(far, stop);

@@ -82,28 +82,20 @@ parts.arcs = (part, page) => {
     readout.textContent = `${name(cursor[0])} ${side ? "attended by" : "attends to"} ${ends.join(" · ") || "nothing that is drawn"}`;
   };
   const repaint = () => { tell(); paint(frame.clientWidth); };
-  const move = (to) => {
-    if (String(to) === String(cursor)) return;
-    cursor = to;
+  const move = (to, byKey = false) => {
+    if (String(to ?? rest) === String(cursor)) return;
+    cursor = to ?? rest;
     repaint();
+    if (byKey) show(cursor[0]);
   };
   const show = (place) => {
     const top = y(place) - ROW, room = frame.clientHeight - 2 * ROW;
     if (top < frame.scrollTop || top > frame.scrollTop + room) frame.scrollTop = top - room / 2;
   };
   const select = () => cursor && page.hold({ token: part.places[cursor[0]][1] });
-  canvas.addEventListener("pointermove", (event) => move(at(event) ?? rest));
+  pointing(canvas, { rows: count, columns: 2, at: (event) => at(event), move, select, cursor: () => cursor });
   canvas.addEventListener("pointerleave", () => move(rest));
   canvas.addEventListener("click", select);
-  canvas.addEventListener("keydown", (event) => {
-    const step = ARROWS[event.key], [place, side] = cursor ?? [0, 0];
-    if (step) {
-      move([clamp(place + step[0], count), clamp(side + step[1], 2)]);
-      show(cursor[0]);
-    } else if (event.key === "Enter" && cursor) select();
-    else return;
-    event.preventDefault();
-  });
   const switches = part.heads.map(([head, hue]) => {
     const button = el("button", {
       class: "head", "aria-pressed": "true",

@@ -17,28 +17,11 @@ const imageOf = (shades, rows, columns, colours) => {
 
 // What a map's pixels hold: exact numbers, or shades and the numbers about which they stand.
 const pixelsOf = (part) => {
-  const values = part.values ?? (part.exact ? new Float32Array(bytesOf(part.data).buffer) : null);
-  const shades = part.shades ?? (values
+  const values = part.exact ? new Float32Array(bytesOf(part.data).buffer) : null;
+  const shades = values
     ? Uint8Array.from(values, (v) => Math.round((Math.max(v, 0) / part.scale) ** (1 / part.root) * 255))
-    : bytesOf(part.data));
+    : bytesOf(part.data);
   return { values, shades, at: (i) => (values ? values[i] : (shades[i] / 255) ** part.root * part.scale) };
-};
-
-// The pixels from row r0 to r1 and from column c0 to c1 as a map of their own.
-const cropped = (part, r0, r1, c0, c1) => {
-  const [, columns] = part.shape, { values, shades } = pixelsOf(part);
-  const cells = (all) => all && all.filter((_, i) => {
-    const r = Math.floor(i / columns), c = i % columns;
-    return r >= r0 && r <= r1 && c >= c0 && c <= c1;
-  });
-  const edge = (column) => clampTo(column - c0, 0, c1 - c0 + 1);
-  return {
-    ...part, values: cells(values), shades: cells(shades), shape: [r1 - r0 + 1, c1 - c0 + 1],
-    rowPlaces: part.rowPlaces.slice(r0, r1 + 1), columnPlaces: part.columnPlaces.slice(c0, c1 + 1),
-    window: part.window && part.window.slice(r0, r1 + 1).map((span) => span.map(edge)),
-    mark: part.mark !== null && part.mark >= r0 && part.mark <= r1 ? part.mark - r0 : null,
-    whole: part.whole ?? part,
-  };
 };
 
 // Maps beside each other under one title, one scale and one note.
@@ -51,10 +34,10 @@ parts.maps = (part, page) => {
 
 parts.map = (part, page) => {
   const [rows, columns] = part.shape, { values, shades, at: valueAt } = pixelsOf(part);
-  const isAlone = page.isSaved; // nobody to ask for a part of it
+  const canZoom = part.zoom && !page.isSaved; // in a saved page there is nobody to ask for a part
   const canvas = el("canvas", {
-    tabindex: "0", role: "img", "data-key": "map", class: part.zoom ? "zooms" : "holds",
-    "aria-label": `${part.title}. Arrows move${isAlone ? "" : ", Enter selects the query"}${part.zoom ? ", plus zooms in, minus out" : ""}.`,
+    tabindex: "0", role: "img", "data-key": "map", class: canZoom ? "zooms" : "holds",
+    "aria-label": `${part.title}. Arrows move${page.isSaved ? "" : ", Enter selects the query"}${canZoom ? ", plus zooms in, minus out" : ""}.`,
   });
   const frame = el("div", { class: "canvas" }, canvas);
   const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
@@ -110,31 +93,24 @@ parts.map = (part, page) => {
     tell();
     repaint();
   };
-  const change = (other) => whole.replaceWith(draw(other, page));
   // Tokens "A:B" of pixels first to last along one side.
   const span = (places, pool, first, last) => {
     const after = places[last + 1]?.[1] ?? places[last][1] + (places.length > 1 && pool > 1 ? pool : 1);
     return `${places[first][1]}:${Math.min(after, part.seq)}`;
   };
-  const zoom = (r0, r1, c0, c1) => (isAlone ? change(cropped(part, r0, r1, c0, c1)) : page.hold({
+  const zoom = (r0, r1, c0, c1) => page.hold({
     queries: span(part.rowPlaces, part.pool[0], r0, r1), keys: span(part.columnPlaces, part.pool[1], c0, c1),
     tokens: "",
-  }));
-  const unzoom = () => (isAlone ? change(part.whole) : page.hold({ queries: "", keys: "", tokens: "" }));
+  });
   const select = () => cursor && page.hold({ token: part.rowPlaces[cursor[0]][1] });
-  const out = (isAlone ? part.whole : part.zoom && part.zoomed)
-    ? el("button", { class: "quiet", onclick: unzoom }, "Whole map") : null;
+  const unzoom = () => page.hold({ queries: "", keys: "", tokens: "" });
+  const out = canZoom && part.zoomed ? el("button", { class: "quiet", onclick: unzoom }, "Whole map") : null;
 
   canvas.addEventListener("pointerdown", (event) => {
     const from = at(event);
     if (!from) return;
     drag = { from, to: null };
     canvas.setPointerCapture(event.pointerId); // a drag may overshoot the edge
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    const to = at(event);
-    if (drag && to && part.zoom && (to[0] !== drag.from[0] || to[1] !== drag.from[1])) drag.to = to;
-    move(to);
   });
   canvas.addEventListener("pointerup", () => {
     if (!drag) return;
@@ -146,22 +122,23 @@ parts.map = (part, page) => {
     zoom(r0, r1, c0, c1);
   });
   canvas.addEventListener("pointerleave", () => { drag = null; });
-  canvas.addEventListener("keydown", (event) => {
-    const step = ARROWS[event.key], [r, c] = cursor ?? [0, 0];
-    if (step) move([clamp(r + step[0], rows), clamp(c + step[1], columns)]);
-    else if (event.key === "Enter" || event.key === " ") select();
-    else if (event.key === "-" && out) out.click();
-    else if ((event.key === "+" || event.key === "=") && part.zoom) {
-      const half = [Math.ceil(rows / 4), Math.ceil(columns / 4)];
-      zoom(clamp(r - half[0], rows), clamp(r + half[0], rows), clamp(c - half[1], columns), clamp(c + half[1], columns));
-    } else return;
-    event.preventDefault();
+  const nearer = () => {
+    const [r, c] = cursor ?? [0, 0], half = [Math.ceil(rows / 4), Math.ceil(columns / 4)];
+    zoom(clamp(r - half[0], rows), clamp(r + half[0], rows), clamp(c - half[1], columns), clamp(c + half[1], columns));
+  };
+  pointing(canvas, {
+    rows, columns, move, select, cursor: () => cursor,
+    at: (event) => {
+      const to = at(event);
+      if (drag && to && canZoom && String(to) !== String(drag.from)) drag.to = to;
+      return to;
+    },
+    keys: canZoom ? { "+": nearer, "=": nearer, "-": () => out?.click() } : {},
   });
   responsive(frame, paint);
   tell();
   const scale = part.isOne ? null : scaleOf({ low: 0, high: part.scale, unit: part.unit }, part.hue);
-  const whole = figure(part, scale, frame, readout, part.isOne ? null : noteOf(part, isAlone), out);
-  return whole;
+  return figure(part, scale, frame, readout, part.isOne ? null : noteOf(part, page.isSaved), out);
 };
 
 // What a map's pixels are, where they aren't the weights themselves.
@@ -273,14 +250,14 @@ const paintProfile = ({ context, left, top, wide }, { profile, hue }) => {
 };
 
 parts.thumbs = (part, page) => {
-  const heads = part.names.length, depth = part.layers.length, { state } = page, { look } = part;
+  const heads = part.names.length, depth = part.layers.length, { state } = page;
   const held = { layer: state.layer ?? depth - 1, head: heads === 1 ? 0 : state.head ?? 0 };
   const grid = el("div", {
     class: "thumbs", tabindex: "0", role: "group", "data-key": "thumbs",
     "aria-label": `Every head; selected: layer ${held.layer}, head ${held.head}. Arrows move.`,
   });
   const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
-  const large = look ? null : el("div", { class: "enlarged" });
+  const large = part.isBeside ? null : el("div", { class: "enlarged" }); // a map stands beside it already
   grid.style.setProperty("--heads", heads);
   grid.append(el("span", { class: "corner" }, heads === 1 ? "layer" : "layer, head"),
     ...part.names.map((name) => el("span", { class: "head-name" }, name.replace("head ", ""))));
@@ -315,13 +292,8 @@ parts.thumbs = (part, page) => {
         class: `thumb ${kind}${isIt ? " held" : ""}`, tabindex: "-1", "data-layer": String(layer),
         "data-head": String(head), title: title(layer, head),
         "aria-label": `${title(layer, head)}, ${kind}`, "aria-pressed": String(isIt),
-        onmouseenter: () => {
-          show(layer, head);
-          if (layer === held.layer && head === held.head) look?.away();
-          else look?.at(layer, head);
-        },
+        onmouseenter: () => show(layer, head),
         onclick: () => {
-          clearTimeout(look?.timer);
           grid.focus({ preventScroll: true }); // so that arrows go on from here
           select(layer, head);
         },
@@ -331,10 +303,7 @@ parts.thumbs = (part, page) => {
       grid.append(button);
     });
   }
-  grid.addEventListener("mouseleave", () => {
-    look?.away();
-    show(held.layer, held.head);
-  });
+  grid.addEventListener("mouseleave", () => show(held.layer, held.head));
   grid.addEventListener("keydown", (event) => {
     const step = ARROWS[event.key];
     if (!step) return;

@@ -210,11 +210,12 @@ parts.heat = (whole, page) => {
     if (cursor) box(...cursor, 1.5);
   };
 
-  const move = (to) => {
-    if (!to || (cursor && to[0] === cursor[0] && to[1] === cursor[1])) return;
+  const move = (to, byKey = false) => {
+    if (!to || String(to) === String(cursor)) return;
     page.cursors.set(id, (cursor = to));
     tell();
     paint(frame.clientWidth);
+    if (byKey) show(cursor[1]);
   };
   const at = (event) => {
     const r = Math.floor(event.offsetY / cellHeight), c = Math.floor(event.offsetX / cellWidth);
@@ -243,22 +244,8 @@ parts.heat = (whole, page) => {
     }
     if (held.length) page.hold(Object.fromEntries(held));
   };
-  cells.addEventListener("mousemove", (event) => move(at(event)));
-  cells.addEventListener("click", (event) => {
-    if (!at(event)) return;
-    move(at(event));
-    hold();
-  });
-  cells.addEventListener("keydown", (event) => {
-    const step = ARROWS[event.key];
-    if (event.key === "Enter" || event.key === " ") hold();
-    else if (step) {
-      const [r, c] = cursor ?? [markRow ?? 0, markColumn ?? 0];
-      move(cursor ? [clamp(r + step[0], rows), clamp(c + step[1], columns)] : [r, c]);
-      show(cursor[1]);
-    } else return;
-    event.preventDefault();
-  });
+  pointing(cells, { rows, columns, at, move, select: hold, cursor: () => cursor ?? [markRow ?? 0, markColumn ?? 0] });
+  cells.addEventListener("click", (event) => at(event) && hold());
   let first = true;
   responsive(frame, (width) => {
     paint(width);

@@ -157,6 +157,20 @@ const leftAt = (page, id, rows, columns) => {
   return place && place[0] < rows && place[1] < columns ? place : null;
 };
 
+// A canvas of cells: pointer and arrows move a cursor [row, column], a click and Enter select.
+// `at(event)` is the cell under the pointer or null; `keys` does what other keys do.
+const pointing = (canvas, { rows, columns, at, cursor, move, select, keys = {} }) => {
+  canvas.addEventListener("pointermove", (event) => move(at(event)));
+  canvas.addEventListener("keydown", (event) => {
+    const step = ARROWS[event.key], [r, c] = cursor() ?? [0, 0];
+    const act = event.key === "Enter" || event.key === " " ? select : keys[event.key];
+    if (step) move([clamp(r + step[0], rows), clamp(c + step[1], columns)], true);
+    else if (act) act();
+    else return;
+    event.preventDefault();
+  });
+};
+
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const clamp = (value, count) => Math.min(Math.max(value, 0), count - 1);
 
