@@ -225,6 +225,13 @@ class Session:
         names = map(self.explorer.tokenizer.token, logits.argmax(dim=-1).tolist())
         return [name.strip() for name in names]
 
+    def forget(self) -> None:
+        """Lets go of all that was computed: results hold the session, and the session them."""
+        with self._lock:
+            self._made.clear()
+            self._locks.clear()
+            self._recording = None
+
     @property
     def nbytes(self) -> int:
         """Size of the recordings that are held."""

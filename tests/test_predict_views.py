@@ -159,6 +159,7 @@ def test_several_texts_are_saved_in_one_file(tmp_path, with_hf):
     printed = [json.loads(line) for line in done.out.splitlines()]
     assert json.loads((tmp_path / "many.json").read_text()) == {"results": printed}
     assert [len(answer["masks"]) for answer in printed] == [1, 2, 1]
+    arguments += ["--hf"] if with_hf else []
     assert run_cli(*arguments, "-o", tmp_path / "many.csv").code == 0
     header, *rows = csv.reader(StringIO((tmp_path / "many.csv").read_text()))
     assert header[:4] == ["line", "text", "position", "rank"]

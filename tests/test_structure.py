@@ -11,6 +11,7 @@ LEVELS = [
     "text",
     "errors",
     "files reading process rows",
+    "prompts partial",
     "network",
     "checkpoints",
     "hooks recording answers checks masking jobs",

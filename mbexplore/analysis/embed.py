@@ -6,7 +6,7 @@ a head or without; the folder of a sentence-transformers model says itself how i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,7 @@ from mbexplore.checkpoints.sentence_transformers import (
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer, check_finite
+from mbexplore.network.packing import run_packed
 from mbexplore.text import quoted
 
 DEFAULT_POOLING = "mean"
@@ -76,23 +77,78 @@ def embed(
         TextError: there is no text, or one is empty or too long.
         ModelError: the model's numbers are not finite, or its folder asks for what is not computed.
     """
-    if pooling is not None and pooling not in POOLINGS:
-        raise RangeError(f"There is no pooling {quoted(pooling)}; choose {', '.join(POOLINGS)}.")
     if not texts:
         raise TextError("No text was given; give at least one.")
+    how = _build(explorer, pooling, prompt)
+    encodings = tuple(how.encode(text, truncate) for text in texts)
+    vectors = [how.vector(_hidden_states(explorer, one)) for one in encodings]
+    return Embeddings(
+        tuple(texts), encodings, how.model.description, torch.stack(vectors), how.is_own, how.prompt
+    )
+
+
+def embed_many(
+    explorer: Explorer,
+    texts: Sequence[str],
+    pooling: str | None = None,
+    *,
+    prompt: str | None = None,
+    truncate: bool = False,
+) -> Iterator[Tensor]:
+    """The vectors (hidden) of many texts, packed side by side; see `embed`.
+
+    Each is the one that the text has alone, to rounding.
+    """
+    how = _build(explorer, pooling, prompt)
+    ids = [how.encode(text, truncate).ids for text in texts]
+    for hidden_states in run_packed(explorer.model.encoder, ids):
+        check_finite(explorer.model, hidden_states)
+        yield how.vector(hidden_states)
+
+
+@dataclass(frozen=True, eq=False)
+class _Embedder:
+    """How texts become vectors.
+
+    Attributes:
+        explorer: whose hidden states they are made of.
+        model: the steps after them.
+        is_own: whether they are those of the model's folder.
+        prompt: its name; None for none.
+        before: its text.
+        start: the first token that is pooled.
+    """
+
+    explorer: Explorer
+    model: SentenceModel
+    is_own: bool
+    prompt: str | None
+    before: str
+    start: int
+
+    def encode(self, text: str, truncate: bool) -> Encoding:
+        # As sentence-transformers does, which strips the spaces around a text.
+        text = (self.before + text).strip() if self.is_own else text
+        return _encode(self.explorer, self.model, text, truncate)
+
+    def vector(self, hidden_states: Tensor) -> Tensor:
+        return self.model.vector(hidden_states, self.start)
+
+
+def _build(explorer: Explorer, pooling: str | None, prompt: str | None) -> _Embedder:
+    """Reads what the model's folder says.
+
+    Raises:
+        RangeError: there is no such pooling or prompt.
+        ModelError: the folder asks for what is not computed.
+    """
+    if pooling is not None and pooling not in POOLINGS:
+        raise RangeError(f"There is no pooling {quoted(pooling)}; choose {', '.join(POOLINGS)}.")
     own = read_sentence_model(explorer.files.folder) if pooling is None else None
     model = own or SentenceModel((pooling or DEFAULT_POOLING,))
     name, before = _find_prompt(model, prompt)
     start = 0 if model.includes_prompt or not before else _prompt_length(explorer, before)
-    encodings = tuple(
-        # As sentence-transformers does, which strips the spaces around a text.
-        _encode(explorer, model, (before + text).strip() if own else text, truncate)
-        for text in texts
-    )
-    vectors = [model.vector(_hidden_states(explorer, one), start) for one in encodings]
-    return Embeddings(
-        tuple(texts), encodings, model.description, torch.stack(vectors), own is not None, name
-    )
+    return _Embedder(explorer, model, own is not None, name, before, start)
 
 
 def _find_prompt(model: SentenceModel, name: str | None) -> tuple[str | None, str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +16,7 @@ from typer.core import TyperCommand
 
 from mbexplore.cli import options
 from mbexplore.cli.listed import file_option, read_list
+from mbexplore.cli.many import find_prompts, is_table_file, write_table
 from mbexplore.cli.output import (
     model_line,
     notice,
@@ -26,6 +28,8 @@ from mbexplore.cli.output import (
 from mbexplore.cli.progress import progress
 from mbexplore.errors import UsageError
 from mbexplore.files import check_target, write_whole
+from mbexplore.partial import ENDINGS
+from mbexplore.prompts import Prompt, Prompts
 from mbexplore.views import View
 from mbexplore.views.parameters import Parameter
 from mbexplore.views.result import FORMATS, Result, join_content
@@ -53,6 +57,9 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "json": (options.Json, False),
     "file": (options.File, None),
     "lines": (options.Lines, None),
+    "column": (options.Column, None),
+    "id": (options.Id, None),
+    "strict": (options.Strict, False),
     "recording": (options.Recording, None),
     "context": (options.Context, None),
     "truncate": (options.Truncate, False),
@@ -61,8 +68,13 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "dtype": (options.Dtype, "float32"),
 }  # fmt: skip
 """Options that every command of a view has, with their defaults: here and nowhere else."""
+OF_MANY = ("column", "id", "strict")
 FLAGGED = "text_by_flag"
-OF_TEXTS = ("file", "lines", "recording", "context", "truncate")
+OF_TEXTS = ("file", "lines", *OF_MANY, "recording", "context", "truncate")
+
+
+_GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
+"""Parameters that the command line has options of."""
 
 
 class OnceCommand(TyperCommand):
@@ -71,6 +83,7 @@ class OnceCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses, after looking at what is there more than once."""
         *_, order = self.make_parser(ctx).parse_args(args=list(args))
+        _GIVEN.set(frozenset(str(parameter.name) for parameter in order))
         for parameter, times in Counter(order).items():
             if times > 1 and not parameter.multiple and not getattr(parameter, "count", False):
                 name = max(parameter.opts, key=len)
@@ -104,7 +117,8 @@ def build_function(view: type[View[Any]]) -> Callable[..., None]:
         run(view, texts, given, shared)
 
     kind = inspect.Parameter.KEYWORD_ONLY
-    left_out = {"model": OF_TEXTS, "texts": ("recording",), "text": ()}[view.reads]
+    left_out: tuple[str, ...] = {"model": OF_TEXTS, "texts": ("recording",), "text": ()}[view.reads]
+    left_out += () if view.takes_many() else OF_MANY
     shared_names = [name for name in SHARED if name not in left_out]
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
@@ -175,14 +189,22 @@ def _of(one: Parameter) -> Any:
 
 def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared) -> None:
     """Reads the texts, opens the model, computes the view, prints and saves it."""
-    path = options.target(shared["output"], shared["plot"], view.name, FORMATS)
+    path = options.target(shared["output"], shared["plot"], view.name, (*FORMATS, *ENDINGS))
     chosen = view(**{one.name: _value(one, given) for one in view.parameters})
-    sources = list(read_sources(view, texts, shared))
-    if len(sources) > 1 and path is not None:
-        check_target(path, JOINED)
+    prompts = find_prompts(view, shared)
+    is_table = prompts is not None and is_table_file(path)
+    sources = [] if is_table else list(read_sources(view, texts, shared, prompts))
+    if path is not None and not is_table:
+        check_target(path, JOINED if len(sources) > 1 else FORMATS)
     from mbexplore.explorer import load
 
     explorer = load(shared["model"], device=shared["device"], dtype=shared["dtype"])
+    if prompts is not None and path is not None and is_table:
+        # Hugging Face would take longer than all the rest, so it is compared only on request.
+        chosen = type(chosen)(**{**chosen.values, **_unless_given(view.early)})
+        failed = write_table(chosen, explorer, prompts, path, shared)
+        notice_bundled(explorer.info, shared["model"])
+        raise typer.Exit(int(failed > 0))
     passed: list[bool] = []
     results = print_each(chosen, explorer, sources, shared, passed)
     if path is None:
@@ -202,6 +224,11 @@ def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared
         raise typer.Exit(1)
 
 
+def _unless_given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the values whose options the command line doesn't have."""
+    return {name: value for name, value in values.items() if name not in _GIVEN.get()}
+
+
 def _value(one: Parameter, given: dict[str, Any]) -> Any:
     value = given[one.name]
     if not isinstance(value, list):
@@ -209,7 +236,9 @@ def _value(one: Parameter, given: dict[str, Any]) -> Any:
     return read_list(one, value, given.get(f"{one.name}_file"))
 
 
-def read_sources(view: type[View[Any]], texts: Any, shared: Shared) -> Iterator[Any]:
+def read_sources(
+    view: type[View[Any]], texts: Any, shared: Shared, prompts: Prompts | None = None
+) -> Iterator[Any]:
     """What the view looks at, once a result: a text each, several texts, or nothing."""
     if view.reads == "model":
         yield ()
@@ -224,6 +253,8 @@ def read_sources(view: type[View[Any]], texts: Any, shared: Shared) -> Iterator[
         from mbexplore.recording import Recording
 
         yield Recording.load(recording)
+    elif prompts is not None and lines is None:
+        yield from prompts if view.reads == "text" else ([one.text for one in prompts],)
     elif lines is not None:
         found = options.read_file_lines(lines)
         yield from (found,) if view.reads == "texts" else found
@@ -254,6 +285,7 @@ def print_each(
         advance(done, total)
 
     def session_of(source: Any) -> Session:
+        source = source.text if isinstance(source, Prompt) else source
         if isinstance(source, Recording):
             explorer.check_recording(source)
             return Session(explorer, source.encoding, recording=source, progress=move)
@@ -263,7 +295,7 @@ def print_each(
                        truncate=shared["truncate"] or is_sample)  # fmt: skip
 
     sessions = list(map(session_of, sources)) if len(sources) == 1 else map(session_of, sources)
-    results = view.each(sessions)
+    results, named = view.each(sessions), iter(sources)
     while True:
         with _early(view, sessions, shared), progress(view.title or view.name) as advance:
             result = next(results, None)
@@ -274,7 +306,9 @@ def print_each(
             notice_cut(result.session.encoding)
         passed.append(not view.failed(result.data))
         yield result
-        print_json(result.to_json()) if shared["json"] else show(result)
+        source = next(named)
+        known = {"id": source.id} if isinstance(source, Prompt) else {}
+        print_json(known | result.to_json()) if shared["json"] else show(result)
         del result
 
 

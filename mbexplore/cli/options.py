@@ -28,7 +28,12 @@ Texts = Annotated[
 ]
 File = Annotated[
     Path | None,
-    typer.Option("--file", "-f", help="Read one text, the whole file.", show_default=False),
+    typer.Option(
+        "--file",
+        "-f",
+        help="Read one text, the whole file; or a text a row of csv, tsv, jsonl or parquet.",
+        show_default=False,
+    ),
 ]
 Lines = Annotated[
     Path | None,
@@ -36,6 +41,17 @@ Lines = Annotated[
         "--lines", help="Read one text a line; - reads standard input.", show_default=False
     ),
 ]
+Column = Annotated[
+    str | None,
+    typer.Option(
+        help="The column of the texts in a csv, tsv, jsonl or parquet --file.", show_default=False
+    ),
+]
+Id = Annotated[
+    str | None,
+    typer.Option("--id", help="The column of what each text is called.", show_default=False),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first text with an error.")]
 Recording = Annotated[
     Path | None,
     typer.Option(
@@ -74,7 +90,7 @@ Output = Annotated[
         "-o",
         "--output",
         show_default=False,
-        help="Save as png, svg, pdf, html, json, csv or npz.",
+        help="Save as png, svg, pdf, html, json, csv or npz; many texts as csv, jsonl or parquet.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

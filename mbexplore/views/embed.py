@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
@@ -56,6 +56,21 @@ class EmbedView(View["Embeddings"]):
             session.explorer, session.texts, self.pooling, prompt=self.prompt,
             truncate=session.truncate,
         )  # fmt: skip
+
+    def check(self, session: Session) -> None:
+        """Leaves it to `rows`, where texts are cut to what the model's folder says."""
+
+    def rows(self, sessions: Sequence[Session]) -> Iterator[list[dict[str, Any]]]:
+        """The vector of each text, packed side by side."""
+        from mbexplore.analysis.embed import embed_many
+
+        [*texts] = (session.texts[0] for session in sessions)
+        vectors = embed_many(
+            sessions[0].explorer, texts, self.pooling, prompt=self.prompt,
+            truncate=sessions[0].truncate,
+        )  # fmt: skip
+        for vector in vectors:
+            yield [{"vector": vector.tolist()}]
 
     def blocks(self, found: Embeddings, session: Session) -> Iterator[Block]:
         """The nearest two, the cosines, and the nearest text to each."""

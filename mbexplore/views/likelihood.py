@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import exp, log
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from mbexplore.analysis.likelihood import Likelihood, LikelihoodComparison
     from mbexplore.session import Session
+    from mbexplore.views.result import Result
 
 MOST_BARS = 40
 """Tokens of a text that has a bar for each."""
@@ -82,6 +84,25 @@ class LikelihoodView(View["TextLikelihood"]):
         )
         theirs = compared(lambda: compare_with_transformers(explorer, found), self.hf)
         return TextLikelihood(found, *theirs)
+
+    def check(self, session: Session) -> None:
+        """Refuses a model without an MLM head."""
+        session.explorer.masked_lm()
+        _ = session.encoding
+
+    def each(self, sessions: Iterable[Session]) -> Iterator[Result[TextLikelihood]]:
+        """Texts packed side by side."""
+        from mbexplore.analysis.likelihood import likelihoods
+
+        waiting = list(sessions)
+        if len(waiting) > 1:
+            explorer, encodings = waiting[0].explorer, [one.encoding for one in waiting]
+            every = likelihoods(explorer, encodings, masking=self.masking)
+            for session, found in zip(waiting, every, strict=True):
+                session.once(("likelihood", self.masking), partial(_same, found))
+                yield self.of(session)
+        else:
+            yield from map(self.of, waiting)
 
     def blocks(self, found: TextLikelihood, session: Session) -> Iterator[Block]:
         """The sum, the text coloured by surprise, and the numbers of every token."""
@@ -157,6 +178,10 @@ class LikelihoodView(View["TextLikelihood"]):
             (*columns, *(["hf_log_probability"] if theirs is not None else [])),
             tuple((i, token, exp(p), p, -p / log(2), *other) for i, token, p, other in rows),
         )
+
+
+def _same(found: Likelihood) -> Likelihood:
+    return found
 
 
 def surprises(log_probabilities: tuple[float, ...]) -> tuple[float, ...]:

@@ -100,7 +100,7 @@ class PredictView(View["Predictions | Classes"]):
         explorer = session.explorer
         if is_classifier(explorer):
             return classes_of(session, self.choices, self.top_k, hf=self.hf)
-        self._check(session)
+        self.check(session)
         answer = session.once(("answer", self.top_k), lambda: self._answer(session))
         theirs = compared(lambda: explorer.compare_with_transformers(answer), self.hf)
         return Predictions(answer, *theirs)
@@ -114,7 +114,7 @@ class PredictView(View["Predictions | Classes"]):
             yield from map(self.of, waiting)
             return
         for session in waiting:
-            self._check(session)
+            self.check(session)
         encodings = [session.encoding for session in waiting]
         waiting.reverse()
         for answer in waiting[0].explorer.fill_masks_many(encodings, top_k=self.top_k):
@@ -122,7 +122,13 @@ class PredictView(View["Predictions | Classes"]):
             session.once(("answer", self.top_k), partial(_same, answer))
             yield self.of(session)
 
-    def _check(self, session: Session) -> None:
+    def check(self, session: Session) -> None:
+        """Refuses a text without a mask; a classifier takes every text."""
+        from mbexplore.analysis.classify import is_classifier
+
+        if is_classifier(session.explorer):
+            _ = session.encoding
+            return
         if session.context is not None or self.choices:
             raise UsageError(
                 f"{session.explorer.info.name} has no head that takes a second text or choices; "

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Badge, Bars, Block, Cell, Headline, Note, Table
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from mbexplore.analysis.score import TargetComparison, TargetScore, TargetScores
     from mbexplore.session import Session
+    from mbexplore.views.result import Result
 
 LIKELIEST = 5
 """Tokens scored where no words are given."""
@@ -123,6 +125,35 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         found = session.once(("score", targets, self.mask, self.order), score)
         theirs = compared(lambda: compare_with_transformers(explorer, found), self.hf)
         return Scores(found, *theirs)
+
+    def check(self, session: Session) -> None:
+        """Refuses a text without the mask; of a template, its fillings have it."""
+        from mbexplore.analysis.score import find_mask
+
+        session.explorer.masked_lm()
+        if not self.sentence and not self.fill:
+            find_mask(session.explorer.check_masked(session.encoding), self.mask)
+
+    def each(
+        self, sessions: Iterable[Session]
+    ) -> Iterator[Result[Scores | TextLikelihood | FilledScores]]:
+        """Texts packed side by side."""
+        from mbexplore.analysis.score import score_many
+
+        waiting, targets = list(sessions), tuple(dict.fromkeys(self.targets))
+        if self.sentence:
+            for result in self._as_likelihood.each(waiting):
+                yield self.of(result.session)
+        elif len(waiting) == 1 or self.fill or not targets:
+            yield from map(self.of, waiting)
+        else:
+            for session in waiting:
+                self.check(session)
+            explorer, encodings = waiting[0].explorer, [one.encoding for one in waiting]
+            every = score_many(explorer, encodings, targets, self.mask, order=self.order)
+            for session, found in zip(waiting, every, strict=True):
+                session.once(("score", targets, self.mask, self.order), partial(_same, found))
+                yield self.of(session)
 
     def _check_alone(self, mode: str, **others: object) -> None:
         for name, value in others.items():
@@ -231,6 +262,10 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
             numbers = [getattr(side, name) for side in sides for name in columns]
             rows.append((one.text, "|".join(one.pieces), *numbers))
         return Table(("target", "pieces", *names), tuple(rows))
+
+
+def _same(found: TargetScores) -> TargetScores:
+    return found
 
 
 _ORDERS = {"left-to-right": "from left to right", "confidence": "the likeliest first"}

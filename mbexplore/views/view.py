@@ -7,7 +7,7 @@ files and the method of `Explorer` come from it; see `Result` and the front ends
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from typing_extensions import dataclass_transform
@@ -150,6 +150,34 @@ class View(Generic[Data]):
             MbexploreError: see `of`.
         """
         return map(self.of, sessions)
+
+    def check(self, session: Session) -> None:
+        """Refuses a text that can't be looked at, before any work is done for it.
+
+        Raises:
+            MbexploreError: the sentence says why.
+        """
+        _ = session.encoding
+
+    def rows(self, sessions: Sequence[Session]) -> Iterator[list[dict[str, Any]]]:
+        """What a table of many texts has of each: rows by column.
+
+        Raises:
+            MbexploreError: see `of`; or the view has no table.
+        """
+        from mbexplore.display.data import rows_of
+        from mbexplore.errors import OutputError
+
+        for result in self.each(sessions):
+            if result.table is None:
+                raise OutputError(f"{self.name} has no rows; save it as .json.")
+            header, *rows = rows_of(result.table)
+            yield [dict(zip(header, row, strict=True)) for row in rows]
+
+    @classmethod
+    def takes_many(cls) -> bool:
+        """Whether it makes a table of many texts, each looked at by itself."""
+        return cls.reads == "text" or cls.rows is not View.rows
 
     # What a view says.
 

@@ -1,0 +1,167 @@
+"""One view of many texts, to a table: by parts, with the errors of single texts in their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.cli.output import notice, print_json
+from mbexplore.cli.progress import progress
+from mbexplore.errors import MbexploreError, RangeError, TextError, UsageError
+from mbexplore.partial import ENDINGS, Partial
+from mbexplore.prompts import Prompt, Prompts
+from mbexplore.rows import TABLES
+from mbexplore.views import View
+
+if TYPE_CHECKING:
+    from mbexplore.explorer import Explorer
+    from mbexplore.session import Session
+
+TOGETHER = 256
+"""Texts that are computed and written together."""
+OF_ONE_TEXT = (TextError, RangeError)
+"""Mistakes that may be a single text's; any other ends the work."""
+
+Row = dict[str, Any]
+
+
+def find_prompts(view: type[View[Any]], shared: dict[str, Any]) -> Prompts | None:
+    """The file of many texts that was named, if one was.
+
+    Args:
+        view: that looks at them.
+        shared: options that all commands have.
+
+    Raises:
+        UsageError: an option of such files was given without one.
+    """
+    file, lines, column = (shared[name] for name in ("file", "lines", "column"))
+    if view.takes_many():
+        if lines is not None and str(lines) != "-":
+            return Prompts(lines, column, shared["id"])
+        if file is not None and (column is not None or file.suffix.lower() in TABLES):
+            return Prompts(file, column, shared["id"])
+    for name in ("column", "id", "strict"):
+        if shared[name]:
+            raise UsageError(
+                f"--{name} has no effect without a file of many texts; give --file with a csv, "
+                "tsv, jsonl or parquet file, or --lines."
+            )
+    return None
+
+
+def is_table_file(path: Path | None) -> bool:
+    """Whether a file to be written is a table of many texts."""
+    return path is not None and path.suffix.lower().removeprefix(".") in ENDINGS
+
+
+def write_table(
+    view: View[Any], explorer: Explorer, prompts: Prompts, path: Path, shared: dict[str, Any]
+) -> int:
+    """Writes the rows of every text to a file; goes on where an earlier run ended.
+
+    Args:
+        view: with its parameters.
+        explorer: the model.
+        prompts: the texts.
+        path: csv, jsonl or parquet.
+        shared: options that all commands have.
+
+    Returns:
+        How many texts couldn't be looked at.
+
+    Raises:
+        MbexploreError: the first part has no text that can be looked at; or, with `strict`, one
+            can't.
+    """
+    total, names = prompts.count(), (prompts.id_name, "text")
+    partial = Partial(path, _about(view, explorer, prompts))
+    if partial.done:
+        notice(f"Going on at text {partial.done:,} of {total:,}.")
+    waiting = islice(prompts, partial.done, None)
+    with progress(view.title or view.name) as advance:
+        while some := list(islice(waiting, TOGETHER)):
+            advance(partial.done, total)
+            parts = _rows_of(view, explorer, some, shared)
+            if not partial.done and all("error" in row for rows in parts for row in rows):
+                # As likely the command's mistake as that of every text.
+                raise TextError(f"Text {some[0].id}: {parts[0][0]['error']}")
+            every = []
+            for prompt, rows in zip(some, parts, strict=True):
+                known = dict(zip(names, (prompt.id, prompt.text), strict=True))
+                every.append([known | row for row in rows])
+            partial.append(every)
+            if shared["json"]:
+                for row in (row for rows in every for row in rows):
+                    print_json(row)
+    failed = sum("error" in row for row in partial.rows())
+    partial.finish()
+    notice(
+        f"{path}: {total:,} texts" + (f", {failed:,} with an error" if failed else ""), dim=False
+    )
+    return failed
+
+
+def _about(view: View[Any], explorer: Explorer, prompts: Prompts) -> dict[str, Any]:
+    """What the rows depend on."""
+    stat = prompts.path.stat()
+    return {
+        "view": view.name,
+        "parameters": view.values,
+        "model": [explorer.info.name, explorer.info.dtype],
+        "input": [str(prompts.path), stat.st_size, stat.st_mtime_ns],
+        "columns": [prompts.column, prompts.id],
+    }
+
+
+def _rows_of(
+    view: View[Any], explorer: Explorer, some: Sequence[Prompt], shared: dict[str, Any]
+) -> list[list[Row]]:
+    """The rows of each text; of one that can't be looked at, a row with its error."""
+    from mbexplore.session import Session
+
+    sessions = [
+        Session(explorer, [one.text], context=shared["context"], truncate=shared["truncate"])
+        for one in some
+    ]
+    found: list[list[Row]] = [[] for _ in some]
+
+    def fail(number: int, error: MbexploreError) -> None:
+        if shared["strict"]:
+            raise type(error)(f"Text {some[number].id}: {error}") from None
+        found[number] = [{"error": str(error)}]
+
+    good = []
+    for number, session in enumerate(sessions):
+        try:
+            view.check(session)
+        except OF_ONE_TEXT as error:
+            fail(number, error)
+        else:
+            good.append(number)
+    for number, rows in zip(good, _together(view, [sessions[i] for i in good]), strict=True):
+        if isinstance(rows, MbexploreError):
+            fail(number, rows)
+        else:
+            found[number] = rows
+    for session in sessions:
+        session.forget()
+    return found
+
+
+def _together(view: View[Any], sessions: Sequence[Session]) -> Iterator[list[Row] | MbexploreError]:
+    """The rows of texts that are run side by side, or one by one where one of them fails."""
+    if not sessions:
+        return
+    with suppress(*OF_ONE_TEXT):
+        yield from list(view.rows(sessions))
+        return
+    for session in sessions:
+        try:
+            [rows] = view.rows([session])
+            yield rows
+        except OF_ONE_TEXT as error:
+            yield error

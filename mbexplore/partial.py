@@ -1,0 +1,174 @@
+"""A table that is written while it is computed, and goes on where it was broken off.
+
+Rows are kept beside the file, in NAME.partial, a line of JSON a text, and become csv, jsonl or
+parquet when all are there.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mbexplore.errors import OutputError, UsageError
+from mbexplore.files import write_beside
+from mbexplore.text import json_line
+
+Row = dict[str, Any]
+ENDINGS = ("csv", "jsonl", "parquet")
+_BATCH = 1024
+
+
+class Partial:
+    """The rows of a table so far.
+
+    Attributes:
+        path: of the table.
+        done: texts whose rows are there.
+    """
+
+    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
+        """Finds what an earlier run with the same `about` left.
+
+        Args:
+            path: of the table to be.
+            about: what the rows depend on: command, input.
+
+        Raises:
+            UsageError: what is there is of another command.
+            OutputError: it can't be written.
+        """
+        self.path = path
+        self._place = path.with_name(f"{path.name}.partial")
+        self._about = json.loads(json_line(dict(about)))
+        self.done = 0
+        if path.suffix.lower() == ".parquet":
+            _arrow(path)  # before any work
+        with _written(self._place):
+            self._resume()
+
+    def _resume(self) -> None:
+        """Drops a last line that was broken off, and counts the others."""
+        if not self._place.exists():
+            self._place.write_text(json_line(self._about) + "\n", encoding="utf-8")
+            return
+        with self._place.open("rb+") as file:
+            whole = 0
+            for number, line in enumerate(file):
+                if not line.endswith(b"\n"):
+                    break
+                if number == 0 and _parsed(line) != self._about:
+                    raise UsageError(
+                        f"{self._place} is of another command; remove it, or choose another file."
+                    )
+                whole += len(line)
+                self.done = number
+            file.truncate(whole)
+        if not whole:
+            self._place.unlink()
+            self._resume()
+
+    def append(self, texts: Iterable[Sequence[Row]]) -> None:
+        """Keeps the rows of some texts.
+
+        Raises:
+            OutputError: they can't be written.
+        """
+        lines = [json_line(list(rows)) + "\n" for rows in texts]
+        with _written(self._place), self._place.open("a", encoding="utf-8") as file:
+            file.write("".join(lines))
+        self.done += len(lines)
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, in their order."""
+        with self._place.open(encoding="utf-8") as file:
+            next(file)
+            for line in file:
+                yield from json.loads(line)
+
+    def finish(self) -> None:
+        """Writes the table whole and removes what was kept beside it.
+
+        Raises:
+            OutputError: it can't be written.
+        """
+        write = {".csv": self._csv, ".jsonl": self._jsonl, ".parquet": self._parquet}
+        with _written(self.path):
+            write_beside(self.path, write[self.path.suffix.lower()])
+            self._place.unlink()
+
+    def _csv(self, path: Path) -> None:
+        columns = dict.fromkeys(name for row in self.rows() for name in _flat(row))
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(map(_flat, self.rows()))
+
+    def _jsonl(self, path: Path) -> None:
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(json_line(row) + "\n" for row in self.rows())
+
+    def _parquet(self, path: Path) -> None:
+        arrow, parquet = _arrow(path)
+        schema = arrow.unify_schemas(
+            [arrow.Table.from_pylist(some).schema for some in _batches(self._squared())],
+            promote_options="permissive",
+        )
+        with parquet.ParquetWriter(path, schema) as writer:
+            for some in _batches(self._squared()):
+                writer.write_table(arrow.Table.from_pylist(some, schema))
+
+    def _squared(self) -> Iterator[Row]:
+        """Every row with every column."""
+        columns = dict.fromkeys(name for row in self.rows() for name in row)
+        for row in self.rows():
+            yield {name: row.get(name) for name in columns}
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Turns a failure of the disk into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path} can't be written ({error.strerror}); make room, or choose another place."
+        ) from None
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
+def _flat(row: Row) -> Row:
+    """A row of plain cells: a vector becomes columns."""
+    flat: Row = {}
+    for name, value in row.items():
+        if isinstance(value, list):
+            flat |= {f"{name}_{i}": one for i, one in enumerate(value)}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while some := list(islice(rows, _BATCH)):
+        yield some
+
+
+def _arrow(path: Path) -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UsageError(
+            f"{path.name} needs pyarrow; pip install pyarrow, or write csv or jsonl."
+        ) from None
+    return pyarrow, parquet

@@ -1,0 +1,289 @@
+"""Many texts to a table: what each gets alone, errors in rows, going on where a run broke off."""
+
+import csv
+import importlib.util
+import json
+import weakref
+
+import numpy as np
+import pytest
+
+import mbexplore
+from mbexplore.cli import many
+from mbexplore.errors import OutputError, TextError, UsageError
+from mbexplore.partial import Partial
+from mbexplore.prompts import Prompt, Prompts
+from mbexplore.rows import read_rows
+from mbexplore.session import Session
+from tests.cli_runner import run_cli
+
+TEXTS = [
+    "The capital of France is [MASK].",
+    "The [MASK] rises twice a day.",
+    "She was a [MASK] in the harbour.",
+    "[MASK] and [MASK] are old.",
+    "It is [MASK].",
+]
+
+
+@pytest.fixture(scope="module")
+def explorer():
+    return mbexplore.load("tiny", device="cpu")
+
+
+@pytest.fixture
+def prompts(tmp_path):
+    """A csv with ids, another column before the text, and a text without a mask."""
+    path = tmp_path / "prompts.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "kind", "prompt"])
+        writer.writerows([f"p{i}", "cloze", text] for i, text in enumerate(TEXTS))
+        writer.writerow(["bad", "none", "No mask, here."])
+    return path
+
+
+def table(path):
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_predictions_are_those_of_each_text_alone(explorer, prompts, tmp_path, ending, monkeypatch):
+    monkeypatch.setattr(many, "TOGETHER", 4)
+    out = tmp_path / f"out.{ending}"
+    done = run_cli("predict", "--file", prompts, "-o", out, "-k", 2)
+    assert done.code == 1 and "6 texts, 1 with an error" in done.err
+    rows = table(out)
+    expected = []
+    for i, text in enumerate(TEXTS):
+        alone = explorer.predict(text, top_k=2, hf=False).table
+        expected += [(f"p{i}", text, *(cell.value for cell in row)) for row in alone.cells]
+    assert len(rows) == len(expected) + 1
+    for row, (name, text, position, rank, token, token_id, p, logit) in zip(
+        rows, expected, strict=False
+    ):
+        assert (row["id"], row["text"], row["token"]) == (name, text, token)
+        assert [int(row[n]) for n in ("position", "rank", "token_id")] == [position, rank, token_id]
+        assert float(row["probability"]) == pytest.approx(p, abs=1e-4)
+        assert float(row["logit"]) == pytest.approx(logit, abs=1e-3)
+    assert rows[-1]["id"] == "bad" and "has no [MASK]" in rows[-1]["error"]
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_scores_likelihoods_and_vectors_are_those_of_each_text_alone(explorer, tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("\n".join(TEXTS))
+    out = tmp_path / "out.jsonl"
+    words = ("sea", "fisherman")
+    assert run_cli("score", "--lines", lines, "--targets", ",".join(words), "-o", out).code == 0
+    found = iter(table(out))
+    for number, text in enumerate(TEXTS):
+        for one in explorer.score(text, targets=words, hf=False).data.found.targets:
+            row = next(found)
+            assert (row["line"], row["text"], row["target"]) == (number, text, one.text)
+            assert row["log_probability"] == pytest.approx(one.log_probability, abs=1e-3)
+    assert run_cli("likelihood", "--lines", lines, "-o", out).code == 0
+    every = [
+        x for t in TEXTS for x in explorer.likelihood(t, hf=False).data.found.log_probabilities
+    ]
+    assert [row["log_probability"] for row in table(out)] == pytest.approx(every, abs=1e-3)
+    assert run_cli("embed", "--lines", lines, "--pooling", "cls", "-o", out).code == 0
+    vectors = explorer.embed(TEXTS, pooling="cls").data.vectors.numpy()
+    np.testing.assert_allclose([row["vector"] for row in table(out)], vectors, atol=1e-4)
+    assert run_cli("embed", "--lines", lines, "-o", tmp_path / "out.csv").code == 0
+    header, *rows = csv.reader((tmp_path / "out.csv").read_text().splitlines())
+    assert header[:3] == ["line", "text", "vector_0"] and len(header) == 2 + 256 == len(rows[0])
+
+
+def test_hugging_face_is_asked_only_on_request(prompts, tmp_path, monkeypatch):
+    monkeypatch.setattr(mbexplore.Explorer, "load_reference", None)  # not to be called
+    assert run_cli("predict", "--file", prompts, "-o", tmp_path / "out.csv").code == 1
+    with pytest.raises(TypeError):
+        run_cli("predict", "--file", prompts, "-o", tmp_path / "out2.csv", "--hf")
+
+
+def test_strict_stops_at_the_first_error(prompts, tmp_path):
+    out = tmp_path / "out.csv"
+    done = run_cli("predict", "--file", prompts, "-o", out, "--strict")
+    assert done.code == 1 and "Text bad: The text 'No mask, here.' has no [MASK]" in done.err
+    assert not out.exists()
+
+
+def test_what_fails_for_every_text_stops_at_once(tmp_path):
+    lines = tmp_path / "lines.txt"
+    lines.write_text("a [MASK]\nb [MASK]\n")
+    out = tmp_path / "out.csv"
+    done = run_cli("score", "--lines", lines, "--targets", "[SEP]", "-o", out)
+    assert done.code == 1 and "can't spell '[SEP]'" in done.err and not out.exists()
+
+
+def test_a_word_too_long_for_one_text_is_that_texts_error(explorer, tmp_path):
+    limit = explorer.model.config.max_position_embeddings
+    full = "sea " * (limit - 4) + "[MASK]"
+    assert len(explorer.encode(full)) == limit  # and the first word is two tokens
+    lines = tmp_path / "lines.txt"
+    lines.write_text(f"The [MASK] rises.\n{full}\n")
+    out = tmp_path / "out.jsonl"
+    done = run_cli("score", "--lines", lines, "--targets", "fisherman", "-o", out)
+    assert done.code == 1
+    good, bad = table(out)
+    assert good["probability"] > 0 and "fisherman" in bad["error"] and "shorten it" in bad["error"]
+
+
+@pytest.mark.parametrize("cut", [0, 7])
+def test_an_interrupted_run_goes_on(prompts, tmp_path, monkeypatch, cut):
+    whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
+    monkeypatch.setattr(many, "TOGETHER", 2)
+    run_cli("predict", "--file", prompts, "-o", whole)
+    append, seen = Partial.append, []
+
+    def stop(self, texts):
+        append(self, texts)
+        raise RuntimeError("the power went off")
+
+    monkeypatch.setattr(Partial, "append", stop)
+    with pytest.raises(RuntimeError):
+        run_cli("predict", "--file", prompts, "-o", out)
+    partial = tmp_path / "out.csv.partial"
+    if cut:  # the last line was being written
+        partial.write_bytes(partial.read_bytes()[:-cut])
+    monkeypatch.setattr(Partial, "append", append)
+    real = mbexplore.Explorer.fill_masks_many
+
+    def watch(self, texts, **options):
+        seen.extend(texts)
+        return real(self, texts, **options)
+
+    monkeypatch.setattr(mbexplore.Explorer, "fill_masks_many", watch)
+    other = run_cli("predict", "--file", prompts, "-o", out, "-k", 3)
+    assert other.code == 2 and "is of another command; remove it" in other.err and not seen
+    done = run_cli("predict", "--file", prompts, "-o", out)
+    start = 1 if cut else 2
+    assert f"Going on at text {start} of 6." in done.err
+    assert [encoding.text for encoding in seen] == TEXTS[start:]
+    for row, expected in zip(table(out), table(whole), strict=True):
+        assert row["token"] == expected["token"] and row["id"] == expected["id"]
+
+
+def test_no_more_texts_are_held_than_are_run_together(prompts, tmp_path, monkeypatch):
+    monkeypatch.setattr(many, "TOGETHER", 1)
+    alive, most = weakref.WeakSet(), []
+    init = Session.__init__
+
+    def watch(self, *given, **options):
+        init(self, *given, **options)
+        alive.add(self)
+        most.append(len(alive))
+
+    monkeypatch.setattr(Session, "__init__", watch)
+    run_cli("predict", "--file", prompts, "-o", tmp_path / "out.csv")
+    assert len(most) == 6 and max(most) <= 3
+
+
+def test_parquet(prompts, tmp_path):
+    out = tmp_path / "out.parquet"
+    done = run_cli("predict", "--file", prompts, "-o", out, "-k", 1)
+    if importlib.util.find_spec("pyarrow") is None:
+        assert done.code == 2 and "needs pyarrow; pip install pyarrow" in done.err
+        return
+    from pyarrow import parquet
+
+    rows = parquet.read_table(out).to_pylist()
+    run_cli("predict", "--file", prompts, "-o", tmp_path / "out.csv", "-k", 1)
+    assert [row["token"] for row in rows[:-1]] == [
+        row["token"] for row in table(tmp_path / "out.csv")[:-1]
+    ]
+    again = run_cli("predict", "--file", out, "--column", "text", "--json", "--id", "position")
+    assert again.code == 1
+
+
+def test_without_a_file_results_are_printed_with_their_ids(prompts):
+    done = run_cli("predict", "--file", prompts, "--json", "--no-hf")
+    assert done.code == 1 and "No mask, here." in done.err  # nothing is run then
+    prompts.write_text("".join(prompts.read_text().splitlines(keepends=True)[:3]))
+    done = run_cli("predict", "--file", prompts, "--json", "--no-hf")
+    assert [json.loads(line)["id"] for line in done.out.splitlines()] == ["p0", "p1"]
+    done = run_cli("embed", "--file", prompts, "--json")
+    assert json.loads(done.out)["texts"] == TEXTS[:2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--column", "txt"], "has no column 'txt'; its columns are 'id', 'kind', 'prompt'"),
+        (["--id", "name"], "has no column 'name'; its columns are"),
+        (["-o", "x.docx"], "choose one of"),
+        (["-o", "x.jsonl", "-m", "none"], "none"),
+    ],
+)
+def test_a_file_that_lacks_something_is_refused(prompts, arguments, sentence):
+    done = run_cli("predict", "--file", prompts, *arguments, "--no-hf")
+    assert done.code in (1, 2) and sentence in done.err, done.err
+
+
+@pytest.mark.parametrize("option", ["--column", "--id", "--strict"])
+def test_options_of_many_texts_need_many_texts(option):
+    value = [] if option == "--strict" else ["x"]
+    done = run_cli("predict", TEXTS[0], option, *value)
+    assert done.code == 2 and f"{option} has no effect without a file of many texts" in done.err
+
+
+def test_one_text_has_no_table_of_many(tmp_path):
+    done = run_cli("predict", TEXTS[0], "--no-hf", "-o", tmp_path / "x.jsonl")
+    assert done.code == 1 and "choose one of .png" in done.err
+
+
+# ---- files
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", 'x,text\n1,"a ""b"",\nc"\n\n2,d\n', [Prompt(0, 'a "b",\nc'), Prompt(1, "d")]),
+        ("a.tsv", "id\ttext\nq\ta, b\n", [Prompt("q", "a, b")]),
+        ("a.jsonl", '{"id": 7, "text": "a"}\n\n{"id": "x", "text": null}\n',
+         [Prompt(7, "a"), Prompt("x", "")]),
+        ("a.csv", "\ufeffanything\na\n", [Prompt(0, "a")]),
+        ("a.csv", "ID,Sentence\n1,a\n", [Prompt("1", "a")]),
+        ("a.txt", "a, b\r\n\r\n{c}\n", [Prompt(0, "a, b"), Prompt(1, "{c}")]),
+    ],
+)  # fmt: skip
+def test_texts_come_with_their_ids(tmp_path, name, content, expected):
+    (tmp_path / name).write_bytes(content.encode())
+    prompts = Prompts(tmp_path / name)
+    assert list(prompts) == expected and prompts.count() == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.csv", b"a,b\n1,2\n", "has several columns, 'a', 'b'; name the one with the texts"),
+        ("a.csv", b"text\n\xff\n", "is not UTF-8"),
+        ("a.jsonl", b'{"text": 3}\n', r"Row 0 of .* has 3 in column 'text', which is no text"),
+        ("a.jsonl", b'{"text": "a"}\n{"id": 1}\n', "has no column 'text'; its columns are 'id'"),
+        ("a.csv", b"text\n", "has no rows; give at least one text"),
+    ],
+)
+def test_what_holds_no_texts_is_refused(tmp_path, name, content, sentence):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(TextError, match=sentence):
+        Prompts(tmp_path / name).count()
+    with pytest.raises(TextError, match=r"can't be read"):
+        list(read_rows(tmp_path / "none.csv"))
+
+
+def test_a_table_that_cant_be_written_is_one_sentence(tmp_path):
+    folder = tmp_path / "gone"
+    with pytest.raises(OutputError, match=r"out.csv.partial can't be written"):
+        Partial(folder / "out.csv", {})
+    kept = Partial(tmp_path / "out.csv", {"a": 1})
+    kept.append([[{"x": 1}], [{"y": float("nan")}, {"x": [1, 2]}]])
+    with pytest.raises(UsageError, match="is of another command"):
+        Partial(tmp_path / "out.csv", {"a": 2})
+    again = Partial(tmp_path / "out.csv", {"a": 1})
+    assert again.done == 2
+    again.finish()
+    assert (tmp_path / "out.csv").read_text() == "x,y,x_0,x_1\n1,,,\n,,,\n,,1,2\n"
