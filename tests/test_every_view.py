@@ -55,6 +55,7 @@ MODES = {
         {"layer": 3, "measure": "norms"},
     ],
     "attribute": [{"contrast": "Rome", "steps": 8}],
+    "why": [{"counterfactual": TWIN, "answer": "Paris", "rival": "Rome"}],
     "compare": [{"layer": 2, "head": 1}],
     "mix": [{"layer": 4, "token": "France"}],
     "lens": [{"all_tokens": True}],

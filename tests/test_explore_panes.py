@@ -13,7 +13,9 @@ from mbexplore.session import Session
 from tests.cli_runner import run_cli
 
 TEXT = "The river runs to the sea, and the [MASK] of the sea comes up the river twice a day."
-SLOW = {"ablate", "patch", "attribute", "compare", "verify", "predict", "score", "likelihood"}
+SLOW = {
+    "ablate", "patch", "attribute", "compare", "verify", "predict", "score", "likelihood", "why",
+}  # fmt: skip
 """Views that run the model: they change what it computes, or compare it."""
 PANES = pane_names()
 

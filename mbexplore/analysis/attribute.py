@@ -103,21 +103,58 @@ def attribute(
         RangeError: the contrast is the answer itself, or there are no steps.
         ModelError: the model has no such baseline token.
     """
-    model = explorer.model
     if steps < 1:
         raise RangeError(f"The path has {steps} steps; give 1 or more.")
     encoding = explorer.encode(text) if isinstance(text, str) else text
     readout = build_readout(explorer, encoding, position, answer, number=True)
-    ids = torch.tensor([encoding.ids, _baseline_ids(explorer, encoding, baseline)])
-    ids = ids.to(model.device)
-    target = readout.target(readout.logits(ids[:1])[0])
+    target = readout.target(
+        readout.logits(torch.tensor([encoding.ids], device=explorer.model.device))[0]
+    )
     against = None if contrast is None else readout.find_contrast(contrast, target)
+    return attribute_difference(
+        explorer, encoding, readout, target, against,
+        baseline=baseline, embeddings=embeddings, steps=steps, progress=progress,
+    )  # fmt: skip
+
+
+def attribute_difference(
+    explorer: Explorer,
+    encoding: Encoding,
+    readout: Readout,
+    target: Target,
+    contrast: Target | None = None,
+    *,
+    baseline: Baseline | None = None,
+    embeddings: Input = "normed",
+    steps: int = STEPS,
+    progress: Progress | None = None,
+) -> Attribution:
+    """`attribute` of an answer, or of its logit less another's, that is known already.
+
+    Args:
+        explorer: the model.
+        encoding: the text.
+        readout: what is read off the model.
+        target: the answer.
+        contrast: another one, whose logit is subtracted.
+        baseline: see `attribute`; None for the mask, or padding where the model has no mask.
+        embeddings: see `attribute`.
+        steps: see `attribute`.
+        progress: see `attribute`.
+
+    Raises:
+        ModelError: the model has no such baseline token.
+    """
+    model = explorer.model
+    baseline = baseline or ("pad" if explorer.tokenizer.special_ids.mask is None else "mask")
+    ids = torch.tensor([encoding.ids, baseline_ids(explorer, encoding, baseline)])
+    ids = ids.to(model.device)
     with torch.no_grad():
         table = model.encoder.embeddings
         inputs = table(ids) if embeddings == "normed" else table.tok_embeddings(ids)
         end, start = inputs  # each (seq, hidden)
     norm = None if embeddings == "normed" else model.encoder.embeddings.norm
-    function = _Function(readout, ids[:1], target, against, norm, progress)
+    function = _Function(readout, ids[:1], target, contrast, norm, progress)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     points = torch.from_numpy((nodes + 1) / 2).to(end.dtype).to(end.device)
     shares = torch.from_numpy(weights / 2).to(end.dtype).to(end.device)
@@ -130,7 +167,7 @@ def attribute(
     return Attribution(
         tokens=encoding.tokens,
         target=target,
-        contrast=against,
+        contrast=contrast,
         baseline=baseline,
         embeddings=embeddings,
         steps=steps,
@@ -182,9 +219,21 @@ class _Function:
         return own if self.contrast is None else own - logits[:, self.contrast.token_id]
 
 
-def _baseline_ids(explorer: Explorer, encoding: Encoding, baseline: Baseline) -> list[int]:
-    """The text with every plain token replaced; special tokens, the masks among them, stay."""
+def baseline_ids(
+    explorer: Explorer, encoding: Encoding, baseline: Baseline | None = None
+) -> list[int]:
+    """The text with every plain token replaced; special tokens, the masks among them, stay.
+
+    Args:
+        explorer: the model.
+        encoding: the text.
+        baseline: what stands there instead; None for the mask, or padding where there is no mask.
+
+    Raises:
+        ModelError: the model has no such token.
+    """
     ids = explorer.tokenizer.special_ids
+    baseline = baseline or ("pad" if ids.mask is None else "mask")
     pad = explorer.model.config.pad_token_id if ids.pad is None else ids.pad
     stand_in = ids.mask if baseline == "mask" else pad
     if stand_in is None:

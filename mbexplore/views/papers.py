@@ -149,3 +149,15 @@ BLIMP = arxiv(
     "BLiMP: The Benchmark of Linguistic Minimal Pairs for English",
     "1912.00582",
 )
+ACDC = arxiv(
+    "Conmy et al.",
+    2023,
+    "Towards Automated Circuit Discovery for Mechanistic Interpretability",
+    "2304.14997",
+)
+ERASER = arxiv(
+    "DeYoung et al.",
+    2020,
+    "ERASER: A Benchmark to Evaluate Rationalized NLP Models",
+    "1911.03429",
+)

@@ -26,6 +26,7 @@ from mbexplore.views.rope_score import RopeScoreView
 from mbexplore.views.score import ScoreView
 from mbexplore.views.verify import VerifyView
 from mbexplore.views.view import View
+from mbexplore.views.why import WhyView
 
 P = ParamSpec("P")
 Data = TypeVar("Data")
@@ -39,6 +40,7 @@ def of_model(view: Callable[P, View[Data]]) -> Callable[Concatenate[Any, P], Res
 
 class ViewMethods:
     predict = of_text(PredictView)
+    why = of_text(WhyView)
     score = of_text(ScoreView)
     likelihood = of_text(LikelihoodView)
     attention = of_text(AttentionView)

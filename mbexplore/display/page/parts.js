@@ -104,6 +104,11 @@ const parts = {
   row: (part, page) => el("div", { class: "row" }, ...part.parts.map((p) => draw(p, page))),
   column: (part, page) => el("div", { class: "column" }, ...part.parts.map((p) => draw(p, page))),
 
+  story: (part, page) => el("ol", { class: "story" }, ...part.sentences.map((one) => el("li", {},
+    one.hold ? el("button", { class: "link", dir: "auto", onclick: () => page.hold(one.hold) }, one.text)
+      : el("span", { dir: "auto" }, one.text),
+    one.command ? el("code", {}, one.command) : null))),
+
   picture: (part) =>
     figure(part, null, el("img", { alt: part.alt, src: `data:image/svg+xml;base64,${part.svg}` })),
 

@@ -1,0 +1,141 @@
+"""Which tokens carry the answer rather than its rival: two measures, and where they disagree.
+
+Integrated gradients (Sundararajan et al. 2017, arXiv:1703.01365) of the logit difference, and input
+ablation: the change of the difference when a token is masked.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mbexplore.analysis.attribute import attribute_difference, baseline_ids
+from mbexplore.analysis.why.question import Question
+from mbexplore.hooks import Progress
+
+STEPS, FEW_STEPS = 64, 32
+LONG = 64
+"""Tokens above which only those that attribution finds are measured."""
+MOST_ABLATED = 32
+BATCH_TOKENS = 1024
+TINY = 1e-9
+"""Below any probability that counts."""
+CLEAR = 0.25
+"""Of the largest value of a measure: what a token must have for a change of sign to matter."""
+
+
+@dataclass(frozen=True)
+class TokenEvidence:
+    """What a token adds to the logit difference.
+
+    Attributes:
+        position: of the token.
+        token: itself.
+        attribution: integrated gradients, in logits.
+        ablation: the difference less that with the token masked, in logits; None where it was not
+            measured, and 0 for special tokens and masks.
+        without: probability of the answer with the token masked; None where it was not measured.
+    """
+
+    position: int
+    token: str
+    attribution: float
+    ablation: float | None
+    without: float | None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Both measures of every token.
+
+    Attributes:
+        tokens: one entry a token.
+        value: the logit difference on the text.
+        probability: of the answer on the text.
+        completeness_error: of the attributions, as a share of what they add up to.
+        steps: points on the path of integrated gradients.
+    """
+
+    tokens: tuple[TokenEvidence, ...]
+    value: float
+    probability: float
+    completeness_error: float
+    steps: int
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """The largest size of either measure."""
+        attribution = max(abs(one.attribution) for one in self.tokens)
+        ablation = max(abs(one.ablation or 0.0) for one in self.tokens)
+        return attribution or 1.0, ablation or 1.0
+
+    def rests(self, position: int) -> float:
+        """By how much the answer's log-probability falls with the token masked, in nats."""
+        without = self.tokens[position].without
+        if without is None:
+            return 0.0
+        return math.log(max(self.probability, TINY) / max(without, TINY))
+
+    @property
+    def disputed(self) -> tuple[TokenEvidence, ...]:
+        """Tokens with clear values of opposite signs, the clearest first."""
+        by_attribution, by_ablation = self.scales
+
+        def clarity(one: TokenEvidence) -> float:
+            product = one.attribution / by_attribution * (one.ablation or 0.0) / by_ablation
+            return product if product < 0 else 0.0
+
+        found = [one for one in self.tokens if clarity(one) <= -(CLEAR**2)]
+        return tuple(sorted(found, key=clarity))
+
+
+def gather(question: Question, progress: Progress | None = None) -> Evidence:
+    """Attribution of every token, and ablation of those that it finds.
+
+    Args:
+        question: what is asked.
+        progress: called with the steps done and all there are; what it raises ends the work.
+    """
+    seq = len(question.encoding)
+    steps = STEPS if seq <= LONG else FEW_STEPS
+    ablated = min(seq, MOST_ABLATED) if seq > LONG else seq
+    total = steps + ablated
+
+    def attributing(done: int, _: int) -> None:
+        if progress is not None:
+            progress(done, total)
+
+    found = attribute_difference(
+        question.explorer, question.encoding, question.readout, question.target, question.rival,
+        steps=steps, progress=attributing,
+    )  # fmt: skip
+    order = sorted(range(seq), key=lambda i: -abs(found.integrated[i]))[:ablated]
+    probabilities: dict[int, float] = {}
+    changes: dict[int, float] = {}
+    size = max(1, BATCH_TOKENS // seq)
+    for first in range(0, len(order), size):
+        some = order[first : first + size]
+        logits, is_same = _masked(question, some)
+        share = question.readout.probabilities(logits)[:, question.target.token_id]
+        change = torch.where(is_same, 0.0, found.value - question.difference(logits))
+        probabilities |= dict(zip(some, share.tolist(), strict=True))
+        changes |= dict(zip(some, change.tolist(), strict=True))
+        attributing(steps + first + len(some), total)
+    tokens = tuple(
+        TokenEvidence(i, token, found.integrated[i], changes.get(i), probabilities.get(i))
+        for i, token in enumerate(question.encoding.tokens)
+    )
+    probability = question.scored(question.target).probability
+    return Evidence(tokens, found.value, probability, found.completeness_error, steps)
+
+
+def _masked(question: Question, positions: list[int]) -> tuple[Tensor, Tensor]:
+    """Logits with each token masked, (rows, option), and which rows are the text itself."""
+    masked = baseline_ids(question.explorer, question.encoding)
+    ids = question.ids.repeat(len(positions), 1)
+    for row, position in enumerate(positions):
+        ids[row, position] = masked[position]
+    return question.readout.logits(ids), (ids == question.ids).all(dim=1)

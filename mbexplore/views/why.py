@@ -1,0 +1,305 @@
+"""Why the model gives an answer: one explanation of it, in a few sentences, tested."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.display.blocks import (
+    Bars,
+    Block,
+    Cell,
+    Headline,
+    Note,
+    Row,
+    Table,
+    TokenStrip,
+)
+from mbexplore.display.numbers import percent, significant
+from mbexplore.display.story_blocks import Sentence, Story
+from mbexplore.text import word
+from mbexplore.views._why_story import heads_of, tell, tokens_of
+from mbexplore.views.papers import ACDC, ERASER, INTEGRATED_GRADIENTS, PATCHING
+from mbexplore.views.parameters import Token
+from mbexplore.views.result import build_command
+from mbexplore.views.shared import HUGGING_FACE, compared, layer_heat, token_cell, token_names
+from mbexplore.views.view import View, option
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from mbexplore.analysis.target import Target
+    from mbexplore.analysis.why import Route, Why
+    from mbexplore.session import Session
+
+
+@dataclass(frozen=True, eq=False)
+class Explained:
+    """An explanation and its story.
+
+    Attributes:
+        why: the explanation.
+        story: sentences, each with the command that shows it.
+    """
+
+    why: Why
+    story: tuple[Sentence, ...]
+
+    @property
+    def target(self) -> Target:
+        """The answer."""
+        return self.why.target
+
+
+class WhyView(View[Explained]):
+    """Why this answer: tokens, a counterfactual, the heads on the way, and tests of all that."""
+
+    name = "why"
+    title = "Why"
+    question = "Why does the model give this answer?"
+    group = "What"
+    place = 1
+    papers = (PATCHING, INTEGRATED_GRADIENTS, ACDC, ERASER)
+    limits = (
+        "It is the difference between this text and one other that is explained; another change "
+        "of the text may take another way, and what MLPs do along the way is not named."
+    )
+    explains_answer = True
+
+    token: Token = None
+    answer: str | None = None
+    rival: str | None = option(
+        "Why the answer and not this one; by default the runner-up.",
+        default=None, flag="--not", label="not",
+    )  # fmt: skip
+    counterfactual: str | None = option(
+        "A text of as many tokens that gets another answer; by default one is searched for.",
+        default=None,
+    )
+    hf: bool = option(
+        "Compare the logits with Hugging Face transformers on the same weights.",
+        default=False, label=HUGGING_FACE,
+    )  # fmt: skip
+    detail: bool = option("Name up to 16 heads, not 6.", default=False)
+
+    def compute(self, session: Session) -> Explained:
+        """Everything, one after the other."""
+        from mbexplore.analysis.why import why
+
+        other = self.counterfactual
+        found = why(
+            session.explorer,
+            session.encoding,
+            session.token(self.token),
+            answer=self.answer,
+            rival=self.rival,
+            counterfactual=None if not other else session.beside(other).encoding,
+            detail=self.detail,
+            progress=session.progress,
+        )
+        parity = self._parity(session)
+        command = shlex.join(("mbexplore", *build_command(self, session)))
+        return Explained(found, tuple(tell(found, session, command, parity)))
+
+    def _parity(self, session: Session) -> str:
+        """How close transformers comes at the masks, or why it can't; "" where it isn't asked."""
+        from mbexplore.analysis.classify import is_classifier
+
+        masks = session.encoding.mask_positions
+        if not self.hf or not masks or is_classifier(session.explorer):
+            return ""
+        answer = session.once(("answer", 5), lambda: session.explorer.fill_masks(session.encoding))
+        theirs, refusal = compared(lambda: session.explorer.compare_with_transformers(answer), True)
+        if theirs is None:
+            return refusal
+        largest = significant(theirs.max_abs_logit_difference, 2)
+        return f"Its logits match transformers {theirs.version} within {largest}."
+
+    def blocks(self, explained: Explained, session: Session) -> Iterator[Block]:
+        """The headline, the story, then what it rests on."""
+        found = explained.why
+        yield Headline(headline(found))
+        yield Story(explained.story)
+        yield TokenStrip(
+            token_names(found.tokens),
+            tuple(one.attribution for one in found.evidence.tokens),
+            f"What carries {word(found.target.token)} rather than {word(found.rival.token)}",
+            unit="logits, integrated gradients",
+            mark=found.target.position,
+        )
+        if found.route is not None:
+            yield from _route(found, found.route, session)
+        yield Note(f"{_thresholds(found)} {self.limits}")
+
+    def to_json(self, found: Explained) -> dict[str, Any]:
+        """Every number, and the story with the commands that show it."""
+        why, route = found.why, found.why.route
+        change = why.counterfactual
+        plain: dict[str, Any] = {
+            "answer": why.answer,
+            "rival": why.against,
+            "target": why.target,
+            "logit_difference": why.evidence.value,
+            "completeness_error": why.evidence.completeness_error,
+            "tokens": why.evidence.tokens,
+            "counterfactual": None,
+            "heads": [],
+            "backups": [],
+            "tests": None,
+            "first_after_layer": _layer(why.first_state),
+            "decided_after_layer": _layer(why.decided_state),
+            "verdict": why.verdict,
+            "story": [one.text for one in found.story],
+            "shown_by": [one.command for one in found.story],
+        }
+        if change is not None:
+            plain["counterfactual"] = {
+                "text": change.encoding.texts[0],
+                "context": change.encoding.context,
+                "answer": change.answer,
+                "changes": change.changes,
+                "likelihood": change.likelihood,
+                "is_given": change.is_given,
+                "tried": change.tried,
+            }
+        if route is not None:
+            plain |= {
+                "heads": route.steps,
+                "backups": route.backups,
+                "named_tokens": route.tokens,
+                "clean_difference": route.clean_difference,
+                "corrupted_difference": route.corrupted_difference,
+                "tests": route.trust,
+                "carried": route.carried.shares,
+                "carried_positions": route.carried.positions,
+            }
+        return plain
+
+    def arrays(self, found: Explained) -> Mapping[str, NDArray[Any]]:
+        """The share that each token restores after each layer, (states, tokens)."""
+        import numpy as np
+
+        if found.why.route is None:
+            return {}
+        carried = found.why.route.carried
+        return {"carried": carried.shares, "carried_positions": np.array(carried.positions)}
+
+    def table(self, found: Explained, session: Session) -> Table:
+        """One row, so that many texts make a table."""
+        why, route, change = found.why, found.why.route, found.why.counterfactual
+        trust = None if route is None else route.trust
+        row: dict[str, str | float | None] = {
+            "answer": why.answer.token,
+            "probability": why.answer.probability,
+            "rival": why.against.token,
+            "counterfactual": None if change is None else change.encoding.text,
+            "its_answer": None if change is None else change.answer.token,
+            "its_probability": None if change is None else change.answer.probability,
+            "heads": None if route is None else " ".join(one.name for one in route.steps),
+            "sufficiency": None if trust is None else trust.sufficiency,
+            "necessity": None if trust is None else trust.necessity,
+            "random_mean": None if trust is None else trust.random.mean,
+            "random_std": None if trust is None else trust.random.std,
+            "verdict": why.verdict,
+        }
+        return Table(tuple(row), (tuple(row.values()),))
+
+
+def _layer(state: int | None) -> int | None:
+    """The layer after which a state is; -1 for the embeddings."""
+    return None if state is None else state - 1
+
+
+def headline(found: Why) -> str:
+    """The explanation in a sentence, or that there is no short one."""
+    answer = word(found.target.token)
+    route = found.route
+    if route is None:
+        return f"No short explanation found: no change that was tried moves the answer {answer}."
+    tokens = tokens_of(found, route)
+    heads, kept = heads_of(route.steps), percent(route.trust.sufficiency, 0)
+    if found.verdict == "explained":
+        return (
+            f"{answer} because of {tokens}, by {heads}: alone they keep {kept} of the difference "
+            f"to {word(route.other.token)}."
+        )
+    return (
+        f"No short explanation found; the best is {tokens} by {heads}, with {kept} of the "
+        f"difference between {answer} and {word(route.other.token)}."
+    )
+
+
+def _route(found: Why, route: Route, session: Session) -> Iterator[Block]:
+    """The heads, where the difference is carried, and the tests."""
+    tokens = found.tokens
+    rows = tuple(
+        (
+            Cell(
+                step.name, hue=step.kind,
+                select={"layer": step.layer, "head": step.head, "token": step.query},
+            ),
+            token_cell(tokens, step.key),
+            token_cell(tokens, step.query),
+            Cell(
+                step.restored, percent(step.restored, 0),
+                bar=max(-1.0, min(step.restored, 1.0)), hue="signed",
+            ),
+            Cell(step.lost, percent(step.lost, 0)),
+            Cell(step.weight, f"{step.weight:.3f}"),
+            Cell(step.distance),
+        )
+        for step in (*route.steps, *route.backups)
+    )  # fmt: skip
+    title = f"Logit of {word(found.target.token)} less {word(route.other.token)}: "
+    title += f"{significant(route.clean_difference, signed=True)} on the text, "
+    title += f"{significant(route.corrupted_difference, signed=True)} on the counterfactual"
+    columns = ("head", "key", "query", "restored", "lost", "weight", "distance")
+    yield Table(columns, rows, title=title, left=columns[:3])
+    carried, own = route.carried, found.target.position
+    heat = layer_heat(
+        carried.shares,
+        token_names(tuple(tokens[i] for i in carried.positions)),
+        session,
+        "token",
+        title="Where the difference is carried",
+        hue="signed",
+        high=max(1.0, float(abs(carried.shares).max())),
+        unit="share restored",
+        column_values=carried.positions,
+        mark=(None, carried.positions.index(own)) if own in carried.positions else None,
+    )
+    yield Row((heat, _bars(route)))
+
+
+def _bars(route: Route) -> Bars:
+    trust = route.trust
+    values = {
+        "text": 1.0,
+        "named parts alone": trust.sufficiency,
+        "random heads alone": trust.random.mean,
+        "without the named heads": 1 - trust.necessity,
+        "without random heads": 1 - trust.random_necessity.mean,
+    }
+    if trust.necessity_with_backups is not None:
+        values["without the backups too"] = 1 - trust.necessity_with_backups
+    return Bars(
+        tuple(values), tuple(values.values()), "Share of the difference that remains", unit="%",
+        strong=frozenset({1}),
+    )  # fmt: skip
+
+
+def _thresholds(found: Why) -> str:
+    from mbexplore.analysis.why.trust import DEVIATIONS, ENOUGH, NEEDED, WEAK
+
+    text = (
+        f"Verdict: {found.verdict}. An answer is explained where the named parts alone keep "
+        f"{percent(ENOUGH, 0)} to {percent(2 - ENOUGH, 0)} of the difference, "
+        f"{DEVIATIONS:.0f} standard deviations above random heads, on other changes "
+        f"{percent(WEAK, 0)} on average, and {percent(NEEDED, 0)} goes without the named heads; "
+        f"an explanation that keeps {percent(WEAK, 0)} to {percent(2 - WEAK, 0)} is weak."
+    )
+    if found.is_pruned:
+        text += " Of this long text attribution chose the tokens and heads that were measured."
+    return text
