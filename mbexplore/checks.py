@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
@@ -45,6 +47,54 @@ def _is_finite(model: PretrainedModel, value: Tensor, *, is_bias: bool = False) 
     if bias is not None and (is_bias or value.shape[-1:] == bias.shape):
         value = value[..., ~bias.isneginf()]
     return bool(value.isfinite().all())
+
+
+EMBEDDINGS = ("embeddings.tok_embeddings.weight", "embeddings.norm.weight")
+VECTORS = (*EMBEDDINGS, "final_norm.weight")
+ANSWERS = (*VECTORS, "head.dense.weight", "head.norm.weight", "decoder.weight", "classifier.weight")
+"""Tensors that all of a text passes on its way: to the residual stream, to a vector, to an answer.
+Layers can be passed by, so one of them may be blank."""
+
+
+def check_blank(model: PretrainedModel, passed: Collection[str] = ANSWERS) -> None:
+    """Refuses a model that gives the same for every text, as a tensor that all passes is blank.
+
+    Args:
+        model: any.
+        passed: ends of the names of the tensors.
+
+    Raises:
+        ModelError: all rows of a matrix are the same, or a norm is zero.
+    """
+    for name, weight in model.named_parameters():
+        if name.endswith(tuple(passed)) and _is_blank(weight):
+            raise ModelError(
+                f"The model's tensor {name} is {'zero' if not weight.any() else 'the same'} in all "
+                "its rows, so every text gives the same; copy or train its weights again."
+            )
+
+
+def _is_blank(weight: Tensor) -> bool:
+    if weight.dim() < 2 or len(weight) == 1:
+        return not bool(weight.any())
+    # The first two rows alone tell of nearly every other tensor.
+    return torch.equal(weight[0], weight[1]) and bool((weight == weight[:1]).all())
+
+
+def check_told_apart(logits: Tensor) -> None:
+    """Refuses logits (..., option) that are all the same: whatever is named first is no answer.
+
+    Two options may come out level by chance in half precision.
+
+    Raises:
+        ModelError: they are.
+    """
+    if logits.shape[-1] > 2 and bool((logits == logits[..., :1]).all()):
+        raise ModelError(
+            f"All {logits.shape[-1]:,} options have one logit, {float(logits.flatten()[0]):.3g}: "
+            "none is the answer; copy or train the model's weights again, or undo the edit that "
+            "made them so."
+        )
 
 
 def find_device(name: str) -> torch.device:

@@ -23,6 +23,7 @@ from mbexplore.answers import Prediction as Prediction
 from mbexplore.checkpoints import hub
 from mbexplore.checkpoints.model import explain_no_head, open_model
 from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
+from mbexplore.checks import EMBEDDINGS, check_blank, check_told_apart
 from mbexplore.checks import check_finite as check_finite
 from mbexplore.checks import find_device as find_device
 from mbexplore.errors import ModelError, RangeError, TextError
@@ -188,16 +189,18 @@ class Explorer(ViewMethods):
 
         Raises:
             TextError: a text has no mask; no text is run then.
-            ModelError: the model has no MLM head, or its numbers are not finite.
+            ModelError: the model has no MLM head, or its numbers are not finite or all the same.
         """
         self.check_top_k(top_k)
         model = self.masked_lm()
+        check_blank(model)
         encodings = [self.check_masked(self._encoding(text)) for text in texts]
         packed = run_packed(
             model, [one.ids for one in encodings], [one.mask_positions for one in encodings]
         )
         for encoding, logits in zip(encodings, packed, strict=True):  # (mask, vocab)
             check_finite(model, logits)
+            check_told_apart(logits)
             yield Answer(self.info, encoding, self._top(encoding, logits, top_k), logits)
 
     def compare_with_transformers(self, answer: Answer) -> Comparison:
@@ -285,6 +288,7 @@ class Explorer(ViewMethods):
         values = {name: v for name, v in recording.values.items() if not name.endswith(".scores")}
         logits = () if recording.logits is None else (recording.logits,)
         check_finite(self.model, *values.values(), *logits)
+        check_blank(self.model, EMBEDDINGS)
         return recording
 
     def check_recording(self, recording: Recording) -> None:

@@ -6,12 +6,16 @@ person and text, the terminal explorer one a text, and a method of `Explorer` on
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
+
+import numpy as np
+from torch import Tensor
 
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError, TextError
@@ -24,6 +28,8 @@ Made = TypeVar("Made")
 
 KEPT = 64
 """Results kept of one text; the longest unused goes first. The recording stays."""
+KEPT_BYTES = 256 * 2**20
+"""Bytes of the arrays in those results; the newest stays, however large."""
 
 
 Reserve = Callable[[Encoding, Explorer], AbstractContextManager[None]]
@@ -78,6 +84,7 @@ class Session:
         self._open_model = open_model
         self._reserve = reserve
         self._made: OrderedDict[Hashable, Any] = OrderedDict()
+        self._sizes: dict[Hashable, int] = {}
         self._locks: defaultdict[Hashable, threading.RLock] = defaultdict(threading.RLock)
         self._lock = threading.Lock()
         self._recording = recording
@@ -107,11 +114,15 @@ class Session:
                     found: Made = self._made[key]
                     return found
             made = make()
+            size = size_of_arrays(made)
             with self._lock:
-                self._made[key] = made
-                while len(self._made) > KEPT:
+                self._made[key], self._sizes[key] = made, size
+                while len(self._made) > KEPT or (
+                    len(self._made) > 1 and sum(self._sizes.values()) > KEPT_BYTES
+                ):
                     gone, _ = self._made.popitem(last=False)
                     self._locks.pop(gone, None)
+                    del self._sizes[gone]
             return made
 
     def recording(self, *keep: str) -> Recording:
@@ -234,10 +245,32 @@ class Session:
 
     @property
     def nbytes(self) -> int:
-        """Size of the recordings that are held."""
+        """Size of the recordings and of the results' arrays that are held."""
         own = self._recording
         size = sum(value.nbytes for value in own.values.values()) if own is not None else 0
-        return size + sum(one.nbytes for one in self._made.values() if isinstance(one, Session))
+        with self._lock:
+            beside = [one for one in self._made.values() if isinstance(one, Session)]
+            size += sum(self._sizes.values())
+        return size + sum(one.nbytes for one in beside)
+
+
+def size_of_arrays(value: object) -> int:
+    """Bytes of the arrays in a result; recordings and sessions count for themselves."""
+    size, seen, left = 0, set[int](), [value]
+    while left:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, Recording | Session | Explorer | type):
+            continue
+        seen.add(id(one))
+        if isinstance(one, Tensor | np.ndarray):
+            size += one.nbytes
+        elif isinstance(one, Mapping):
+            left += one.values()
+        elif isinstance(one, list | tuple):
+            left += one
+        elif dataclasses.is_dataclass(one) or "data" in getattr(one, "__dict__", ()):
+            left += getattr(one, "__dict__", {}).values()  # a `Result` has `data` and its blocks
+    return size
 
 
 def check_layer(explorer: Explorer, layer: int) -> int:

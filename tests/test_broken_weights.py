@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from mbexplore.checkpoints.hub import locate
 from mbexplore.checkpoints.model import save_model
-from mbexplore.explorer import load
+from mbexplore.explorer import Explorer, load
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.heads import ModernBertForSequenceClassification
 from mbexplore.network.model import ModernBertForMaskedLM
@@ -151,3 +151,87 @@ def test_special_ids_of_the_tokenizer_count_in_analyses(masked_lm):
         found = attribute(explorer, TEXT, baseline=baseline, steps=8)
         scores = [float(one) for one in found.integrated]
         assert scores[0] == scores[-1] == 0 and any(scores[1:-1])
+
+
+BLANK = {  # a tensor that everything passes, and what it is filled with
+    EMBEDDINGS: 0.25,
+    "model.embeddings.norm.weight": 0.0,
+    "model.final_norm.weight": 0.0,
+    "head.dense.weight": 0.0,
+    "head.norm.weight": 0.0,
+}
+
+
+BEFORE_THE_END = ("residual", "token-neurons")
+"""Commands that look at nothing after the layers."""
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (command, name)
+        for command in COMMANDS
+        for name in BLANK
+        if "embeddings" in name or command[0] not in BEFORE_THE_END
+    ],
+    ids=str,
+)
+def test_a_blank_tensor_is_named_and_no_even_answer_is_shown(masked_lm, tmp_path, command, name):
+    done = run_cli(*command, "-m", broken(masked_lm, tmp_path, name, ..., BLANK[name]))
+    kind = "the same" if BLANK[name] else "zero"
+    assert (done.code, done.out) == (1, "")
+    assert f"The model's tensor {name} is {kind} in all its rows" in done.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["classifier.weight", "head.dense.weight", EMBEDDINGS])
+def test_a_classifier_that_says_the_same_of_every_text_is_refused(classifier, tmp_path, name):
+    folder = broken(classifier, tmp_path, name, ..., 0.0)
+    for command in (["predict", TEXT, "--no-hf"], ["lens", TEXT], ["attribute", TEXT]):
+        done = run_cli(*command, "-m", folder)
+        assert (done.code, done.out) == (1, "")
+        assert f"The model's tensor {name} is zero in all its rows" in done.err
+
+
+@pytest.mark.parametrize("name", [EMBEDDINGS, "model.final_norm.weight"])
+def test_vectors_that_are_all_the_same_are_refused(masked_lm, tmp_path, name):
+    folder = broken(masked_lm, tmp_path, name, ..., 0.0)
+    done = run_cli("embed", "One text.", "Another.", "-m", folder)
+    assert (done.code, done.out) == (1, "")
+    assert f"The model's tensor {name} is zero in all its rows" in done.err
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [(EMBEDDINGS, 0), (EMBEDDINGS, slice(0, 2)), ("model.layers.1.mlp.Wi.weight", ...)],
+)
+def test_a_blank_part_that_can_be_passed_by_is_no_fault(masked_lm, tmp_path, name, place):
+    folder = broken(masked_lm, tmp_path, name, place, 0.0)
+    for command in COMMANDS:
+        assert run_cli(*command, "-m", folder).code == 0
+
+
+def test_even_logits_of_a_sound_model_are_refused_as_an_answer_and_shown_as_an_effect(masked_lm):
+    """An edit may take away all that tells answers apart."""
+    from mbexplore.analysis.ablate import BlockedTokens, ablate
+    from mbexplore.analysis.lens import lens
+    from mbexplore.errors import ModelError
+
+    explorer = load(str(masked_lm), device="cpu")
+    model = explorer.model
+    with torch.no_grad():
+        model.decoder.bias.zero_()
+        model.head.norm.weight[:] = 1.0
+    last = f"layers.{model.config.num_hidden_layers - 1}.resid_post"
+    with explorer.edit({last: torch.zeros_like}):
+        for ask in (Explorer.fill_masks, lens):
+            with pytest.raises(ModelError, match=r"All 10,240 options have one logit, 0: none"):
+                ask(explorer, TEXT)
+    assert explorer.fill_masks(TEXT).masks
+    assert ablate(explorer, TEXT, [BlockedTokens((1,))]).effects
+
+
+def test_two_labels_may_come_out_level():
+    from mbexplore.checks import check_told_apart
+
+    check_told_apart(torch.zeros(1, 2))
+    check_told_apart(torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 1.0]]))

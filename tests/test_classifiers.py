@@ -81,6 +81,26 @@ def test_the_other_pooling_is_seen(name):
     assert differs(name, ours, theirs, padded=True) > 1e-3
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("name", [NAMES[0], NAMES[3]])
+def test_padded_on_the_left_a_text_gets_what_it_gets_alone(name, pooling):
+    """For pooling "cls" transformers labels sequences by the padding at position 0."""
+    ours, theirs = build(name, classifier_pooling=pooling)
+    ids, mask = inputs(name)
+    row = (1,) if name == NAMES[0] else (0, 1)  # the one that is padded
+    alone = ids[row][mask[row] != 0]
+    pads = ids.shape[-1] - len(alone)
+    assert pads > 0
+    ids[row], mask[row] = ids[row].roll(pads), mask[row].roll(pads)
+    with torch.no_grad():
+        [own] = ours(alone[(None,) * len(row)]).view(1, -1)
+        found, expected = ours(ids, mask)[row], theirs(ids, mask).logits[row]
+    assert (found - own).abs().max() < 1e-4
+    distance = (found - expected).abs().max()
+    differs_there = name == NAMES[0] and pooling == "cls"
+    assert distance > 1e-2 if differs_there else distance < 1e-4
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_padding_changes_nothing_and_may_be_left_out(name):
     ours, _ = build(name, classifier_pooling="mean")

@@ -141,8 +141,8 @@ def test_a_written_config_reads_as_itself_on_both_sides(layers, every, window):
         ({"rope_parameters": [1]}, ["rope_parameters", "[1]"]),
         ({"rope_parameters": {"rope_theta": 5e3}}, ["rope_parameters", "'rope_theta'"]),
         ({"rope_parameters": {KINDS[0]: 4}}, ["full_attention", "4"]),
-        ({"rope_parameters": rope_parameters(rope_type="yarn")}, ["'yarn'"]),
-        ({"rope_scaling": {"rope_type": "linear", "factor": 2.0}}, ["'linear'"]),
+        ({"rope_parameters": rope_parameters(rope_type="longrope")}, ["'longrope'"]),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2.0}}, ["'dynamic'"]),
     ],
     ids=str,
 )

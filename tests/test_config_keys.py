@@ -254,9 +254,12 @@ REFUSED = [
     ("quantization_config", {"quant_method": "x"}),
     ("sliding_window", 0),
     ("local_attention", 0),
-    *(("rope_parameters", value) for value in VALUES["rope_parameters"][7:]),
-    *(("rope_parameters", value) for value in VALUES["rope_parameters"][4:6]),
-    *(("rope_scaling", value) for value in VALUES["rope_scaling"][1:3]),
+    *(
+        ("rope_parameters", value)
+        for value in VALUES["rope_parameters"][7:]
+        if value[GLOBAL]["rope_type"] not in ("linear", "yarn")
+    ),
+    ("rope_scaling", VALUES["rope_scaling"][2]),
 ]
 
 

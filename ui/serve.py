@@ -9,11 +9,13 @@ from importlib.resources import files
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
 
 from .app import POLICY, build_app, inside_a_loop
+from .guard import Guard
 from .sessions import Sessions
 
 HERE = ("127.0.0.1", "localhost", "::1")
@@ -81,6 +83,7 @@ def _launch(app: gr.Blocks, host: str, port: int | None, **more: Any) -> tuple[s
         socket.getaddrinfo(host, port)
     except socket.gaierror:
         raise UsageError(f"There is no host {host!r}; use 127.0.0.1 or 0.0.0.0.") from None
+    names = None if more.get("share") or host not in HERE else HERE
     settings: dict[str, Any] = {
         "server_name": host,
         "server_port": port,
@@ -97,6 +100,7 @@ def _launch(app: gr.Blocks, host: str, port: int | None, **more: Any) -> tuple[s
         ),
         "css": (files(__package__) / "static" / "frame.css").read_text(encoding="utf-8"),
         "head": POLICY,
+        "app_kwargs": {"middleware": [Middleware(Guard, hosts=names)]},
         "_frontend": False,  # or Gradio gives up where its own first page takes over 3 seconds
     }
     try:

@@ -33,8 +33,10 @@ TEXTS = 2
 CLOSING = 3.0
 """Seconds that work has to end in when the server is closed."""
 BUDGET = 6 * 2**30
-"""Bytes of recordings held for all pages together, those that are being made included. One of
-8,192 tokens takes 4.7 GiB on base."""
+"""Bytes held for all pages together: recordings, those that are being made included, and results.
+A recording of 8,192 tokens takes 4.7 GiB on base."""
+MOST_WORK, MOST_OF_ALL = 12, 30
+"""Jobs at once, of a page and of all pages: a server has 40 threads, and `stop` needs one."""
 
 
 class Work:
@@ -50,7 +52,16 @@ class Work:
 
     @contextmanager
     def begun(self) -> Iterator[None]:
-        """A job of this thread, ended by a stop that comes after its beginning."""
+        """A job of this thread, ended by a stop that comes after its beginning.
+
+        Raises:
+            UsageError: too many have begun already.
+        """
+        if len(self._jobs) >= MOST_WORK or len(self._everybody) >= MOST_OF_ALL:
+            raise UsageError(
+                f"{len(self._everybody)} requests are at work; try again in a moment, or press "
+                "Stop."
+            )
         job = Job()
         self._jobs.append(job)
         self._everybody.add(job)
@@ -145,6 +156,7 @@ class Sessions:
             if name not in self._pages:
                 self._pages[name] = _Page(Work(self._jobs))
             held = self._use(name)
+            self._make_room(name)
         self.sweep()
         with self._lock:
             if (found := held.texts.get((model, text))) is not None:

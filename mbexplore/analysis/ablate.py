@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
 from mbexplore.analysis.readout import build_readout
 from mbexplore.analysis.target import OptionScore, Target
@@ -26,7 +25,7 @@ from mbexplore.hooks import Progress, hooked
 from mbexplore.network.attention import attend
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.tap import Action
-from mbexplore.network.visibility import Visibility, visible
+from mbexplore.network.visibility import Visibility
 from mbexplore.recording import check_index
 
 LIMITS = (
@@ -335,12 +334,13 @@ class _LimitedAttention:
         half_window = min(limits, default=None)
         if not self._blocked:
             return attend(q, k, v, Visibility.build(q, half_window))
-        positions = torch.arange(q.shape[2], device=q.device)
-        allowed = positions[:, None] == positions  # a token always sees itself
-        allowed = allowed | ~torch.isin(positions, positions[self._blocked])
-        near = visible(positions, positions, half_window)
-        mask = allowed if near is None else allowed & near
-        return scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        seq = q.shape[2]
+        positions = torch.arange(seq, device=q.device)
+        seen = positions[:, None] == positions  # a token always sees itself
+        seen = seen | ~torch.isin(positions, positions[self._blocked])
+        near = Visibility(seq, half_window).of_queries(positions)
+        mask = seen[None, None] if near is None else seen & near
+        return attend(q, k, v, Visibility(seq, mask=mask))
 
 
 def _replace_heads(heads: list[int], replacement: Replacement) -> Callable[[Tensor], Tensor]:

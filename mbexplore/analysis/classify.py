@@ -15,6 +15,7 @@ from torch import Tensor
 from mbexplore.analysis.readout import NO_ANSWER
 from mbexplore.analysis.target import upcast
 from mbexplore.checkpoints.tokenizer import Encoding
+from mbexplore.checks import check_blank, check_told_apart
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, check_finite
 from mbexplore.network.heads import (
@@ -189,6 +190,9 @@ def classify(
     with torch.no_grad():
         logits = upcast(model(ids, mask)[0])
     check_finite(model, logits)
+    check_blank(model)
+    if not isinstance(model, ModernBertForMultipleChoice):  # two choices may be one text
+        check_told_apart(logits.mT if isinstance(model, ModernBertForQuestionAnswering) else logits)
     outputs = _rule(model, encodings[0], choices, logits, top_k)
     return Classification(model.does, tuple(encodings), tuple(choices), outputs, logits)
 

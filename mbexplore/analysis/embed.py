@@ -18,6 +18,7 @@ from mbexplore.checkpoints.sentence_transformers import (
     read_sentence_model,
 )
 from mbexplore.checkpoints.tokenizer import Encoding
+from mbexplore.checks import VECTORS, check_blank
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer, check_finite
 from mbexplore.network.packing import run_packed
@@ -148,6 +149,7 @@ def _build(explorer: Explorer, pooling: str | None, prompt: str | None) -> _Embe
     model = own or SentenceModel((pooling or DEFAULT_POOLING,))
     name, before = _find_prompt(model, prompt)
     start = 0 if model.includes_prompt or not before else _prompt_length(explorer, before)
+    check_blank(explorer.model, VECTORS)
     return _Embedder(explorer, model, own is not None, name, before, start)
 
 

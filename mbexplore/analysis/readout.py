@@ -15,8 +15,9 @@ from torch import Tensor
 
 from mbexplore.analysis.target import OptionScore, Target, find_position, find_token, upcast
 from mbexplore.checkpoints.tokenizer import Encoding
+from mbexplore.checks import check_blank, check_finite, check_told_apart
 from mbexplore.errors import ModelError, RangeError, TextError
-from mbexplore.explorer import Explorer, Prediction, check_finite
+from mbexplore.explorer import Explorer, Prediction
 from mbexplore.network.heads import (
     MULTI_LABEL,
     REGRESSION,
@@ -82,7 +83,12 @@ class Readout:
         return self.is_exclusive == other.is_exclusive and self.options() == other.options()
 
     def target(self, logits: Tensor) -> Target:
-        """The option followed, given the logits (option) of the model as it is."""
+        """The option followed, given the logits (option) of the model as it is.
+
+        Raises:
+            ModelError: they are all the same.
+        """
+        check_told_apart(logits)
         return self.option(int(logits.argmax()) if self.answer is None else self.answer)
 
     def find_contrast(self, name: str, target: Target) -> Target:
@@ -151,6 +157,7 @@ def build_readout(
         RangeError: there is no such token or option.
     """
     model = explorer.model
+    check_blank(model)
     if isinstance(model, ModernBertForQuestionAnswering):
         return _read_span(explorer, model, encoding, position, answer)
     if isinstance(model, ClassifierModel) and not isinstance(
@@ -190,6 +197,7 @@ def token_reader(
         ModelError: the head speaks of the whole text, or there is none.
     """
     model = explorer.model
+    check_blank(model)
     if isinstance(model, ModernBertForTokenClassification):
         labels = model.config.labels
         return (

@@ -16,6 +16,7 @@ from torch import Tensor
 from mbexplore.errors import RangeError
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.rope import inverse_frequencies, rope_tables
+from mbexplore.network.scaling import RopeScaling
 from mbexplore.recording import Recording, check_index, to_float64
 
 LIMITS = (
@@ -27,10 +28,11 @@ KERNEL_LENGTH = 8192
 
 @dataclass(frozen=True, eq=False)
 class RopeSpectrum:
-    """The rotary pairs of one theta.
+    """The rotary pairs of one theta and scaling.
 
     Attributes:
         theta: RoPE base.
+        scaling: of its frequencies; None for the plain ones.
         kinds: of the layers that use it.
         layers: from 0.
         width: the longest distance such a layer looks across, in tokens: from one edge of the
@@ -46,6 +48,7 @@ class RopeSpectrum:
     """
 
     theta: float
+    scaling: RopeScaling | None
     kinds: tuple[LayerKind, ...]
     layers: tuple[int, ...]
     width: int
@@ -135,35 +138,41 @@ class ScoreContributions:
 
 
 def rope_spectra(config: ModernBertConfig, samples: int = 257) -> tuple[RopeSpectrum, ...]:
-    """One entry for each distinct theta, in the order of the first layer that uses it.
+    """One entry for each distinct theta and scaling, in the order of the first layer that uses it.
 
     Args:
         config: of the model.
         samples: the most positions at which the angle tables are given.
     """
-    thetas = dict.fromkeys(config.theta(i) for i in range(config.num_hidden_layers))
-    return tuple(_spectrum(config, theta, samples) for theta in thetas)
+    layers = range(config.num_hidden_layers)
+    ropes = dict.fromkeys((config.theta(i), config.scaling(i)) for i in layers)
+    return tuple(_spectrum(config, *rope, samples) for rope in ropes)
 
 
-def _spectrum(config: ModernBertConfig, theta: float, samples: int) -> RopeSpectrum:
-    layers = [i for i in range(config.num_hidden_layers) if config.theta(i) == theta]
+def _spectrum(
+    config: ModernBertConfig, theta: float, scaling: RopeScaling | None, samples: int
+) -> RopeSpectrum:
+    rope = theta, scaling
+    every = range(config.num_hidden_layers)
+    layers = [i for i in every if (config.theta(i), config.scaling(i)) == rope]
     length = config.max_position_embeddings
     reaches = [config.half_window(i) for i in layers]
     width = max(length - 1 if r is None else min(2 * r, length - 1) for r in reaches)
-    frequencies = inverse_frequencies(theta, config.head_dim)  # (pairs,)
+    frequencies = inverse_frequencies(theta, config.head_dim, scaling)  # (pairs,)
     distances = torch.arange(min(length, KERNEL_LENGTH), dtype=torch.float64)
     kernel = torch.outer(distances, frequencies.double()).cos().mean(dim=1)
     device = torch.device("cpu")
-    cos, sin = rope_tables(theta, config.head_dim, width + 1, torch.float32, device)
+    cos, sin = rope_tables(theta, config.head_dim, width + 1, torch.float32, device, scaling)
     step = max(1, math.ceil((width + 1) / samples))
     return RopeSpectrum(
         theta=theta,
+        scaling=scaling,
         kinds=tuple(dict.fromkeys(config.layer_kinds[i] for i in layers)),
         layers=tuple(layers),
         width=width,
         length=length,
         frequencies=frequencies.numpy(),
-        wavelengths=wavelengths(theta, config.head_dim),
+        wavelengths=wavelengths(theta, config.head_dim, scaling),
         kernel=kernel.numpy(),
         cos=cos[::step].numpy(),
         sin=sin[::step].numpy(),
@@ -171,11 +180,12 @@ def _spectrum(config: ModernBertConfig, theta: float, samples: int) -> RopeSpect
     )
 
 
-def wavelengths(theta: float, head_dim: int) -> npt.NDArray[np.float64]:
+def wavelengths(
+    theta: float, head_dim: int, scaling: RopeScaling | None = None
+) -> npt.NDArray[np.float64]:
     """Wavelength of each rotary pair in tokens, (pairs,), rising."""
-    found: npt.NDArray[np.float64] = (
-        2 * math.pi / inverse_frequencies(theta, head_dim).double()
-    ).numpy()
+    frequencies = inverse_frequencies(theta, head_dim, scaling).double()
+    found: npt.NDArray[np.float64] = (2 * math.pi / frequencies).numpy()
     return found
 
 
@@ -198,7 +208,7 @@ def mean_rotations(
 
 
 def pair_norms(recording: Recording, layer: int) -> PairNorms:
-    """Mean norms of a layer's queries and keys in each pair; turning does not change them.
+    """Mean norms of a layer's rotated queries and keys in each pair.
 
     Args:
         recording: with "attention" kept.
@@ -213,7 +223,7 @@ def pair_norms(recording: Recording, layer: int) -> PairNorms:
         layer,
         config.layer_kinds[layer],
         theta,
-        wavelengths(theta, config.head_dim),
+        wavelengths(theta, config.head_dim, config.scaling(layer)),
         _as_pairs(q).abs().mean(dim=1).float().cpu().numpy(),
         _as_pairs(k).abs().mean(dim=1).float().cpu().numpy(),
     )
@@ -241,7 +251,7 @@ def score_contributions(
     check_index("token", key, len(recording))
     check_visible(config, layer, query, key)
     q, k = _as_pairs(q_all[head, query]), _as_pairs(k_all[head, key])  # (pairs,) each
-    frequencies = inverse_frequencies(config.theta(layer), config.head_dim)
+    frequencies = inverse_frequencies(config.theta(layer), config.head_dim, config.scaling(layer))
     turned = (query - key) * frequencies.double()
     phase = torch.angle(torch.polar(torch.ones_like(turned), q.angle() - k.angle() - turned))
     contributions = (q * k.conj()).real * config.head_dim**-0.5

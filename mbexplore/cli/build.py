@@ -27,7 +27,7 @@ from mbexplore.cli.output import (
 )
 from mbexplore.cli.progress import progress
 from mbexplore.errors import UsageError
-from mbexplore.files import check_target, write_whole
+from mbexplore.files import PICTURES, check_target, write_whole
 from mbexplore.partial import ENDINGS
 from mbexplore.prompts import Prompt, Prompts
 from mbexplore.views import View
@@ -359,3 +359,8 @@ def save(result: Result[Any], path: Path) -> None:
         content = result.content(path.suffix.removeprefix(".").lower())
     write_whole(path, content)
     notice(str(path), dim=False)
+    if path.suffix.removeprefix(".").lower() in PICTURES:
+        from mbexplore.display.fonts import explain_missing
+
+        if sentence := explain_missing():
+            notice(sentence, dim=False)

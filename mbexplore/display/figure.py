@@ -37,7 +37,7 @@ from mbexplore.display.blocks import (
     share_scale,
     walk,
 )
-from mbexplore.display.fonts import drawable, token_label
+from mbexplore.display.fonts import drawable, token_label, use_fonts
 from mbexplore.display.numbers import decimals, fixed, percent
 from mbexplore.display.palette import INK, SIGN, colour_of, ink_on
 
@@ -71,6 +71,7 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
         text = figure.suptitle(name, color=INK, fontsize=11, x=0.01, ha="left")
         text.set_parse_math(False)
     place(whole, figure)
+    use_fonts(figure)
     return figure
 
 

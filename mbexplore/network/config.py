@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mbexplore.errors import ModelError
+from mbexplore.network.config_values import read_architectures, read_labels, read_object
+from mbexplore.network.scaling import RopeScaling, read_scaling
 from mbexplore.reading import read_json
 from mbexplore.text import quoted
 
@@ -28,7 +30,7 @@ _ALLOWED: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "str": ("a name", lambda x: type(x) is str),
     "str | None": ("a name or null", lambda x: x is None or type(x) is str),
 }
-_MOST_LAYERS, _MOST_LABELS = 1_000, 100_000
+_MOST_LAYERS = 1_000
 """More than any model has: what is listed one by one must fit in memory before the file is read."""
 _OLD_NAME_OF = {"attention": "full_attention"}
 """Layer types by a name that transformers has given up, and still reads."""
@@ -59,6 +61,7 @@ class LayerInfo:
         theta: RoPE base.
         half_window: tokens seen on each side of a token; None for a global layer.
         head_dim: width of one attention head.
+        scaling: of the rotary frequencies; None for the plain ones.
     """
 
     index: int
@@ -66,6 +69,7 @@ class LayerInfo:
     theta: float
     half_window: int | None
     head_dim: int
+    scaling: RopeScaling | None
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class ModernBertConfig:
     local_attention: int = 128
     global_rope_theta: float = _DEFAULT_THETA["global"]
     local_rope_theta: float = _DEFAULT_THETA["local"]
+    global_rope_scaling: RopeScaling | None = None
+    local_rope_scaling: RopeScaling | None = None
     max_position_embeddings: int = 8192
     hidden_activation: str = "gelu"
     norm_eps: float = 1e-5
@@ -114,9 +120,13 @@ class ModernBertConfig:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             _check(field, getattr(self, field.name))
-        for name in ("global_rope_theta", "local_rope_theta"):
-            if not getattr(self, name):
-                raise ModelError(f"{name} is 0 in config.json; it must be above 0.")
+        for kind in _NAME_OF:
+            theta = getattr(self, f"{kind}_rope_theta")
+            least = 1 if getattr(self, f"{kind}_rope_scaling") else 0
+            if theta <= least:
+                raise ModelError(
+                    f"{kind}_rope_theta is {theta} in config.json; it must be above {least}."
+                )
         for name in ("attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout"):
             if getattr(self, name) > 1:
                 raise ModelError(
@@ -192,13 +202,15 @@ class ModernBertConfig:
                 "'modernbert'."
             )
         derived = {"layer_kinds", "architectures", "labels"}
-        derived |= {"global_rope_theta", "local_rope_theta"}
+        derived |= {f"{kind}_rope_{what}" for kind in _NAME_OF for what in ("theta", "scaling")}
         plain = [field for field in dataclasses.fields(cls) if field.name not in derived]
         known = {field.name: values[field.name] for field in plain if field.name in values}
         known |= _read_window(values)
         for field in plain:
             _check(field, known.get(field.name, field.default))
-        thetas = _read_thetas(values)
+        ropes = _read_ropes(values)
+        thetas = _read_thetas(values, ropes)
+        longest = known.get("max_position_embeddings", cls.max_position_embeddings)
         _check_refused(values)
         config = cls(
             **known,
@@ -207,8 +219,10 @@ class ModernBertConfig:
             ),
             global_rope_theta=thetas["global"],
             local_rope_theta=thetas["local"],
-            architectures=_read_architectures(values),
-            labels=_read_labels(values),
+            global_rope_scaling=read_scaling(ropes["global"], "global", longest),
+            local_rope_scaling=read_scaling(ropes["local"], "local", longest),
+            architectures=read_architectures(values),
+            labels=read_labels(values),
         )
         if (head_dim := values.get("head_dim")) and head_dim != config.head_dim:
             raise ModelError(
@@ -226,10 +240,9 @@ class ModernBertConfig:
         values["id2label"] = {str(i): label for i, label in enumerate(labels)}
         values["label2id"] = {label: i for i, label in enumerate(labels)}
         values["layer_types"] = [_NAME_OF[kind] for kind in kinds]
-        values["rope_parameters"] = {
-            "full_attention": {"rope_type": "default", "rope_theta": self.global_rope_theta},
-            "sliding_attention": {"rope_type": "default", "rope_theta": self.local_rope_theta},
-        }
+        for kind in _NAME_OF:
+            values.pop(f"{kind}_rope_scaling")
+        values["rope_parameters"] = {name: self._rope_dict(kind) for name, kind in _KIND_OF.items()}
         for every in range(1, self.num_hidden_layers + 1):
             if regular_layer_kinds(self.num_hidden_layers, every) == self.layer_kinds:
                 values["global_attn_every_n_layers"] = every
@@ -237,6 +250,12 @@ class ModernBertConfig:
         values["bos_token_id"] = self.cls_token_id
         values["eos_token_id"] = self.sep_token_id
         return values
+
+    def _rope_dict(self, kind: LayerKind) -> dict[str, Any]:
+        """What `rope_parameters` says of layers of one kind."""
+        scaling: RopeScaling | None = getattr(self, f"{kind}_rope_scaling")
+        rope = {"rope_type": "default"} if scaling is None else scaling.to_dict()
+        return rope | {"rope_theta": getattr(self, f"{kind}_rope_theta")}
 
     @property
     def head_dim(self) -> int:
@@ -246,12 +265,24 @@ class ModernBertConfig:
     def layer(self, index: int) -> LayerInfo:
         """What sets layer `index`, from 0, apart from the others."""
         kind = self.layer_kinds[index]
-        return LayerInfo(index, kind, self.theta(index), self.half_window(index), self.head_dim)
+        return LayerInfo(
+            index,
+            kind,
+            self.theta(index),
+            self.half_window(index),
+            self.head_dim,
+            self.scaling(index),
+        )
 
     def theta(self, layer: int) -> float:
         """RoPE base of layer `layer`."""
         is_global = self.layer_kinds[layer] == "global"
         return self.global_rope_theta if is_global else self.local_rope_theta
+
+    def scaling(self, layer: int) -> RopeScaling | None:
+        """What is done to the rotary frequencies of layer `layer`; None for nothing."""
+        is_global = self.layer_kinds[layer] == "global"
+        return self.global_rope_scaling if is_global else self.local_rope_scaling
 
     def half_window(self, layer: int) -> int | None:
         """Tokens seen on each side of a token by a local layer; None for a global layer."""
@@ -314,73 +345,36 @@ def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[Layer
     return tuple(_KIND_OF[name] for name in names)
 
 
-def _read_architectures(values: Mapping[str, Any]) -> tuple[str, ...]:
-    names = values.get("architectures")
-    if names is not None and not (
-        isinstance(names, list) and all(isinstance(name, str) for name in names)
-    ):
-        raise ModelError(
-            f"architectures is {quoted(names)} in config.json; it must be a list of names."
-        )
-    return tuple(names or ())
-
-
-def _read_labels(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Labels by id; without any, `num_labels` (or two) with the names transformers gives."""
-    names = _read_object(values, "id2label")
-    if len(names) > _MOST_LABELS:
-        raise ModelError(
-            f"id2label has {len(names):,} labels in config.json; it must have {_MOST_LABELS:,} or "
-            "fewer."
-        )
-    count = values.get("num_labels", 2)
-    if not names or (type(count) is int and "num_labels" in values and count != len(names)):
-        if type(count) is not int or not 1 <= count <= _MOST_LABELS:
-            raise ModelError(
-                f"num_labels is {quoted(count)} in config.json; it must be a whole number from 1 "
-                f"to {_MOST_LABELS:,}."
-            )
-        return tuple(f"LABEL_{i}" for i in range(count))
-    by_id = {str(i): str(label) for i, label in names.items()}
-    if by_id.keys() != {str(i) for i in range(len(by_id))}:
-        raise ModelError(
-            f"id2label has the ids {quoted(list(by_id))} in config.json; they must count from 0."
-        )
-    return tuple(by_id[str(i)] for i in range(len(by_id)))
-
-
-def _read_thetas(values: Mapping[str, Any]) -> dict[LayerKind, float]:
-    """Thetas by kind: v5's `rope_parameters` first, then the legacy keys, then the defaults.
-
-    A legacy `local_rope_theta` that is present and null means the global one.
-    """
-    parameters = _read_object(values, "rope_parameters")
+def _read_ropes(values: Mapping[str, Any]) -> dict[LayerKind, dict[str, Any]]:
+    """What v5's `rope_parameters` says of each kind, and the legacy `rope_scaling` of both."""
+    parameters = read_object(values, "rope_parameters")
     strange = sorted(parameters.keys() - _KIND_OF.keys())
     if strange:
         raise ModelError(
             f"rope_parameters has {quoted(strange[0])} in config.json; it must say of each of "
             f"{' and '.join(_KIND_OF)} what holds for it."
         )
-    scaling = _read_object(values, "rope_scaling")  # the legacy way to ask for another rope_type
-    thetas: dict[LayerKind, float] = {}
-    for kind in ("global", "local"):
-        rope = _read_object(parameters, _NAME_OF[kind]) | scaling
-        rope_type = rope.get("rope_type", rope.get("type", "default"))
-        if rope_type != "default":
-            raise ModelError(
-                f"config.json asks for rope_type {quoted(rope_type)} on {kind} layers; "
-                "mbexplore computes 'default' only."
-            )
+    scaling = read_object(values, "rope_scaling")
+    if "rope_type" not in scaling and scaling.get("type", "default") != "default":
+        raise ModelError(
+            f"rope_scaling has the type {quoted(scaling['type'])} in config.json, which "
+            "transformers 5 passes over; write rope_type for it there, or leave it out."
+        )
+    return {kind: read_object(parameters, name) | scaling for name, kind in _KIND_OF.items()}
+
+
+def _read_thetas(
+    values: Mapping[str, Any], ropes: Mapping[LayerKind, Mapping[str, Any]]
+) -> dict[LayerKind, Any]:
+    """Thetas by kind: v5's `rope_parameters` first, then the legacy keys, then the defaults.
+
+    A legacy `local_rope_theta` that is present and null means the global one.
+    """
+    thetas: dict[LayerKind, Any] = {}
+    for kind, rope in ropes.items():
         legacy = values.get(f"{kind}_rope_theta", _DEFAULT_THETA[kind])
         theta = rope.get("rope_theta", legacy)
         if theta is None and kind == "local":
             theta = thetas["global"]
         thetas[kind] = theta
     return thetas
-
-
-def _read_object(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = values.get(name)
-    if value is not None and not isinstance(value, dict):
-        raise ModelError(f"{name} is {quoted(value)} in config.json; it must be an object.")
-    return value or {}

@@ -129,7 +129,8 @@ def pool(hidden_states: Tensor, attention_mask: Tensor | None, pooling: str) -> 
     Args:
         hidden_states: of every token.
         attention_mask: (batch, seq), 0 for padding; None where there is none.
-        pooling: "cls" for the first real token, "mean" for the mean of all real ones.
+        pooling: "cls" for the first real token, as in transformers' multiple choice (its sequence
+            classification takes position 0, be it padding); "mean" for the mean of all real ones.
     """
     if attention_mask is None:
         return hidden_states[:, 0] if pooling == "cls" else hidden_states.mean(dim=1)

@@ -26,7 +26,7 @@ class AttentionPlan:
     ) -> Self:
         """The plan of a layer for a pass over `x`, (batch, seq, hidden)."""
         last = x.shape[1] - 1 if position_ids is None else int(position_ids.max())
-        cos, sin = rope_tables(info.theta, info.head_dim, last + 1, x.dtype, x.device)
+        cos, sin = rope_tables(info.theta, info.head_dim, last + 1, x.dtype, x.device, info.scaling)
         if position_ids is not None:
             cos, sin = cos[position_ids][:, None], sin[position_ids][:, None]
         return cls(cos, sin, Visibility.build(x, info.half_window, segments))

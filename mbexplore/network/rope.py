@@ -13,16 +13,25 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from mbexplore.network.scaling import RopeScaling
 
-def inverse_frequencies(theta: float, head_dim: int) -> Tensor:
+
+def inverse_frequencies(theta: float, head_dim: int, scaling: RopeScaling | None = None) -> Tensor:
     """Angular frequencies in radians per token, float32, shape (head_dim / 2,), falling."""
+    if scaling is not None:
+        return scaling.frequencies(theta, head_dim)
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
     return 1.0 / theta**exponents
 
 
 @lru_cache(maxsize=16)
 def rope_tables(
-    theta: float, head_dim: int, length: int, dtype: torch.dtype, device: torch.device
+    theta: float,
+    head_dim: int,
+    length: int,
+    dtype: torch.dtype,
+    device: torch.device,
+    scaling: RopeScaling | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cosines and sines of every pair's angle at positions 0 .. length - 1.
 
@@ -35,9 +44,11 @@ def rope_tables(
     # A tensor made in inference mode could not be used by a later backward pass.
     with torch.inference_mode(False), torch.no_grad():
         positions = torch.arange(length, dtype=torch.float32)
-        angles = torch.outer(positions, inverse_frequencies(theta, head_dim))
-        wide = torch.promote_types(dtype, torch.float32)
-        return angles.cos().to(device, wide), angles.sin().to(device, wide)
+        angles = torch.outer(positions, inverse_frequencies(theta, head_dim, scaling))
+        tables, wide = (angles.cos(), angles.sin()), torch.promote_types(dtype, torch.float32)
+        if scaling is not None:
+            tables = (tables[0] * scaling.attention_factor, tables[1] * scaling.attention_factor)
+        return tables[0].to(device, wide), tables[1].to(device, wide)
 
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

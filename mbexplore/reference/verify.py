@@ -20,7 +20,7 @@ from torch import Tensor
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind, ModernBertConfig
-from mbexplore.network.heads import PooledClassifierModel
+from mbexplore.network.heads import ModernBertForSequenceClassification
 from mbexplore.network.linear import HALF
 from mbexplore.network.model import PretrainedModel
 from mbexplore.reference.batches import Batch
@@ -373,7 +373,8 @@ def _notes(model: PretrainedModel, checks: Mapping[str, _Measured]) -> Iterator[
             f"In {dtype} itself rounding hides what is below {coarsest:.0e} of a hidden state; "
             "the same weights in float64 decide."
         )
-    if isinstance(model, PooledClassifierModel) and model.config.classifier_pooling == "cls":
+    is_pooled = isinstance(model, ModernBertForSequenceClassification)
+    if is_pooled and model.config.classifier_pooling == "cls":
         yield (
             "Pad on the right to compare pooled logits: where a text is padded on the left, "
             "mbexplore pools its first real token and transformers the padding at position 0."

@@ -28,6 +28,8 @@ Data = TypeVar("Data")
 FORMATS = (*PICTURES, "html", "json", "csv", "npz")
 """What a result may be saved as; npz where there are arrays, csv where there is a table."""
 DPI = 150
+TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}
+"""matplotlib's settings under which words in a picture can be selected, searched and edited."""
 ABOUT = 160
 """Most letters of a text in a title."""
 
@@ -181,8 +183,11 @@ class Result(Generic[Data]):
         return f"{model}: {title}" + (f" of {about!r}" if about else "")
 
     def _picture(self, ending: str) -> bytes:
+        from matplotlib import rc_context
+
         buffer = BytesIO()
-        self.figure().savefig(buffer, format=ending, dpi=DPI)
+        with rc_context(TEXT_AS_TEXT):
+            self.figure().savefig(buffer, format=ending, dpi=DPI)
         return buffer.getvalue()
 
 

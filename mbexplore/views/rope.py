@@ -48,6 +48,8 @@ class RopeView(View["tuple[RopeSpectrum, ...]"]):
         yield _table(found)
         yield Row((_wavelengths(found), _kernels(found)))
         yield Row(tuple(map(_cosines, found)))
+        scaled = [one for one in found if one.scaling]
+        yield from (Note(f"Scaled in {_kinds(one)} layers: {one.scaling}.") for one in scaled)
         yield Note(
             "Reach: the longest distance inside a layer's window, or inside the longest text. "
             f"A cell of a map is the mean of the distances that it holds. {self.limits}"
@@ -57,13 +59,19 @@ class RopeView(View["tuple[RopeSpectrum, ...]"]):
         """The frequencies and wavelengths of each theta."""
         names = ("theta", "kinds", "layers", "width", "length", "frequencies", "wavelengths",
                  "slower_than_width", "slower_than_length")  # fmt: skip
-        spectra = [{name: getattr(one, name) for name in names} for one in found]
+        spectra = [
+            {name: getattr(one, name) for name in names}
+            | {"scaling": one.scaling and one.scaling.to_dict()}
+            for one in found
+        ]
         return {"spectra": spectra}
 
     def arrays(self, found: tuple[RopeSpectrum, ...]) -> Mapping[str, NDArray[Any]]:
         """Every array of each theta, named by it."""
         return {
-            f"theta{one.theta:.0f}_{name}": getattr(one, name) for one in found for name in ARRAYS
+            f"theta{one.theta:.0f}{'_scaled' if one.scaling else ''}_{name}": getattr(one, name)
+            for one in found
+            for name in ARRAYS
         }
 
 
