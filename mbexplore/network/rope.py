@@ -18,10 +18,16 @@ from mbexplore.network.scaling import RopeScaling
 
 def inverse_frequencies(theta: float, head_dim: int, scaling: RopeScaling | None = None) -> Tensor:
     """Angular frequencies in radians per token, float32, shape (head_dim / 2,), falling."""
-    if scaling is not None:
-        return scaling.frequencies(theta, head_dim)
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim
-    return 1.0 / theta**exponents
+    plain = 1.0 / theta**exponents
+    if scaling is None:
+        return plain
+    if scaling.rope_type == "linear":
+        return plain / scaling.factor
+    divided = 1.0 / (scaling.factor * theta**exponents)
+    low, high = scaling.ends(theta, head_dim)
+    kept = 1.0 - ((torch.arange(len(plain)) - low) / (high - low)).clamp(0, 1)  # (head_dim / 2,)
+    return divided * (1.0 - kept) + plain * kept
 
 
 @lru_cache(maxsize=16)
@@ -45,10 +51,10 @@ def rope_tables(
     with torch.inference_mode(False), torch.no_grad():
         positions = torch.arange(length, dtype=torch.float32)
         angles = torch.outer(positions, inverse_frequencies(theta, head_dim, scaling))
-        tables, wide = (angles.cos(), angles.sin()), torch.promote_types(dtype, torch.float32)
-        if scaling is not None:
-            tables = (tables[0] * scaling.attention_factor, tables[1] * scaling.attention_factor)
-        return tables[0].to(device, wide), tables[1].to(device, wide)
+        magnitude = 1.0 if scaling is None else scaling.attention_factor
+        cos, sin = angles.cos() * magnitude, angles.sin() * magnitude
+        wide = torch.promote_types(dtype, torch.float32)
+        return cos.to(device, wide), sin.to(device, wide)
 
 
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

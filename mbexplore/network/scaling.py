@@ -1,8 +1,8 @@
-"""Rotary frequencies for texts longer than a model was trained on: linear scaling and YaRN.
+"""Rotations for texts longer than a model was trained on, of config.json: linear scaling and YaRN.
 
 Chen et al. 2023, "Extending Context Window of Large Language Models via Positional Interpolation"
 (arXiv:2306.15595); Peng et al. 2023, "YaRN: Efficient Context Window Extension of Large Language
-Models" (arXiv:2309.00071). Reads them of config.json as transformers does.
+Models" (arXiv:2309.00071). Read as transformers does; knows nothing of tensors.
 """
 
 from __future__ import annotations
@@ -11,9 +11,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from mbexplore.errors import ModelError
 from mbexplore.text import quoted
@@ -42,16 +39,8 @@ class RopeScaling:
     def __str__(self) -> str:
         return f"{self.rope_type} x {self.factor:g}"
 
-    def frequencies(self, theta: float, head_dim: int) -> Tensor:
-        """Angular frequencies in radians per token, float32, (head_dim / 2,)."""
-        steps = theta ** (torch.arange(0, head_dim, 2, dtype=torch.float32) / head_dim)
-        if self.rope_type == "linear":
-            return 1.0 / steps / self.factor
-        kept = 1.0 - self._ramp(theta, head_dim)
-        return 1.0 / (self.factor * steps) * (1.0 - kept) + 1.0 / steps * kept
-
-    def _ramp(self, theta: float, head_dim: int) -> Tensor:
-        """From 0 at the pairs that keep their frequency to 1 at those that are divided."""
+    def ends(self, theta: float, head_dim: int) -> tuple[int, float]:
+        """The last pair, of the fast ones, that keeps its frequency, and the first divided one."""
 
         def pair_of(turns: float) -> float:
             steps = self.original_max_position_embeddings / (turns * 2 * math.pi)
@@ -59,9 +48,7 @@ class RopeScaling:
 
         low = max(math.floor(pair_of(self.beta_fast)), 0)
         high: float = min(math.ceil(pair_of(self.beta_slow)), head_dim - 1)
-        high += 0.001 * (low == high)
-        pairs = torch.arange(head_dim // 2, dtype=torch.float32)
-        return ((pairs - low) / (high - low)).clamp(0, 1)
+        return low, high + 0.001 * (low == high)
 
     def to_dict(self) -> dict[str, Any]:
         """The keys of config.json that say the same."""
