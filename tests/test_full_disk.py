@@ -47,13 +47,19 @@ def test_every_form_of_a_view(full_disk, tmp_path, ending):
     assert path.read_text() == "before" and saved(tmp_path) == [path.name]
 
 
-def test_one_file_for_many_texts(full_disk, tmp_path):
-    texts, path = tmp_path / "texts", tmp_path / "x.csv"
+def test_one_file_for_many_texts(full_disk, tmp_path, monkeypatch):
+    """The rows that were computed for a table are kept, and taken up again."""
+    texts = tmp_path / "texts"
     texts.write_text("One [MASK].\nTwo [MASK].\n")
+    command = ("predict", "--lines", str(texts), "--no-hf", "-o")
     full_disk()
-    done = run_cli("predict", "--lines", str(texts), "--no-hf", "-o", str(path))
-    assert done.code == 1 and FULL in done.err.splitlines()[-1]
-    assert saved(tmp_path) == ["texts"]
+    for name in ("x.json", "x.csv"):
+        done = run_cli(*command, str(tmp_path / name))
+        assert done.code == 1 and FULL in done.err.splitlines()[-1]
+    assert saved(tmp_path) == ["texts", "x.csv.partial"]
+    monkeypatch.undo()
+    assert run_cli(*command, str(tmp_path / "x.csv")).code == 0
+    assert saved(tmp_path) == ["texts", "x.csv"]
 
 
 def test_a_recording(full_disk, tmp_path):
