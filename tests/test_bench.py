@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 
+from mbexplore import process
 from mbexplore.bench import report, works
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.prepare import _write_tokenizer, write_random
@@ -26,7 +27,7 @@ from mbexplore.display.figure import build_figure
 from mbexplore.display.terminal import to_text
 from mbexplore.errors import MbexploreError, ModelError, UsageError
 from mbexplore.network.model import ModernBertForMaskedLM
-from mbexplore.process import tune_process, without_tuning
+from mbexplore.process import others_run, tune_process, without_tuning
 from tests.cli_runner import run_cli
 
 
@@ -354,6 +355,24 @@ def test_a_process_of_ours_is_tuned_and_others_are_not():
     tune_process(asked)
     assert "GOMP_SPINCOUNT" not in asked
     assert asked["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+@pytest.mark.parametrize(("running", "spins"), [(1, "20000"), (2, "1000")])
+def test_threads_spin_less_beside_a_busy_process(running, spins, tmp_path, monkeypatch):
+    statistics = tmp_path / "stat"
+    statistics.write_text(f"cpu 1 2 3\nprocs_running {running}\nprocs_blocked 0\n")
+    assert others_run(statistics) is (running == 2)
+    monkeypatch.setattr(process, "others_run", lambda: others_run(statistics))
+    environ = {"HOME": "/"}
+    tune_process(environ)
+    assert environ["GOMP_SPINCOUNT"] == spins
+    assert without_tuning(environ) == {"HOME": "/"}
+
+
+def test_without_proc_nothing_else_is_known_to_run(tmp_path):
+    assert not others_run(tmp_path / "stat")
+    (tmp_path / "stat").write_text("cpu 1 2 3\n")
+    assert not others_run(tmp_path / "stat")
 
 
 def test_what_a_killed_run_left_is_removed_by_the_next(tmp_path, monkeypatch):

@@ -165,7 +165,7 @@ def find_machine(peers: Sequence[str] = ("transformers",)) -> Machine:
         version("torch"),
         mbexplore.__version__,
         os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        environ["OMP_WAIT_POLICY"].lower(),
+        f"{environ['OMP_WAIT_POLICY'].lower()}, {environ.get('GOMP_SPINCOUNT', 'no')} spins",
         {peer: version(peer) for peer in peers},
     )
 
