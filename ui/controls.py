@@ -27,6 +27,11 @@ NONE: dict[str, Any] = {"layer": 0, "head": -1, "token": -1, "integer": -1, "num
 """What stands for None in an endpoint's arguments; the empty text for every other kind."""
 
 
+def _settable(view: type[View[Any]]) -> list[Parameter]:
+    """The parameters that a visitor of the page may set."""
+    return [one for one in view.parameters if not one.option.local]
+
+
 def parameters_of(view: type[View[Any]]) -> list[Parameter]:
     """A view's parameters and what only the page has."""
 
@@ -34,7 +39,7 @@ def parameters_of(view: type[View[Any]]) -> list[Parameter]:
         about = Option("", None, None, label, None, None, {}, False)
         return Parameter(name, kind, default, False, (), about)
 
-    found = [*view.parameters, own(FIRST, "integer", -1, "")]
+    found = [*_settable(view), own(FIRST, "integer", -1, "")]
     texts = list(takewhile(lambda one: one[:1] != "-", shlex.split(view.example)))
     others = texts[1:]  # so that there is something to see
     if view.reads == "texts" and others:
@@ -75,7 +80,7 @@ def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:
         UsageError: an argument is unknown.
         MbexploreError: the view refuses a value.
     """
-    known = {one.name: one for one in view.parameters}
+    known = {one.name: one for one in _settable(view)}
     given = {name: value for name, value in given.items() if name not in (FIRST, OTHERS)}
     for name in given:
         if name not in known:

@@ -30,10 +30,10 @@ from mbexplore.errors import UsageError
 from mbexplore.files import PICTURES, check_target, write_whole
 from mbexplore.partial import ENDINGS
 from mbexplore.prompts import Prompt, Prompts
+from mbexplore.sample import sample_text
 from mbexplore.views import View
 from mbexplore.views.parameters import Parameter
 from mbexplore.views.result import FORMATS, Result, join_content
-from mbexplore.views.sample import sample_text
 
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable

@@ -14,7 +14,7 @@ import typer
 
 from mbexplore.errors import TextError, UsageError
 from mbexplore.files import check_target
-from mbexplore.views.sample import sample_text as sample_text
+from mbexplore.sample import sample_text as sample_text
 
 Text = Annotated[
     str | None,

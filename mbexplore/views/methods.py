@@ -10,8 +10,8 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mbexplore.sample import sample_text
 from mbexplore.views.parameters import Parameter
-from mbexplore.views.sample import sample_text
 from mbexplore.views.view import REGISTRY, View
 
 if TYPE_CHECKING:

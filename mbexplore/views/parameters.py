@@ -58,6 +58,7 @@ class Option:
     positional: bool
     separator: str = ""
     from_file: bool = False
+    local: bool = False
 
 
 def option(
@@ -73,6 +74,7 @@ def option(
     positional: bool = False,
     separator: str = "",
     from_file: bool = False,
+    local: bool = False,
 ) -> Any:
     """A parameter of a view.
 
@@ -90,10 +92,13 @@ def option(
         separator: between several texts that are written as one, on the command line and the page;
             a backslash before it makes it part of a text.
         from_file: whether the command also takes the texts from a file, one a line.
+        local: whether only whoever runs the program may give it, and no visitor of the page: it
+            names files or programs of this machine.
     """
     about = Option(
-        help, short, flag, label, at_least, at_most, only or {}, positional, separator, from_file
-    )
+        help, short, flag, label, at_least, at_most, only or {}, positional, separator, from_file,
+        local,
+    )  # fmt: skip
     return dataclasses.field(default=default, metadata={_OPTION: about})
 
 

@@ -14,8 +14,8 @@ from mbexplore.display.blocks import Block, Headline, Table
 from mbexplore.display.data import rows_of, to_csv, to_json, to_npz, to_plain
 from mbexplore.errors import OutputError, UsageError
 from mbexplore.files import PICTURES, check_target, write_whole
+from mbexplore.sample import sample_text
 from mbexplore.text import shortened
-from mbexplore.views.sample import sample_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

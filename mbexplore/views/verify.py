@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent, significant
+from mbexplore.errors import UsageError
 from mbexplore.views.papers import MODERNBERT
+from mbexplore.views.port_report import port_blocks, port_json, port_table
 from mbexplore.views.shared import layer_names, records
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
+    from mbexplore.reference.ports.compare import PortReport
     from mbexplore.reference.precision import PrecisionLoss
     from mbexplore.reference.verify import Check, Verification
     from mbexplore.session import Session
@@ -40,12 +43,19 @@ class Parity:
         return self.verification.checks
 
 
-class VerifyView(View["Parity"]):
+class VerifyView(View["Parity | PortReport"]):
     """Every layer against Hugging Face transformers (eager) on the same weights.
 
     The command exits with 1 if a value is beyond its tolerance. In half precision it also shows how
     far the answers are from those in float32, and ModernBERT-base is checked against the values
     that others published.
+
+    --against compares another implementation of the same weights instead, on texts that show the
+    faults which such implementations have: an .onnx file, an OpenVINO .xml, saved tensors
+    (.safetensors, .npz with input_ids), a server's http://.../embed or /v1/embeddings,
+    python:module.function (ids and mask to a dict of arrays), or command:... (JSON on standard
+    input, safetensors on standard output). Where both part, the known faults are tried until one
+    explains the difference.
     """
 
     name = "verify"
@@ -59,9 +69,29 @@ class VerifyView(View["Parity"]):
 
     long: bool = option("Repeat the text over several windows.", default=False)
     padded: bool = option("Run it in a batch with a padded row.", default=False)
+    against: str | None = option(
+        "Another implementation: a file, http://..., python:module.function or command:....",
+        default=None,
+        local=True,
+    )
+    suite: Literal["quick", "full"] = option(
+        "Texts for --against; full has more lengths, up to the longest.",
+        default="quick",
+        local=True,
+    )
+    precision: Literal["float32", "float16", "bfloat16", "int8"] | None = option(
+        "What the other side computes in, where it doesn't say.", default=None, local=True
+    )
 
-    def compute(self, session: Session) -> Parity:
-        """One forward pass on each side."""
+    def compute(self, session: Session) -> Parity | PortReport:
+        """One forward pass on each side, or every text of a suite on another one."""
+        if self.against not in (None, "transformers"):
+            return self._compare(session)
+        if self.suite != "quick" or self.precision:
+            raise UsageError(
+                "A suite and a precision are for another implementation; say which with against, "
+                "or leave them out."
+            )
         from mbexplore.reference.batches import build_batch
         from mbexplore.reference.precision import measure_loss
         from mbexplore.reference.published import add_published
@@ -74,12 +104,31 @@ class VerifyView(View["Parity"]):
         result = add_published(explorer, verify(explorer, batch, session.progress))
         return Parity(result, measure_loss(explorer, batch))
 
-    def failed(self, found: Parity) -> bool:
-        """Whether a value is beyond its tolerance."""
-        return not found.verification.passed
+    def _compare(self, session: Session) -> PortReport:
+        from mbexplore.reference.ports.compare import compare
+        from mbexplore.reference.ports.implementations import open_implementation
+        from mbexplore.reference.ports.suite import build_suite
 
-    def blocks(self, found: Parity, session: Session) -> Iterator[Block]:
+        assert self.against is not None
+        if self.long or self.padded:
+            raise UsageError(
+                "long and padded have no effect beside another implementation, whose texts are "
+                "a suite; leave them out."
+            )
+        explorer = session.explorer
+        other = open_implementation(self.against, explorer.model.config)
+        cases = build_suite(explorer, self.suite, session.encoding)
+        return compare(explorer, other, cases, precision=self.precision, progress=session.progress)
+
+    def failed(self, found: Parity | PortReport) -> bool:
+        """Whether a value is beyond its tolerance."""
+        return not (found.verification if isinstance(found, Parity) else found).passed
+
+    def blocks(self, found: Parity | PortReport, session: Session) -> Iterator[Block]:
         """The verdict, the differences by layer, and every check."""
+        if not isinstance(found, Parity):
+            yield from port_blocks(found)
+            return
         yield Headline(_verdict(found.verification))
         yield Row((
             _by_layer(found, session, "hidden state", "Hidden states"),
@@ -107,8 +156,10 @@ class VerifyView(View["Parity"]):
         lengths = " and ".join(f"{length:,}" for length in result.tokens)
         yield Note(f"transformers {result.version} (eager) on {lengths} tokens. {self.limits}")
 
-    def to_json(self, found: Parity) -> dict[str, Any]:
+    def to_json(self, found: Parity | PortReport) -> dict[str, Any]:
         """Every check in the order of the forward pass, and the first that fails."""
+        if not isinstance(found, Parity):
+            return port_json(found)
         result = found.verification
         first = result.first_mismatch
         return {
@@ -121,8 +172,10 @@ class VerifyView(View["Parity"]):
             "checks": [dataclasses.asdict(one) | {"passed": one.passed} for one in found.checks],
         }
 
-    def table(self, found: Parity, session: Session) -> Table:
+    def table(self, found: Parity | PortReport, session: Session) -> Table:
         """A row for each check, in the order of the forward pass."""
+        if not isinstance(found, Parity):
+            return port_table(found)
         return records(found.checks, "passed")
 
 

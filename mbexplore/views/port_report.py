@@ -1,0 +1,103 @@
+"""How `verify --against` shows another implementation beside ours."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.display.blocks import Block, Cell, Headline, Note, Table
+from mbexplore.display.numbers import percent, significant
+from mbexplore.views.shared import records
+
+if TYPE_CHECKING:
+    from mbexplore.reference.ports.compare import PortReport, Value
+
+EXPLAIN = (
+    "Cosine: the least of any text. Error: from ours in float64, root mean square; allowed: from "
+    "the error of our own computation in {precision}."
+)
+
+
+def port_blocks(found: PortReport) -> Iterator[Block]:
+    """The verdict, the diagnosis, and the worst value of every case."""
+    yield Headline(_verdict(found))
+    if not found.passed:
+        yield Note(diagnosis_of(found))
+    columns = ("text", "tokens", "worst value", "cosine", "largest", "error", "allowed", "within")
+    rows = tuple(_row(list(values)) for _, values in groupby(found.compared, lambda x: x.case))
+    yield Table(columns, rows, title="Texts, the worst value of each",
+                left=("text", "worst value", "within"))  # fmt: skip
+    yield Note(" ".join((EXPLAIN.format(precision=found.precision), *found.notes)))
+    if found.not_compared:
+        yield Note("Not compared: " + "; ".join(found.not_compared) + ".")
+
+
+def diagnosis_of(found: PortReport) -> str:
+    """The fault that explains the difference, in a sentence."""
+    cause = found.diagnosis
+    if cause is None:
+        return "None of the known faults explains the difference."
+    fault = f"{found.name} behaves as if {cause.sentence}"
+    within = significant(cause.agrees_within, 2)
+    if cause.closest:
+        left = percent(cause.remains)
+        return f"No known fault explains it all. The closest: {fault}; {left} of it remains."
+    also = f" These texts don't tell it from: {', '.join(cause.also)}." if cause.also else ""
+    return f"{fault}: with that fault ours agrees within {within}.{also}"
+
+
+def port_json(found: PortReport) -> dict[str, Any]:
+    """Everything, as `--json` prints it."""
+    first, cause = found.first_mismatch, found.diagnosis
+    return {
+        "against": found.name,
+        "precision": found.precision,
+        "pass": found.passed,
+        "first_mismatch": first and {"case": first.case, "name": first.name},
+        "diagnosis": None if cause is None or cause.closest else dataclasses.asdict(cause),
+        "closest": dataclasses.asdict(cause) if cause is not None and cause.closest else None,
+        "compared": [dataclasses.asdict(one) | {"passed": one.passed} for one in found.compared],
+        "not_compared": found.not_compared,
+        "notes": found.notes,
+    }
+
+
+def port_table(found: PortReport) -> Table:
+    """A row for each value of each case."""
+    return records(found.compared, "passed")
+
+
+def _verdict(found: PortReport) -> str:
+    cases = len({value.case for value in found.compared})
+    first = found.first_mismatch
+    if first is None:
+        largest = max(value.max_abs for value in found.compared)
+        return (
+            f"PASS: {found.name} agrees on {cases} texts as far as {found.precision} rounds; the "
+            f"largest difference is {significant(largest, 2)}."
+        )
+    parted = len({value.case for value in found.compared if not value.passed})
+    return (
+        f"FAIL: {found.name} parts on {parted} of {cases} texts, first at {first.name} of "
+        f"{first.case}."
+    )
+
+
+def _row(values: list[Value]) -> tuple[Cell, ...]:
+    worst = max(values, key=_excess)
+    return (
+        Cell(worst.case),
+        Cell(worst.tokens),
+        Cell(worst.name),
+        Cell(worst.cosine, f"{worst.cosine:.6f}"),
+        *(Cell(x, significant(x, 2)) for x in (worst.max_abs, worst.error, worst.tolerance)),
+        Cell(worst.passed, "\N{CHECK MARK}" if worst.passed else "\N{MULTIPLICATION X} beyond",
+             strong=not worst.passed),
+    )  # fmt: skip
+
+
+def _excess(value: Value) -> float:
+    excess = value.error / value.tolerance
+    return excess if excess == excess else float("inf")
