@@ -185,7 +185,7 @@ def test_a_command_is_measured_from_outside():
 
 @pytest.mark.parametrize("theirs", ["[[7, 0.5]]", "[[8, 0.5]]", "[[7, 0.4]]"])
 def test_answers_of_whole_processes_are_compared(theirs, monkeypatch, folders):
-    own = json.dumps({"masks": [{"predictions": [{"id": 7, "probability": 0.5}]}]})
+    own = json.dumps({"masks": [{"predictions": [{"token_id": 7, "probability": 0.5}]}]})
 
     def run(arguments):
         return 1.0, 2, own if "mbexplore" in arguments else theirs
@@ -355,6 +355,14 @@ def test_a_process_of_ours_is_tuned_and_others_are_not():
     tune_process(asked)
     assert "GOMP_SPINCOUNT" not in asked
     assert asked["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+def test_what_predict_prints_is_read():
+    printed = run_cli("predict", "A [MASK].", "--json", "-k", 3, "--no-hf").out
+    found = works.read_probabilities(printed)
+    expected = json.loads(printed)["masks"][0]["predictions"]
+    assert list(found) == [one["token_id"] for one in expected]
+    assert 0 < sum(found.values()) < 1
 
 
 @pytest.mark.parametrize(("running", "spins"), [(1, "20000"), (2, "1000")])

@@ -273,6 +273,12 @@ def _record_rows(
         yield row("a picture of one global head", tokens, "pooled picture", None)
 
 
+def read_probabilities(printed: str) -> dict[int, float]:
+    """Probability by token id at the one mask of what `predict --json` prints."""
+    [mask] = json.loads(printed)["masks"]
+    return {one["token_id"]: one["probability"] for one in mask["predictions"]}
+
+
 def _predict_rows(
     model: Model, lengths: Sequence[int], repeats: int, progress: Progress
 ) -> Iterator[Row]:
@@ -280,8 +286,7 @@ def _predict_rows(
     text = f"The capital of France is {model.mask}."
     own = [*_OWN, "predict", text, "--no-hf", "--json", "-m", str(model.folder)]
     their = [sys.executable, "-c", PIPELINE, str(model.their_folder), text]
-    [mask] = json.loads(run_command(own)[2])["masks"]
-    ours = {p["id"]: p["probability"] for p in mask["predictions"]}
+    ours = read_probabilities(run_command(own)[2])
     theirs = dict(json.loads(run_command(their)[2]))
     if ours.keys() != theirs.keys():
         raise ModelError(

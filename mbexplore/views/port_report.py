@@ -80,7 +80,7 @@ def _verdict(found: PortReport) -> str:
         )
     parted = len({value.case for value in found.compared if not value.passed})
     return (
-        f"FAIL: {found.name} parts on {parted} of {cases} texts, first at {first.name} of "
+        f"FAIL: {found.name} differs on {parted} of {cases} texts, first at {first.name} of "
         f"{first.case}."
     )
 

@@ -1,4 +1,4 @@
-"""Texts by which implementations that part can be told apart.
+"""Texts on which implementations that differ can be recognised.
 
 A fault in a window shows at its edge, one in padding beside padding, one in a rotation far from the
 start; the cosine of two sentence vectors shows few of them.
