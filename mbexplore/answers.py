@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from mbexplore.checkpoints.tokenizer import Encoding
+from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
 from mbexplore.text import shortened
 
 
@@ -78,11 +79,22 @@ class Comparison:
     max_abs_logit_difference: float
     same_top_k: bool
 
-    @property
-    def summary(self) -> str:
-        """How far ours is from it, in one sentence."""
-        order = "same" if self.same_top_k else "another"
-        return (
-            f"Largest logit difference {self.max_abs_logit_difference:.1e}, {order} top "
-            f"{len(self.masks[0].predictions)} (transformers {self.version})."
+
+def read_masks(
+    tokenizer: Tokenizer, encoding: Encoding, logits: Tensor, top_k: int
+) -> tuple[MaskPredictions, ...]:
+    """The `top_k` likeliest tokens at each mask, of logits (mask, vocab)."""
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    probabilities = wide.softmax(dim=-1)
+    ids = wide.topk(top_k, dim=-1).indices  # (mask, top_k)
+    return tuple(
+        MaskPredictions(
+            position,
+            tuple(
+                Prediction(tokenizer.token(i), i, float(p[i]), float(row[i])) for i in best.tolist()
+            ),
         )
+        for position, row, p, best in zip(
+            encoding.mask_positions, wide, probabilities, ids, strict=True
+        )
+    )

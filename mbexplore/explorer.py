@@ -20,6 +20,7 @@ from mbexplore.answers import Comparison as Comparison
 from mbexplore.answers import MaskPredictions as MaskPredictions
 from mbexplore.answers import ModelInfo as ModelInfo
 from mbexplore.answers import Prediction as Prediction
+from mbexplore.answers import read_masks
 from mbexplore.checkpoints import hub
 from mbexplore.checkpoints.model import explain_no_head, open_model
 from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
@@ -27,7 +28,7 @@ from mbexplore.checks import EMBEDDINGS, check_blank, check_told_apart
 from mbexplore.checks import check_finite as check_finite
 from mbexplore.checks import find_device as find_device
 from mbexplore.errors import ModelError, RangeError, TextError
-from mbexplore.hooks import hooked
+from mbexplore.hooks import hooked, keep_shape
 from mbexplore.network.heads import ClassifierModel
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.network.packing import run_packed
@@ -201,20 +202,25 @@ class Explorer(ViewMethods):
         for encoding, logits in zip(encodings, packed, strict=True):  # (mask, vocab)
             check_finite(model, logits)
             check_told_apart(logits)
-            yield Answer(self.info, encoding, self._top(encoding, logits, top_k), logits)
+            masks = read_masks(self.tokenizer, encoding, logits, top_k)
+            yield Answer(self.info, encoding, masks, logits)
 
     def compare_with_transformers(self, answer: Answer) -> Comparison:
         """The same text through transformers on the same weights."""
         encoding = answer.encoding
         theirs = self.reference.logits(encoding.ids, encoding.mask_positions)
         top_k = len(answer.masks[0].predictions)
-        masks = self._top(encoding, theirs, top_k)
-        pairs = zip(masks, answer.masks, strict=True)
+        masks = read_masks(self.tokenizer, encoding, theirs, top_k)
+        apart = torch.where(answer.logits == theirs, 0.0, (answer.logits - theirs).abs())
+        ids = [
+            [[p.token_id for p in one.predictions] for one in side]
+            for side in (masks, answer.masks)
+        ]
         return Comparison(
             version=self.reference.version,
             masks=masks,
-            max_abs_logit_difference=float(_differences(answer.logits, theirs).max()),
-            same_top_k=all(_token_ids(hf) == _token_ids(ours) for hf, ours in pairs),
+            max_abs_logit_difference=float(apart.max()),
+            same_top_k=ids[0] == ids[1],
         )
 
     def record(
@@ -277,7 +283,7 @@ class Explorer(ViewMethods):
         Raises:
             RangeError: a name is no tap, or an action changes the shape of a value.
         """
-        checked = {name: _same_shape(name, action) for name, action in actions.items()}
+        checked = {name: keep_shape(name, action) for name, action in actions.items()}
         with hooked(self.model, checked):
             yield self
 
@@ -363,23 +369,6 @@ class Explorer(ViewMethods):
         if not 1 <= top_k <= vocab:
             raise RangeError(f"top-k is {top_k}; choose 1 to {vocab}, the size of the vocabulary.")
 
-    def _top(self, encoding: Encoding, logits: Tensor, top_k: int) -> tuple[MaskPredictions, ...]:
-        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        probabilities = wide.softmax(dim=-1)
-        ids = wide.topk(top_k, dim=-1).indices  # (mask, top_k)
-        return tuple(
-            MaskPredictions(
-                position,
-                tuple(
-                    Prediction(self.tokenizer.token(i), i, float(p[i]), float(row[i]))
-                    for i in best.tolist()
-                ),
-            )
-            for position, row, p, best in zip(
-                encoding.mask_positions, wide, probabilities, ids, strict=True
-            )
-        )
-
 
 def load(name: str | None = None, *, device: str = "auto", dtype: str = "float32") -> Explorer:
     """Opens a model.
@@ -401,26 +390,3 @@ def load(name: str | None = None, *, device: str = "auto", dtype: str = "float32
     files = hub.locate(name or os.environ.get("MBEXPLORE_MODEL") or hub.BUNDLED)
     model = open_model(files.folder, dtype=DTYPES[dtype], device=place)
     return Explorer(model, Tokenizer.from_folder(files.folder), files)
-
-
-def _same_shape(name: str, action: Action) -> Action:
-    def edit(value: Tensor) -> Tensor | None:
-        edited = action(value)
-        if edited is not None and getattr(edited, "shape", None) != value.shape:
-            found = tuple(edited.shape) if isinstance(edited, Tensor) else repr(edited)
-            raise RangeError(
-                f"The edit of {name!r} gives {found} for a value of shape {tuple(value.shape)}; "
-                "return a tensor of that shape, or None."
-            )
-        return edited
-
-    return edit
-
-
-def _differences(ours: Tensor, theirs: Tensor) -> Tensor:
-    """How far apart logits are; equal infinities are none."""
-    return torch.where(ours == theirs, 0.0, (ours - theirs).abs())
-
-
-def _token_ids(mask: MaskPredictions) -> list[int]:
-    return [prediction.token_id for prediction in mask.predictions]

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
+from torch import Tensor
+
 from mbexplore.errors import RangeError
 from mbexplore.network.model import PretrainedModel
 from mbexplore.network.tap import Action, Hook, Tap
@@ -83,3 +85,19 @@ def watched(model: PretrainedModel, progress: Progress) -> Iterator[None]:
 
     with hooked(model, {f"layers.{i}.resid_post": report(i + 1) for i in range(layers)}):
         yield
+
+
+def keep_shape(name: str, action: Action) -> Action:
+    """An action that may not change the shape of the value at the tap of that name."""
+
+    def edit(value: Tensor) -> Tensor | None:
+        edited = action(value)
+        if edited is not None and getattr(edited, "shape", None) != value.shape:
+            found = tuple(edited.shape) if isinstance(edited, Tensor) else repr(edited)
+            raise RangeError(
+                f"The edit of {name!r} gives {found} for a value of shape {tuple(value.shape)}; "
+                "return a tensor of that shape, or None."
+            )
+        return edited
+
+    return edit

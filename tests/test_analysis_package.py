@@ -15,7 +15,7 @@ from mbexplore.analysis.compare import compare
 from mbexplore.analysis.context_mixing import context_mixing
 from mbexplore.analysis.heads import head_atlas
 from mbexplore.analysis.lens import lens, lens_map
-from mbexplore.analysis.links import arcs, strongest_links
+from mbexplore.analysis.links import arcs
 from mbexplore.analysis.maps import layer_map, model_maps
 from mbexplore.analysis.patch import patch
 from mbexplore.analysis.similar_heads import similar_heads
@@ -59,7 +59,6 @@ LONG = {
     "heads": lambda e, r, p: head_atlas([r], progress=p),
     "similar heads": lambda e, r, p: similar_heads(r, 3, 1, progress=p),
     "similarity": lambda e, r, p: similarity(r, progress=p),
-    "links": lambda e, r, p: strongest_links(r, 3, progress=p),
     "arcs": lambda e, r, p: arcs(r, 3, progress=p),
     "context mixing": lambda e, r, p: context_mixing(e, r, 3, progress=p),
     "band": lambda e, r, p: band_map(r, 4, progress=p),

@@ -15,7 +15,7 @@ from mbexplore.analysis.context_mixing import context_mixing
 from mbexplore.analysis.embed import embed
 from mbexplore.analysis.heads import head_atlas
 from mbexplore.analysis.lens import lens, lens_map
-from mbexplore.analysis.links import strongest_links
+from mbexplore.analysis.links import links_of_query
 from mbexplore.analysis.maps import layer_map
 from mbexplore.analysis.neurons import layer_neurons, token_neurons
 from mbexplore.analysis.patch import patch
@@ -72,7 +72,7 @@ RUNS = {
     "embed": lambda e: embed(e, [TEXT, OTHER]).vectors,
     "band": lambda e: band_map(recorded(e), 4, None),
     "layer map": lambda e: layer_map(recorded(e), 3, None),
-    "links": lambda e: strongest_links(recorded(e), 3, None, 5),
+    "links": lambda e: links_of_query(recorded(e), 3, 2, 0, 5),
 }
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mbexplore.analysis.axis import build_axis
 from mbexplore.analysis.band import band_map
-from mbexplore.analysis.links import arcs, links_of_query, rows_of, strongest_links
+from mbexplore.analysis.links import arcs
 from mbexplore.errors import RangeError
 from tests.test_axis import GLOBAL, LOCAL, build_encoding, build_recording, merged
 
@@ -24,72 +24,41 @@ def dense_of(recording, layer, axis, mean=False):
     return merged(dense.mean(0, keepdims=True) if mean else dense, axis.spans)
 
 
-@pytest.mark.parametrize("layer", [GLOBAL, LOCAL])
-@pytest.mark.parametrize("words", [True, False])
-@pytest.mark.parametrize("mean", [True, False])
-def test_links_are_the_largest_weights(recording, layer, words, mean):
-    axis = build_axis(recording.encoding, words=words, hide_special=True)
-    dense = dense_of(recording, layer, axis, mean)
-    found = strongest_links(recording, layer, None, 9, axis, mean=mean)
-    expected = np.sort(dense.ravel())[::-1][:9]
-    np.testing.assert_allclose([link.weight for link in found], expected, atol=1e-9)
-    of_query = links_of_query(recording, layer, 3, None, 4, axis, mean=mean)
-    expected = np.sort(dense[:, 3].ravel())[::-1][:4]
-    np.testing.assert_allclose([link.weight for link in of_query], expected, atol=1e-9)
-    for link in (*found, *of_query):
-        assert dense[max(link.head, 0), link.query, link.key] == pytest.approx(link.weight)
-        assert (link.head == -1) == mean
-    row = rows_of(recording, layer, 3, None, axis, mean=mean)
-    np.testing.assert_allclose(row[:, 0], dense[:, 3], atol=1e-9)
-
-
 @given(mass=st.floats(0.05, 1.0), seed=st.integers(0, 30), layer=st.sampled_from([GLOBAL, LOCAL]),
-       words=st.booleans(), query=st.none() | st.integers(0, 9))  # fmt: skip
-def test_arcs_are_the_fewest_links_that_carry_the_mass(mass, seed, layer, words, query):
+       words=st.booleans())  # fmt: skip
+def test_arcs_are_the_fewest_links_that_carry_the_mass(mass, seed, layer, words):
     recording = build_recording(build_encoding(SIZES), seed)
     axis = build_axis(recording.encoding, words=words)
     dense = dense_of(recording, layer, axis)
-    found = arcs(recording, layer, query=query, axis=axis, mass=mass)
+    found = arcs(recording, layer, axis=axis, mass=mass)
     assert found.total == len(found.links)
     for head in range(2):
-        for row in range(len(axis)) if query is None else [query]:
+        for row in range(len(axis)):
             weights = [x.weight for x in found.links if (x.head, x.query) == (head, row)]
             largest = np.sort(dense[head, row])[::-1]
             np.testing.assert_allclose(weights, largest[: len(weights)], atol=1e-9)
             assert sum(weights) >= mass - 1e-9
             assert sum(weights[:-1]) < mass + 1e-9
-    if query is None:
-        assert found.rows is None
-    else:
-        np.testing.assert_allclose(found.rows, dense[:, query], atol=1e-6)
 
 
 @given(bounds=st.tuples(st.integers(0, 9), st.integers(10, 21)), words=st.booleans(),
-       layer=st.sampled_from([GLOBAL, LOCAL]), query=st.booleans(), hide=st.booleans())  # fmt: skip
-def test_arcs_of_a_part_are_those_of_the_whole_text_between_its_tokens(
-    bounds, words, layer, query, hide
-):
+       layer=st.sampled_from([GLOBAL, LOCAL]), hide=st.booleans())  # fmt: skip
+def test_arcs_of_a_part_are_those_of_the_whole_text_between_its_tokens(bounds, words, layer, hide):
     recording = build_recording(build_encoding(SIZES))
     options = {"words": words, "hide_special": hide}
     whole = build_axis(recording.encoding, **options)
     part = build_axis(recording.encoding, bounds, **options)
     first = whole.spans.index(part.spans[0])
-    row = len(part) // 2 if query else None
     expected = [
         (link.head, link.query - first, link.key - first, pytest.approx(link.weight, abs=1e-7))
-        for link in arcs(
-            recording, layer, query=None if row is None else row + first, axis=whole
-        ).links
+        for link in arcs(recording, layer, axis=whole).links
         if 0 <= link.query - first < len(part) and 0 <= link.key - first < len(part)
     ]
-    found = arcs(recording, layer, query=row, axis=part)
+    found = arcs(recording, layer, axis=part)
     assert found.total == len(found.links)
     assert sorted((x.head, x.query, x.key, x.weight) for x in found.links) == sorted(
         expected, key=lambda link: link[:3]
     )
-    if row is not None:
-        dense = dense_of(recording, layer, whole)[:, row + first, first : first + len(part)]
-        np.testing.assert_allclose(found.rows, dense, atol=1e-6)
 
 
 def test_words_are_apart_by_their_tokens():

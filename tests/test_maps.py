@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import mbexplore
-from mbexplore.analysis.links import strongest_links
-from mbexplore.analysis.maps import layer_map, nearest_other_kind
+from mbexplore.analysis.axis import build_axis
+from mbexplore.analysis.maps import layer_map
+from mbexplore.analysis.tile import tile
 from mbexplore.display.fonts import drawable, token_label
 
 TEXT = "The river runs from the mountains to the sea, and the road follows it down. " * 9
@@ -32,11 +33,16 @@ def test_pooled_pictures_hold_every_maximum(recording, layer, pixels):
     torch.testing.assert_close(torch.from_numpy(drawn.weights), expected)
 
 
+def strongest(recording, layer, head, count):
+    axis = build_axis(recording.encoding)
+    return tile(recording, layer, head, axis, axis, len(axis), links=count).links
+
+
 @pytest.mark.parametrize("layer", [3, 4])
 @pytest.mark.parametrize("head", [None, 2])
 def test_strongest_links_are_the_largest_of_the_dense_map(recording, layer, head):
     dense = recording.attention(layer, head)
-    links = strongest_links(recording, layer, head, 30)
+    links = strongest(recording, layer, head, 30)
     expected = dense.flatten().topk(30).values
     torch.testing.assert_close(torch.tensor([link.weight for link in links]), expected)
     first = 0 if head is None else head
@@ -47,13 +53,8 @@ def test_strongest_links_are_the_largest_of_the_dense_map(recording, layer, head
 
 def test_no_links_and_more_links_than_there_are():
     short = mbexplore.load("tiny", device="cpu").record("Hello.", keep=("attention",))
-    assert strongest_links(short, 0, count=0) == ()
-    assert len(strongest_links(short, 0, count=10_000)) == 4 * len(short) ** 2
-
-
-def test_the_nearest_layer_of_the_other_kind(recording):
-    config = recording.config
-    assert [nearest_other_kind(config, i) for i in range(5)] == [1, 0, 3, 2, 3]
+    assert strongest(short, 0, None, 0) == ()
+    assert len(strongest(short, 0, None, 10_000)) == 4 * len(short) ** 2
 
 
 def test_labels_can_be_drawn():

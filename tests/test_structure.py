@@ -91,6 +91,19 @@ def test_the_graph_sees_imports():
     assert any(name.startswith("ui.") for name in GRAPH["ui.app"])
 
 
+def test_files_and_functions_are_short_enough_to_read():
+    sources = {name: path.read_text(encoding="utf-8") for name, path in FILES.items()}
+    lines = {name: source.count("\n") for name, source in sources.items()}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
+    functions = {
+        f"{name}.{node.name}": node.end_lineno - node.lineno + 1
+        for name, source in sources.items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    assert {name: count for name, count in functions.items() if count > 60} == {}
+
+
 def test_the_command_line_imports_nothing_heavy():
     code = (
         "import sys, mbexplore.cli;"

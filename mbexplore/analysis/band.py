@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbexplore.analysis.axis import Axis, build_axis
-from mbexplore.analysis.maps import head_names, layer_title, max_pool, pooled_note
+from mbexplore.analysis.maps import LayerFacts, layer_facts, max_pool
 from mbexplore.errors import RangeError
 from mbexplore.hooks import Progress
-from mbexplore.network.config import LayerKind
 from mbexplore.recording import Recording, check_local
 
 PIXELS = 400
@@ -19,17 +18,11 @@ PIXELS = 400
 
 
 @dataclass(frozen=True, eq=False)
-class BandMap:
+class BandMap(LayerFacts):
     """The maps of a local layer by query and offset, small enough to draw.
 
     Attributes:
-        layer: from 0.
-        theta: RoPE base.
-        half_window: reach on each side.
         offsets: of the columns, key minus query; short texts have fewer than the window.
-        axis: what rows stand for.
-        heads: which heads, or all that `weights` is the mean of.
-        is_mean: whether `weights` is the mean of `heads`.
         pool: queries to a pixel; a pixel holds the largest weight of its queries.
         weights: (heads or 1, rows, offsets) float32.
         profile: (heads or 1, offsets), mean weight over the queries of the whole text that have a
@@ -38,38 +31,15 @@ class BandMap:
         edge: (heads or 1,), mean weight at both ends of the window together, over the queries of
             the whole text that have a key at either; 0 where none has.
         edge_rows: how many these are.
-        kind: always "local".
     """
 
-    layer: int
-    theta: float
-    half_window: int
     offsets: NDArray[np.intp]
-    axis: Axis
-    heads: tuple[int, ...]
-    is_mean: bool
     pool: int
     weights: NDArray[np.float32]
     profile: NDArray[np.float32]
     profile_rows: NDArray[np.intp]
     edge: NDArray[np.float32]
     edge_rows: int
-    kind: LayerKind = "local"
-
-    @property
-    def title(self) -> str:
-        """What the layer is, in one line."""
-        return layer_title(self.layer, self.kind, self.half_window, self.theta)
-
-    @property
-    def pooled(self) -> str:
-        """How much a pixel holds; nothing where it holds one query."""
-        return pooled_note(self.pool, "queries")
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What each map of `weights` is called."""
-        return head_names(self.heads, self.is_mean)
 
 
 def band_map(
@@ -89,23 +59,22 @@ def band_map(
     Args:
         recording: with "attention" kept.
         layer: from 0.
-        head: one head, or None for all.
+        head: see `maps.layer_map`, as `mean` and `progress`.
         pixels: the most rows.
         axis: tokens, all or a part; None for all. Special tokens that it hides have no row and no
             weight.
-        mean: whether to average over the heads, before pooling.
-        progress: called with the heads done and all there are.
+        mean: see `head`.
+        progress: see `head`.
 
     Raises:
         RangeError: the layer is global or outside, or the axis counts in words.
     """
-    config = recording.config
     axis = axis or build_axis(recording.encoding)
     if axis.words:
         raise RangeError("A band counts in tokens, not in words; take tokens, or the map.")
-    half_window, seq = check_local(config, layer), len(recording)
-    heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
-    whole = _band(recording, layer, heads, mean, progress)  # (heads, seq, offsets)
+    half_window, seq = check_local(recording.config, layer), len(recording)
+    facts = LayerFacts(*layer_facts(recording, layer, head, axis, mean))
+    whole = _band(recording, layer, facts.heads, mean, progress)  # (heads, seq, offsets)
     reach = whole.shape[2] // 2
     offsets = np.arange(-reach, reach + 1)
     shown = whole[:, axis.starts]  # (heads, rows, offsets)
@@ -120,19 +89,14 @@ def band_map(
         edge = whole[:, :, [0, -1]].sum(axis=(1, 2)) / edge_rows
     pool = -(-len(axis) // pixels)
     return BandMap(
-        layer,
-        config.theta(layer),
-        half_window,
-        offsets,
-        axis,
-        heads,
-        mean,
-        pool,
-        max_pool(shown, (pool, 1)).astype(np.float32),
-        (whole.sum(axis=1) / profile_rows).astype(np.float32),
-        profile_rows,
-        edge.astype(np.float32),
-        edge_rows,
+        **vars(facts),
+        offsets=offsets,
+        pool=pool,
+        weights=max_pool(shown, (pool, 1)).astype(np.float32),
+        profile=(whole.sum(axis=1) / profile_rows).astype(np.float32),
+        profile_rows=profile_rows,
+        edge=edge.astype(np.float32),
+        edge_rows=edge_rows,
     )
 
 

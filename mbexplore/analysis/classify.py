@@ -18,14 +18,7 @@ from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.checks import check_blank, check_told_apart
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.explorer import Explorer, check_finite
-from mbexplore.network.heads import (
-    MULTI_LABEL,
-    REGRESSION,
-    ClassifierModel,
-    ModernBertForMultipleChoice,
-    ModernBertForQuestionAnswering,
-    ModernBertForTokenClassification,
-)
+from mbexplore.network import heads
 
 MOST_ANSWER_TOKENS = 30
 """Longest answer looked for in a text, as in the question answering scripts of transformers."""
@@ -104,19 +97,10 @@ class ClassComparison:
     max_abs_logit_difference: float
     same_order: bool
 
-    @property
-    def summary(self) -> str:
-        """How far ours is from it, in one sentence."""
-        order = "the same" if self.same_order else "another"
-        return (
-            f"Largest logit difference {self.max_abs_logit_difference:.1e}, {order} order "
-            f"(transformers {self.version})."
-        )
-
 
 def is_classifier(explorer: Explorer) -> bool:
     """Whether the model has one of the heads that `classify` knows."""
-    return isinstance(explorer.model, ClassifierModel)
+    return isinstance(explorer.model, heads.ClassifierModel)
 
 
 def encode_question(
@@ -141,7 +125,7 @@ def encode_question(
         TextError: the head needs a context or choices that are not there, or has no use for them.
     """
     model = _classifier(explorer)
-    is_choice = isinstance(model, ModernBertForMultipleChoice)
+    is_choice = isinstance(model, heads.ModernBertForMultipleChoice)
     if is_choice and len(choices) < 2:
         raise TextError(
             f"{explorer.info.name} {model.does} and needs a second text for each choice; give two "
@@ -155,7 +139,7 @@ def encode_question(
         raise TextError(
             f"{explorer.info.name} {model.does}, so it takes no choices; leave them out."
         )
-    if context is None and isinstance(model, ModernBertForQuestionAnswering):
+    if context is None and isinstance(model, heads.ModernBertForQuestionAnswering):
         raise TextError(
             f"{explorer.info.name} {model.does} and needs a second text, the one to search; give "
             "it as the context, beside the question."
@@ -191,8 +175,10 @@ def classify(
         logits = upcast(model(ids, mask)[0])
     check_finite(model, logits)
     check_blank(model)
-    if not isinstance(model, ModernBertForMultipleChoice):  # two choices may be one text
-        check_told_apart(logits.mT if isinstance(model, ModernBertForQuestionAnswering) else logits)
+    if not isinstance(model, heads.ModernBertForMultipleChoice):  # two choices may be one text
+        check_told_apart(
+            logits.mT if isinstance(model, heads.ModernBertForQuestionAnswering) else logits
+        )
     outputs = _rule(model, encodings[0], choices, logits, top_k)
     return Classification(model.does, tuple(encodings), tuple(choices), outputs, logits)
 
@@ -211,8 +197,8 @@ def compare_classes(explorer: Explorer, found: Classification) -> ClassCompariso
     )
 
 
-def _classifier(explorer: Explorer) -> ClassifierModel:
-    if not isinstance(explorer.model, ClassifierModel):
+def _classifier(explorer: Explorer) -> heads.ClassifierModel:
+    if not isinstance(explorer.model, heads.ClassifierModel):
         raise ModelError(
             f"{explorer.info.name} has no head for labels, answers or choices; name a model that "
             "was fine-tuned for them."
@@ -223,24 +209,24 @@ def _classifier(explorer: Explorer) -> ClassifierModel:
 def _inputs(explorer: Explorer, encodings: Sequence[Encoding]) -> tuple[Tensor, Tensor]:
     """Ids and mask, each (1, seq), or (1, choice, seq) where there are several."""
     ids, mask = explorer.pad([encoding.ids for encoding in encodings])
-    if isinstance(explorer.model, ModernBertForMultipleChoice):
+    if isinstance(explorer.model, heads.ModernBertForMultipleChoice):
         return ids[None], mask[None]
     return ids, mask
 
 
 def _rule(
-    model: ClassifierModel,
+    model: heads.ClassifierModel,
     encoding: Encoding,
     choices: Sequence[str],
     logits: Tensor,
     top_k: int | None,
 ) -> tuple[HeadOutput, ...]:
-    if isinstance(model, ModernBertForQuestionAnswering):
+    if isinstance(model, heads.ModernBertForQuestionAnswering):
         return (HeadOutput(None, tuple(_spans(encoding, logits, top_k or DEFAULT_SPANS))),)
-    if isinstance(model, ModernBertForMultipleChoice):
+    if isinstance(model, heads.ModernBertForMultipleChoice):
         return (HeadOutput(None, _labels(choices, logits, None, top_k)),)
     names, problem = model.config.labels, model.problem
-    if isinstance(model, ModernBertForTokenClassification):
+    if isinstance(model, heads.ModernBertForTokenClassification):
         return tuple(
             HeadOutput(i, _labels(names, row, None, top_k)) for i, row in enumerate(logits)
         )
@@ -251,10 +237,10 @@ def _labels(
     names: Sequence[str], logits: Tensor, problem: str | None, top_k: int | None
 ) -> tuple[Candidate, ...]:
     """Labels or choices by their logits (label)."""
-    shares = logits.sigmoid() if problem == MULTI_LABEL else logits.softmax(dim=-1)
+    shares = logits.sigmoid() if problem == heads.MULTI_LABEL else logits.softmax(dim=-1)
     return tuple(
         Candidate(
-            names[i], None if problem == REGRESSION else float(shares[i]), float(logits[i]), i
+            names[i], None if problem == heads.REGRESSION else float(shares[i]), float(logits[i]), i
         )
         for i in logits.argsort(descending=True)[:top_k].tolist()
     )

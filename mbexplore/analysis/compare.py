@@ -17,7 +17,6 @@ import torch
 from mbexplore.analysis.alignment import Alignment, align
 from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Source, as_recording, expected
-from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
 from mbexplore.hooks import Progress
 from mbexplore.recording import Recording, to_float64
@@ -125,9 +124,7 @@ def compare(
         (explorer, explorer.encode(source) if isinstance(source, str) else source)
         for explorer, source in (first, second)
     ]
-    encodings = [
-        source.encoding if isinstance(source, Recording) else source for _, source in sources
-    ]
+    encodings = [x.encoding if isinstance(x, Recording) else x for _, x in sources]
     alignment = align(*encodings)
     # Both readouts are built before either model runs: what can't be read costs nothing.
     readouts = [
@@ -141,6 +138,18 @@ def compare(
         recordings.append(as_recording(explorer, source, KEEP))
         if progress is not None:
             progress(done, len(sources))
+    sides, kl = _answers([explorer for explorer, _ in sources], readouts, recordings, top_k)
+    maps = _maps(recordings, layer, head, alignment)
+    return RunComparison(sides[0], sides[1], kl, alignment, layer, head, *maps)
+
+
+def _answers(
+    explorers: Sequence[Explorer],
+    readouts: Sequence[Readout],
+    recordings: Sequence[Recording],
+    top_k: int,
+) -> tuple[list[ComparedRun], float | None]:
+    """What both answer, and KL of the two where they choose among the same."""
     logits = [_logits(*pair) for pair in zip(readouts, recordings, strict=True)]
     count = min(top_k, *map(len, logits))
     sides = [
@@ -150,20 +159,30 @@ def compare(
             readout.target(row).position,
             readout.top_predictions(row, count),
         )
-        for (explorer, _), recording, readout, row in zip(
-            (first, second), recordings, readouts, logits, strict=True
+        for explorer, recording, readout, row in zip(
+            explorers, recordings, readouts, logits, strict=True
         )
     ]
-    kl = None
-    if len(logits[0]) == len(logits[1]) and readouts[0].has_same_options(readouts[1]):
-        log_p, log_q = (each.log_probs(row) for each, row in zip(readouts, logits, strict=True))
-        kl = float(expected(log_p, log_p - log_q.to(log_p.device)).sum())
+    if len(logits[0]) != len(logits[1]) or not readouts[0].has_same_options(readouts[1]):
+        return sides, None
+    log_p, log_q = (each.log_probs(row) for each, row in zip(readouts, logits, strict=True))
+    return sides, float(expected(log_p, log_p - log_q.to(log_p.device)).sum())
+
+
+def _maps(
+    recordings: Sequence[Recording], layer: int, head: int | None, alignment: Alignment
+) -> tuple[Matrix | None, Matrix | None, str]:
+    """Differences of attention and of residual streams, and why one is missing."""
     attention = residual_distance = None
     reason = _incomparable_shapes(*recordings)
     if not reason:
         residual_distance = _residual_distance(recordings[0], recordings[1], alignment)
     if not alignment.is_whole:
-        reason = f"{_aligned_only(encodings[0], encodings[1], alignment)} {reason}".strip()
+        lengths = f"{len(recordings[0]):,} and {len(recordings[1]):,}"
+        reason = (
+            f"The texts are {lengths} tokens; the {len(alignment):,} of their common beginning "
+            f"and end are compared. {reason}"
+        ).strip()
     if len(alignment) <= MOST_MAP_TOKENS:
         attention = _attention_difference(recordings, layer, head, alignment)
     else:
@@ -171,9 +190,7 @@ def compare(
             f"{reason} A map of {len(alignment):,} tokens is not compared whole; cut the texts to "
             f"{MOST_MAP_TOKENS:,}."
         ).strip()
-    return RunComparison(
-        sides[0], sides[1], kl, alignment, layer, head, attention, residual_distance, reason
-    )
+    return attention, residual_distance, reason
 
 
 def _positions(alignment: Alignment, position: int | None) -> tuple[int | None, int | None]:
@@ -188,13 +205,6 @@ def _logits(readout: Readout, recording: Recording) -> torch.Tensor:
     last = recording.hidden_states(recording.config.num_hidden_layers)
     with torch.no_grad():
         return readout.read(readout.model.encoder.final_norm(last)[None])[0]
-
-
-def _aligned_only(first: Encoding, second: Encoding, alignment: Alignment) -> str:
-    return (
-        f"The texts are {len(first):,} and {len(second):,} tokens; the {len(alignment):,} of their "
-        "common beginning and end are compared."
-    )
 
 
 def _incomparable_shapes(first: Recording, second: Recording) -> str:

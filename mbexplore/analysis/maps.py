@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.hooks import Progress
-from mbexplore.network.config import LayerKind, ModernBertConfig
+from mbexplore.network.config import LayerKind
 from mbexplore.recording import Recording
 
 PIXELS = 512
@@ -43,20 +43,17 @@ class Link:
 
 
 @dataclass(frozen=True, eq=False)
-class LayerMap:
-    """The attention maps of one layer, small enough to draw.
+class LayerFacts:
+    """What maps are of: a layer, its heads, and the text or a part of it.
 
     Attributes:
         layer: from 0.
         kind: "global" or "local".
         theta: RoPE base.
         half_window: reach on each side, None for a global layer.
-        axis: what rows and columns stand for.
-        heads: which heads; in the order of `weights`, or all that `weights` is the mean of.
-        is_mean: whether `weights` is the mean of `heads`, one map.
-        pool: places to a pixel; a pixel holds the largest weight of its pool x pool square.
-        weights: (heads or 1, rows, columns) float32; rows are queries.
-        strongest: the largest weight of each of them.
+        axis: what rows stand for, and columns where they are keys.
+        heads: which heads; in the order of the maps, or all that the one map is the mean of.
+        is_mean: whether it is their mean.
     """
 
     layer: int
@@ -66,9 +63,6 @@ class LayerMap:
     axis: Axis
     heads: tuple[int, ...]
     is_mean: bool
-    pool: int
-    weights: npt.NDArray[np.float32]
-    strongest: tuple[Link, ...]
 
     @property
     def title(self) -> str:
@@ -76,14 +70,39 @@ class LayerMap:
         return layer_title(self.layer, self.kind, self.half_window, self.theta)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What each map is called."""
+        return head_names(self.heads, self.is_mean)
+
+
+def layer_facts(
+    recording: Recording, layer: int, head: int | None, axis: Axis, mean: bool
+) -> tuple[int, LayerKind, float, int | None, Axis, tuple[int, ...], bool]:
+    """The fields of `LayerFacts`; None for all heads."""
+    config = recording.config
+    heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
+    kind, reach = config.layer_kinds[layer], config.half_window(layer)
+    return layer, kind, config.theta(layer), reach, axis, heads, mean
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMap(LayerFacts):
+    """The attention maps of one layer, small enough to draw.
+
+    Attributes:
+        pool: places to a pixel; a pixel holds the largest weight of its pool x pool square.
+        weights: (heads or 1, rows, columns) float32; rows are queries.
+        strongest: the largest weight of each of them.
+    """
+
+    pool: int
+    weights: npt.NDArray[np.float32]
+    strongest: tuple[Link, ...]
+
+    @property
     def pooled(self) -> str:
         """How much a pixel holds; nothing where it holds one place."""
         return pooled_note(self.pool, self.axis.unit)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What each map of `weights` is called."""
-        return head_names(self.heads, self.is_mean)
 
     @property
     def scale(self) -> float:
@@ -224,12 +243,11 @@ def layer_map(
     Raises:
         RangeError: the layer or head is outside the model.
     """
-    config = recording.config
     axis = axis or build_axis(recording.encoding)
     pool = -(-len(axis) // pixels)
     size = -(-len(axis) // pool)
-    heads = tuple(range(config.num_attention_heads)) if head is None else (head,)
-    weights = np.zeros((1 if mean else len(heads), size, size), dtype=np.float32)
+    maps = 1 if mean or head is not None else recording.config.num_attention_heads
+    weights = np.zeros((maps, size, size), dtype=np.float32)
     best: dict[int, Link] = {}
     blocks = map_rows(recording, layer, head, axis, mean=mean, multiple=pool, progress=progress)
     for first, low, rows in blocks:
@@ -238,18 +256,8 @@ def layer_map(
         weights[:, top : top + pooled.shape[1], left : left + pooled.shape[2]] = pooled
         for link in _best_of_heads(rows, first_head(head, mean), first, low):
             best[link.head] = min(link, best.get(link.head, link), key=strongest_first)
-    return LayerMap(
-        layer,
-        config.layer_kinds[layer],
-        config.theta(layer),
-        config.half_window(layer),
-        axis,
-        heads,
-        mean,
-        pool,
-        weights,
-        tuple(best.values()),
-    )
+    facts = layer_facts(recording, layer, head, axis, mean)
+    return LayerMap(*facts, pool, weights, tuple(best.values()))
 
 
 def model_maps(
@@ -320,10 +328,3 @@ def first_head(head: int | None, mean: bool) -> int:
 def strongest_first(link: Link) -> tuple[float, int, int, int]:
     """The order of links: by falling weight, ties by place."""
     return -link.weight, link.head, link.query, link.key
-
-
-def nearest_other_kind(config: ModernBertConfig, layer: int) -> int | None:
-    """The layer of the other kind that is nearest to `layer`; None if all are of one kind."""
-    kinds = config.layer_kinds
-    others = [i for i, kind in enumerate(kinds) if kind != kinds[layer]]
-    return min(others, key=lambda i: (abs(i - layer), i), default=None)

@@ -137,14 +137,10 @@ def patch(
     alignment = align(*encodings)
     readout = build_readout(explorer, encodings[0], position, answer)
     other = _counterpart(explorer, readout, encodings[1], alignment, position)
+    pairs = zip((readout, other), encodings, strict=True)
     device = explorer.model.device
-    logits = torch.cat(
-        [
-            each.logits(torch.tensor([encoding.ids], device=device))
-            for each, encoding in zip((readout, other), encodings, strict=True)
-        ]
-    )  # (2, option)
-    target = readout.target(logits[0])
+    logits = torch.cat([x.logits(torch.tensor([y.ids], device=device)) for x, y in pairs])
+    target = readout.target(logits[0])  # of (2, option)
     tokens = (
         target.token_id,
         int(logits[1].argmax()) if contrast is None else readout.find(contrast),

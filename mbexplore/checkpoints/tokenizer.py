@@ -163,13 +163,7 @@ class Tokenizer:
             TextError: a text is empty, or no Unicode, or they are longer than the limit, or the
                 second of a pair would be cut away whole.
         """
-        if not text.strip() or (pair is not None and not pair.strip()):
-            which = "text" if not text.strip() else "second text"
-            raise TextError(f"The {which} is empty; give at least one word.")
-        if half := _HALF.search(text + (pair or "")):
-            raise TextError(
-                f"The text has half of a character in it (U+{ord(half[0]):04X}); take that out."
-            )
+        _check(text, pair)
         own, place = self._own_mask(text)
         other, place_other = (None, place) if pair is None else self._own_mask(pair)
         with guarded("The tokenizer can't split this text by its tokenizer.json"):
@@ -195,8 +189,7 @@ class Tokenizer:
             (low, high), word = place_other(spans[i]), word_ids[i]
             return (start + low, start + high), None if word is None else words + word
 
-        located = [locate(i) for i in picked]
-        ids = [all_ids[i] for i in picked]
+        located, ids = [locate(i) for i in picked], [all_ids[i] for i in picked]
         return Encoding(
             text=text if pair is None else f"{text}\n{pair}",
             ids=tuple(ids),
@@ -254,6 +247,17 @@ class Tokenizer:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             return "".join(f"<0x{byte:02X}>" for byte in raw)
+
+
+def _check(text: str, pair: str | None) -> None:
+    """Refuses what no tokenizer should see."""
+    if not text.strip() or (pair is not None and not pair.strip()):
+        which = "text" if not text.strip() else "second text"
+        raise TextError(f"The {which} is empty; give at least one word.")
+    if half := _HALF.search(text + (pair or "")):
+        raise TextError(
+            f"The text has half of a character in it (U+{ord(half[0]):04X}); take that out."
+        )
 
 
 def _pick(length: int, limit: int | None, truncate: bool) -> list[int]:

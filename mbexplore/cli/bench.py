@@ -16,40 +16,48 @@ if TYPE_CHECKING:
     from mbexplore.bench.result import Bench
 
 
+Works = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[predict|features|forward|logits|bfloat16|record|batch|import]...",
+        help="What to measure; predict, forward, record, batch and import by default.",
+        show_default=False,
+    ),
+]
+Tokens = Annotated[
+    str | None,
+    typer.Option(
+        help="Lengths of the texts, such as 16,512,2048,8192; each work's own by default.",
+        show_default=False,
+    ),
+]
+Against = Annotated[
+    str,
+    typer.Option(
+        metavar="PEER,...",
+        help="What to compare with: transformers, onnxruntime, openvino; the latter two need "
+        "pip install 'mbexplore[bench]'.",
+    ),
+]
+Busy = Annotated[
+    bool, typer.Option("--busy", help="Keep one core busy with another process meanwhile.")
+]
+Repeats = Annotated[int, typer.Option(help="Runs of each side that count.")]
+Random = Annotated[
+    str | None,
+    typer.Option(
+        help="Random weights of this size instead: tiny, base or large.", show_default=False
+    ),
+]
+
+
 def bench(
-    works: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[predict|features|forward|logits|bfloat16|record|batch|import]...",
-            help="What to measure; predict, forward, record, batch and import by default.",
-            show_default=False,
-        ),
-    ] = None,
-    tokens: Annotated[
-        str | None,
-        typer.Option(
-            help="Lengths of the texts, such as 16,512,2048,8192; each work's own by default.",
-            show_default=False,
-        ),
-    ] = None,
-    against: Annotated[
-        str,
-        typer.Option(
-            metavar="PEER,...",
-            help="What to compare with: transformers, onnxruntime, openvino; the latter two need "
-            "pip install 'mbexplore[bench]'.",
-        ),
-    ] = "transformers",
-    busy: Annotated[
-        bool, typer.Option("--busy", help="Keep one core busy with another process meanwhile.")
-    ] = False,
-    repeats: Annotated[int, typer.Option(help="Runs of each side that count.")] = 5,
-    random: Annotated[
-        str | None,
-        typer.Option(
-            help="Random weights of this size instead: tiny, base or large.", show_default=False
-        ),
-    ] = None,
+    works: Works = None,
+    tokens: Tokens = None,
+    against: Against = "transformers",
+    busy: Busy = False,
+    repeats: Repeats = 5,
+    random: Random = None,
     plot: options.Plot = False,
     output: options.Output = None,
     model: options.Model = None,
@@ -78,14 +86,9 @@ def bench(
         raise UsageError(f"Both -m {model} and --random {random} were given; give one of them.")
     with prepared(model, random, peers) as found:
         result = measure(
-            wanted,
-            found,
-            tokens=lengths,
-            against=peers,
-            repeats=repeats,
-            progress=notice,
+            wanted, found, tokens=lengths, against=peers, repeats=repeats, progress=notice,
             busy=busy,
-        )
+        )  # fmt: skip
     from mbexplore.bench import report
 
     if path is not None:
@@ -102,11 +105,9 @@ def bench(
 
 
 def _content(result: Bench, ending: str) -> bytes:
-    from io import BytesIO
-
     from mbexplore.bench import report
     from mbexplore.display.data import to_csv, to_json
-    from mbexplore.display.figure import build_figure
+    from mbexplore.display.figure import build_figure, to_bytes
     from mbexplore.display.page import build_page
 
     if ending == "json":
@@ -116,9 +117,7 @@ def _content(result: Bench, ending: str) -> bytes:
     blocks = list(report.to_blocks(result))
     if ending == "html":
         return build_page(blocks, "Benchmark", "mbexplore bench").encode()
-    buffer = BytesIO()
-    build_figure(blocks).savefig(buffer, format=ending, dpi=150)
-    return buffer.getvalue()
+    return to_bytes(build_figure(blocks), ending)
 
 
 def _lengths(tokens: str) -> list[int]:

@@ -22,31 +22,37 @@ ENVIRONMENT = {"MKL_DISABLE_FAST_MM": "1"}
 what each last worked with. One thread alone is better off when it does."""
 
 
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        show_default=False,
+        help="A model to offer: tiny (bundled, the default), base, large, a folder or a hub id. "
+        "Repeat it for more.",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        help="Port to listen on; the first free one from 7860 by default.", show_default=False
+    ),
+]
+Share = Annotated[
+    bool, typer.Option("--share", help="Open a public tunnel to the page, through Gradio.")
+]
+Auth = Annotated[
+    str | None,
+    typer.Option(metavar="USER:PASS", help="Ask for a user and password.", show_default=False),
+]
+
+
 def ui(
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            show_default=False,
-            help="A model to offer: tiny (bundled, the default), base, large, a folder or a hub "
-            "id. Repeat it for more.",
-        ),
-    ] = None,
+    models: Models = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int | None,
-        typer.Option(
-            help="Port to listen on; the first free one from 7860 by default.", show_default=False
-        ),
-    ] = None,
-    share: Annotated[
-        bool, typer.Option("--share", help="Open a public tunnel to the page, through Gradio.")
-    ] = False,
-    auth: Annotated[
-        str | None,
-        typer.Option(metavar="USER:PASS", help="Ask for a user and password.", show_default=False),
-    ] = None,
+    port: Port = None,
+    share: Share = False,
+    auth: Auth = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
 ) -> None:

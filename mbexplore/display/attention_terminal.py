@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
+from rich.console import ConsoleOptions, ConsoleRenderable, RenderResult
 from rich.style import Style
 from rich.text import Text
 
@@ -24,8 +24,8 @@ from mbexplore.display.half_blocks import pixel_lines
 from mbexplore.display.numbers import decimals, fixed, significant
 from mbexplore.display.palette import head_hues
 from mbexplore.display.terminal import render
-from mbexplore.display.terminal_heat import HeatLines, has_colour, hue_style
-from mbexplore.text import shown, word
+from mbexplore.display.terminal_heat import HeatLines, Titled, hue_style
+from mbexplore.text import word
 
 WIDEST, TALLEST = 120, 40
 """Most columns and lines of one map."""
@@ -70,21 +70,14 @@ def place_name(axis: Axis, place: int) -> str:
     return f"{word(axis.labels[place])} {axis.starts[place]}"
 
 
-class MapLines:
+class MapLines(Titled[AttentionMap]):
     """Maps side by side, as many as there is room for, with the names of their rows."""
 
-    def __init__(self, block: AttentionMap) -> None:
-        self.block = block
+    for_eyes = True
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The title, the maps, and what their colours and pixels mean."""
-        if not options.is_terminal:
-            return
-        block, width = self.block, options.max_width
-        if block.title:
-            yield Text(shown(block.title), style="bold")
-        colour = has_colour(console)
-        tile = block.tile
+    def lines(self, colour: bool, options: ConsoleOptions) -> RenderResult:
+        """The maps, and what their colours and pixels mean."""
+        block, width, tile = self.block, options.max_width, self.block.tile
         if self._has_numbers(width):
             yield HeatLines(_numbers(block))
         else:
@@ -179,20 +172,14 @@ def _numbers(block: AttentionMap) -> Heat:
     )  # fmt: skip
 
 
-class ModelLines:
+class ModelLines(Titled[ModelView]):
     """Every head of every layer as a thumbnail, a layer a row, the deepest on top."""
 
-    def __init__(self, block: ModelView) -> None:
-        self.block = block
+    for_eyes = True
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The title, the layers with the largest weight of each map under it, and the scale."""
-        if not options.is_terminal:
-            return
+    def lines(self, colour: bool, options: ConsoleOptions) -> RenderResult:
+        """The layers with the largest weight of each map under it, and the scale."""
         block, maps = self.block, self.block.maps
-        if block.title:
-            yield Text(shown(block.title), style="bold")
-        colour = has_colour(console)
         beside = len(f"{len(maps) - 1} global") + 1
         heads = len(maps[0].weights)
         size = max(4, min((min(options.max_width, 160) - beside) // heads - 1, 16) // 2 * 2)

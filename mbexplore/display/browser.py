@@ -10,20 +10,8 @@ from functools import singledispatch
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mbexplore.display.blocks import (
-    Badge,
-    Bars,
-    Block,
-    Cell,
-    Column,
-    Headline,
-    Heat,
-    Lines,
-    Note,
-    Row,
-    Table,
-    TokenStrip,
-)
+from mbexplore.display import blocks as b
+from mbexplore.display.blocks import Block, Cell
 from mbexplore.display.kinds import load_renderers
 
 if TYPE_CHECKING:
@@ -68,22 +56,22 @@ def to_part(block: Block) -> Part:
     return to_part(block)
 
 
-@to_part.register(Headline)
-@to_part.register(Badge)
-@to_part.register(Note)
+@to_part.register(b.Headline)
+@to_part.register(b.Badge)
+@to_part.register(b.Note)
 def _(block: Block) -> Part:
     return {"kind": type(block).__name__.lower(), **vars(block)}
 
 
-@to_part.register(Row)
-@to_part.register(Column)
-def _(block: Row | Column) -> Part:
-    kind = "row" if isinstance(block, Row) else "column"
+@to_part.register(b.Row)
+@to_part.register(b.Column)
+def _(block: b.Row | b.Column) -> Part:
+    kind = "row" if isinstance(block, b.Row) else "column"
     return {"kind": kind, "parts": [to_part(one) for one in block.blocks]}
 
 
 @to_part.register
-def _(block: Table) -> Part:
+def _(block: b.Table) -> Part:
     return {
         "kind": "table",
         "title": block.title,
@@ -102,12 +90,12 @@ def _cell(cell: Cell) -> Part:
 
 
 @to_part.register
-def _(block: Bars) -> Part:
+def _(block: b.Bars) -> Part:
     return to_part(block.table)
 
 
 @to_part.register
-def _(block: Heat) -> Part:
+def _(block: b.Heat) -> Part:
     low, high = block.bounds
     alike = ("title", "rows", "columns", "hue", "log", "darkest_low", "scale", "upward", "unit",
              "texts", "row_hues", "mark")  # fmt: skip
@@ -169,7 +157,7 @@ def _overview(array: NDArray[np.floating], seen: slice) -> Part:
 
 
 @to_part.register
-def _(block: Lines) -> Part:
+def _(block: b.Lines) -> Part:
     return {
         "kind": "lines",
         "title": block.title,
@@ -199,7 +187,7 @@ def _named(places: Mapping[str, float]) -> list[Part]:
 
 
 @to_part.register
-def _(block: TokenStrip) -> Part:
+def _(block: b.TokenStrip) -> Part:
     return {
         "kind": "strip",
         "title": block.title,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from textwrap import wrap
+from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mbexplore.display import blocks as b
 from mbexplore.display import figure_heat as figure_heat
 from mbexplore.display import figure_lines as figure_lines
 from mbexplore.display.axes import (
@@ -23,26 +27,15 @@ from mbexplore.display.axes import (
     place,
     size_of,
 )
-from mbexplore.display.blocks import (
-    Badge,
-    Bars,
-    Block,
-    Cell,
-    Column,
-    Headline,
-    Note,
-    Row,
-    Table,
-    TokenStrip,
-    share_scale,
-    walk,
-)
+from mbexplore.display.blocks import Block, Cell
 from mbexplore.display.fonts import drawable, token_label, use_fonts
 from mbexplore.display.numbers import decimals, fixed, percent
 from mbexplore.display.palette import INK, SIGN, colour_of, ink_on
 
 WIDEST = 15.0
 """Inches of the widest row."""
+TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}
+"""matplotlib's settings under which words in a picture can be selected, searched and edited."""
 BAR_LETTERS = 32
 """Most letters of the label of a bar."""
 
@@ -56,9 +49,9 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
         title: what is shown, of which model.
     """
     blocks = tuple(blocks)
-    tables = all(isinstance(one, Table | Note | Headline) for one in walk(blocks))
-    whole = Column(tuple(one for one in (_drawn(each, tables) for each in blocks) if one))
-    headline = next((one.text for one in blocks if isinstance(one, Headline)), "")
+    tables = all(isinstance(one, b.Table | b.Note | b.Headline) for one in b.walk(blocks))
+    whole = b.Column(tuple(one for one in (_drawn(each, tables) for each in blocks) if one))
+    headline = next((one.text for one in blocks if isinstance(one, b.Headline)), "")
     width, height = size_of(whole)
     width = max(width, 5.5)
     letters = int(width * 11)
@@ -75,18 +68,26 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
     return figure
 
 
+def to_bytes(figure: Figure, ending: str, dpi: int = 150) -> bytes:
+    """A figure as a file: png, svg or pdf."""
+    buffer = BytesIO()
+    with rc_context(TEXT_AS_TEXT):
+        figure.savefig(buffer, format=ending, dpi=dpi)
+    return buffer.getvalue()
+
+
 def _drawn(block: Block, tables: bool) -> Block | None:
     """What of a block is drawn; a row that is too wide goes on below."""
-    if isinstance(block, Note | Headline | Badge):
+    if isinstance(block, b.Note | b.Headline | b.Badge):
         return None
-    if isinstance(block, Table) and not tables:
+    if isinstance(block, b.Table) and not tables:
         return None
-    if isinstance(block, Row | Column):
+    if isinstance(block, b.Row | b.Column):
         inside = tuple(one for one in (_drawn(each, tables) for each in block.blocks) if one)
-        if isinstance(block, Column) or not inside:
-            return Column(inside) if inside else None
-        lines = tuple(Row(line) for line in _lines(share_scale(inside)))
-        return lines[0] if len(lines) == 1 else Column(lines)
+        if isinstance(block, b.Column) or not inside:
+            return b.Column(inside) if inside else None
+        lines = tuple(b.Row(line) for line in _lines(b.share_scale(inside)))
+        return lines[0] if len(lines) == 1 else b.Column(lines)
     return block
 
 
@@ -116,19 +117,19 @@ def _(block: _Blank, axes: Axes) -> None:
 
 
 @size_of.register
-def _(block: Row) -> Size:
+def _(block: b.Row) -> Size:
     sizes = [size_of(one) for one in block.blocks]
     return sum(width for width, _ in sizes), max(height for _, height in sizes)
 
 
 @size_of.register
-def _(block: Column) -> Size:
+def _(block: b.Column) -> Size:
     sizes = [size_of(one) for one in block.blocks]
     return max((width for width, _ in sizes), default=4.0), sum(height for _, height in sizes)
 
 
 @place.register
-def _(block: Row, surface: Surface) -> None:
+def _(block: b.Row, surface: Surface) -> None:
     blocks = block.blocks
     widths = [size_of(one)[0] for one in blocks]
     if all(place.dispatch(type(one)) is place.dispatch(Block) for one in blocks):
@@ -141,7 +142,7 @@ def _(block: Row, surface: Surface) -> None:
 
 
 @place.register
-def _(block: Column, surface: Surface) -> None:
+def _(block: b.Column, surface: Surface) -> None:
     heights = [size_of(one)[1] for one in block.blocks]
     _spread(block.blocks, surface, len(heights), 1, height_ratios=heights)
 
@@ -158,13 +159,13 @@ def _spread(
 
 
 @size_of.register
-def _(block: Bars) -> Size:
+def _(block: b.Bars) -> Size:
     longest = min(max(map(len, block.labels), default=0), BAR_LETTERS)
     return 4.0 + 0.07 * longest, 0.26 * len(block.labels) + 0.7
 
 
 @draw.register
-def _(block: Bars, axes: Axes) -> None:
+def _(block: b.Bars, axes: Axes) -> None:
     signed = block.hue == "signed"
     colours = [SIGN[value >= 0] if signed else ink(block.hue) for value in block.values]
     axes.barh(range(len(block.values)), block.values, color=colours, height=0.7)
@@ -203,7 +204,7 @@ STRIP = 96
 """Letters of a line of a text whose tokens are coloured."""
 
 
-def _strip_lines(block: TokenStrip) -> list[list[int]]:
+def _strip_lines(block: b.TokenStrip) -> list[list[int]]:
     """Tokens line by line."""
     lines: list[list[int]] = [[]]
     room = STRIP
@@ -218,12 +219,12 @@ def _strip_lines(block: TokenStrip) -> list[list[int]]:
 
 
 @size_of.register
-def _(block: TokenStrip) -> Size:
+def _(block: b.TokenStrip) -> Size:
     return 8.0, 0.27 * len(_strip_lines(block)) + 0.5
 
 
 @draw.register
-def _(block: TokenStrip, axes: Axes) -> None:
+def _(block: b.TokenStrip, axes: Axes) -> None:
     lines = _strip_lines(block)
     for row, line in enumerate(lines):
         x = 0.0
@@ -245,19 +246,19 @@ def _(block: TokenStrip, axes: Axes) -> None:
 
 
 @size_of.register
-def _(block: Table) -> Size:
+def _(block: b.Table) -> Size:
     widths = _widths(block)
     return min(0.095 * sum(widths) + 0.8, 14.0), 0.22 * (len(block.rows) + 1) + 0.5
 
 
-def _widths(block: Table) -> list[int]:
+def _widths(block: b.Table) -> list[int]:
     rows = ([cell.shown for cell in row] for row in block.cells)
     columns = zip(block.columns, *rows, strict=True)
     return [max(map(len, column)) + 2 for column in columns]
 
 
 @draw.register
-def _(block: Table, axes: Axes) -> None:
+def _(block: b.Table, axes: Axes) -> None:
     widths = _widths(block)
     rows = [tuple(Cell(name, strong=True) for name in block.columns), *block.cells]
     for i, row in enumerate(rows):

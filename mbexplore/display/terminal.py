@@ -18,27 +18,13 @@ from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, Rend
 from rich.style import Style
 from rich.text import Text
 
-from mbexplore.display.blocks import (
-    Badge,
-    Bars,
-    Block,
-    Cell,
-    Column,
-    Headline,
-    Heat,
-    Lines,
-    Note,
-    Row,
-    Series,
-    Table,
-    TokenStrip,
-    share_scale,
-)
+from mbexplore.display import blocks as b
+from mbexplore.display.blocks import Block, Cell
 from mbexplore.display.kinds import load_renderers
 from mbexplore.display.narrow_table import NarrowTable
 from mbexplore.display.numbers import count, decimals, fixed, significant
 from mbexplore.display.palette import colour_of, ink_on
-from mbexplore.display.terminal_heat import GAP, HeatLines, has_colour, hue_style
+from mbexplore.display.terminal_heat import GAP, HeatLines, Titled, hue_style
 from mbexplore.text import bar, shown, word
 
 SPARKS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
@@ -67,25 +53,25 @@ def render(block: Block) -> ConsoleRenderable:
 
 
 @render.register
-def _(block: Headline) -> ConsoleRenderable:
+def _(block: b.Headline) -> ConsoleRenderable:
     return Text(shown(block.text), style="bold")
 
 
 @render.register
-def _(block: Badge) -> ConsoleRenderable:
+def _(block: b.Badge) -> ConsoleRenderable:
     sign, colour = ("\N{CHECK MARK}", "green") if block.good else ("\N{MULTIPLICATION X}", "red")
     return Text(f"{sign} {shown(block.text)}", style=colour)
 
 
 @render.register
-def _(block: Note) -> ConsoleRenderable:
+def _(block: b.Note) -> ConsoleRenderable:
     return Text(shown(block.text), style="dim")
 
 
 @render.register
-def _(block: Row) -> ConsoleRenderable:
+def _(block: b.Row) -> ConsoleRenderable:
     lines: list[ConsoleRenderable] = []
-    for is_small, some in groupby(share_scale(block.blocks), _is_small):
+    for is_small, some in groupby(b.share_scale(block.blocks), _is_small):
         blocks = [render(one) for one in some]
         lines += [Columns(blocks, padding=(0, GAP, 0, 0))] if is_small else blocks
     return Group(*lines)
@@ -93,16 +79,16 @@ def _(block: Row) -> ConsoleRenderable:
 
 def _is_small(block: Block) -> bool:
     """Whether it may stand beside others: a matrix without words."""
-    return isinstance(block, Heat) and block.texts is None
+    return isinstance(block, b.Heat) and block.texts is None
 
 
 @render.register
-def _(block: Heat) -> ConsoleRenderable:
+def _(block: b.Heat) -> ConsoleRenderable:
     return HeatLines(block)
 
 
 @render.register
-def _(block: Column) -> ConsoleRenderable:
+def _(block: b.Column) -> ConsoleRenderable:
     return Group(*(render(one) for one in block.blocks))
 
 
@@ -123,7 +109,7 @@ def build_table(*columns: str, left: Iterable[str] = ()) -> NarrowTable:
 
 
 @render.register
-def _(block: Table) -> ConsoleRenderable:
+def _(block: b.Table) -> ConsoleRenderable:
     barred = [any(row[i].bar is not None for row in block.cells) for i in range(len(block.columns))]
     names: list[str] = []
     for name, has_bar in zip(block.columns, barred, strict=True):
@@ -148,12 +134,12 @@ def _bar(cell: Cell) -> Text:
 
 
 @render.register
-def _(block: Bars) -> ConsoleRenderable:
+def _(block: b.Bars) -> ConsoleRenderable:
     return render(block.table)
 
 
 @render.register
-def _(block: Lines) -> ConsoleRenderable:
+def _(block: b.Lines) -> ConsoleRenderable:
     title = f"{block.title}, {block.y}" if block.y and block.title else block.title or block.y
     text = Text(shown(title), style="bold")
     names = [shown(one.name) for one in block.series]
@@ -169,13 +155,13 @@ def _(block: Lines) -> ConsoleRenderable:
     return text
 
 
-def _range(block: Lines) -> str:
+def _range(block: b.Lines) -> str:
     x = [a for one in block.series for a, _ in one.points]
     ends = (min(x), max(x)) if x else ()
     return " to ".join(count(a) if a == int(a) else significant(a) for a in ends) or "nothing"
 
 
-def _spark(one: Series, block: Lines, most: int = 64) -> str:
+def _spark(one: b.Series, block: b.Lines, most: int = 64) -> str:
     """A curve as a line of blocks, pooled to the largest where it has many points."""
     from math import isfinite, log
 
@@ -193,23 +179,16 @@ def _spark(one: Series, block: Lines, most: int = 64) -> str:
 
 
 @render.register
-def _(block: TokenStrip) -> ConsoleRenderable:
+def _(block: b.TokenStrip) -> ConsoleRenderable:
     return StripLines(block)
 
 
-class StripLines:
+class StripLines(Titled[b.TokenStrip]):
     """A text whose tokens are coloured by value; without colours their values stand behind them."""
 
-    def __init__(self, block: TokenStrip) -> None:
-        self.block = block
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The title and the text."""
-        block = self.block
-        colour = has_colour(console)
-        if block.title:
-            yield Text(shown(block.title), style="bold")
-        line = Text()
+    def lines(self, colour: bool, options: ConsoleOptions) -> RenderResult:
+        """The text, and what its colours mean."""
+        block, line = self.block, Text()
         signed = block.hue == "signed"
         places = decimals(block.full)
         for i, (token, value) in enumerate(zip(block.tokens, block.values, strict=True)):

@@ -6,6 +6,7 @@ Where there are no colours, shades stand in their place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -18,6 +19,8 @@ from mbexplore.display.half_blocks import HALF, SHADES
 from mbexplore.display.numbers import significant
 from mbexplore.display.palette import ON_EITHER, SIGN, colour_of, ink_on
 from mbexplore.text import shown
+
+Shown = TypeVar("Shown", bound=Any)
 
 LABEL = 14
 """Most cells of a row's label."""
@@ -42,11 +45,29 @@ def has_colour(console: Console) -> bool:
     return console.color_system is not None and not console.no_color
 
 
-class HeatLines:
-    """A matrix as wide as there is room."""
+class Titled(Generic[Shown]):
+    """Lines under the title of a block; in a pipe, nothing of a picture `for_eyes`."""
 
-    def __init__(self, block: Heat) -> None:
+    for_eyes = False
+
+    def __init__(self, block: Shown) -> None:
         self.block = block
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The title, and the lines."""
+        if self.for_eyes and not options.is_terminal:
+            return
+        if self.block.title:
+            yield Text(shown(self.block.title), style="bold")
+        yield from self.lines(has_colour(console), options)
+
+    def lines(self, colour: bool, options: ConsoleOptions) -> RenderResult:
+        """What stands under it; `colour` says whether there are colours."""
+        raise NotImplementedError
+
+
+class HeatLines(Titled[Heat]):
+    """A matrix as wide as there is room."""
 
     @property
     def label(self) -> int:
@@ -59,11 +80,9 @@ class HeatLines:
         natural = max(matrix, cell_len(shown(self.block.title)))
         return Measurement(natural, natural).with_maximum(options.max_width)
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The title, the rows with the first one at the bottom where it is so, and the scale."""
-        block, colour = self.block, has_colour(console)
-        if block.title:
-            yield Text(shown(block.title), style="bold")
+    def lines(self, colour: bool, options: ConsoleOptions) -> RenderResult:
+        """The rows with the first one at the bottom where it is so, and the scale."""
+        block = self.block
         columns = max(1, len(block.columns))
         room = max(1, options.max_width - self.label)
         width = max(1, min(WIDEST_CELL, room // columns))

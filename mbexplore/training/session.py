@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -19,6 +18,7 @@ from filelock import FileLock, Timeout
 from tokenizers import Tokenizer
 
 from mbexplore.checkpoints.hub import locate
+from mbexplore.display.figure import to_bytes
 from mbexplore.errors import DeviceError, ModelError, OutputError, UsageError
 from mbexplore.files import clear_parts, write_whole
 from mbexplore.network.config import ModernBertConfig
@@ -90,9 +90,7 @@ def train(
         entries = trainer.history.read()
         del trainer  # and its hold on the process group
         if rank == 0 and entries:
-            picture = BytesIO()
-            plot_history(entries).savefig(picture, format="png", dpi=120)
-            write_whole(options.out / "loss.png", picture.getvalue())
+            write_whole(options.out / "loss.png", to_bytes(plot_history(entries), "png"))
 
 
 def choose_device(name: str) -> torch.device:

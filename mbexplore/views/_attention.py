@@ -237,7 +237,7 @@ def find_attention(view: AttentionView, session: Session) -> Attention:
         band = once(lambda: band_map(*source, PIXELS, queries, **chosen))
         shown, links = tile_of_band(band), tuple[Link, ...]()
     elif view.picture == "arcs":
-        found = once(lambda: arcs(*source, None, queries, mass=view.mass, **chosen))
+        found = once(lambda: arcs(*source, queries, mass=view.mass, **chosen))
         links = tuple(one for one in found.links if place is None or one.query == place)
         empty = np.zeros((1, 1, 1), dtype=np.float32)
         facts = (layer, found.kind, found.half_window, heads, view.mean)

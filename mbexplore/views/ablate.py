@@ -23,7 +23,7 @@ from mbexplore.errors import UsageError
 from mbexplore.text import word
 from mbexplore.views.papers import ATTENTION_KNOCKOUT, SIXTEEN_HEADS
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import answer_bars, head_names, layer_heat, logit_name
+from mbexplore.views.shared import LISTED, answer_bars, head_names, layer_heat, logit_name
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
 TOP = 5
 """Predictions listed with and without the parts."""
-STRONGEST = 10
-"""Heads in the table of the most influential ones."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +220,7 @@ def _each_head(found: HeadAblation, session: Session, *, alone: bool) -> Iterato
     """A map of all heads and a table of the strongest, under a headline where they are alone."""
     answer, clean = word(found.target.token), found.clean
     logit = logit_name(found.target, found.contrast)
-    strongest = found.strongest(STRONGEST)
+    strongest = found.strongest(LISTED)
     if alone:
         first = strongest[0]
         left = clean.probability + float(found.probability[first])

@@ -207,7 +207,7 @@ def _arcs_note(arcs: ArcsData) -> str:
 def _band_headline(found: Attention) -> str:
     assert found.band is not None
     edge = float(found.band.edge.mean())
-    if int(found.band.offsets[-1]) < found.band.half_window:
+    if not found.band.edge_rows:
         return f"No two tokens are {found.band.half_window} apart, as the window's edges are."
     return f"{percent(edge)} of layer {found.layer}'s weight is on the window's two edges."
 

@@ -25,9 +25,8 @@ from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
 from mbexplore.views.shared import (
     HUGGING_FACE,
+    Beside,
     compared,
-    comparison_json,
-    comparison_notes,
     paired,
     side_rows,
     token_names,
@@ -43,20 +42,15 @@ MOST_TOKENS = 300
 
 
 @dataclass(frozen=True, eq=False)
-class Classes:
+class Classes(Beside["Classification"]):
     """What a classifier answers.
 
     Attributes:
-        found: ours.
-        comparison: Hugging Face's, on the same weights; None where it was left out.
-        refusal: why transformers can't open the model; "" where it can.
         labels: of the head, by their ids.
     """
 
-    found: Classification
     comparison: ClassComparison | None
-    refusal: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[HeadOutput, ...]:
@@ -106,12 +100,12 @@ def class_blocks(classes: Classes) -> Iterator[Block]:
     """The best answer, whether Hugging Face agrees, and bars, or labels by token."""
     yield Headline(_headline(classes))
     if classes.comparison is not None:
-        yield verdict(classes.comparison, classes.comparison.same_order, "order")
+        yield verdict(classes.comparison.same_order, "order")
     yield from _token_blocks(classes) if classes.is_by_token else _text_blocks(classes)
     cut = next((one for one in classes.found.encodings if one.is_cut), None)
     if cut is not None:
         yield Note(f"The text was cut from {cut.full_length:,} to {len(cut):,} tokens.")
-    yield from comparison_notes(classes.comparison, classes.refusal)
+    yield from classes.notes
 
 
 def _headline(classes: Classes) -> str:
@@ -213,7 +207,7 @@ def class_json(classes: Classes) -> dict[str, Any]:
             for ours, theirs in classes.pairs
         ],
     }
-    return plain | comparison_json(classes.comparison, classes.refusal)
+    return plain | classes.to_json()
 
 
 def class_rows(classes: Classes) -> Table:

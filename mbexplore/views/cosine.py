@@ -9,15 +9,12 @@ from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Series,
 from mbexplore.text import word
 from mbexplore.views.papers import ANISOTROPY
 from mbexplore.views.parameters import Layer, Token
-from mbexplore.views.shared import pair_rows, state_names, token_heat, token_names
+from mbexplore.views.shared import LISTED, pair_rows, state_names, token_heat, token_names
 from mbexplore.views.view import View
 
 if TYPE_CHECKING:
     from mbexplore.analysis.similarity import TokenSimilarity
     from mbexplore.session import Session
-
-NEAREST = 10
-"""Tokens in the table."""
 
 
 class CosineView(View["TokenSimilarity"]):
@@ -63,7 +60,7 @@ class CosineView(View["TokenSimilarity"]):
                 Cell(found.tokens[i], word(found.tokens[i])),
                 Cell(cosine := float(values[place, i]), bar=cosine, hue="signed"),
             )
-            for i in order[:NEAREST]
+            for i in order[:LISTED]
         )
         title = f"Nearest to {names[place]} ({place})"
         yield Table(("position", "token", "cosine"), rows, title, left=("token",))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from math import exp, log
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,7 +11,7 @@ from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, T
 from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
 from mbexplore.views.papers import MLM_SCORING, WITHIN_WORD
-from mbexplore.views.shared import HUGGING_FACE, compared, log_difference
+from mbexplore.views.shared import HUGGING_FACE, Beside, compared
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -28,19 +27,10 @@ MOST_ROWS = 200
 """Tokens in the table on the screen."""
 
 
-@dataclass(frozen=True, eq=False)
-class TextLikelihood:
-    """How likely a text is.
+class TextLikelihood(Beside["Likelihood"]):
+    """How likely a text is."""
 
-    Attributes:
-        found: ours.
-        comparison: Hugging Face's, on the same weights; None where it was left out.
-        refusal: why transformers can't open the model; "" where it can.
-    """
-
-    found: Likelihood
     comparison: LikelihoodComparison | None
-    refusal: str = ""
 
 
 class LikelihoodView(View["TextLikelihood"]):
@@ -127,12 +117,7 @@ class LikelihoodView(View["TextLikelihood"]):
             yield Note(f"The first {MOST_ROWS} of {len(ours.positions):,} tokens; a file has all.")
         if ours.encoding.mask_positions:
             yield Note("The text has masks: they are no tokens of it, and none is scored.")
-        if found.comparison is not None:
-            yield Note(
-                log_difference(found.comparison.max_abs_difference, found.comparison.version)
-            )
-        if found.refusal:
-            yield Note(found.refusal)
+        yield from found.notes
         yield Note(self.limits)
 
     def to_json(self, found: TextLikelihood) -> dict[str, Any]:
@@ -151,10 +136,7 @@ class LikelihoodView(View["TextLikelihood"]):
         }
         if theirs is not None:
             plain["hf_log_probabilities"] = theirs.log_probabilities
-            plain["hf"] = {
-                "version": theirs.version, "max_abs_difference": theirs.max_abs_difference,
-            }  # fmt: skip
-        return plain | ({"hf_error": found.refusal} if found.refusal else {})
+        return plain | found.to_json()
 
     def arrays(self, found: TextLikelihood) -> Mapping[str, NDArray[Any]]:
         """Positions and log-probabilities of the tokens scored."""

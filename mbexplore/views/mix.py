@@ -9,7 +9,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Tab
 from mbexplore.text import word
 from mbexplore.views.papers import NORMS, ROLLOUT, VALUE_ZEROING
 from mbexplore.views.parameters import Layer, Token
-from mbexplore.views.shared import pair_rows, token_heat, token_names
+from mbexplore.views.shared import LISTED, pair_rows, token_heat, token_names
 from mbexplore.views.view import View
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ METHODS = {
     "rollout": "rollout",
     "value_zeroing": "value zeroing",
 }
-STRONGEST = 10
-"""Tokens of each method in the table."""
 LEAST = 0.01
 """Share of the lightest colour."""
 
@@ -72,7 +70,7 @@ class MixView(View["ContextMixing"]):
         yield Headline(
             f"In layer {found.layer} ({kind}) {names[place]} ({place}) takes most from {taken}."
         )
-        strongest = {int(key) for x in shares.values() for key in (-x[place]).argsort()[:STRONGEST]}
+        strongest = {int(key) for x in shares.values() for key in (-x[place]).argsort()[:LISTED]}
         rows = tuple(
             (
                 Cell(key, select={"token": key}),

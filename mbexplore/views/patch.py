@@ -11,7 +11,7 @@ from mbexplore.errors import MissingError
 from mbexplore.text import state_name, word
 from mbexplore.views.papers import PATCHING, ROME
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import first_difference, head_names, layer_heat, pair_names
+from mbexplore.views.shared import LISTED, first_difference, head_names, layer_heat, pair_names
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -24,8 +24,6 @@ COMPONENTS = {
     "mlp": "MLP output",
     "heads": "heads",
 }
-STRONGEST = 5
-"""Places listed of each component."""
 
 
 class PatchView(View["Patching"]):
@@ -155,7 +153,7 @@ def _strongest(found: Patching) -> Table:
     for component, name in COMPONENTS.items():
         values = getattr(found, component)
         # Rounded, so that what is equal but for the last bits stays in the order of the layers.
-        order = np.argsort(-values.round(4), axis=None, kind="stable")[:STRONGEST]
+        order = np.argsort(-values.round(4), axis=None, kind="stable")[: LISTED // 2]
         places = zip(*np.unravel_index(order, values.shape), strict=True)
         for n, (row, column) in enumerate((int(r), int(c)) for r, c in places):
             share, layer = float(values[row, column]), row - (component == "residual")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,10 @@ from mbexplore.views.classes import Classes, class_blocks, class_json, class_row
 from mbexplore.views.papers import MODERNBERT
 from mbexplore.views.shared import (
     HUGGING_FACE,
+    Beside,
     answer_bars,
     around,
     compared,
-    comparison_json,
-    comparison_notes,
     paired,
     side_rows,
     verdict,
@@ -41,24 +39,15 @@ NAMED = 6
 """Masks that the headline names."""
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """The most likely tokens at every mask.
+class Predictions(Beside["Answer"]):
+    """The most likely tokens at every mask."""
 
-    Attributes:
-        answer: ours.
-        comparison: Hugging Face's, on the same weights; None where it was left out.
-        refusal: why transformers can't open the model; "" where it can.
-    """
-
-    answer: Answer
     comparison: Comparison | None
-    refusal: str = ""
 
     @property
     def masks(self) -> tuple[MaskPredictions, ...]:
         """Ours, one entry a mask."""
-        return self.answer.masks
+        return self.found.masks
 
     @property
     def pairs(self) -> list[tuple[MaskPredictions, MaskPredictions | None]]:
@@ -148,14 +137,14 @@ class PredictView(View["Predictions | Classes"]):
             return
         yield Headline(_headline(found.masks))
         if found.comparison is not None:
-            yield verdict(found.comparison, found.comparison.same_top_k, f"top {self.top_k}")
+            yield verdict(found.comparison.same_top_k, f"top {self.top_k}")
         panels = [block for pair in found.pairs[:MOST_MASKS] for block in _bars(found, *pair)]
         for first in range(0, len(panels), IN_A_ROW):
             row = panels[first : first + IN_A_ROW]
             yield Row(tuple(row)) if len(row) > 1 else row[0]
         if len(found.masks) > MOST_MASKS:
             yield Note(f"The first {MOST_MASKS} of {len(found.masks):,} masks; a file has all.")
-        yield from comparison_notes(found.comparison, found.refusal)
+        yield from found.notes
 
     def position(self, found: Predictions | Classes) -> int | None:
         """The one mask, or the start of the answer in the text."""
@@ -167,14 +156,14 @@ class PredictView(View["Predictions | Classes"]):
         """The predictions at every mask, theirs beside ours."""
         if isinstance(found, Classes):
             return class_json(found)
-        encoding = found.answer.encoding
+        encoding = found.found.encoding
         masks = [
             dataclasses.asdict(ours)
             | ({} if theirs is None else {"hf_predictions": theirs.predictions})
             for ours, theirs in found.pairs
         ]
         plain = {"text": encoding.text, "tokens": encoding.tokens, "masks": masks}
-        return plain | comparison_json(found.comparison, found.refusal)
+        return plain | found.to_json()
 
     def arrays(self, found: Predictions | Classes) -> Mapping[str, NDArray[Any]]:
         """All logits, (mask, vocab) or those of the labels."""
@@ -183,7 +172,7 @@ class PredictView(View["Predictions | Classes"]):
         if isinstance(found, Classes):
             return {"logits": found.found.logits.cpu().numpy()}
         positions = np.array([mask.position for mask in found.masks])
-        return {"positions": positions, "logits": found.answer.logits.float().cpu().numpy()}
+        return {"positions": positions, "logits": found.found.logits.float().cpu().numpy()}
 
     def table(self, found: Predictions | Classes, session: Session) -> Table:
         """A row for each prediction, theirs of the same rank beside it."""
@@ -218,7 +207,7 @@ def _bars(
     """Ours with theirs as rings, then theirs by itself where it names other tokens."""
     every = [p.probability for pair in found.pairs for mask in pair if mask is not None
              for p in mask.predictions]  # fmt: skip
-    encoding = found.answer.encoding
+    encoding = found.found.encoding
     title = ""  # the one mask's text stands above
     if len(found.masks) > 1:
         about = around(encoding.text, encoding.offsets[ours.position], 38)

@@ -6,7 +6,6 @@ import dataclasses
 import shlex
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 Data = TypeVar("Data")
 FORMATS = (*PICTURES, "html", "json", "csv", "npz")
 """What a result may be saved as; npz where there are arrays, csv where there is a table."""
-DPI = 150
-TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}
-"""matplotlib's settings under which words in a picture can be selected, searched and edited."""
 ABOUT = 160
 """Most letters of a text in a title."""
 
@@ -144,7 +140,11 @@ class Result(Generic[Data]):
             return to_npz(self.view.arrays(self.data))
         if ending == "csv":
             return to_csv(self._rows())
-        return self.html().encode() if ending == "html" else self._picture(ending)
+        if ending == "html":
+            return self.html().encode()
+        from mbexplore.display.figure import to_bytes
+
+        return to_bytes(self.figure(), ending)
 
     def save(self, path: str | Path) -> Path:
         """Writes a file whole, in the format of its ending.
@@ -181,14 +181,6 @@ class Result(Generic[Data]):
         title = self.view.title
         title = title.lower() if title[1:].islower() else title
         return f"{model}: {title}" + (f" of {about!r}" if about else "")
-
-    def _picture(self, ending: str) -> bytes:
-        from matplotlib import rc_context
-
-        buffer = BytesIO()
-        with rc_context(TEXT_AS_TEXT):
-            self.figure().savefig(buffer, format=ending, dpi=DPI)
-        return buffer.getvalue()
 
 
 def join_content(results: Iterable[Result[Any]], ending: str) -> bytes:

@@ -12,6 +12,7 @@ from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.text import word
 from mbexplore.views.papers import ROFORMER
 from mbexplore.views.parameters import Head, Layer, Token
+from mbexplore.views.shared import LISTED
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from mbexplore.analysis.rope import PairNorms, ScoreContributions
     from mbexplore.session import Session
 
-KEYS = 10
-"""Keys listed of the query."""
 DEGREE = "\N{DEGREE SIGN}"
 
 
@@ -78,7 +77,7 @@ class RopeScoreView(View[RopeScore]):
         if key is not None:
             check_visible(explorer.model.config, layer, query, key)
         recording = session.recording(*of_layers("attention", layer))
-        keys = links_of_query(recording, layer, query, head, KEYS)
+        keys = links_of_query(recording, layer, query, head, LISTED)
         return RopeScore(
             recording.encoding.tokens,
             score_contributions(recording, layer, head, query, keys[0].key if key is None else key),

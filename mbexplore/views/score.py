@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbexplore.display.blocks import Badge, Bars, Block, Cell, Headline, Note, Table
+from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.text import shown, word
@@ -21,7 +20,7 @@ from mbexplore.views.score_templates import (
     fill_rows,
     score_fillings,
 )
-from mbexplore.views.shared import HUGGING_FACE, compared, log_difference
+from mbexplore.views.shared import HUGGING_FACE, Beside, compared, verdict
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -35,19 +34,10 @@ LIKELIEST = 5
 """Tokens scored where no words are given."""
 
 
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """How likely words are at a mask.
+class Scores(Beside["TargetScores"]):
+    """How likely words are at a mask."""
 
-    Attributes:
-        found: ours.
-        comparison: Hugging Face's, on the same weights; None where it was left out.
-        refusal: why transformers can't open the model; "" where it can.
-    """
-
-    found: TargetScores
     comparison: TargetComparison | None
-    refusal: str = ""
 
     @property
     def same_order(self) -> bool:
@@ -186,16 +176,10 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
             return
         yield Headline(_headline(found.found))
         if found.comparison is not None:
-            same = "same" if found.same_order else "another"
-            yield Badge(f"{same} order as Hugging Face transformers", found.same_order)
+            yield verdict(found.same_order, "order")
         yield _bars(found)
         yield _table(found.found)
-        if found.comparison is not None:
-            yield Note(
-                log_difference(found.comparison.max_abs_difference, found.comparison.version)
-            )
-        if found.refusal:
-            yield Note(found.refusal)
+        yield from found.notes
         if has_slot(found.found.encoding.text):
             yield Note("The text has a slot in braces; fill makes a template of it.")
         lengths = {len(one.pieces) for one in found.found.targets}
@@ -226,12 +210,10 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         }
         if theirs is not None:
             plain["hf_targets"] = theirs.targets
-            plain["hf"] = {
-                "version": theirs.version,
-                "max_abs_difference": theirs.max_abs_difference,
-                "same_order": found.same_order,
-            }
-        return plain | ({"hf_error": found.refusal} if found.refusal else {})
+        plain |= found.to_json()
+        if theirs is not None:
+            plain["hf"]["same_order"] = found.same_order
+        return plain
 
     def arrays(self, found: Scores | TextLikelihood | FilledScores) -> Mapping[str, NDArray[Any]]:
         """The log-probabilities, in the order given."""

@@ -11,7 +11,7 @@ from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.text import shown, word
 from mbexplore.views.parameters import split_texts
-from mbexplore.views.shared import compared, log_difference
+from mbexplore.views.shared import compared
 
 if TYPE_CHECKING:
     from mbexplore.analysis.score import Order
@@ -123,7 +123,11 @@ def fill_blocks(filled: FilledScores) -> Iterator[Block]:
     if filled.version:
         first = min(COMPARED, len(found.fillings))
         about = f" Compared: the first {first}." if first < len(found.fillings) else ""
-        yield Note(log_difference(filled.max_abs_difference, filled.version) + about)
+        largest = significant(filled.max_abs_difference, 2)
+        yield Note(
+            f"Largest difference of a log-probability {largest} from transformers "
+            f"{filled.version} on the same weights.{about}"
+        )
     if filled.refusal:
         yield Note(filled.refusal)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mbexplore.display.blocks import Badge, Bars, Block, Cell, Heat, Hue, Note, Table, Value
 from mbexplore.display.numbers import significant
@@ -14,15 +14,57 @@ from mbexplore.text import word
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mbexplore.analysis.classify import ClassComparison
     from mbexplore.analysis.target import Target
-    from mbexplore.explorer import Comparison, Prediction
+    from mbexplore.explorer import Prediction
     from mbexplore.session import Session
 
 Found = TypeVar("Found")
 
+LISTED = 10
+"""Rows of a table of what is strongest or nearest."""
 HUGGING_FACE = "Hugging Face"
 """The other side of a comparison, as it is named everywhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class Beside(Generic[Found]):
+    """What a view found, and what Hugging Face says on the same weights.
+
+    Attributes:
+        found: ours.
+        comparison: theirs; None where it was left out.
+        refusal: why transformers can't open the model; "" where it can.
+    """
+
+    found: Found
+    comparison: Any
+    refusal: str = ""
+
+    @property
+    def notes(self) -> Iterator[Block]:
+        """How far our numbers are from theirs, or why there are none of theirs."""
+        values = {} if self.comparison is None else vars(self.comparison)
+        for name, what in _DIFFERENCES.items():
+            if name in values:
+                yield Note(
+                    f"Largest {what} {significant(values[name], 2)} from transformers "
+                    f"{values['version']} on the same weights."
+                )
+        if self.refusal:
+            yield Note(self.refusal)
+
+    def to_json(self) -> dict[str, Any]:
+        """What JSON says of their side beside their answers."""
+        if self.comparison is None:
+            return {"hf_error": self.refusal} if self.refusal else {}
+        values = vars(self.comparison)
+        return {"hf": {name: one for name, one in values.items() if not isinstance(one, tuple)}}
+
+
+_DIFFERENCES = {
+    "max_abs_logit_difference": "logit difference",
+    "max_abs_difference": "difference of a log-probability",
+}
 
 
 def compared(compare: Callable[[], Found], wanted: bool) -> tuple[Found | None, str]:
@@ -31,14 +73,6 @@ def compared(compare: Callable[[], Found], wanted: bool) -> tuple[Found | None, 
         return (compare() if wanted else None), ""
     except TransformersError as error:
         return None, str(error)
-
-
-def log_difference(largest: float, version: str) -> str:
-    """How far our log-probabilities are from Hugging Face's, in a sentence."""
-    return (
-        f"Largest difference of a log-probability {significant(largest, 2)} from transformers "
-        f"{version} on the same weights."
-    )
 
 
 def around(text: str, span: tuple[int, int], most: int) -> str:
@@ -241,30 +275,6 @@ def side_rows(
     return Table((*leads, "rank", *columns, *theirs), tuple(rows))
 
 
-def verdict(comparison: Comparison | ClassComparison, same: bool, what: str) -> Badge:
+def verdict(same: bool, what: str) -> Badge:
     """Whether Hugging Face's answers come in our order."""
     return Badge(f"{'same' if same else 'another'} {what} as Hugging Face transformers", same)
-
-
-def comparison_notes(
-    comparison: Comparison | ClassComparison | None, refusal: str
-) -> Iterator[Block]:
-    """How far our logits are from Hugging Face's, or why there are none of theirs."""
-    if comparison is not None:
-        largest = significant(comparison.max_abs_logit_difference, 2)
-        yield Note(
-            f"Largest logit difference {largest} from transformers {comparison.version} on the "
-            "same weights."
-        )
-    if refusal:
-        yield Note(refusal)
-
-
-def comparison_json(
-    comparison: Comparison | ClassComparison | None, refusal: str
-) -> dict[str, Any]:
-    """What JSON says of Hugging Face's side beside its answers."""
-    if comparison is None:
-        return {"hf_error": refusal} if refusal else {}
-    values = {field.name: getattr(comparison, field.name) for field in fields(comparison)}
-    return {"hf": {name: one for name, one in values.items() if not isinstance(one, tuple)}}
