@@ -18,7 +18,10 @@ import typer
 import mbexplore
 from mbexplore.cli.bench import bench
 from mbexplore.cli.build import add_view
+from mbexplore.cli.cite import cite
+from mbexplore.cli.doctor import doctor
 from mbexplore.cli.download import download
+from mbexplore.cli.examples import examples, welcome
 from mbexplore.cli.explore import explore
 from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
@@ -33,7 +36,7 @@ app = typer.Typer(
     name="mbexplore",
     help="Look inside ModernBERT: predictions beside Hugging Face, and what made them. "
     "Layers, heads and tokens count from 0.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -55,6 +58,9 @@ app.command()(models)
 app.command()(download)
 app.command()(train)
 app.command()(bench)
+app.command()(examples)
+app.command()(doctor)
+app.command()(cite)
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,6 +71,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
@@ -81,6 +88,8 @@ def root(
     """Parses what stands before a command."""
     if threads is not None:
         use_threads(threads)
+    if context.invoked_subcommand is None:
+        typer.echo(welcome())
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
