@@ -28,9 +28,9 @@ def doctor(json: options.Json = False) -> None:
     Example: mbexplore doctor
     """
     found = {**_software(), **_machine(), **_files(), **_speed()}
-    found["advice"] = list(_advice(found))
+    advice = _advice(found)
     if json:
-        print_json(found)
+        print_json(found | {"advice": advice})
         return
     from rich.console import Console
     from rich.text import Text
@@ -39,10 +39,9 @@ def doctor(json: options.Json = False) -> None:
 
     table = build_table("what", "found", left=("what", "found"))
     for name, value in found.items():
-        if name != "advice":
-            table.add_row(name.replace("_", " "), Text(shown(str(value))))
+        table.add_row(name.replace("_", " "), Text(shown(str(value))))
     Console(highlight=False).print(table)
-    for line in found["advice"] or ["Nothing to mend was found."]:
+    for line in advice or ["Nothing to mend was found."]:
         typer.echo(line)
 
 
