@@ -96,6 +96,17 @@ def test_any_part_of_a_map_equals_the_dense_one(data, seq, half_window, seed):
     torch.testing.assert_close(part, expected)
 
 
+@pytest.mark.parametrize("half_window", [None, 5, 80])
+def test_neighbouring_columns_are_those_of_the_dense_map(half_window):
+    q, k = draw_qkv(3, 3, 200, count=2)
+    dense = dense_weights(q[None], k[None], half_window)[0]
+    for rows in (range(200), range(30), range(80, 150), (199, 0, 100)):
+        for first, stop in ((0, 200), (0, 3), (7, 9), (60, 140), (90, 200), (199, 200)):
+            queries, keys = torch.tensor(rows), torch.arange(first, stop)
+            part = attention_weights(q, k, half_window=half_window, queries=queries, keys=keys)
+            torch.testing.assert_close(part, dense[:, queries][:, :, first:stop])
+
+
 @settings(max_examples=20)
 @given(lengths, st.integers(1, 70), seeds)
 def test_the_band_is_the_dense_map_straightened(seq, half_window, seed):

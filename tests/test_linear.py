@@ -48,6 +48,21 @@ def taken(monkeypatch):
     return kinds
 
 
+def test_weights_are_packed_once(monkeypatch):
+    kernel, packed = onednn(), []
+
+    def pack(weight):
+        packed.append(weight)
+        return kernel.pack(weight)
+
+    monkeypatch.setattr(linear, "onednn", lambda: OneDnn(pack, kernel.product))
+    layer, x = make_layer(96), seeded(ROWS, 96)
+    with torch.no_grad():
+        for _ in range(4):
+            layer(x)
+    assert len(packed) == 1
+
+
 def test_this_build_of_torch_has_the_private_operators():
     assert (onednn() is not None) == torch.backends.mkldnn.is_available()
 
@@ -154,14 +169,15 @@ def test_a_copy_packs_for_itself():
 
 
 @pytest.mark.parametrize(
-    "broken",
+    ("name", "broken"),
     [
-        lambda *args: torch.zeros(2, 2),
-        lambda *args: (_ for _ in ()).throw(RuntimeError("no such operator")),
+        ("_linear_pointwise", lambda *args: torch.zeros(2, 2)),
+        ("_linear_pointwise", lambda *args: (_ for _ in ()).throw(RuntimeError("no operator"))),
+        ("_reorder_linear_weight", lambda weight, rows: weight.flip(0)),  # the plain one is right
     ],
 )
-def test_without_the_operators_torchs_own_is_taken(broken, monkeypatch):
-    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", broken)
+def test_without_the_operators_torchs_own_is_taken(name, broken, monkeypatch):
+    monkeypatch.setattr(torch.ops.mkldnn, name, broken)
     onednn.cache_clear()
     try:
         assert onednn() is None

@@ -106,3 +106,17 @@ def test_packs_fill_rows(tiny, monkeypatch):
         67,
         len(encodings[3]),
     ]
+
+
+@pytest.mark.parametrize(("keep", "rows"), [("pattern", [8, 8]), ("z", [16])])
+def test_rows_are_short_where_maps_of_all_their_tokens_are_made(tiny, monkeypatch, keep, rows):
+    monkeypatch.setattr("mbexplore.recorder.MOST_OF_MAPS", 10)
+    encoding, seen = tiny.encode("It rained all day."), []
+    assert len(encoding) == 8
+    real = type(tiny.model.encoder).forward
+    monkeypatch.setattr(
+        type(tiny.model.encoder), "forward",
+        lambda self, **inputs: (seen.append(inputs["input_ids"].shape[1]), real(self, **inputs))[1],
+    )  # fmt: skip
+    assert len(list(record_many(tiny.model, [encoding] * 2, (keep,)))) == 2
+    assert seen == rows

@@ -23,7 +23,7 @@ def _laplace(x: Tensor) -> Tensor:
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": F.gelu,  # the exact erf one
-    "gelu_10": lambda x: F.gelu(x).clamp(-10.0, 10.0),
+    "gelu_10": lambda x: F.gelu(x).clamp(max=10.0),
     "gelu_accurate": _gelu_tanh,
     "gelu_fast": _gelu_tanh,
     "gelu_new": _gelu_tanh,
