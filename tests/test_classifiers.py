@@ -101,9 +101,10 @@ def test_padded_on_the_left_a_text_gets_what_it_gets_alone(name, pooling):
     assert distance > 1e-2 if differs_there else distance < 1e-4
 
 
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
 @pytest.mark.parametrize("name", NAMES)
-def test_padding_changes_nothing_and_may_be_left_out(name):
-    ours, _ = build(name, classifier_pooling="mean")
+def test_padding_changes_nothing_and_may_be_left_out(name, pooling):
+    ours, _ = build(name, classifier_pooling=pooling)
     ids, mask = inputs(name, padded=False)
     torch.testing.assert_close(ours(ids), ours(ids, mask), rtol=0, atol=1e-5)
 

@@ -107,6 +107,15 @@ def test_pictures_are_drawn_with_it_without_a_warning(installed, explorer, tmp_p
         assert re.search(rb"/BaseFont /[A-Z]+\+HouseEast", content)
 
 
+def test_a_font_of_one_weight_is_taken_without_a_notice(installed, explorer, tmp_path, caplog):
+    installed("House East", EAST)
+    for entry in font_manager.fontManager.ttflist:
+        if entry.name == "House East":
+            object.__setattr__(entry, "weight", 500)
+    explorer.attribute(TEXT, steps=2).save(tmp_path / "x.png")
+    assert caplog.messages == []
+
+
 def test_words_in_files_are_text(installed, explorer, tmp_path):
     lens = explorer.lens("The tide [MASK].")
     svg = lens.save(tmp_path / "x.svg").read_text()

@@ -24,6 +24,7 @@ from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
 from mbexplore.hooks import Progress, hooked
 from mbexplore.network.attention import attend
 from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import PretrainedModel
 from mbexplore.network.tap import Action
 from mbexplore.network.visibility import Visibility
 from mbexplore.recording import check_index
@@ -179,7 +180,7 @@ def ablate(
     encoding = explorer.encode(text) if isinstance(text, str) else text
     readout = build_readout(explorer, encoding, position, answer)
     for part in parts:
-        _check(part, model.config, len(encoding))
+        _check(part, model, len(encoding))
     ids = torch.tensor([encoding.ids], device=model.device)
     groups = [tuple(parts), *((part,) for part in parts if len(parts) > 1)]
     rows = [readout.logits(ids)]
@@ -276,7 +277,7 @@ def ablated_predictions(
     """
     model, readout = explorer.model, build_readout(explorer, encoding, position)
     for part in parts:
-        _check(part, model.config, len(encoding))
+        _check(part, model, len(encoding))
     ids = torch.tensor([encoding.ids], device=model.device)
     with hooked(model, ablation_hooks(model.config, parts, replacement)):
         return readout.top_predictions(readout.logits(ids)[0], top_k)
@@ -384,13 +385,21 @@ def _chain(steps: list[Callable[[Tensor], Tensor]]) -> Action:
     return action
 
 
-def _check(part: Part, config: ModernBertConfig, seq: int) -> None:
+def _check(part: Part, model: PretrainedModel, seq: int) -> None:
     if isinstance(part, Head | Block):
-        check_index("layer", part.layer, config.num_hidden_layers)
+        check_index("layer", part.layer, model.config.num_hidden_layers)
     if isinstance(part, Head):
-        check_index("head", part.head, config.num_attention_heads)
+        check_index("head", part.head, model.config.num_attention_heads)
     elif isinstance(part, BlockedTokens):
         for position in part.positions:
             check_index("token", position, seq)
     elif isinstance(part, BlockedDistance) and part.max_distance < 0:
         raise RangeError(f"The distance is {part.max_distance}; give 0 or more tokens.")
+    if isinstance(part, BlockedTokens | BlockedDistance):
+        edited = [tap.name for tap in model.taps.values() if tap.is_hooked]
+        for name in edited:
+            if name.endswith((".scores", ".pattern")):
+                raise RangeError(
+                    f"{name} is edited, and {part} is computed anew without it; block attention in "
+                    "the edit itself, or leave one of them out."
+                )

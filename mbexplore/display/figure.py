@@ -28,7 +28,7 @@ from mbexplore.display.axes import (
     size_of,
 )
 from mbexplore.display.blocks import Block, Cell
-from mbexplore.display.fonts import drawable, token_label, use_fonts
+from mbexplore.display.fonts import drawable, token_label, use_fonts, without_font_notices
 from mbexplore.display.numbers import decimals, fixed, percent
 from mbexplore.display.palette import INK, SIGN, colour_of, ink_on
 
@@ -71,7 +71,7 @@ def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
 def to_bytes(figure: Figure, ending: str, dpi: int = 150) -> bytes:
     """A figure as a file: png, svg or pdf."""
     buffer = BytesIO()
-    with rc_context(TEXT_AS_TEXT):
+    with rc_context(TEXT_AS_TEXT), without_font_notices():
         figure.savefig(buffer, format=ending, dpi=dpi)
     return buffer.getvalue()
 

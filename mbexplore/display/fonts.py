@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from matplotlib.figure import Figure
@@ -72,6 +75,18 @@ def use_fonts(figure: Figure) -> None:
         needed = dict.fromkeys(filter(None, map(family_of, text.get_text())))
         if needed:
             text.set_fontfamily([*text.get_fontfamily(), *needed])
+
+
+@contextmanager
+def without_font_notices() -> Iterator[None]:
+    """Keeps matplotlib from telling, in the block, that a font has no face of the weight asked."""
+    logger = logging.getLogger("matplotlib.font_manager")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def explain_missing() -> str:
