@@ -155,6 +155,36 @@ def test_hidden_tokens_are_those_that_do_not_matter_any_more(explorer):
     torch.testing.assert_close(maps["context"][0], expected)
 
 
+def test_blocked_tokens_are_what_an_edit_of_the_scores_gives():
+    """In global layers and in windows; together with such an edit they are refused."""
+    explorer = build_explorer(build_random(3))
+    config, blocked = explorer.model.config, (2, 6)
+
+    def forbid(half_window):
+        def edit(scores):  # (batch, heads, query, key or offset)
+            query = torch.arange(scores.shape[2])[:, None]
+            key = torch.arange(scores.shape[3])
+            key = key if half_window is None else query - half_window + key
+            hidden = torch.isin(key, torch.tensor(blocked)) & (key != query)
+            return scores.masked_fill(hidden, float("-inf"))
+
+        return edit
+
+    layers = range(config.num_hidden_layers)
+    edits = {f"layers.{i}.scores": forbid(config.half_window(i)) for i in layers}
+    assert {config.half_window(i) for i in layers} == {None, 2}
+    [effect] = ablate(explorer, TEXT, [BlockedTokens(blocked)], answer="a").effects
+    with explorer.edit(edits):
+        [logits] = explorer.fill_masks(TEXT).logits
+        assert effect.score.logit == pytest.approx(float(logits[4]), abs=1e-5)
+        for part in (BlockedTokens(blocked), BlockedDistance(1)):
+            with pytest.raises(RangeError, match=r"layers\.0\.scores is edited, and attention "):
+                ablate(explorer, TEXT, [part])
+        assert ablate(explorer, TEXT, [Head(0, 1)]).effects
+    [logits] = explorer.fill_masks(TEXT).logits
+    assert effect.score.logit != pytest.approx(float(logits[4]), abs=1e-3)
+
+
 def test_hooks_are_gone_after_success_and_after_an_error(explorer, monkeypatch):
     ablate_heads(explorer, TEXT)
     assert hook_count(explorer.model) == 0

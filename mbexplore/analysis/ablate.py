@@ -305,9 +305,7 @@ def ablation_hooks(
     for part in parts:
         if isinstance(part, Block):
             tap = "attn_out" if part.kind == "attention" else "mlp_out"
-            actions[f"layers.{part.layer}.{tap}"] = lambda value: _replacement(
-                value, 1, replacement
-            )
+            actions[f"layers.{part.layer}.{tap}"] = lambda x: _replacement(x, 1, replacement)
     return actions
 
 
@@ -317,8 +315,8 @@ class _LimitedAttention:
     def __init__(
         self, half_window: int | None, max_distance: int | None, blocked: Sequence[int]
     ) -> None:
-        self._half_window = half_window
-        self._max_distance = max_distance
+        limits = [limit for limit in (half_window, max_distance) if limit is not None]
+        self._half_window = min(limits, default=None)
         self._blocked = list(blocked)
         self._kept: dict[str, Tensor] = {}
 
@@ -329,19 +327,16 @@ class _LimitedAttention:
         return keep
 
     def context(self, value: Tensor) -> Tensor:
-        """(batch, heads, seq, head_dim), as `attend` would give it under the limit."""
+        """(batch, heads, seq, head_dim), as `attend` gives it under the limit."""
         q, k, v = (self._kept.pop(tap) for tap in ("rot_q", "rot_k", "v"))
-        limits = [limit for limit in (self._half_window, self._max_distance) if limit is not None]
-        half_window = min(limits, default=None)
         if not self._blocked:
-            return attend(q, k, v, Visibility.build(q, half_window))
-        seq = q.shape[2]
-        positions = torch.arange(seq, device=q.device)
-        seen = positions[:, None] == positions  # a token always sees itself
-        seen = seen | ~torch.isin(positions, positions[self._blocked])
-        near = Visibility(seq, half_window).of_queries(positions)
+            return attend(q, k, v, Visibility.build(q, self._half_window))
+        positions = torch.arange(q.shape[2], device=q.device)
+        own = positions[:, None] == positions  # a token always sees itself
+        seen = own | ~torch.isin(positions, positions[self._blocked])
+        near = Visibility(len(positions), self._half_window).of_queries(positions)
         mask = seen[None, None] if near is None else seen & near
-        return attend(q, k, v, Visibility(seq, mask=mask))
+        return attend(q, k, v, Visibility(len(positions), mask=mask))
 
 
 def _replace_heads(heads: list[int], replacement: Replacement) -> Callable[[Tensor], Tensor]:
@@ -396,10 +391,10 @@ def _check(part: Part, model: PretrainedModel, seq: int) -> None:
     elif isinstance(part, BlockedDistance) and part.max_distance < 0:
         raise RangeError(f"The distance is {part.max_distance}; give 0 or more tokens.")
     if isinstance(part, BlockedTokens | BlockedDistance):
-        edited = [tap.name for tap in model.taps.values() if tap.is_hooked]
-        for name in edited:
-            if name.endswith((".scores", ".pattern")):
-                raise RangeError(
-                    f"{name} is edited, and {part} is computed anew without it; block attention in "
-                    "the edit itself, or leave one of them out."
-                )
+        maps = (".scores", ".pattern")
+        edited = [name for name, tap in model.taps.items() if tap.is_hooked and name.endswith(maps)]
+        if edited:
+            raise RangeError(
+                f"{edited[0]} is edited, and {part} is computed anew without it; block attention "
+                "in the edit itself, or leave one of them out."
+            )
