@@ -70,9 +70,12 @@ MODES = {
 }
 """Parameters with which a view shows something else than it does by default."""
 TEMPLATE = "{name} was a [MASK] in {x}."
-PAIRS = str(Path(__file__).parent / "data" / "pairs.jsonl")
+DATA = Path(__file__).parent / "data"
+PAIRS, LABELS = str(DATA / "pairs.jsonl"), str(DATA / "labels.csv")
 ALONE = ("predict", "score", "likelihood")
-BASE = {"compare": {"other": TWIN}} | {name: {"hf": False} for name in ALONE}
+BASE = {"compare": {"other": TWIN}, "probe": {"path": LABELS, "folds": 2}} | {
+    name: {"hf": False} for name in ALONE
+}
 """What a view needs, or does without here: transformers takes long to start."""
 CASES = [(name, BASE.get(name, {})) for name in REGISTRY] + [
     (name, values) for name, every in MODES.items() for values in every
@@ -367,5 +370,8 @@ def test_every_view_has_a_tab_with_its_controls(explorer):
             assert name not in tabs
             continue
         controls = {control["name"] for control in tabs[name]["controls"]}
-        assert {one.name for one in view.parameters} <= controls
+        assert {one.name for one in view.parameters if not one.option.local} == controls - {
+            "first",
+            "others",
+        }
         assert (tabs[name]["title"], tabs[name]["about"]) == (view.title, view.question)

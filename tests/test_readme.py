@@ -66,6 +66,8 @@ def test_every_command_has_an_example_that_runs(name, found, tmp_path, monkeypat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.txt").write_text("The tide rises and the tide falls.\n" * 60)
     (tmp_path / "pairs.csv").write_text("good,bad\nThe tide rises.,The tide rise.\n")
+    labels = "".join(f"The tide {word}.,{word[0]}\n" for word in ("rises", "runs", "falls", "fell"))
+    (tmp_path / "labels.csv").write_text(f"text,label\n{labels}")
     assert found
     # Their own tests give these what they need: a terminal, a hub, a browser.
     if name in ("explore", "download", "ui"):

@@ -161,3 +161,15 @@ ERASER = arxiv(
     "ERASER: A Benchmark to Evaluate Rationalized NLP Models",
     "1911.03429",
 )
+LINEAR_PROBES = arxiv(
+    "Alain and Bengio",
+    2016,
+    "Understanding intermediate layers using linear classifier probes",
+    "1610.01644",
+)
+CONTROL_TASKS = arxiv(
+    "Hewitt and Liang",
+    2019,
+    "Designing and Interpreting Probes with Control Tasks",
+    "1909.03368",
+)

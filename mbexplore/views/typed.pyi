@@ -19,6 +19,7 @@ from mbexplore.views.neurons import NeuronsView, TokenNeuronsView
 from mbexplore.views.pairs import PairsView
 from mbexplore.views.patch import PatchView
 from mbexplore.views.predict import PredictView
+from mbexplore.views.probe import ProbeView
 from mbexplore.views.residual import ResidualView
 from mbexplore.views.result import Result
 from mbexplore.views.rope import RopeView
@@ -51,6 +52,7 @@ class ViewMethods:
     lens = of_text(LensView)
     residual = of_text(ResidualView)
     cosine = of_text(CosineView)
+    probe = of_model(ProbeView)
     ablate = of_text(AblateView)
     patch = of_text(PatchView)
     compare = of_text(CompareView)
