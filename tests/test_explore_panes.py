@@ -6,8 +6,7 @@ import shlex
 import pytest
 from rich.segment import Segment
 
-from mbexplore.explore.panes import build_view, draw, pane_names
-from mbexplore.explore.reading import KEEP, open_model
+from mbexplore.explore.panes import KEEP, build_view, draw, open_model, pane_names
 from mbexplore.explore.state import Bounds, State
 from mbexplore.session import Session
 from tests.cli_runner import run_cli

@@ -15,8 +15,7 @@ from mbexplore.explore.app import ExploreApp
 from mbexplore.explore.history import History
 from mbexplore.explore.keys import KEYS
 from mbexplore.explore.look import Look
-from mbexplore.explore.panes import pane_names
-from mbexplore.explore.reading import predict
+from mbexplore.explore.panes import pane_names, predict
 from mbexplore.explore.widgets import Help
 from mbexplore.explorer import Comparison, Explorer
 from mbexplore.jobs import Job, Stopped, report

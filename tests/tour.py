@@ -22,7 +22,7 @@ import mbexplore
 from mbexplore.explore.app import ExploreApp
 from mbexplore.explore.history import History
 from mbexplore.explore.look import Look
-from mbexplore.explore.reading import open_model
+from mbexplore.explore.panes import open_model
 from tests.browser import Visit, chromium, served, visit
 
 PARIS = "The capital of France is [MASK]."

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any, ClassVar
 
 import gradio as gr
+from anyio import to_thread
 
 from mbexplore.display import attention_blocks as blocks
 from mbexplore.display import page
@@ -69,9 +70,10 @@ class Explore(gr.HTML):
         self.sessions = models if isinstance(models, Sessions) else Sessions(models)
         self.endpoints = Endpoints(self.sessions)
 
-        def ask(asked: list[Any]) -> Any:
-            name, session, *given = asked
-            return self.endpoints.call(name, session, *given)
+        async def ask(
+            asked: list[Any],
+        ) -> Any:  # in a thread: others ask meanwhile, and may stop it
+            return await to_thread.run_sync(self.endpoints.call, *asked)
 
         super().__init__(
             value=describe(self.sessions.models) if value is None else value,

@@ -45,7 +45,7 @@ def explore(
     from mbexplore.explore.app import ExploreApp
     from mbexplore.explore.history import History, history_path
     from mbexplore.explore.look import Look, terminal_is_dark
-    from mbexplore.explore.reading import open_model
+    from mbexplore.explore.panes import open_model
 
     colour = not os.environ.get("NO_COLOR")
     dark = terminal_is_dark() if look == "auto" and colour else look != "light"

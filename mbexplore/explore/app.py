@@ -42,22 +42,18 @@ class ExploreApp(ScreenApp):
 
     def action_step(self, what: str, by: int) -> None:
         """The token, layer, head or zoom before or after."""
-        if self.reading is not None:
-            self._go(**vars(state.step(self.where, self.reading.bounds, what, by)))
+        self._go(**vars(state.step(self.where, self.bounds, what, by)))
 
     def action_go(self, token: int) -> None:
         """A token; -1 is the last."""
-        if self.reading is not None:
-            self._go(token=token % max(1, self.reading.bounds.tokens))
+        self._go(token=token % max(1, self.bounds.tokens))
 
     def action_nearest(self, kind: LayerKind) -> None:
         """The nearest layer of a kind."""
-        if self.reading is None:
-            return
-        if kind not in self.reading.bounds.kinds:
+        if kind in self.bounds.kinds:
+            self._go(**vars(state.nearest(self.where, self.bounds, kind)))
+        else:
             self._say(f"This model has no {kind} layer.")
-            return
-        self._go(**vars(state.nearest(self.where, self.reading.bounds, kind)))
 
     def action_show(self, pane: str) -> None:
         """Another pane."""
@@ -100,7 +96,7 @@ class ExploreApp(ScreenApp):
             return
         span = (start, start + 1)
         if self.where.words:
-            span = next(one for one in reading.bounds.words if one[0] <= start < one[1])
+            span = next(one for one in self.bounds.words if one[0] <= start < one[1])
         answers = reading.session.answers if reading.is_recorded else list
         try:
             self.text, self.hidden = toggle_masks(

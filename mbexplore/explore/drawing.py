@@ -15,11 +15,11 @@ from mbexplore.jobs import Job
 from mbexplore.text import bar, shown, word
 
 if TYPE_CHECKING:
-    from mbexplore.explore.reading import Reading
+    from mbexplore.explore.panes import Reading
     from mbexplore.explorer import Explorer
     from mbexplore.views.result import Result
 
-FAINT = "$text-muted"
+FAINT = "$faint"
 CHOSEN = "bold reverse"
 MASK = "bold $warning"
 SPACE = "\N{MIDDLE DOT}"
@@ -127,6 +127,7 @@ def predictions(result: Result[Any], where: State, width: int) -> Content:
                 "$success",
             ),
             "" if other is None else f"{number(other):>7}",
+            (f"  {found.theirs_name}" if found.theirs and rank == 0 else "", FAINT),
         ]
     return Content.assemble(*parts)
 

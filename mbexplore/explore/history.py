@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 
 MOST = 500
@@ -72,12 +71,9 @@ class History:
             return
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            # One write of one line: two explorers at once do not mix theirs.
-            handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            try:
-                os.write(handle, (json.dumps(text) + "\n").encode())
-            finally:
-                os.close(handle)
+            self._path.touch(0o600)
+            with self._path.open("a", encoding="utf-8") as file:  # one write of one line
+                file.write(json.dumps(text) + "\n")
 
 
 def _read(path: Path) -> list[str]:

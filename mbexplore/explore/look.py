@@ -21,6 +21,7 @@ DARK = Theme(
     surface="#0d1218",
     panel="#18212b",
     dark=True,
+    variables={"faint": "#8593a1"},
 )
 LIGHT = Theme(
     name="mbexplore-light",
@@ -34,6 +35,7 @@ LIGHT = Theme(
     surface="#fcfcfb",
     panel="#eceff2",
     dark=False,
+    variables={"faint": "#5f6b77"},
 )
 PLAIN = "ansi-dark"
 """Textual's theme without a background of its own, for a terminal that wants no colours."""

@@ -24,8 +24,7 @@ from mbexplore.errors import MbexploreError
 from mbexplore.explore import drawing, state
 from mbexplore.explore.history import History
 from mbexplore.explore.look import DARK, LIGHT, Look
-from mbexplore.explore.panes import Line
-from mbexplore.explore.reading import KEEP, Reading, make_pane, predict, read
+from mbexplore.explore.panes import KEEP, Line, Reading, make_pane, predict, read
 from mbexplore.explore.state import State
 from mbexplore.explore.widgets import Field, Stage
 from mbexplore.explore.work import in_thread
@@ -65,7 +64,7 @@ class ScreenApp(App[int]):
     #title, #write { height: 1; }
     #title, #tabs, Footer { background: $panel; }
     #model, #place { width: 1fr; }
-    #activity { width: auto; color: $text-muted; }
+    #activity { width: auto; color: $faint; }
     #prompt { width: 3; text-style: bold; }
     Field, Field:focus, Field:ansi {
         width: 1fr; border: none; height: 1; padding: 0; background: $background;
@@ -76,7 +75,10 @@ class ScreenApp(App[int]):
     #predictions { height: 6; }
     #predictions.sentence { text-wrap: wrap; padding: 1 1 0 1; }
     #predictions.error { color: $error; }
-    #stage { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
+    #stage {
+        height: 1fr; padding: 0 1; overflow-x: hidden; scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
+    }
     """
 
     activity = reactive("")
@@ -116,6 +118,10 @@ class ScreenApp(App[int]):
         self._jobs: dict[str, Job] = {}
         self._pause: Timer | None = None
 
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """Colours that Textual's own themes don't have."""
+        return {"faint": "ansi_default"}
+
     def compose(self) -> ComposeResult:
         """The parts from top to bottom."""
         with Horizontal(id="title"):
@@ -151,6 +157,11 @@ class ScreenApp(App[int]):
             loop.call_soon_threadsafe(self.exit, 128 + number)
 
         signal.signal(signal.SIGHUP, hang_up)
+
+    @property
+    def bounds(self) -> state.Bounds:
+        """What there is to move in."""
+        return state.Bounds() if self.reading is None else self.reading.bounds
 
     # What is on the screen.
 
@@ -194,8 +205,7 @@ class ScreenApp(App[int]):
     def _go(self, **changes: Any) -> None:
         """Another place: all that is quick is drawn now, the pane as soon as it is made."""
         reading = self.reading
-        bounds = state.Bounds() if reading is None else reading.bounds
-        self.where = state.go(self.where, bounds, **changes)
+        self.where = state.go(self.where, self.bounds, **changes)
         self.clear_notifications()
         self._redraw()
         width = self.query_one(Stage).scrollable_content_region.width

@@ -59,7 +59,8 @@ const typed = (one, set, id) => {
     onchange: () => set(read()),
   });
   const kind = one.name === "other" ? "text wide" : isText ? "text" : "number";
-  return [el("label", { class: kind, for: id }, one.label, input),
+  const beside = el("span", { dir: "auto" }); // what the number stands for
+  return [el("label", { class: kind, for: id }, one.label, input, beside),
     (value) => (input.value = value === -1 && none === -1 ? "" : value)];
 };
 

@@ -15,7 +15,6 @@ const newSession = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), 
 
 const explore = (main, about, server, trigger) => {
   const views = Object.fromEntries(about.views.map((view) => [view.name, view]));
-  const EARLY = 250; // milliseconds after which an answer that is not whole is better than none
   const LONGEST = 50000; // characters of a text that an address carries
 
   const state = {
@@ -235,20 +234,21 @@ const explore = (main, about, server, trigger) => {
   // What is held, each number with the word that it stands for; then the view's own settings.
   const drawControls = () => {
     const used = view().controls.filter(matters), { kinds, heads } = model(), kind = kinds[state.layer];
-    const counts = { layer: kinds.length, head: heads, token: chips.length };
-    const numbers = { layer: state.layer, head: state.head, token: isHeld() ? state.token : -1 };
-    const beside = {
-      layer: () => [el("span", { class: `kind ${kind}` }, kind)],
-      head: () => [],
-      // A token that is held can be let go: then the view chooses, the first mask for example.
-      token: () => (isHeld() ? [
-        el("span", { class: "word", dir: "auto" }, chips[state.token].text),
-        once("let go", () => el("button", { class: "quiet", onclick: () => page.hold({ token: -1 }) }, "let go")),
-      ] : [el("span", { class: "none" }, "none")]),
+    const place = isHeld() ? state.token : -1;
+    const numbers = { // how many there are, which is held, and what that is
+      layer: [kinds.length, state.layer, kind, `kind ${kind}`],
+      head: [heads, state.head, "", ""],
+      token: [chips.length, place, chips[place]?.text ?? "none", place < 0 ? "none" : "word"],
     };
-    refill(held, used.filter((one) => one.kind === "held" && counts[one.name]).flatMap((one) => [
-      shownAs({ ...one, label: one.name, count: counts[one.name] }, numbers[one.name]), ...beside[one.name](),
-    ]));
+    const nodes = used.filter((one) => one.kind === "held" && numbers[one.name][0]).map((one) => {
+      const [count, value, word, style] = numbers[one.name], node = shownAs({ ...one, label: one.name, count }, value);
+      Object.assign(node.lastChild, { textContent: word, className: style });
+      return node;
+    });
+    // A token that is held can be let go: then the view chooses, the first mask for example.
+    const letGo = once("let go", () => el("button", { class: "quiet", onclick: () => page.hold({ token: -1 }) }, "let go"));
+    const canLetGo = place >= 0 && used.some((one) => one.kind === "held" && one.name === "token");
+    refill(held, canLetGo ? [...nodes, letGo] : nodes);
     refill(controls, used.filter((one) => one.kind !== "held" && one.label).map((one) => shownAs(one, setting(one))));
   };
 
@@ -300,35 +300,27 @@ const explore = (main, about, server, trigger) => {
     main.dataset.drawn = "";
   };
 
-  // What a view has early is drawn while the whole of it is made, and stays if that is stopped.
+  // What a view has early is drawn first where nothing of it is there, and stays if the rest is stopped.
   const show = async () => {
     const mine = begin();
     drawFrame();
     if (!chips.length) return clear();
     say(null);
     body.classList.toggle("stale", shown !== key());
-    const { name, early } = view(), hasEarly = Object.keys(early).length > 0;
-    const earlier = values(early); // as things are now, not then
-    let isWhole = false;
-    const timer = setTimeout(async () => {
-      if (!hasEarly || mine !== turn) return;
-      const answer = await ask(name, state.model, state.text, ...earlier).catch(() => null);
-      if (answer && !isWhole && mine === turn) drawAnswer({ ...answer, formats: [] });
-    }, EARLY);
+    const { name, early } = view(), isNew = shown !== key() && Object.keys(early).length > 0;
     try {
-      const answer = await busy(ask(name, state.model, state.text, ...values()));
-      isWhole = true;
-      if (mine !== turn) return;
-      drawAnswer(answer);
+      for (const changes of isNew ? [early, {}] : [{}]) {
+        const answer = await busy(ask(name, state.model, state.text, ...values(changes)));
+        if (mine !== turn) return;
+        drawAnswer(changes === early ? { ...answer, formats: [] } : answer);
+      }
     } catch (error) {
-      isWhole = true;
       if (mine !== turn) return;
       body.classList.toggle("stale", shown !== key()); // what was there stays, dimmed
       if (view().navigator && shown !== key()) drawAnswer({ parts: [], line: "", formats: [] });
       foot.replaceChildren();
       say(error);
     } finally {
-      clearTimeout(timer);
       if (mine === turn) main.dataset.drawn = "";
     }
   };
