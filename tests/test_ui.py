@@ -318,6 +318,37 @@ def test_every_view_is_a_named_endpoint(served_page):
     client.close()
 
 
+def test_several_texts_are_compared_on_the_page(served_page, explorer):
+    address, _ = served_page
+    others = "The sea comes in.\n\n He paid the bill. "
+    shown = ask_view(address, "embed", "The tide rises.", others=others)
+    assert shlex.split(shown["command"])[2:] == [
+        "The tide rises.", "The sea comes in.", "He paid the bill.",
+    ]  # fmt: skip
+    [heat] = [part for part in shown["parts"] if part["kind"] == "heat"]
+    cosine = explorer.embed(
+        ["The tide rises.", "The sea comes in.", "He paid the bill."]
+    ).data.cosine
+    np.testing.assert_allclose(heat["values"], cosine.tolist(), atol=1e-4)
+    saved = call(address, "save", "embed", "npz", "tiny", "The tide rises.", {"others": others})
+    assert np.load(io.BytesIO(base64.b64decode(saved["data"])))["cosine"].shape == (3, 3)
+    alone = ask_view(address, "embed", "The tide rises.", others="")
+    assert alone["line"].startswith("One text")
+
+
+def test_the_mean_of_heads_takes_the_place_of_the_selected_one(served_page):
+    address, _ = served_page
+    given = {"other": "The capital of Italy is [MASK].", "layer": 3, "head": 2}
+    one = ask_view(address, "compare", PARIS, **given)
+    mean = ask_view(address, "compare", PARIS, **given, mean=True)
+    titles = [str(answer["parts"]) for answer in (one, mean)]
+    assert "layer 3, head 2" in titles[0] and "layer 3, mean of heads" in titles[1]
+    assert "--head" not in mean["command"]
+    again = json.loads(run_cli(*shlex.split(mean["command"])[1:], "--json").out)
+    plain = json.loads(run_cli("compare", PARIS, given["other"], "--layer", "3", "--json").out)
+    assert again == plain
+
+
 def test_a_saved_file_is_the_views_own(served_page, explorer):
     address, _ = served_page
     file = call(address, "save", "lens", "npz", "tiny", PARIS, {"all_tokens": True})
