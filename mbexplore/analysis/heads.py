@@ -20,6 +20,7 @@ from mbexplore.analysis.head_masses import (
     token_kinds,
     weighted,
 )
+from mbexplore.analysis.similar_heads import HeadSimilarity
 from mbexplore.errors import TextError
 from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind
@@ -123,6 +124,27 @@ class HeadRow:
     score: float
     scores: dict[str, float]
     spread: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Every head over some texts.
+
+    Attributes:
+        texts: how many.
+        tokens: of all texts.
+        heads: one row each, in order.
+        strongest: layer, head and score of the best of each class.
+        like: the head that others are compared with, "3.1"; None for none.
+        similar: all other heads by distance to it, in the first text.
+    """
+
+    texts: int
+    tokens: int
+    heads: tuple[HeadRow, ...]
+    strongest: dict[str, dict[str, float]]
+    like: str | None = None
+    similar: tuple[HeadSimilarity, ...] = ()
 
 
 VALUES = ("entropy", "distance", *COUNTED)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore.analysis.links import Link, links_of_query
 from mbexplore.errors import RangeError
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.rope import inverse_frequencies, rope_tables
@@ -267,6 +268,44 @@ def score_contributions(
         weight,
         tuple(PairContribution(m, *row) for m, row in enumerate(rows)),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class RopeScore:
+    """A score of one head, and the norms of all heads of its layer.
+
+    Attributes:
+        tokens: of the text.
+        score: by pair.
+        norms: of queries and keys in each pair, by head.
+        keys: that take the most weight of the query.
+    """
+
+    tokens: tuple[str, ...]
+    score: ScoreContributions
+    norms: PairNorms
+    keys: tuple[Link, ...]
+
+
+def rope_score(
+    recording: Recording, layer: int, head: int, query: int, key: int | None, count: int
+) -> RopeScore:
+    """One score by pair, with the query's other keys and the norms of its layer.
+
+    Args:
+        recording: with "attention" kept.
+        layer: from 0.
+        head: from 0.
+        query: position of the query.
+        key: position of the key; None for the one with the most weight.
+        count: keys listed.
+
+    Raises:
+        RangeError: a layer, head or position is outside.
+    """
+    keys = links_of_query(recording, layer, query, head, count)
+    score = score_contributions(recording, layer, head, query, keys[0].key if key is None else key)
+    return RopeScore(recording.encoding.tokens, score, pair_norms(recording, layer), keys)
 
 
 def check_visible(config: ModernBertConfig, layer: int, query: int, key: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import singledispatch
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -17,9 +17,12 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mbexplore.display.blocks import Block, Hue
 from mbexplore.display.fonts import drawable, token_label
-from mbexplore.display.kinds import load_renderers
+from mbexplore.display.kinds import renderer
 from mbexplore.display.numbers import significant
 from mbexplore.display.palette import HUE, INK, LIGHT
+
+if TYPE_CHECKING:
+    from functools import _SingleDispatchCallable
 
 FAINT = "#66717d"
 Size: TypeAlias = tuple[float, float]
@@ -30,15 +33,8 @@ LETTERS = 14
 """Most letters of a label, and of a word in a cell."""
 
 
-@singledispatch
-def size_of(block: Block) -> Size:
-    """Width and height of a block in inches.
-
-    Raises:
-        TypeError: there is no renderer for this kind of block.
-    """
-    load_renderers(block, "figure", size_of)
-    return size_of(block)
+size_of: _SingleDispatchCallable[Size] = renderer("figure")
+"""Width and height of a block in inches."""
 
 
 @singledispatch

@@ -6,15 +6,16 @@ Everything is text and numbers, and the scripts set text as text: nothing in it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import singledispatch
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mbexplore.display import blocks as b
 from mbexplore.display.blocks import Block, Cell
-from mbexplore.display.kinds import load_renderers
+from mbexplore.display.kinds import renderer
 
 if TYPE_CHECKING:
+    from functools import _SingleDispatchCallable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -45,15 +46,8 @@ def _windowed(part: Part, first: int | None) -> Part:
     return cut_columns(part, first) if part["kind"] == "heat" else part
 
 
-@singledispatch
-def to_part(block: Block) -> Part:
-    """A block as JSON.
-
-    Raises:
-        TypeError: there is no renderer for this kind of block.
-    """
-    load_renderers(block, "browser", to_part)
-    return to_part(block)
+to_part: _SingleDispatchCallable[Part] = renderer("browser")
+"""A block as JSON."""
 
 
 @to_part.register(b.Headline)

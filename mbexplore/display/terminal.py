@@ -7,9 +7,9 @@ their place. Text is printed as text: control characters appear as escapes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import singledispatch
 from io import StringIO
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
@@ -20,12 +20,15 @@ from rich.text import Text
 
 from mbexplore.display import blocks as b
 from mbexplore.display.blocks import Block, Cell
-from mbexplore.display.kinds import load_renderers
+from mbexplore.display.kinds import renderer
 from mbexplore.display.narrow_table import NarrowTable
 from mbexplore.display.numbers import count, decimals, fixed, significant
 from mbexplore.display.palette import colour_of, ink_on
 from mbexplore.display.terminal_heat import GAP, HeatLines, Titled, hue_style
 from mbexplore.text import bar, shown, word
+
+if TYPE_CHECKING:
+    from functools import _SingleDispatchCallable
 
 SPARKS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
 BAR = 16
@@ -41,15 +44,8 @@ def to_text(blocks: Iterable[Block], width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-@singledispatch
-def render(block: Block) -> ConsoleRenderable:
-    """A block as something that rich prints.
-
-    Raises:
-        TypeError: there is no renderer for this kind of block.
-    """
-    load_renderers(block, "terminal", render)
-    return render(block)
+render: _SingleDispatchCallable[ConsoleRenderable] = renderer("terminal")
+"""A block as something that rich prints."""
 
 
 @render.register

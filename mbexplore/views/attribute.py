@@ -10,15 +10,12 @@ from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
 from mbexplore.views.papers import GRADIENT_INPUT, INTEGRATED_GRADIENTS
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import column_rows, logit_name, token_names
+from mbexplore.views.shared import MOST_BARS, column_rows, logit_name, token_names
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.attribute import Attribution
     from mbexplore.session import Session
-
-MOST_BARS = 40
-"""Tokens with a bar: of a longer text those with the largest shares."""
 
 
 class AttributeView(View["Attribution"]):

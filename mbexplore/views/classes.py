@@ -27,7 +27,6 @@ from mbexplore.views.shared import (
     HUGGING_FACE,
     Beside,
     compared,
-    paired,
     side_rows,
     token_names,
     verdict,
@@ -56,11 +55,6 @@ class Classes(Beside["Classification"]):
     def outputs(self) -> tuple[HeadOutput, ...]:
         """Ours: one of the text, or one of each token."""
         return self.found.outputs
-
-    @property
-    def pairs(self) -> list[tuple[HeadOutput, HeadOutput | None]]:
-        """Ours and theirs."""
-        return paired(self.outputs, getattr(self.comparison, "outputs", None))
 
     @property
     def position(self) -> int | None:
@@ -124,7 +118,7 @@ def _value(candidate: Candidate) -> str:
 
 
 def _text_blocks(classes: Classes) -> Iterator[Block]:
-    [(ours, theirs)] = classes.pairs
+    [(ours, theirs)] = classes.pairs("outputs")
     found, encoding = classes.found, classes.found.encodings[0]
     is_share = ours.candidates[0].probability is not None
 
@@ -175,7 +169,7 @@ def _token_blocks(classes: Classes) -> Iterator[Block]:
         select=(None, "token"),
     )
     rows = []
-    for place, (ours, theirs) in enumerate(classes.pairs[:MOST_TOKENS]):
+    for place, (ours, theirs) in enumerate(classes.pairs("outputs")[:MOST_TOKENS]):
         sides = [side.candidates[0] for side in (ours, theirs) if side is not None]
         row = [Cell(place, select={"token": place}), Cell(tokens[place], word(tokens[place]))]
         for best in sides:
@@ -204,7 +198,7 @@ def class_json(classes: Classes) -> dict[str, Any]:
         "answers": [
             {"position": ours.position, "predictions": ours.candidates}
             | ({} if theirs is None else {"hf_predictions": theirs.candidates})
-            for ours, theirs in classes.pairs
+            for ours, theirs in classes.pairs("outputs")
         ],
     }
     return plain | classes.to_json()
@@ -217,5 +211,6 @@ def class_rows(classes: Classes) -> Table:
         "position": [*places],
         "token": ["" if x is None else tokens[x] for x in places],
     }
-    pairs = [(one.candidates, getattr(other, "candidates", None)) for one, other in classes.pairs]
-    return side_rows(leads, pairs, ("answer", "probability", "logit"))
+    return side_rows(
+        leads, classes.pairs("outputs"), "candidates", ("answer", "probability", "logit")
+    )

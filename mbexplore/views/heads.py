@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from math import hypot
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +17,7 @@ from mbexplore.views.view import View, option
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mbexplore.analysis.heads import HeadRow
+    from mbexplore.analysis.heads import Atlas, HeadRow
     from mbexplore.analysis.similar_heads import HeadSimilarity
     from mbexplore.recording import Recording
     from mbexplore.session import Session
@@ -34,28 +33,7 @@ NAMES = {
 SHORT = {"punctuation": "punct.", "unclassified": "\N{MIDDLE DOT}"}
 
 
-@dataclass(frozen=True)
-class Atlas:
-    """Every head over some texts.
-
-    Attributes:
-        texts: how many.
-        tokens: of all texts.
-        heads: one row each, in order.
-        strongest: layer, head and score of the best of each class.
-        like: the head that others are compared with, "3.1"; None for none.
-        similar: all other heads by distance to it, in the first text.
-    """
-
-    texts: int
-    tokens: int
-    heads: tuple[HeadRow, ...]
-    strongest: dict[str, dict[str, float]]
-    like: str | None = None
-    similar: tuple[HeadSimilarity, ...] = ()
-
-
-class HeadsView(View[Atlas]):
+class HeadsView(View["Atlas"]):
     """Atlas of heads: entropy, distance, shares of the weight, sinks and a class for every head."""
 
     name = "heads"
@@ -79,7 +57,7 @@ class HeadsView(View[Atlas]):
 
     def compute(self, session: Session) -> Atlas:
         """One pass over every text; its maps are read in blocks and let go."""
-        from mbexplore.analysis.heads import head_atlas, strongest_heads
+        from mbexplore.analysis.heads import Atlas, head_atlas, strongest_heads
         from mbexplore.analysis.similar_heads import similar_heads
 
         like = None if self.like is None else find_head(session, self.like)

@@ -11,7 +11,7 @@ from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, T
 from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
 from mbexplore.views.papers import MLM_SCORING, WITHIN_WORD
-from mbexplore.views.shared import HUGGING_FACE, Beside, compared
+from mbexplore.views.shared import HUGGING_FACE, MOST_BARS, Beside, compared
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from mbexplore.session import Session
     from mbexplore.views.result import Result
 
-MOST_BARS = 40
-"""Tokens of a text that has a bar for each."""
 MOST_ROWS = 200
 """Tokens in the table on the screen."""
 

@@ -19,7 +19,6 @@ from mbexplore.views.shared import (
     answer_bars,
     around,
     compared,
-    paired,
     side_rows,
     verdict,
 )
@@ -48,11 +47,6 @@ class Predictions(Beside["Answer"]):
     def masks(self) -> tuple[MaskPredictions, ...]:
         """Ours, one entry a mask."""
         return self.found.masks
-
-    @property
-    def pairs(self) -> list[tuple[MaskPredictions, MaskPredictions | None]]:
-        """Ours and theirs, mask by mask."""
-        return paired(self.masks, getattr(self.comparison, "masks", None))
 
 
 class PredictView(View["Predictions | Classes"]):
@@ -138,7 +132,9 @@ class PredictView(View["Predictions | Classes"]):
         yield Headline(_headline(found.masks))
         if found.comparison is not None:
             yield verdict(found.comparison.same_top_k, f"top {self.top_k}")
-        panels = [block for pair in found.pairs[:MOST_MASKS] for block in _bars(found, *pair)]
+        panels = [
+            block for pair in found.pairs("masks")[:MOST_MASKS] for block in _bars(found, *pair)
+        ]
         for first in range(0, len(panels), IN_A_ROW):
             row = panels[first : first + IN_A_ROW]
             yield Row(tuple(row)) if len(row) > 1 else row[0]
@@ -160,7 +156,7 @@ class PredictView(View["Predictions | Classes"]):
         masks = [
             dataclasses.asdict(ours)
             | ({} if theirs is None else {"hf_predictions": theirs.predictions})
-            for ours, theirs in found.pairs
+            for ours, theirs in found.pairs("masks")
         ]
         plain = {"text": encoding.text, "tokens": encoding.tokens, "masks": masks}
         return plain | found.to_json()
@@ -178,12 +174,9 @@ class PredictView(View["Predictions | Classes"]):
         """A row for each prediction, theirs of the same rank beside it."""
         if isinstance(found, Classes):
             return class_rows(found)
-        pairs = [
-            (one.predictions, getattr(other, "predictions", None)) for one, other in found.pairs
-        ]
         positions = [mask.position for mask in found.masks]
         columns = ("token", "token_id", "probability", "logit")
-        return side_rows({"position": positions}, pairs, columns)
+        return side_rows({"position": positions}, found.pairs("masks"), "predictions", columns)
 
 
 def _same(answer: Answer) -> Answer:
@@ -205,7 +198,7 @@ def _bars(
     found: Predictions, ours: MaskPredictions, theirs: MaskPredictions | None
 ) -> Iterator[Bars]:
     """Ours with theirs as rings, then theirs by itself where it names other tokens."""
-    every = [p.probability for pair in found.pairs for mask in pair if mask is not None
+    every = [p.probability for pair in found.pairs("masks") for mask in pair if mask is not None
              for p in mask.predictions]  # fmt: skip
     encoding = found.found.encoding
     title = ""  # the one mask's text stands above

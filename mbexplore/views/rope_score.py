@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
@@ -18,31 +17,13 @@ from mbexplore.views.view import View, option
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mbexplore.analysis.maps import Link
-    from mbexplore.analysis.rope import PairNorms, ScoreContributions
+    from mbexplore.analysis.rope import RopeScore
     from mbexplore.session import Session
 
 DEGREE = "\N{DEGREE SIGN}"
 
 
-@dataclass(frozen=True, eq=False)
-class RopeScore:
-    """A score of one head, and the norms of all heads of its layer.
-
-    Attributes:
-        tokens: of the text.
-        score: by pair.
-        norms: of queries and keys in each pair, by head.
-        keys: that take the most weight of the query.
-    """
-
-    tokens: tuple[str, ...]
-    score: ScoreContributions
-    norms: PairNorms
-    keys: tuple[Link, ...]
-
-
-class RopeScoreView(View[RopeScore]):
+class RopeScoreView(View["RopeScore"]):
     """One attention score by rotary pair, and the pairs that each head of the layer uses."""
 
     name = "rope-score"
@@ -67,8 +48,7 @@ class RopeScoreView(View[RopeScore]):
 
     def compute(self, session: Session) -> RopeScore:
         """One pass over the text, then one layer's queries and keys."""
-        from mbexplore.analysis.links import links_of_query
-        from mbexplore.analysis.rope import check_visible, pair_norms, score_contributions
+        from mbexplore.analysis.rope import check_visible, rope_score
         from mbexplore.recorder import of_layers
 
         explorer, layer, head = session.explorer, self.layer, self.head or 0
@@ -77,13 +57,7 @@ class RopeScoreView(View[RopeScore]):
         if key is not None:
             check_visible(explorer.model.config, layer, query, key)
         recording = session.recording(*of_layers("attention", layer))
-        keys = links_of_query(recording, layer, query, head, LISTED)
-        return RopeScore(
-            recording.encoding.tokens,
-            score_contributions(recording, layer, head, query, keys[0].key if key is None else key),
-            session.once(("pair norms", layer), lambda: pair_norms(recording, layer)),
-            keys,
-        )
+        return rope_score(recording, layer, head, query, key, LISTED)
 
     def blocks(self, found: RopeScore, session: Session) -> Iterator[Block]:
         """The score by pair, the query's other keys, the layer's norms by head and pair."""

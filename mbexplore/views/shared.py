@@ -22,6 +22,8 @@ Found = TypeVar("Found")
 
 LISTED = 10
 """Rows of a table of what is strongest or nearest."""
+MOST_BARS = 40
+"""Tokens of a text of which each has a bar."""
 HUGGING_FACE = "Hugging Face"
 """The other side of a comparison, as it is named everywhere."""
 
@@ -39,6 +41,11 @@ class Beside(Generic[Found]):
     found: Found
     comparison: Any
     refusal: str = ""
+
+    def pairs(self, name: str) -> list[tuple[Any, Any]]:
+        """What both have under a name, place by place; None for theirs where it was left out."""
+        ours, theirs = getattr(self.found, name), getattr(self.comparison, name, None)
+        return list(zip(ours, (None,) * len(ours) if theirs is None else theirs, strict=True))
 
     @property
     def notes(self) -> Iterator[Block]:
@@ -248,28 +255,25 @@ def records(found: Sequence[Any], *properties: str) -> Table:
     return Table(names, tuple(tuple(getattr(one, name) for name in names) for one in found))
 
 
-def paired(ours: Sequence[Found], theirs: Sequence[Found] | None) -> list[tuple[Found, Any]]:
-    """Ours and theirs, place by place; None where there is no other side."""
-    return list(zip(ours, (None,) * len(ours) if theirs is None else theirs, strict=True))
-
-
 def side_rows(
     leads: Mapping[str, Sequence[Value]],
-    pairs: Sequence[tuple[Sequence[Any], Sequence[Any] | None]],
+    pairs: Sequence[tuple[Any, Any]],
+    of: str,
     columns: Sequence[str],
 ) -> Table:
     """A row for each answer, Hugging Face's of the same rank beside it, for files.
 
     Args:
         leads: what the rows of a place begin with, by column, one value a place.
-        pairs: our answers and theirs, one pair a place.
+        pairs: ours and theirs, one pair a place; see `Beside.pairs`.
+        of: the attribute that holds the answers of a place.
         columns: attributes of an answer.
     """
     theirs = [f"hf_{name}" for name in columns if pairs[0][1] is not None]
     rows = []
     for lead, (ours, other) in zip(zip(*leads.values(), strict=True), pairs, strict=True):
-        for rank, one in enumerate(ours):
-            sides = [one] if other is None else [one, other[rank]]
+        for rank, one in enumerate(getattr(ours, of)):
+            sides = [one] if other is None else [one, getattr(other, of)[rank]]
             cells = (getattr(side, name) for side in sides for name in columns)
             rows.append((*lead, rank + 1, *cells))
     return Table((*leads, "rank", *columns, *theirs), tuple(rows))
