@@ -30,6 +30,7 @@ from mbexplore.checkpoints.model import save_model
 from mbexplore.explorer import Explorer
 from mbexplore.network.config import ModernBertConfig, regular_layer_kinds
 from mbexplore.network.model import ModernBertForMaskedLM
+from mbexplore.network.scaling import RopeScaling
 from mbexplore.reference.ports.compare import PortReport, compare
 from mbexplore.reference.ports.implementations import _Called
 from mbexplore.reference.ports.suite import build_suite
@@ -292,6 +293,10 @@ BUGS = (
     Bug("One theta, 10,000, for every layer",
         GITHUB + "huggingface/transformers/pull/39750",
         config(rope_parameters=thetas(10_000.0, 10_000.0)), "theta 10,000"),
+    Bug("YaRN is ignored", GITHUB + "NVIDIA-NeMo/Automodel/pull/1400",
+        config(rope_parameters=thetas(90_000.0, 600.0)), "scaling ignored",
+        dict.fromkeys(("global_rope_scaling", "local_rope_scaling"),
+                      RopeScaling("yarn", 4.0, 30, attention_factor=1.14))),
     Bug("Layer 0 counted as local: the pattern starts with a dense layer, and was read otherwise",
         GITHUB + "ggml-org/llama.cpp/pull/18330",
         config(layer_types=lambda c: [*c["layer_types"][1:], c["layer_types"][0]]),
@@ -359,6 +364,18 @@ def report_of(bug: Bug, folder: Path) -> PortReport:
     return compare(explorer, other, build_suite(explorer))
 
 
+def row_of(bug: Bug) -> str:
+    """A row of the document's table."""
+    with tempfile.TemporaryDirectory() as name:
+        found = report_of(bug, Path(name))
+    first = found.first_mismatch
+    assert first is not None and found.diagnosis is not None, bug.what
+    short = next(v for v in found.compared if v.case == "16 tokens" and v.name == "pooled")
+    link = f"[{bug.link.removeprefix(GITHUB)}]({bug.link})" if bug.link else ""
+    said = diagnosis_of(found).replace("the other side", "it")
+    return f"| {bug.what} | {link} | {first.case} | {short.cosine:.4f} | {said} |"
+
+
 def write_gallery() -> str:
     """The document."""
     lines = [
@@ -375,14 +392,7 @@ def write_gallery() -> str:
         "| --- | --- | --- | ---: | --- |",
     ]
     for bug in BUGS:
-        with tempfile.TemporaryDirectory() as name:
-            found = report_of(bug, Path(name))
-        first = found.first_mismatch
-        assert first is not None and found.diagnosis is not None, bug.what
-        short = next(v for v in found.compared if v.case == "16 tokens" and v.name == "pooled")
-        link = f"[{bug.link.removeprefix(GITHUB)}]({bug.link})" if bug.link else ""
-        said = diagnosis_of(found).replace("the other side", "it").replace("|", "\\|")
-        lines.append(f"| {bug.what} | {link} | {first.case} | {short.cosine:.4f} | {said} |")
+        lines.append(row_of(bug))
         print(bug.what, file=sys.stderr)
     return "\n".join(lines) + "\n"
 

@@ -25,10 +25,10 @@ def port_blocks(found: PortReport) -> Iterator[Block]:
     yield Headline(_verdict(found))
     if not found.passed:
         yield Note(diagnosis_of(found))
-    columns = ("text", "tokens", "worst value", "cosine", "largest", "error", "allowed", "within")
+    columns = ("text", "tokens", "value", "cosine", "largest", "error", "allowed", "within")
     rows = tuple(_row(list(values)) for _, values in groupby(found.compared, lambda x: x.case))
     yield Table(columns, rows, title="Texts, the worst value of each",
-                left=("text", "worst value", "within"))  # fmt: skip
+                left=("text", "value", "within"))  # fmt: skip
     yield Note(" ".join((EXPLAIN.format(precision=found.precision), *found.notes)))
     if found.not_compared:
         yield Note("Not compared: " + "; ".join(found.not_compared) + ".")
@@ -90,7 +90,7 @@ def _row(values: list[Value]) -> tuple[Cell, ...]:
     return (
         Cell(worst.case),
         Cell(worst.tokens),
-        Cell(worst.name),
+        Cell(worst.name.replace("hidden_states.", "state ").replace(".", " ")),
         Cell(worst.cosine, f"{worst.cosine:.6f}"),
         *(Cell(x, significant(x, 2)) for x in (worst.max_abs, worst.error, worst.tolerance)),
         Cell(worst.passed, "\N{CHECK MARK}" if worst.passed else "\N{MULTIPLICATION X} beyond",

@@ -316,6 +316,8 @@ FAULTS: tuple[Fault, ...] = (
           _config(global_rope_theta=160_000.0, local_rope_theta=10_000.0)),
     Fault("theta 10,000", "every layer were rotated by the theta 10,000",
           _config(global_rope_theta=10_000.0, local_rope_theta=10_000.0)),
+    Fault("scaling ignored", "the scaling of the rotation (YaRN or linear) were ignored",
+          _config(global_rope_scaling=None, local_rope_scaling=None)),
     Fault("no window", "local layers had no window", _windows(lambda half: (None, None))),
     Fault("window everywhere", "global layers had the window of local ones",
           _windows(lambda half: (half, half))),
