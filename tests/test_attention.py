@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mbexplore.errors import RangeError
 from mbexplore.network.attention import (
     attend,
     attention_band,
@@ -178,6 +179,14 @@ def test_segments_of_padded_and_packed_rows():
     whole = torch.tensor([[3, 3], [4, 4]])  # a row a text: nothing to hide
     assert find_segments(whole, None) is find_segments(None, whole) is None
     assert find_segments(None, None) is None
+
+
+def test_a_mask_of_other_axes_is_refused():
+    """Passed over before, where it was uniform."""
+    with pytest.raises(RangeError, match=r"attention_mask has the shape \(2, 1, 5, 5\); give"):
+        find_segments(torch.ones(2, 1, 5, 5), None)
+    with pytest.raises(RangeError, match=r"segment_ids has the shape \(5,\)"):
+        find_segments(None, torch.arange(5))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 from typing_extensions import Self
 
+from mbexplore.errors import RangeError
+
 BLOCK = 64
 """Queries of a local layer computed together: small enough to waste few keys outside the window,
 large enough to keep the matrix products busy (32 to 128 measured alike at half_window 64)."""
@@ -101,7 +103,16 @@ def find_segments(attention_mask: Tensor | None, segment_ids: Tensor | None) -> 
     Args:
         attention_mask: (batch, seq), 0 for padding.
         segment_ids: (batch, seq), whole numbers of the texts packed in each row.
+
+    Raises:
+        RangeError: one of them has other axes, such as transformers' masks of queries and keys.
     """
+    for name, given in (("attention_mask", attention_mask), ("segment_ids", segment_ids)):
+        if given is not None and given.dim() != 2:
+            raise RangeError(
+                f"{name} has the shape {tuple(given.shape)}; give (batch, seq), and hide single "
+                "keys by an edit of the scores."
+            )
     segments = None if segment_ids is None else segment_ids.long()
     if attention_mask is not None:
         real = attention_mask != 0
