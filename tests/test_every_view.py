@@ -73,9 +73,11 @@ TEMPLATE = "{name} was a [MASK] in {x}."
 DATA = Path(__file__).parent / "data"
 PAIRS, LABELS = str(DATA / "pairs.jsonl"), str(DATA / "labels.csv")
 ALONE = ("predict", "score", "likelihood")
-BASE = {"compare": {"other": TWIN}, "probe": {"path": LABELS, "folds": 2}} | {
-    name: {"hf": False} for name in ALONE
-}
+BASE = {
+    "compare": {"other": TWIN},
+    "probe": {"path": LABELS, "folds": 2},
+    "steer": {"toward": (TWIN,), "away": (TEXT,), "layer": 4},
+} | {name: {"hf": False} for name in ALONE}
 """What a view needs, or does without here: transformers takes long to start."""
 CASES = [(name, BASE.get(name, {})) for name in REGISTRY] + [
     (name, values) for name, every in MODES.items() for values in every

@@ -28,7 +28,7 @@ def names(explorers, bare):
 
 
 def ask(endpoints, name, model, **given):
-    given = {"other": OTHER, "steps": 4} | given
+    given = {"other": OTHER, "steps": 4, "toward": OTHER, "away": TEXT} | given
     values = [given.get(one.name, one.default) for one in arguments_of(REGISTRY[name])]
     answer = endpoints.call(name, "me", model, TEXT, *values)
     json.dumps(answer, allow_nan=False)

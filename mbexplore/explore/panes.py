@@ -34,6 +34,7 @@ def pane_names() -> tuple[str, ...]:
         if name != "predict"
         and view.reads == "text"
         and view.title
+        and not view.needs_more
         and not any(one.option.positional or one.is_required for one in view.parameters)
     )
 

@@ -25,6 +25,7 @@ from mbexplore.views.result import Result
 from mbexplore.views.rope import RopeView
 from mbexplore.views.rope_score import RopeScoreView
 from mbexplore.views.score import ScoreView
+from mbexplore.views.steer import SteerView
 from mbexplore.views.verify import VerifyView
 from mbexplore.views.view import View
 from mbexplore.views.why import WhyView
@@ -55,6 +56,7 @@ class ViewMethods:
     probe = of_model(ProbeView)
     ablate = of_text(AblateView)
     patch = of_text(PatchView)
+    steer = of_text(SteerView)
     compare = of_text(CompareView)
     embed = of_texts(EmbedView)
     pairs = of_model(PairsView)

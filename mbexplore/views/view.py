@@ -58,6 +58,8 @@ class View(Generic[Data]):
         reads: what it looks at: one text, several texts at once, or the model alone.
         explains_answer: whether it is about the model's answer at its parameter `token`: where a
             front end has another token selected, such a view stays with the first mask.
+        needs_more: whether it shows nothing with its defaults; where nothing can be typed it is
+            left out.
         sample: whether a bundled paragraph stands in for a text that isn't given.
         formats: what its results can be saved as; found out from the data where it isn't said.
         none: on the page, what stands for no selected token: "all"; by default the first mask does.
@@ -77,6 +79,7 @@ class View(Generic[Data]):
     limits: ClassVar[str] = ""
     reads: ClassVar[Literal["text", "texts", "model"]] = "text"
     explains_answer: ClassVar[bool] = False
+    needs_more: ClassVar[bool] = False
     sample: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = ()
     none: ClassVar[str] = ""
