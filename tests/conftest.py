@@ -43,6 +43,15 @@ def tiny():
 
 
 @pytest.fixture(scope="module")
+def served_page(tiny):
+    """The page of the bundled model: its address, and the sessions of its people."""
+    from tests.browser import served
+
+    with served({"tiny": tiny}) as (address, sessions):
+        yield address, sessions
+
+
+@pytest.fixture(scope="module")
 def one_thread():
     """Sums in the same order; and models this small only wait for each other's threads."""
     import torch

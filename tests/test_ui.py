@@ -41,14 +41,6 @@ def explorer():
     return mbexplore.load("tiny", device="cpu")
 
 
-@pytest.fixture(scope="module")
-def served_page(explorer):
-    from tests.browser import served
-
-    with served({"tiny": explorer}) as (address, sessions):
-        yield address, sessions
-
-
 def call(address, name, *data, session="plain"):
     """One endpoint, as the page calls it: its answer, or the sentence it refuses with."""
     body = json.dumps({"data": data, "session_hash": session}).encode()

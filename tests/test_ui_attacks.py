@@ -27,14 +27,6 @@ def explorer():
     return mbexplore.load("tiny", device="cpu")
 
 
-@pytest.fixture(scope="module")
-def served_page(explorer):
-    from tests.browser import served
-
-    with served({"tiny": explorer}) as (address, sessions):
-        yield address, sessions
-
-
 def ask(address, method="GET", path="/", body=None, **headers):
     """Status and text of a request with the headers given; `_` stands for `-`."""
     connection = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)

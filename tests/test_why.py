@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-import mbexplore
 from mbexplore.analysis.why import why
 from mbexplore.analysis.why.counterfactual import check, find
 from mbexplore.analysis.why.evidence import gather
@@ -34,7 +33,6 @@ from tests.handbuilt import (
     VOCAB,
     build_copier,
     build_explorer,
-    build_random,
     hook_count,
 )
 from tests.parity import spread_weights
@@ -59,16 +57,6 @@ def build_redundant():
     attention.Wo.weight[:, twin] = attention.Wo.weight[:, own]
     model.head.dense.weight[:SLOT, SLOT:] = 4000.0 * torch.eye(SLOT)
     return model
-
-
-@pytest.fixture(scope="module")
-def explorer():
-    return build_explorer(build_random())
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return mbexplore.load("tiny", device="cpu")
 
 
 @pytest.fixture(scope="module")

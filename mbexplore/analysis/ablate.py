@@ -172,9 +172,7 @@ def ablate(
         progress: called with the passes done and all there are; what it raises ends the work.
 
     Raises:
-        ModelError: the model has no head that chooses.
-        RangeError: a part lies outside the model or the text.
-        TextError: no position is given and the text has no mask.
+        MbexploreError: see `readout.build_readout`; or a part lies outside the model or the text.
     """
     model = explorer.model
     encoding = explorer.encode(text) if isinstance(text, str) else text
@@ -221,8 +219,7 @@ def ablate_heads(
         progress: called with the heads done and all there are; what it raises ends the work.
 
     Raises:
-        ModelError: the model has no head that chooses.
-        TextError: no position is given and the text has no mask.
+        MbexploreError: see `readout.build_readout`.
     """
     model = explorer.model
     encoding = explorer.encode(text) if isinstance(text, str) else text

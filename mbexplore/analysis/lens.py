@@ -116,8 +116,7 @@ def lens(
         progress: called with the states decoded and all there are; what it raises ends the work.
 
     Raises:
-        ModelError: the model has no head that chooses.
-        TextError: no position is given and the text has no mask.
+        MbexploreError: see `readout.build_readout`.
         RangeError: the position or `top_k` is outside, or the answer is no single token.
     """
     explorer.check_top_k(top_k)

@@ -235,13 +235,7 @@ def top_neurons(
 ) -> TokenNeurons:
     """The same as `token_neurons`, of what `token_activations` kept.
 
-    Args:
-        explorer: whose model made the recording.
-        recording: that kept the last state.
-        rows: the activations of each layer at the token.
-        position: which token.
-        layer: the one asked about, None for all.
-        count: how many.
+    `rows` are the activations of each layer at the token.
 
     Raises:
         RangeError: the count is less than 1.

@@ -79,9 +79,7 @@ def root(
     threads: Annotated[
         int | None,
         typer.Option(
-            min=1,
-            help="Processor threads to use; $OMP_NUM_THREADS, or all cores, by default.",
-            show_default=False,
+            min=1, help="Processor threads to use; $OMP_NUM_THREADS, or all cores, by default."
         ),
     ] = None,
 ) -> None:

@@ -21,14 +21,12 @@ Works = Annotated[
     typer.Argument(
         metavar="[predict|features|forward|logits|bfloat16|record|batch|import]...",
         help="What to measure; predict, forward, record, batch and import by default.",
-        show_default=False,
     ),
 ]
 Tokens = Annotated[
     str | None,
     typer.Option(
-        help="Lengths of the texts, such as 16,512,2048,8192; each work's own by default.",
-        show_default=False,
+        help="Lengths of the texts, such as 16,512,2048,8192; each work's own by default."
     ),
 ]
 Against = Annotated[
@@ -45,9 +43,7 @@ Busy = Annotated[
 Repeats = Annotated[int, typer.Option(help="Runs of each side that count.")]
 Random = Annotated[
     str | None,
-    typer.Option(
-        help="Random weights of this size instead: tiny, base or large.", show_default=False
-    ),
+    typer.Option(help="Random weights of this size instead: tiny, base or large."),
 ]
 
 

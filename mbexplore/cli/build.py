@@ -51,21 +51,16 @@ TYPES: dict[str, Any] = {
     "file": str,
 }  # fmt: skip
 
+_DEFAULTS = {
+    "plot": False, "json": False, "strict": False, "truncate": False, "device": "auto",
+    "dtype": "float32",
+}  # fmt: skip
 SHARED: dict[str, tuple[Any, Any]] = {
-    "plot": (options.Plot, False),
-    "output": (options.Output, None),
-    "json": (options.Json, False),
-    "file": (options.File, None),
-    "lines": (options.Lines, None),
-    "column": (options.Column, None),
-    "id": (options.Id, None),
-    "strict": (options.Strict, False),
-    "recording": (options.Recording, None),
-    "context": (options.Context, None),
-    "truncate": (options.Truncate, False),
-    "model": (options.Model, None),
-    "device": (options.Device, "auto"),
-    "dtype": (options.Dtype, "float32"),
+    name: (getattr(options, name.title()), _DEFAULTS.get(name))
+    for name in (
+        "plot", "output", "json", "file", "lines", "column", "id", "strict", "recording",
+        "context", "truncate", "model", "device", "dtype",
+    )
 }  # fmt: skip
 """Options that every command of a view has, with their defaults: here and nowhere else."""
 OF_MANY = ("column", "id", "strict")
@@ -151,7 +146,7 @@ def _texts(view: type[View[Any]]) -> list[inspect.Parameter]:
     annotation = options.Text if view.reads == "text" else options.Texts
     found = [inspect.Parameter("texts", kind, default=None, annotation=annotation)]
     if view.text_flag:
-        flag = typer.Option(view.text_flag, help="The text.", show_default=False)
+        flag = typer.Option(view.text_flag, help="The text.")
         flagged = Annotated[str | None, flag]
         found.append(inspect.Parameter(FLAGGED, kind, default=None, annotation=flagged))
     return found
@@ -169,9 +164,7 @@ def _of(one: Parameter) -> Any:
     about = one.option
     choices = [str(choice) for choice in one.choices]
     if about.positional:
-        return Annotated[
-            kind, typer.Argument(help=about.help, metavar=one.name.upper(), show_default=False)
-        ]
+        return Annotated[kind, typer.Argument(help=about.help, metavar=one.name.upper())]
     flags = [one.flag, *([about.short] if about.short else [])]
     if one.kind == "switch" and one.default is True:
         flags = [f"{one.flag}/--no-{one.flag.removeprefix('--')}"]

@@ -20,7 +20,7 @@ def file_option(one: Parameter) -> Any:
     about = f"Read {one.flag} from a file, one a line."
     return Annotated[
         Path | None,
-        typer.Option(f"{one.flag}-file", help=about, metavar="FILE", show_default=False),
+        typer.Option(f"{one.flag}-file", help=about, metavar="FILE"),
     ]
 
 

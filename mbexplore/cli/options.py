@@ -18,13 +18,11 @@ from mbexplore.sample import sample_text as sample_text
 
 Text = Annotated[
     str | None,
-    typer.Argument(metavar="[TEXT]", help="The text; - reads standard input.", show_default=False),
+    typer.Argument(metavar="[TEXT]", help="The text; - reads standard input."),
 ]
 Texts = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="[TEXT]...", help="The texts; - reads standard input.", show_default=False
-    ),
+    typer.Argument(metavar="[TEXT]...", help="The texts; - reads standard input."),
 ]
 File = Annotated[
     Path | None,
@@ -32,32 +30,24 @@ File = Annotated[
         "--file",
         "-f",
         help="Read one text, the whole file; or a text a row of csv, tsv, jsonl or parquet.",
-        show_default=False,
     ),
 ]
 Lines = Annotated[
     Path | None,
-    typer.Option(
-        "--lines", help="Read one text a line; - reads standard input.", show_default=False
-    ),
+    typer.Option("--lines", help="Read one text a line; - reads standard input."),
 ]
 Column = Annotated[
     str | None,
-    typer.Option(
-        help="The column of the texts in a csv, tsv, jsonl or parquet --file.", show_default=False
-    ),
+    typer.Option(help="The column of the texts in a csv, tsv, jsonl or parquet --file."),
 ]
 Id = Annotated[
     str | None,
-    typer.Option("--id", help="The column of what each text is called.", show_default=False),
+    typer.Option("--id", help="The column of what each text is called."),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first text with an error.")]
 Recording = Annotated[
     Path | None,
-    typer.Option(
-        help="Look at what `mbexplore record` saved, without running the model again.",
-        show_default=False,
-    ),
+    typer.Option(help="Look at what `mbexplore record` saved, without running the model again."),
 ]
 Context = Annotated[
     str | None,
@@ -65,7 +55,6 @@ Context = Annotated[
         "--context",
         "--pair",
         help="A second text for a model that takes two, such as the one to find the answer in.",
-        show_default=False,
     ),
 ]
 Model = Annotated[
@@ -75,7 +64,6 @@ Model = Annotated[
         "-m",
         envvar="MBEXPLORE_MODEL",
         help="tiny (bundled, the default), base, large, a folder or a hub id.",
-        show_default=False,
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -89,7 +77,6 @@ Output = Annotated[
     typer.Option(
         "-o",
         "--output",
-        show_default=False,
         help="Save as png, svg, pdf, html, json, csv or npz; many texts as csv, jsonl or parquet.",
     ),
 ]
@@ -172,7 +159,7 @@ def of_fields(kind: type[Any]) -> Iterator[inspect.Parameter]:
         if "help" in field.metadata:
             about = dict(field.metadata)
             default = field.default
-            option = typer.Option(*about.pop("flags"), **about, show_default=default is not None)
+            option = typer.Option(*about.pop("flags"), **about)
             is_required = default is dataclasses.MISSING
             default = inspect.Parameter.empty if is_required else default
             yield parameter(field.name, Annotated[hints[field.name], option], default)

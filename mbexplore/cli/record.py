@@ -21,8 +21,7 @@ def record(
         list[str] | None,
         typer.Option(
             help="What to keep: attention, values, hidden_states, neurons, z, updates, or a tap "
-            "such as pattern; the first four by default. Repeat it for more.",
-            show_default=False,
+            "such as pattern; the first four by default. Repeat it for more."
         ),
     ] = None,
     file: options.File = None,

@@ -55,7 +55,7 @@ def train(**given: Any) -> None:
 
 More = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FILE]...", help="More of the corpus.", show_default=False),
+    typer.Argument(metavar="[FILE]...", help="More of the corpus."),
 ]
 train.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
     [*options.of_fields(TrainOptions), options.parameter("more", More, None)]

@@ -27,23 +27,20 @@ Models = Annotated[
     typer.Option(
         "--model",
         "-m",
-        show_default=False,
         help="A model to offer: tiny (bundled, the default), base, large, a folder or a hub id. "
         "Repeat it for more.",
     ),
 ]
 Port = Annotated[
     int | None,
-    typer.Option(
-        help="Port to listen on; the first free one from 7860 by default.", show_default=False
-    ),
+    typer.Option(help="Port to listen on; the first free one from 7860 by default."),
 ]
 Share = Annotated[
     bool, typer.Option("--share", help="Open a public tunnel to the page, through Gradio.")
 ]
 Auth = Annotated[
     str | None,
-    typer.Option(metavar="USER:PASS", help="Ask for a user and password.", show_default=False),
+    typer.Option(metavar="USER:PASS", help="Ask for a user and password."),
 ]
 
 

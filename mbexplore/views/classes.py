@@ -10,17 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import (
-    Bars,
-    Block,
-    Cell,
-    Headline,
-    Heat,
-    Note,
-    Table,
-    TokenStrip,
-    Value,
-)
+from mbexplore.display.blocks import Bars, Block, Cell, Headline, Heat, Note, Table, TokenStrip
 from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
 from mbexplore.views.shared import (
@@ -207,7 +197,7 @@ def class_json(classes: Classes) -> dict[str, Any]:
 def class_rows(classes: Classes) -> Table:
     """A row for each answer, theirs of the same rank beside it."""
     tokens, places = classes.found.encodings[0].tokens, [one.position for one in classes.outputs]
-    leads: dict[str, list[Value]] = {
+    leads: dict[str, list[Any]] = {
         "position": [*places],
         "token": ["" if x is None else tokens[x] for x in places],
     }

@@ -141,8 +141,7 @@ def why(
         progress: called with the steps done and all there are; what it raises ends the work.
 
     Raises:
-        ModelError: the model has no head that chooses.
-        TextError: no position is given and the text has no mask.
+        MbexploreError: see `readout.build_readout`.
         RangeError: there is no such answer, or the counterfactual has another length or the same
             answer.
     """
