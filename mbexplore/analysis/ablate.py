@@ -209,14 +209,7 @@ def ablate_heads(
 ) -> HeadAblation:
     """The answer without each head of the model, one at a time.
 
-    Args:
-        explorer: with a head that chooses; see `readout.build_readout`.
-        text: the text.
-        position: which token is asked about; see `readout.build_readout`.
-        answer: the answer followed; None for the model's own.
-        contrast: another answer, whose logit is subtracted from the answer's in all logits.
-        replacement: see `ablate`.
-        progress: called with the heads done and all there are; what it raises ends the work.
+    It takes what `ablate` takes, but for the parts.
 
     Raises:
         MbexploreError: see `readout.build_readout`.

@@ -55,16 +55,8 @@ def band_map(
     """The maps of a local layer (or of one head) by offset, max-pooled over queries.
 
     A part of the text shows the weights that these queries have in the whole.
-
-    Args:
-        recording: with "attention" kept.
-        layer: from 0.
-        head: see `maps.layer_map`, as `mean` and `progress`.
-        pixels: the most rows.
-        axis: tokens, all or a part; None for all. Special tokens that it hides have no row and no
-            weight.
-        mean: see `head`.
-        progress: see `head`.
+    Special tokens that the axis hides have no row and no weight. It takes what `maps.layer_map`
+    takes, and has at most `pixels` rows.
 
     Raises:
         RangeError: the layer is global or outside, or the axis counts in words.

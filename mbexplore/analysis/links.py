@@ -73,17 +73,9 @@ def arcs(
     most: int = MOST_ARCS,
     progress: Progress | None = None,
 ) -> Arcs:
-    """The fewest links that carry `mass` of every row of weights.
+    """The fewest links that carry `mass` of every row of weights, at most `most` of each head.
 
-    Args:
-        recording: with "attention" kept.
-        layer: from 0.
-        head: one head, or None for all.
-        axis: None for all tokens of the text.
-        mean: whether to average over the heads.
-        mass: over 0, at most 1.
-        most: how many links of a head are kept.
-        progress: called with the rows read and all there are.
+    The mass is over 0 and at most 1; all else is what `maps.layer_map` takes.
 
     Raises:
         RangeError: the layer or head is outside, or `mass` is no share.

@@ -269,16 +269,7 @@ def model_maps(
     mean: bool = False,
     progress: Progress | None = None,
 ) -> tuple[LayerMap, ...]:
-    """The maps of every layer, all pooled alike: the model view.
-
-    Args:
-        recording: with "attention" kept.
-        head: one head, or None for all.
-        pixels: the most rows and columns of each map.
-        axis: None for all tokens of the text.
-        mean: whether to average over the heads of a layer.
-        progress: called with the layers done and all there are.
-    """
+    """The maps of every layer, all pooled alike: the model view; see `layer_map`."""
     axis = axis or build_axis(recording.encoding)
     layers, maps = recording.config.num_hidden_layers, []
     for layer in range(layers):

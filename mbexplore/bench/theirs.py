@@ -89,8 +89,8 @@ TASKS: dict[str, Callable[[Path, int], Run]] = {
     "bfloat16": partial(features, dtype=torch.bfloat16),
     "forward": forward,
     "logits": logits,
-    "batch": batch,
     "every map": every_map,
+    "batch": batch,
 }
 
 

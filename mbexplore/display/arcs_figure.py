@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.links import Link
 from mbexplore.display.attention_blocks import Arcs
-from mbexplore.display.axes import FAINT, Size, Surface, place, size_of, titled
+from mbexplore.display.axes import Size, Surface, place, size_of, titled
 from mbexplore.display.fonts import token_label
 from mbexplore.display.numbers import significant
-from mbexplore.display.palette import HUE, INK, head_colour
+from mbexplore.display.palette import FAINT, HUE, INK, head_colour
 
 WIDEST = 3.2
 """Points of the line that stands for the largest weight."""

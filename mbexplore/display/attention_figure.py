@@ -16,18 +16,9 @@ from mbexplore.analysis.maps import LayerMap
 from mbexplore.analysis.tile import Tile
 from mbexplore.display import arcs_figure as arcs_figure  # registers its own
 from mbexplore.display.attention_blocks import AttentionMap, ModelView
-from mbexplore.display.axes import (
-    FAINT,
-    Size,
-    Surface,
-    colours_of,
-    name_axes,
-    place,
-    size_of,
-    titled,
-)
+from mbexplore.display.axes import Size, Surface, colours_of, name_axes, place, size_of, titled
 from mbexplore.display.fonts import token_label
-from mbexplore.display.palette import HUE, INK, head_hues
+from mbexplore.display.palette import FAINT, HUE, INK, head_hues
 
 ALONE, FEW, MANY = 5.6, 3.6, 2.7
 """Inches of the longer side of a map alone, among 4 at most, among more."""

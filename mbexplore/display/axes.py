@@ -19,12 +19,11 @@ from mbexplore.display.blocks import Block, Hue
 from mbexplore.display.fonts import drawable, token_label
 from mbexplore.display.kinds import renderer
 from mbexplore.display.numbers import significant
-from mbexplore.display.palette import HUE, INK, LIGHT
+from mbexplore.display.palette import FAINT, HUE, INK, LIGHT
 
 if TYPE_CHECKING:
     from functools import _SingleDispatchCallable
 
-FAINT = "#66717d"
 Size: TypeAlias = tuple[float, float]
 Surface: TypeAlias = Figure | SubFigure
 LABELS = 60

@@ -16,21 +16,11 @@ from matplotlib.figure import Figure
 from mbexplore.display import blocks as b
 from mbexplore.display import figure_heat as figure_heat
 from mbexplore.display import figure_lines as figure_lines
-from mbexplore.display.axes import (
-    FAINT,
-    Size,
-    Surface,
-    draw,
-    ink,
-    label_axis,
-    name_axes,
-    place,
-    size_of,
-)
+from mbexplore.display.axes import Size, Surface, draw, ink, label_axis, name_axes, place, size_of
 from mbexplore.display.blocks import Block, Cell
 from mbexplore.display.fonts import drawable, token_label, use_fonts, without_font_notices
 from mbexplore.display.numbers import decimals, fixed, percent
-from mbexplore.display.palette import INK, SIGN, colour_of, ink_on
+from mbexplore.display.palette import FAINT, INK, SIGN, colour_of, ink_on
 
 WIDEST = 15.0
 """Inches of the widest row."""

@@ -5,19 +5,10 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from mbexplore.display.axes import (
-    FAINT,
-    Size,
-    draw,
-    ink,
-    label_axis,
-    name_axes,
-    plain_ticks,
-    size_of,
-)
+from mbexplore.display.axes import Size, draw, ink, label_axis, name_axes, plain_ticks, size_of
 from mbexplore.display.blocks import Lines
 from mbexplore.display.fonts import drawable
-from mbexplore.display.palette import INK
+from mbexplore.display.palette import FAINT, INK
 
 
 @size_of.register

@@ -26,6 +26,9 @@ from there on lightness helps to tell them apart."""
 INK = "#1f2933"
 """Of what has no hue of its own: text, and the mean of all heads."""
 
+FAINT = "#66717d"
+"""Of lines and names that stand behind."""
+
 FAINTEST = 0.12
 """The least of the way to the darkest colour that the stronger weights of each map go."""
 

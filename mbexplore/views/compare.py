@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 
 class CompareView(View["RunComparison"]):
-    """Two texts, or two models: their answers, residual streams and attention."""
+    """Two texts, or two models: their answers, residual streams and attention.
+
+    Texts of unequal length are compared at the tokens of their common beginning and end, and models
+    of other sizes by what both answer and where they attend.
+    """
 
     name = "compare"
     title = "Compare"

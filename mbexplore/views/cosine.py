@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 class CosineView(View["TokenSimilarity"]):
-    """Cosine similarity of the residual stream of every two tokens after a layer."""
+    """Cosine similarity of the residual stream of every two tokens after a layer.
+
+    The tokens nearest to one of them, all pairs, and the mean of all pairs after each layer.
+    """
 
     name = "cosine"
     title = "Cosine"

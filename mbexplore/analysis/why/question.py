@@ -95,14 +95,10 @@ def ask(
     answer: str | None = None,
     rival: str | None = None,
 ) -> Question:
-    """The question about a text.
+    """The question about a text: why this answer, and not its rival.
 
-    Args:
-        explorer: with a head that chooses; see `readout.build_readout`.
-        encoding: the text.
-        position: which token is asked about; see `readout.build_readout`.
-        answer: the answer explained; None for the model's own.
-        rival: the answer it is set against; None for the likeliest other word.
+    Text, position and answer are what `readout.build_readout` takes; the rival is the likeliest
+    other word unless it is named.
 
     Raises:
         ModelError: the model has no head that chooses, or only one answer.
