@@ -153,17 +153,15 @@ CONTROL_TASKS = arxiv(
     "Hewitt and Liang 2019", "Designing and Interpreting Probes with Control Tasks", "1909.03368"
 )
 ACTIVATION_ADDITION = arxiv(
-    "Turner et al.",
-    2023,
+    "Turner et al. 2023",
     "Activation Addition: Steering Language Models Without Optimization",
     "2308.10248",
 )
 CONTRASTIVE_ADDITION = arxiv(
-    "Rimsky et al.", 2023, "Steering Llama 2 via Contrastive Activation Addition", "2312.06681"
+    "Rimsky et al. 2023", "Steering Llama 2 via Contrastive Activation Addition", "2312.06681"
 )
 SINGLE_DIRECTION = arxiv(
-    "Arditi et al.",
-    2024,
+    "Arditi et al. 2024",
     "Refusal in Language Models Is Mediated by a Single Direction",
     "2406.11717",
 )
