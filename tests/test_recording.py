@@ -231,6 +231,7 @@ def test_any_part_of_a_map_is_that_part_of_the_whole(recording, layer):
     rebuilt = torch.zeros_like(whole)
     for first, low, rows in recording.attention_rows(layer, block=17):
         rebuilt[:, first : first + rows.shape[1], low : low + rows.shape[2]] = rows
+        assert (rows[:, :, 0] > 0).any() and (rows[:, :, -1] > 0).any()  # keys in sight alone
     torch.testing.assert_close(rebuilt, whole)
     assert torch.equal(recording.attention(layer - 9, head=-2), recording.attention(layer, head=2))
 
