@@ -135,6 +135,21 @@ def test_the_same_with_gradients_as_without(taken):
     assert taken == ["plain"]
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_gradients_reach_whatever_wants_one(taken, bias):
+    for wanted in ("x", "weight", *["bias"] * bias, None):
+        layer, x = make_layer(96, bias=bias), seeded(ROWS, 96)
+        parts = {"x": x, **dict(layer.named_parameters())}
+        for name, part in parts.items():
+            part.requires_grad_(name == wanted)
+        found = layer(x)
+        assert found.requires_grad == (wanted is not None)
+        if wanted is not None:
+            found.sum().backward()
+            assert parts[wanted].grad.abs().sum() > 0
+    assert taken == ["plain"]  # where nothing wanted one
+
+
 def test_other_types_and_empty_inputs_are_torchs_own(taken):
     layer, x = make_layer(96), seeded(ROWS, 96)
     with torch.no_grad():

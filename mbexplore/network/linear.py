@@ -55,8 +55,7 @@ class Linear(nn.Linear):
         """Whether oneDNN's product may be taken, and is worth it."""
         if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
             return False
-        parameters = [self.weight] if self.bias is None else [self.weight, self.bias]
-        if torch.is_grad_enabled() and any(each.requires_grad for each in (x, *parameters)):
+        if torch.is_grad_enabled() and any(p.requires_grad for p in (x, *self.parameters())):
             return False
         return (
             x.device.type == self.weight.device.type == "cpu"
