@@ -45,6 +45,7 @@ EXPLAIN = {
     "patch": ["patch", TEXT, OTHER],
     "compare": ["compare", TEXT, OTHER],
     "attribute": ["attribute", TEXT, "--steps", "4"],
+    "why": ["why", TEXT],
 }
 LOOK = {
     "attention": ["attention", TEXT, "--layer", "1"],

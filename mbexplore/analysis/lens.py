@@ -128,13 +128,13 @@ def lens(
     decoded = []
     for n in _states(recording):
         with torch.no_grad():
-            decoded.append(readout.read(_normed(explorer, recording, n)[None]))
+            decoded.append(readout.read(normed_state(explorer, recording, n)[None]))
         if progress is not None:
             progress(n + 1, len(_states(recording)))
     logits = torch.cat(decoded)  # (states, option)
     target = readout.target(logits[-1])
     rows = _rows(readout, logits, target, top_k)
-    return Lens(encoding.tokens, target, rows, _top1_from([row.rank for row in rows]))
+    return Lens(encoding.tokens, target, rows, top1_from([row.rank for row in rows]))
 
 
 def lens_map(explorer: Explorer, source: Source, *, progress: Progress | None = None) -> LensMap:
@@ -172,7 +172,7 @@ def lens_map(explorer: Explorer, source: Source, *, progress: Progress | None = 
 
 def top1_from_states(lens: LensMap) -> list[int]:
     """For each position, the first state from which on its final answer stays first."""
-    found = [_top1_from(column.tolist()) for column in lens.rank.T]
+    found = [top1_from(column.tolist()) for column in lens.rank.T]
     return [len(lens.rank) - 1 if state is None else state for state in found]
 
 
@@ -194,10 +194,10 @@ def state_logits(
     """
     read, _, _ = token_reader(explorer)
     with torch.no_grad():
-        return read(_normed(explorer, recording, state, list(positions)))
+        return read(normed_state(explorer, recording, state, list(positions)))
 
 
-def _normed(
+def normed_state(
     explorer: Explorer,
     recording: Recording,
     state: int,
@@ -245,7 +245,8 @@ def _divergence(log_final: Tensor, log_p: Tensor) -> Tensor:
     return expected(log_final, log_final - log_p).sum(dim=-1)
 
 
-def _top1_from(ranks: list[int]) -> int | None:
+def top1_from(ranks: list[int]) -> int | None:
+    """The first state from which on the rank is 1; None where it isn't 1 in the end."""
     later = [n for n, rank in enumerate(ranks) if rank != 1]
     first = later[-1] + 1 if later else 0
     return first if first < len(ranks) else None

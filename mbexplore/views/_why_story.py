@@ -46,14 +46,15 @@ def tell(found: Why, session: Session, command: str, parity: str = "") -> Iterat
             _rests(found, rests), _shown(PredictView(hf=False), masked), {"token": rests}
         )
     contrast = AttributeView(token=found.position, answer=answer, contrast=found.spellings[1])
-    yield Sentence(_whence(found), _shown(contrast, session), {"token": _first(found)})
+    named = command if contrast.contrast is None else _shown(contrast, session)
+    yield Sentence(_whence(found), named, {"token": _first(found)})
     for one in found.evidence.disputed[:1]:
         text = (
             f"The two measures disagree on {_at(found.tokens, one.position)}: "
             f"{significant(one.attribution, signed=True)} by attribution, "
             f"{significant(one.ablation or 0.0, signed=True)} by masking it."
         )
-        yield Sentence(text, _shown(contrast, session), {"token": one.position})
+        yield Sentence(text, named, {"token": one.position})
     if found.counterfactual is None:
         text = (
             "No change of up to 3 tokens that was tried moves the answer away from "
@@ -64,7 +65,7 @@ def tell(found: Why, session: Session, command: str, parity: str = "") -> Iterat
         other = _session_of(session, found.counterfactual.encoding)
         yield Sentence(_changed(found), _shown(PredictView(hf=False), other))
     if found.route is not None:
-        yield from _route(found, found.route, session, answer)
+        yield from _route(found, found.route, session, answer, command)
     lens = LensView(token=found.position, answer=answer)
     yield Sentence(_when(found), _shown(lens, session))
     if found.route is not None:
@@ -133,7 +134,9 @@ def _what(found: Why) -> str:
     answer, against = found.answer, found.against
     first = f"{word(answer.token)} {percent(answer.probability)}"
     second = f"{word(against.token)} {percent(against.probability)}"
-    return f"The answer is {first}, set against {second}."
+    if not found.is_top:
+        return f"{first} is set against {second}."
+    return f"The answer is {first}, {'then' if found.is_runner_up else 'set against'} {second}."
 
 
 def _first(found: Why) -> int:
@@ -150,11 +153,12 @@ def _whence(found: Why) -> str:
         f"(completeness error {percent(evidence.completeness_error)})"
     )
     if first.ablation is not None:
-        text += f", and masking it changes it by {significant(-first.ablation, signed=True)}"
+        change = significant(-first.ablation, signed=True)
+        text += f", and masking it moves the difference by {change}"
     most = max(evidence.tokens, key=lambda one: one.ablation or 0.0)
     if most.position != first.position and most.ablation:
         text += (
-            f"; masking {_at(found.tokens, most.position)} changes it most, by "
+            f"; masking {_at(found.tokens, most.position)} lowers it most, by "
             f"{significant(-most.ablation, signed=True)}"
         )
     least = min(evidence.tokens, key=lambda one: one.attribution)
@@ -176,24 +180,28 @@ def _changed(found: Why) -> str:
     return f"With {swaps} the answer is {answer}."
 
 
-def _route(found: Why, route: Route, session: Session, answer: str | None) -> Iterator[Sentence]:
+def _route(
+    found: Why, route: Route, session: Session, answer: str | None, command: str
+) -> Iterator[Sentence]:
     change = found.counterfactual
     assert change is not None
     patch = PatchView(
         other=change.encoding.texts[0], token=found.position, answer=answer,
         other_answer=route.other_spelling,
     )  # fmt: skip
-    yield Sentence(_held(found, route), _shown(patch, session))
+    same = change.encoding.context == session.encoding.context  # what the command can say
+    patched = _shown(patch, session) if same and patch.other_answer else command
+    yield Sentence(_held(found, route), patched)
     strongest = sorted(route.steps, key=lambda step: -step.restored)
     for step in sorted(strongest[:ALONE], key=lambda step: step.part):
         view = AttentionView(layer=step.layer, head=step.head, token=step.query, top=5)
         select = {"layer": step.layer, "head": step.head, "token": step.query}
         yield Sentence(_step(found.tokens, step), _shown(view, session), select)
+    if not route.steps:
+        yield Sentence(f"No head is needed: {tokens_of(found, route)} acts by itself.", command)
     if rest := sorted(strongest[ALONE:], key=lambda step: step.part):
         shares = names_of([f"{step.name} ({percent(step.restored, 0)})" for step in rest])
-        yield Sentence(
-            f"Further heads, by the share they restore: {shares}.", _shown(patch, session)
-        )
+        yield Sentence(f"Further heads, by the share they restore: {shares}.", patched)
 
 
 def _held(found: Why, route: Route) -> str:
@@ -217,19 +225,16 @@ def _held(found: Why, route: Route) -> str:
 
 
 def _step(tokens: Sequence[str], step: Step) -> str:
-    reach = "within" if step.in_window else "beyond"
-    kind = (
-        f"a global layer, {reach} a local layer's reach"
-        if step.kind == "global"
-        else "a local layer"
-    )
-    tokens_away = f"{step.distance} token{'s' * (step.distance != 1)} away"
-    way = f"takes it from {_at(tokens, step.key)} to {_at(tokens, step.query)}"
+    away = f"{step.distance} token{'s' * (step.distance != 1)} away"
     if step.key == step.query:
-        way, tokens_away = f"acts at {_at(tokens, step.query)} itself", "on itself"
+        way, away = f"acts at {_at(tokens, step.query)} itself", "no distance"
+    else:
+        way = f"takes it from {_at(tokens, step.key)} to {_at(tokens, step.query)}"
+    reach = "a local layer could reach it too" if step.in_window else "beyond any local layer"
+    kind = f"{step.kind}: {away}{f'; {reach}' if step.kind == 'global' else ''}"
     return (
         f"Head {step.name} {way}: {percent(step.restored, 0)} restored, attention weight "
-        f"{step.weight:.2f}, {tokens_away}, {kind}."
+        f"{step.weight:.2f} ({kind})."
     )
 
 
@@ -250,9 +255,9 @@ def _when(found: Why) -> str:
 
 def _tested(route: Route, found: Why) -> str:
     trust, heads = route.trust, heads_of(route.steps)
-    tokens = tokens_of(found, route)
+    named = names_of([tokens_of(found, route), *([heads] if route.steps else [])])
     text = (
-        f"With all but {tokens} and {heads} taken from the counterfactual, "
+        f"With all but {named} taken from the counterfactual, "
         f"{percent(trust.sufficiency, 0)} of the difference remains"
     )
     if route.steps:

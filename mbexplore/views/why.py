@@ -220,14 +220,15 @@ def headline(found: Why) -> str:
         return f"No short explanation found: no change that was tried moves the answer {answer}."
     tokens = tokens_of(found, route)
     heads, kept = heads_of(route.steps), percent(route.trust.sufficiency, 0)
+    way = f", carried by {heads}" if route.steps else ", without any head"
     if found.verdict == "explained":
         return (
-            f"{answer} because of {tokens}, by {heads}: alone they keep {kept} of the difference "
-            f"to {word(route.other.token)}."
+            f"{answer} because of {tokens}{way}: with these alone {kept} of the difference to "
+            f"{word(route.other.token)} remains."
         )
     return (
-        f"No short explanation found; the best is {tokens} by {heads}, with {kept} of the "
-        f"difference between {answer} and {word(route.other.token)}."
+        f"No short explanation found; the best is {tokens}{way}, with {kept} of the difference "
+        f"between {answer} and {word(route.other.token)}."
     )
 
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import torch
+
 from mbexplore.analysis.lens import KEEP as LENS_KEEP
-from mbexplore.analysis.lens import lens
+from mbexplore.analysis.lens import normed_state, top1_from
 from mbexplore.analysis.target import Target
 from mbexplore.analysis.why.carried import Carried, carry
 from mbexplore.analysis.why.counterfactual import Counterfactual, check, find
@@ -53,7 +55,7 @@ class Route:
 
     Attributes:
         other: the counterfactual's answer.
-        other_spelling: likewise, as other analyses take it.
+        other_spelling: likewise, as a person names it.
         clean_difference: logit of the answer less that of the other, on the text.
         corrupted_difference: likewise, on the counterfactual.
         tokens: positions of the named tokens, of those that were changed.
@@ -64,7 +66,7 @@ class Route:
     """
 
     other: Target
-    other_spelling: str
+    other_spelling: str | None
     clean_difference: float
     corrupted_difference: float
     tokens: tuple[int, ...]
@@ -85,8 +87,9 @@ class Why:
         answer: the target with its probability.
         against: the rival with its probability.
         position: the token that was asked about; None where the head chooses.
-        spellings: the answer and the rival as other analyses take them.
+        spellings: the answer and the rival as a person names them; see `Question.spelled`.
         is_top: whether the answer is the model's own.
+        is_runner_up: whether the rival is the model's next choice.
         evidence: what each token adds.
         counterfactual: a change that moves the answer; None where none was found.
         route: how the difference travels; None without a counterfactual.
@@ -102,8 +105,9 @@ class Why:
     answer: Scored
     against: Scored
     position: int | None
-    spellings: tuple[str, str]
+    spellings: tuple[str | None, str | None]
     is_top: bool
+    is_runner_up: bool
     evidence: Evidence
     counterfactual: Counterfactual | None
     route: Route | None
@@ -167,8 +171,9 @@ def why(
         answer=question.scored(question.target),
         against=question.scored(question.rival),
         position=position,
-        spellings=(question.spelling, question.spelled(question.rival)),
+        spellings=(question.spelled(question.target), question.spelled(question.rival)),
         is_top=question.target == question.top,
+        is_runner_up=rival is None,
         evidence=evidence,
         counterfactual=change,
         route=route,
@@ -221,12 +226,14 @@ def _named_tokens(pair: TextPair, carried: Carried) -> tuple[int, ...]:
 
 def _decided(question: Question) -> tuple[int | None, int | None]:
     """The state at which the answer is first at rank 1, and that from which on it stays there."""
-    explorer = question.explorer
+    explorer, readout = question.explorer, question.readout
     recording = explorer.record(question.encoding, keep=LENS_KEEP)
-    position = question.target.position
-    found = lens(explorer, recording, position, answer=question.spelling, top_k=1)
-    first = next((row.state for row in found.rows if row.rank == 1), None)
-    return first, found.top1_from
+    ranks = []
+    for state in range(recording.config.num_hidden_layers + 1):
+        with torch.no_grad():
+            logits = readout.read(normed_state(explorer, recording, state)[None])
+        ranks.append(readout.scores_of(logits, question.target)[0].rank)
+    return next((n for n, rank in enumerate(ranks) if rank == 1), None), top1_from(ranks)
 
 
 class Stages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -57,21 +58,22 @@ class Question:
         """Ids of another text likewise."""
         return torch.tensor([ids], device=self.explorer.model.device)
 
-    @property
-    def spelling(self) -> str:
-        """The target as the `answer` of other analyses."""
-        return self.end or self.spelled(self.target)
+    def spelled(self, option: Target) -> str | None:
+        """An answer as a person names it; None for one that no name means, such as half a letter.
 
-    def spelled(self, option: Target) -> str:
-        """An answer as a person names it: the bare word where that means this token."""
-        bare, explorer = option.token.strip(), self.explorer
+        The bare word where that is this token, else the token in quotes.
+        """
+        if self.end is not None:
+            return self.end if option == self.target else None
+        explorer, bare = self.explorer, option.token.strip()
         if isinstance(explorer.model, ClassifierModel):
             return option.token
-        try:
-            found = find_token(explorer.tokenizer, bare, self.encoding, option.position)
-        except (RangeError, TextError):  # several tokens, or nothing but a space
-            return option.spelling
-        return bare if found == option.token_id else option.spelling
+        for name in (bare, option.spelling):
+            with suppress(RangeError, TextError):  # several tokens, or nothing but a space
+                place = option.position
+                if find_token(explorer.tokenizer, name, self.encoding, place) == option.token_id:
+                    return name
+        return None
 
     def scored(self, option: Target) -> Scored:
         """An answer with its probability on the text."""
