@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shlex
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from mbexplore.hooks import hooked
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.session import Session
 from mbexplore.views.why import WhyView
+from tests import why_samples
 from tests.cli_runner import run_again, run_cli
 from tests.handbuilt import (
     COPY_HEAD,
@@ -344,3 +346,15 @@ def test_the_view_draws_the_text_the_layers_and_the_tests(paris):
 def test_the_verdict_is_by_its_thresholds(changes, verdict):
     trust = Trust(0.9, 0.7, Spread(0.02, 0.05, 20), Spread(0.0, 0.0, 20))
     assert replace(trust, **changes).verdict == verdict
+
+
+@pytest.mark.parametrize("row", [0, 6, -1], ids=["France", "Japan", "she"])
+def test_the_samples_are_what_the_model_gives(tiny, row):
+    """All but the last digit of a share: batches round as they like."""
+    shown = why_samples.table(why_samples.FILE.read_text(encoding="utf-8"))
+    assert len(shown) == len(why_samples.PROMPTS)
+    again = why_samples.line(why_samples.PROMPTS[row], tiny)
+    number = re.compile(r"\d+(?=%)")
+    assert number.sub("", again) == number.sub("", shown[row])
+    both = [list(map(int, number.findall(one))) for one in (again, shown[row])]
+    assert both[0] == pytest.approx(both[1], abs=1)

@@ -110,6 +110,11 @@ def _at(tokens: Sequence[str], position: int) -> str:
     return f"{word(tokens[position])} ({position})"
 
 
+def whole(share: float) -> str:
+    """A share as whole per cent, never minus zero."""
+    return percent(round(share, 2) + 0.0, 0)
+
+
 def names_of(items: Sequence[str]) -> str:
     """Items in a sentence: "a, b and c"."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
@@ -200,7 +205,7 @@ def _route(
     if not route.steps:
         yield Sentence(f"No head is needed: {tokens_of(found, route)} acts by itself.", command)
     if rest := sorted(strongest[ALONE:], key=lambda step: step.part):
-        shares = names_of([f"{step.name} ({percent(step.restored, 0)})" for step in rest])
+        shares = names_of([f"{step.name} ({whole(step.restored)})" for step in rest])
         yield Sentence(f"Further heads, by the share they restore: {shares}.", patched)
 
 
@@ -233,7 +238,7 @@ def _step(tokens: Sequence[str], step: Step) -> str:
     reach = "a local layer could reach it too" if step.in_window else "beyond any local layer"
     kind = f"{step.kind}: {away}{f'; {reach}' if step.kind == 'global' else ''}"
     return (
-        f"Head {step.name} {way}: {percent(step.restored, 0)} restored, attention weight "
+        f"Head {step.name} {way}: {whole(step.restored)} restored, attention weight "
         f"{step.weight:.2f} ({kind})."
     )
 
@@ -258,14 +263,14 @@ def _tested(route: Route, found: Why) -> str:
     named = names_of([tokens_of(found, route), *([heads] if route.steps else [])])
     text = (
         f"With all but {named} taken from the counterfactual, "
-        f"{percent(trust.sufficiency, 0)} of the difference remains"
+        f"{whole(trust.sufficiency)} of the difference remains"
     )
     if route.steps:
-        text += f"; with {heads} taken from it, {percent(1 - trust.necessity, 0)} does"
+        text += f"; with {heads} taken from it, {whole(1 - trust.necessity)} does"
     if trust.random.n:
         text += (
-            f"; as many random heads keep {percent(trust.random.mean, 0)} \N{PLUS-MINUS SIGN} "
-            f"{percent(trust.random.std, 0)} ({trust.random.n} draws)"
+            f"; as many random heads keep {whole(trust.random.mean)} \N{PLUS-MINUS SIGN} "
+            f"{whole(trust.random.std)} ({trust.random.n} draws)"
         )
     return f"{text}."
 
@@ -277,7 +282,7 @@ def _elsewhere(route: Route, found: Why) -> str:
     for encoding, target in change.others:
         new = shown("".join(encoding.tokens[one.position] for one in change.changes).strip())
         names.append(f"{new} ({word(target.token)})")
-    shares = [percent(one.sufficiency, 0) for one in route.trust.other_changes]
+    shares = [whole(one.sufficiency) for one in route.trust.other_changes]
     return (
         f"Under other changes of the same place, {names_of(names)}, the same parts keep "
         f"{names_of(shares)}."
@@ -289,5 +294,5 @@ def _redundant(route: Route) -> str:
     left = 1 - (trust.necessity_with_backups or 0.0)
     return (
         f"Neither is necessary: {heads_of(route.backups)} can do as well, and without "
-        f"{heads_of((*route.steps, *route.backups))} {percent(left, 0)} of the difference remains."
+        f"{heads_of((*route.steps, *route.backups))} {whole(left)} of the difference remains."
     )

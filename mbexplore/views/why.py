@@ -17,10 +17,10 @@ from mbexplore.display.blocks import (
     Table,
     TokenStrip,
 )
-from mbexplore.display.numbers import percent, significant
+from mbexplore.display.numbers import significant
 from mbexplore.display.story_blocks import Sentence, Story
 from mbexplore.text import word
-from mbexplore.views._why_story import heads_of, tell, tokens_of
+from mbexplore.views._why_story import heads_of, tell, tokens_of, whole
 from mbexplore.views.papers import ACDC, ERASER, INTEGRATED_GRADIENTS, PATCHING
 from mbexplore.views.parameters import Token
 from mbexplore.views.result import build_command
@@ -219,7 +219,7 @@ def headline(found: Why) -> str:
     if route is None:
         return f"No short explanation found: no change that was tried moves the answer {answer}."
     tokens = tokens_of(found, route)
-    heads, kept = heads_of(route.steps), percent(route.trust.sufficiency, 0)
+    heads, kept = heads_of(route.steps), whole(route.trust.sufficiency)
     way = f", carried by {heads}" if route.steps else ", without any head"
     if found.verdict == "explained":
         return (
@@ -244,10 +244,10 @@ def _route(found: Why, route: Route, session: Session) -> Iterator[Block]:
             token_cell(tokens, step.key),
             token_cell(tokens, step.query),
             Cell(
-                step.restored, percent(step.restored, 0),
+                step.restored, whole(step.restored),
                 bar=max(-1.0, min(step.restored, 1.0)), hue="signed",
             ),
-            Cell(step.lost, percent(step.lost, 0)),
+            Cell(step.lost, whole(step.lost)),
             Cell(step.weight, f"{step.weight:.3f}"),
             Cell(step.distance),
         )
@@ -296,10 +296,10 @@ def _thresholds(found: Why) -> str:
 
     text = (
         f"Verdict: {found.verdict}. An answer is explained where the named parts alone keep "
-        f"{percent(ENOUGH, 0)} to {percent(2 - ENOUGH, 0)} of the difference, "
+        f"{whole(ENOUGH)} to {whole(2 - ENOUGH)} of the difference, "
         f"{DEVIATIONS:.0f} standard deviations above random heads, on other changes "
-        f"{percent(WEAK, 0)} on average, and {percent(NEEDED, 0)} goes without the named heads; "
-        f"an explanation that keeps {percent(WEAK, 0)} to {percent(2 - WEAK, 0)} is weak."
+        f"{whole(WEAK)} on average, and {whole(NEEDED)} goes without the named heads; "
+        f"an explanation that keeps {whole(WEAK)} to {whole(2 - WEAK)} is weak."
     )
     if found.is_pruned:
         text += " Of this long text attribution chose the tokens and heads that were measured."

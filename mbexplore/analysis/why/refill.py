@@ -17,9 +17,9 @@ from mbexplore.analysis.why.evidence import Evidence
 from mbexplore.analysis.why.question import Question
 from mbexplore.network.heads import ClassifierModel
 
-WORDS = 8
+WORDS = 6
 """Words tried, those the answer rests on most."""
-REFILLS = 40
+REFILLS = 32
 """Likely words tried for each."""
 FEWER = 8
 """Likely words tried for each of several words changed together."""

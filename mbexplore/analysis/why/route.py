@@ -24,14 +24,13 @@ from mbexplore.recording import Recording
 
 MOST_HEADS = 64
 """Heads of a long text that are measured, those with the largest estimates."""
-SPLIT_HEADS = 24
+SPLIT_HEADS = 16
 """Heads that are measured at single tokens."""
 MOST_QUERIES = 8
 """Tokens at which a head is measured alone, in texts of more than `FEW`."""
 FEW = 16
-CANDIDATES = 24
-FEW_CANDIDATES = 16
-"""Where the search begins; likewise for a long text."""
+CANDIDATES = 16
+"""Heads with which the search begins."""
 LEAST = 0.01
 """Share of the difference below which a head's effect is none."""
 MOST_KEYS = 8
@@ -128,7 +127,7 @@ def candidates(pair: TextPair, progress: Progress | None = None) -> list[Measure
     found = [Measured(*each) for each in zip(parts, restored.tolist(), lost.tolist(), strict=True)]
     found = [one for one in found if one.effect > LEAST]
     found.sort(key=lambda one: -one.effect)
-    return found[: CANDIDATES if seq <= LONG else FEW_CANDIDATES]
+    return found[:CANDIDATES]
 
 
 def _queries(
