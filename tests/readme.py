@@ -18,10 +18,14 @@ def commands():
 
 
 def real_output(arguments):
-    """What the command prints, without trailing blanks."""
+    """What the command prints, without trailing blanks; its beginning where it ends in a pipe."""
+    most = None
+    if "|" in arguments:  # | head -N
+        arguments, most = arguments[: arguments.index("|")], int(arguments[-1].lstrip("-"))
     result = run_cli(*arguments)
     assert result.code == 0, result.err
-    return "\n".join(line.rstrip() for line in result.out.strip("\n").splitlines()) + "\n"
+    lines = result.out.strip("\n").splitlines()[:most]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def rewrite():

@@ -21,11 +21,12 @@ from mbexplore.analysis.patch import patch
 from mbexplore.analysis.similar_heads import similar_heads
 from mbexplore.analysis.similarity import similarity
 from mbexplore.analysis.tile import tile
+from mbexplore.analysis.why import why
 
 TEXT, OTHER = "The capital of France is [MASK].", "The capital of Italy is [MASK]."
 METHODS = [
     "ablate", "attribute", "compare", "context_mixing", "heads", "lens", "neurons", "patch",
-    "residual", "rope", "similar_heads", "similarity",
+    "residual", "rope", "similar_heads", "similarity", "why",
 ]  # fmt: skip
 
 
@@ -54,6 +55,7 @@ LONG = {
     "ablate": lambda e, r, p: ablate(e, TEXT, [Head(0, 0)], progress=p),
     "ablate heads": lambda e, r, p: ablate_heads(e, TEXT, progress=p),
     "patch": lambda e, r, p: patch(e, TEXT, OTHER, progress=p),
+    "why": lambda e, r, p: why(e, TEXT, progress=p),
     "attribute": lambda e, r, p: attribute(e, TEXT, progress=p),
     "compare": lambda e, r, p: compare((e, TEXT), (e, OTHER), progress=p),
     "heads": lambda e, r, p: head_atlas([r], progress=p),

@@ -11,7 +11,7 @@ from mbexplore.display.fonts import drawable
 from mbexplore.display.palette import INK
 from mbexplore.display.story_blocks import Story
 
-LETTERS = 104
+LETTERS = 165
 """Letters of a line."""
 
 
@@ -25,7 +25,7 @@ def _lines(block: Story) -> list[str]:
 
 @size_of.register
 def _(block: Story) -> Size:
-    return 8.0, 0.17 * len(_lines(block)) + 0.1
+    return 11.0, 0.165 * len(_lines(block)) + 0.05
 
 
 @draw.register

@@ -159,7 +159,8 @@ def _whence(found: Why) -> str:
     )
     if first.ablation is not None:
         change = significant(-first.ablation, signed=True)
-        text += f", and masking it moves the difference by {change}"
+        way = "but" if first.ablation < 0 else "and"
+        text += f", {way} masking it moves the difference by {change}"
     most = max(evidence.tokens, key=lambda one: one.ablation or 0.0)
     if most.position != first.position and most.ablation:
         text += (

@@ -24,7 +24,14 @@ from mbexplore.views._why_story import heads_of, tell, tokens_of, whole
 from mbexplore.views.papers import ACDC, ERASER, INTEGRATED_GRADIENTS, PATCHING
 from mbexplore.views.parameters import Token
 from mbexplore.views.result import build_command
-from mbexplore.views.shared import HUGGING_FACE, compared, layer_heat, token_cell, token_names
+from mbexplore.views.shared import (
+    HUGGING_FACE,
+    compared,
+    layer_heat,
+    pair_names,
+    token_cell,
+    token_names,
+)
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -258,10 +265,12 @@ def _route(found: Why, route: Route, session: Session) -> Iterator[Block]:
     title += f"{significant(route.corrupted_difference, signed=True)} on the counterfactual"
     columns = ("head", "key", "query", "restored", "lost", "weight", "distance")
     yield Table(columns, rows, title=title, left=columns[:3])
-    carried, own = route.carried, found.target.position
+    carried, own, change = route.carried, found.target.position, found.counterfactual
+    assert change is not None
+    both = ([text[i] for i in carried.positions] for text in (tokens, change.encoding.tokens))
     heat = layer_heat(
         carried.shares,
-        token_names(tuple(tokens[i] for i in carried.positions)),
+        pair_names(*both),
         session,
         "token",
         title="Where the difference is carried",
@@ -277,7 +286,7 @@ def _route(found: Why, route: Route, session: Session) -> Iterator[Block]:
 def _bars(route: Route) -> Bars:
     trust = route.trust
     values = {
-        "text": 1.0,
+        "the text as it is": 1.0,
         "named parts alone": trust.sufficiency,
         "random heads alone": trust.random.mean,
         "without the named heads": 1 - trust.necessity,
