@@ -340,7 +340,7 @@ def test_the_view_draws_the_text_the_layers_and_the_tests(paris):
         ({"random": Spread(0.5, 0.3, 20)}, "none"),
         ({"other_changes": (OtherChange("", "", 0.7, 0.7), OtherChange("", "", 0.9, 0.7))},
          "explained"),
-        ({"other_changes": (OtherChange("", "", 0.4, 0.7), OtherChange("", "", 0.6, 0.7))}, "weak"),
+        ({"other_changes": (OtherChange("", "", 0.5, 0.7), OtherChange("", "", 0.9, 0.7))}, "none"),
     ],
 )  # fmt: skip
 def test_the_verdict_is_by_its_thresholds(changes, verdict):

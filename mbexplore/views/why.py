@@ -301,14 +301,14 @@ def _bars(route: Route) -> Bars:
 
 
 def _thresholds(found: Why) -> str:
-    from mbexplore.analysis.why.trust import DEVIATIONS, ENOUGH, NEEDED, WEAK
+    from mbexplore.analysis.why.trust import DEVIATIONS, ENOUGH, NEEDED, SERVES, WEAK
 
     text = (
         f"Verdict: {found.verdict}. An answer is explained where the named parts alone keep "
-        f"{whole(ENOUGH)} to {whole(2 - ENOUGH)} of the difference, "
-        f"{DEVIATIONS:.0f} standard deviations above random heads, on other changes "
-        f"{whole(WEAK)} on average, and {whole(NEEDED)} goes without the named heads; "
-        f"an explanation that keeps {whole(WEAK)} to {whole(2 - WEAK)} is weak."
+        f"{whole(ENOUGH)} to {whole(2 - ENOUGH)} of the difference, {DEVIATIONS:.0f} standard "
+        f"deviations above random heads; without the named heads {whole(NEEDED)} goes; and other "
+        f"changes keep {whole(SERVES)}, their mean less their standard deviation. Weak: "
+        f"{whole(WEAK)} to {whole(2 - WEAK)}."
     )
     if found.is_pruned:
         text += " Of this long text attribution chose the tokens and heads that were measured."

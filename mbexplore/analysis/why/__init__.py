@@ -151,18 +151,17 @@ def why(
     """
     encoding = explorer.encode(text) if isinstance(text, str) else text
     question = ask(explorer, encoding, position, answer=answer, rival=rival)
-    stages = Stages(progress)
+    stages, is_named = Stages(progress), rival is not None
+    if isinstance(counterfactual, str):
+        counterfactual = explorer.encode(counterfactual, pair=encoding.context)
+    change = None
     if counterfactual is not None:
-        if isinstance(counterfactual, str):
-            counterfactual = explorer.encode(counterfactual, pair=encoding.context)
-        change: Counterfactual | None = check(question, counterfactual, is_named=rival is not None)
+        change = check(question, counterfactual, is_named=is_named)
     evidence = gather(question, stages.part(150))
     if counterfactual is None:
-        change = find(question, evidence, is_named=rival is not None, progress=stages.part(150))
+        change = find(question, evidence, is_named=is_named, progress=stages.part(150))
     first, decided = _decided(question)
-    route = None
-    if change is not None:
-        route = _route(question, evidence, change, MOST_IN_DETAIL if detail else MOST_HEADS, stages)
+    route = None if change is None else _route(question, evidence, change, detail, stages)
     stages.finish()
     return Why(
         tokens=encoding.tokens,
@@ -173,7 +172,7 @@ def why(
         position=position,
         spellings=(question.spelled(question.target), question.spelled(question.rival)),
         is_top=question.target == question.top,
-        is_runner_up=rival is None,
+        is_runner_up=not is_named,
         evidence=evidence,
         counterfactual=change,
         route=route,
@@ -184,8 +183,9 @@ def why(
 
 
 def _route(
-    question: Question, evidence: Evidence, change: Counterfactual, most: int, stages: Stages
+    question: Question, evidence: Evidence, change: Counterfactual, detail: bool, stages: Stages
 ) -> Route:
+    most = MOST_IN_DETAIL if detail else MOST_HEADS
     pair = TextPair.build(question, change.encoding, change.target)
     carried = carry(pair, evidence, stages.part(200))
     named = _named_tokens(pair, carried)

@@ -22,7 +22,9 @@ SEED = 0
 ENOUGH = 0.8
 """Share of the difference that an explanation must keep."""
 WEAK = 2 / 3
-"""Share that a weak explanation must keep, and an explanation on the mean of other changes."""
+"""Share that a weak explanation must keep."""
+SERVES = 0.6
+"""Share that it must keep under other changes: their mean less their standard deviation."""
 NEEDED = 0.5
 """Share that must go without it."""
 DEVIATIONS = 3.0
@@ -86,15 +88,19 @@ class Trust:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the parts explain the answer: see `ENOUGH`, `WEAK`, `NEEDED`, `DEVIATIONS`."""
+        """Whether the parts explain the answer: see `ENOUGH`, `WEAK`, `NEEDED`, `SERVES`."""
         needed = max(self.necessity, self.necessity_with_backups or 0.0)
         off, tolerance = abs(1 - self.sufficiency), 1e-9
         is_clear = self.sufficiency >= self.random.mean + DEVIATIONS * self.random.std
-        if not is_clear or needed < NEEDED or off > 1 - WEAK + tolerance:
+        if not is_clear or needed < NEEDED or off > 1 - WEAK + tolerance or not self.serves_others:
             return "none"
+        return "explained" if off <= 1 - ENOUGH + tolerance else "weak"
+
+    @property
+    def serves_others(self) -> bool:
+        """Whether the parts keep enough under other changes too; where there are none, yes."""
         others = [one.sufficiency for one in self.other_changes]
-        serves = not others or sum(others) / len(others) >= WEAK
-        return "explained" if off <= 1 - ENOUGH + tolerance and serves else "weak"
+        return not others or float(np.mean(others) - np.std(others)) >= SERVES
 
 
 def measure(
