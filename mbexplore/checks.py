@@ -51,6 +51,7 @@ def _is_finite(model: PretrainedModel, value: Tensor, *, is_bias: bool = False) 
 
 EMBEDDINGS = ("embeddings.tok_embeddings.weight", "embeddings.norm.weight")
 VECTORS = (*EMBEDDINGS, "final_norm.weight")
+HEADS = ("head.", "decoder.", "classifier.")
 ANSWERS = (*VECTORS, "head.dense.weight", "head.norm.weight", "decoder.weight", "classifier.weight")
 """Tensors that all of a text passes on its way: to the residual stream, to a vector, to an answer.
 Layers can be passed by, so one of them may be blank."""
@@ -61,17 +62,27 @@ def check_blank(model: PretrainedModel, passed: Collection[str] = ANSWERS) -> No
 
     Args:
         model: any.
-        passed: ends of the names of the tensors.
+        passed: names of the tensors, those of the encoder without its prefix.
 
     Raises:
         ModelError: all rows of a matrix are the same, or a norm is zero.
     """
-    for name, weight in model.named_parameters():
-        if name.endswith(tuple(passed)) and _is_blank(weight):
+    prefix = "" if model.encoder is model else "model."
+    for part in passed:
+        name = part if part.startswith(HEADS) else prefix + part
+        weight = _find_parameter(model, name)
+        if weight is not None and _is_blank(weight):
             raise ModelError(
                 f"The model's tensor {name} is {'zero' if not weight.any() else 'the same'} in all "
                 "its rows, so every text gives the same; copy or train its weights again."
             )
+
+
+def _find_parameter(model: PretrainedModel, name: str) -> Tensor | None:
+    try:
+        return model.get_parameter(name)
+    except AttributeError:  # another head, or none
+        return None
 
 
 def _is_blank(weight: Tensor) -> bool:
