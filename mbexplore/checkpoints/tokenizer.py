@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -137,6 +138,11 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """Number of tokens, added ones included."""
         return int(self._inner.get_vocab_size())
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all that it does, as tokenizer.json says it."""
+        return hashlib.sha256(self._inner.to_str().encode()).hexdigest()
 
     def id_of(self, token: str) -> int | None:
         """Id of a token spelt as the vocabulary spells it, or None."""

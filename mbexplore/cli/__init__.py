@@ -19,6 +19,7 @@ import mbexplore
 from mbexplore.cli.bench import bench
 from mbexplore.cli.build import add_view
 from mbexplore.cli.cite import cite
+from mbexplore.cli.corpus import app as corpus
 from mbexplore.cli.doctor import doctor
 from mbexplore.cli.download import download
 from mbexplore.cli.examples import examples, welcome
@@ -57,6 +58,7 @@ app.command()(record)
 app.command()(models)
 app.command()(download)
 app.command()(train)
+app.add_typer(corpus)
 app.command()(bench)
 app.command()(examples)
 app.command()(doctor)

@@ -199,25 +199,22 @@ def _means(found: Likelihood) -> Table:
 
 
 def _tokens(found: TextLikelihood) -> Table:
-    """The numbers of each token; its surprise too, where no bars show that."""
     ours, theirs = found.found, found.comparison
-    bits = surprises(ours.log_probabilities)
+    most = max(surprises(ours.log_probabilities)) or 1.0
     rows = []
     for n, (i, value) in enumerate(zip(ours.positions, ours.log_probabilities, strict=True)):
+        [bits] = surprises((value,))
         name = ours.encoding.tokens[i]
         row = [
             Cell(i, select={"token": i}),
             Cell(name, word(name)),
             Cell(exp(value), percent(exp(value))),
             Cell(value, significant(value, 4)),
+            Cell(bits, significant(bits), bar=bits / most, hue="global"),
         ]
         if theirs is not None:
             other = theirs.log_probabilities[n]
             row.append(Cell(other, significant(other, 4)))
-        if len(bits) > MOST_BARS:
-            row.append(Cell(bits[n], significant(bits[n]), hue="global"))
         rows.append(tuple(row))
-    columns = ["position", "token", "p", "log p"]
-    columns += [HUGGING_FACE] if theirs is not None else []
-    columns += ["bits"] if len(bits) > MOST_BARS else []
-    return Table(tuple(columns), tuple(rows[:MOST_ROWS]), left=("token",), bars=("bits",))
+    columns = ("position", "token", "p", "log p", "bits", *([HUGGING_FACE] * (theirs is not None)))
+    return Table(columns, tuple(rows[:MOST_ROWS]), left=("token",))

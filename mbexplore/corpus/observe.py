@@ -1,0 +1,278 @@
+"""One pass over a pack of texts, into a sketch: maps, neurons and residual stream, layer by layer.
+
+Values are read where they pass and never kept, so memory doesn't grow with layers or texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mbexplore.checks import check_finite
+from mbexplore.corpus.sketch import (
+    EMPTY,
+    FIRING_EDGES,
+    HEAD_SUMS,
+    SAMPLED_HEADS,
+    SAMPLED_NEURONS,
+    SCALE,
+    SCALES,
+    TOP_HEADS,
+    TOP_NEURONS,
+    VALUE,
+    WEIGHT,
+    WEIGHT_EDGES,
+    Ints,
+    Sketch,
+    hashes,
+    smallest,
+)
+from mbexplore.corpus.tiles import OF_OFFSETS, Pack, Part, offset_columns, sum_by_offset
+from mbexplore.hooks import hooked
+from mbexplore.network.model import PretrainedModel
+from mbexplore.network.packing import no_gradients, pack
+from mbexplore.network.tap import Action
+from mbexplore.recording import to_float64
+
+
+@dataclass
+class Observer:
+    """Takes what passes in a model into a sketch.
+
+    Attributes:
+        model: that runs.
+        thresholds: of each layer, the |activation| from which a neuron fires.
+        sketch: that grows.
+        seed: of the samples.
+    """
+
+    model: PretrainedModel
+    thresholds: Sequence[float]
+    sketch: Sketch
+    seed: int = 0
+
+    def see(self, texts: Pack) -> None:
+        """Runs the model over a pack of texts.
+
+        Raises:
+            ModelError: the model's numbers are not finite.
+        """
+        self._pack = texts
+        self._queries: dict[int, Tensor] = {}
+        self._numbers = np.asarray(texts.texts, dtype=np.int64)
+        actions: dict[str, Action] = {"embed": lambda x: self._state(0, x[0])}
+        for layer in range(self.sketch.shape.layers):
+            actions |= self._of_layer(layer)
+        inputs = pack([one.ids for one in texts.encodings], self.model.device)
+        if len(texts.encodings) == 1:
+            inputs = {"input_ids": inputs["input_ids"]}
+        with no_gradients(), hooked(self.model, actions):
+            self.model.encoder(**inputs)
+        self.sketch.arrays["counts"][:2] += [len(texts.encodings), len(texts.ids)]
+        np.add.at(self.sketch.arrays["token_counts"], texts.ids.numpy(), 1)
+
+    def _of_layer(self, layer: int) -> dict[str, Action]:
+        def keep_queries(value: Tensor) -> None:
+            self._queries[layer] = value[0]
+
+        def see_heads(value: Tensor) -> None:
+            self._heads(layer, self._queries.pop(layer), value[0])
+
+        return {
+            f"layers.{layer}.rot_q": keep_queries,
+            f"layers.{layer}.rot_k": see_heads,
+            f"layers.{layer}.mlp_post": lambda value: self._neurons(layer, value[0]),
+            f"layers.{layer}.resid_post": lambda value: self._state(layer + 1, value[0]),
+        }
+
+    # Heads.
+
+    def _heads(self, layer: int, q: Tensor, k: Tensor) -> None:
+        """The maps of one layer: q and k (heads, seq, head_dim) of the whole pack."""
+        arrays, shape, texts = self.sketch.arrays, self.sketch.shape, self._pack
+        window = self.model.config.half_window(layer)
+        far, heads = self.model.config.local_attention // 2, shape.heads
+        bins = shape.distance_bins
+        seen, which = torch.unique(texts.ids, return_inverse=True)
+        sums = torch.zeros(heads, len(HEAD_SUMS), dtype=torch.float64)
+        by_bin = torch.zeros(heads, len(bins), dtype=torch.float64)
+        received = torch.zeros(heads, len(texts.ids), dtype=torch.float64)
+        largest = torch.zeros(heads, len(texts.ids))
+        keys = torch.full((heads, len(texts.ids)), -1)
+        for part in texts.parts(window, heads):
+            weights = _weights(part, q, k)
+            (start, stop), (low, high) = part.rows, part.keys
+            group, count = part.group, stop - start + high - low + 1
+            columns = offset_columns(low - stop, count, window, far, bins)
+            offsets = sum_by_offset(weights.sum(dim=1)).cpu() @ columns
+            by_bin += offsets[:, len(OF_OFFSETS) :]
+            sums[:, _PLACES[: len(OF_OFFSETS)]] += offsets[:, : len(OF_OFFSETS)]
+            sums[:, _PLACES[len(OF_OFFSETS) :]] += _other_sums(part, weights)
+            columns_in = to_float64(weights.sum(dim=2))  # (heads, texts, key)
+            real = group.real[:, low:high]
+            received.index_add_(1, group.places[:, low:high][real], columns_in[:, real])
+            best, place = _strongest(part, weights)
+            rows = group.real[:, start:stop]
+            at = group.places[:, start:stop][rows]
+            largest[:, at], keys[:, at] = best[:, rows], place[:, rows]
+        kinds = torch.cat(texts.kinds).double()  # (seq, KINDS)
+        sums[:, _KIND_PLACES] = received @ kinds
+        arrays["head_sums"][layer] += _whole(sums, _HEAD_SCALES)
+        arrays["head_rows"][layer] += texts.rows(window, far).numpy()
+        arrays["distances"][layer] += _whole(by_bin, SCALE)
+        for name, values in (("key_tokens", received), ("query_tokens", largest.double())):
+            by_token = torch.zeros(heads, len(seen), dtype=torch.float64)
+            by_token.index_add_(1, which, values)
+            arrays[name][layer][:, seen.numpy()] += _whole(by_token, SCALE)
+        self._keep_uses(layer, _whole(largest.double(), WEIGHT), keys.numpy())
+
+    def _keep_uses(self, layer: int, weights: Ints, keys: Ints) -> None:
+        """Examples of each head out of the largest weight of each query, (heads, seq) both."""
+        numbers, positions = self._pack.numbers.numpy(), self._pack.positions.numpy()
+        texts, real = self._numbers[numbers], keys[0] >= 0
+        where = np.broadcast_arrays(texts, positions, weights)[:2]
+        uses = np.stack((-weights, *where, keys, weights), axis=-1)
+        by_text = np.split(np.where(real, weights, -1), self._pack.starts[1:], axis=1)
+        most = np.stack([part.argmax(axis=1) for part in by_text], axis=1) + self._pack.starts
+        top = np.take_along_axis(uses, most[..., None], axis=1)
+        top[~real[most]] = EMPTY
+        self.sketch.keep("head_top", layer, smallest(top, TOP_HEADS))
+        edges = np.round(np.array(WEIGHT_EDGES) * WEIGHT).astype(np.int64)
+        interval = np.where(real, np.searchsorted(edges, weights, side="right"), -1)
+        place = np.arange(len(weights))[:, None] + layer * len(weights)
+        uses[..., 0] = hashes(self.seed, place, texts[None], positions[None])
+        for i in range(len(edges) + 1):
+            inside = interval == i
+            self.sketch.arrays["largest"][layer, :, i] += inside.sum(axis=1)
+        self.sketch.keep("head_sample", layer, np.stack([
+            _sample(uses, interval == i, SAMPLED_HEADS) for i in range(len(edges) + 1)
+        ], axis=1))  # fmt: skip
+
+    # Neurons.
+
+    def _neurons(self, layer: int, activations: Tensor) -> None:
+        """Activations (seq, neurons) of the whole pack."""
+        arrays = self.sketch.arrays
+        values = activations.float()
+        sizes = values.abs()
+        threshold = self.thresholds[layer]
+        firing = [sizes > threshold * edge for edge in FIRING_EDGES]
+        arrays["fired"][layer] += torch.stack([one.sum(dim=0) for one in firing], 1).cpu().numpy()
+        sums = [one.sum(dim=0, dtype=torch.float64) for one in (values, values.square())]
+        arrays["neuron_sums"][layer] += _whole(torch.stack(sums, dim=1), VALUE)
+        ends = torch.stack((values.amax(dim=0), -values.amin(dim=0)), dim=1)
+        np.maximum(arrays["neuron_extremes"][layer], _whole(ends.double(), VALUE),
+                   out=arrays["neuron_extremes"][layer])  # fmt: skip
+        by_text = torch.split(sizes, [len(one) for one in self._pack.encodings])
+        places = torch.stack([part.argmax(dim=0) for part in by_text])
+        starts = torch.tensor(self._pack.starts, device=places.device)[:, None]
+        strongest = values.gather(0, places + starts).T  # (neurons, texts)
+        number = _whole(strongest.double(), VALUE)
+        texts = np.broadcast_to(self._numbers, number.shape)
+        uses = np.stack((-np.abs(number), texts, places.T.cpu().numpy(), number), axis=-1)
+        self.sketch.keep("neuron_top", layer, _first(uses, TOP_NEURONS))
+        edges = torch.tensor(FIRING_EDGES, device=values.device) * threshold
+        inside = (strongest.abs()[..., None] > edges).sum(dim=-1).cpu().numpy()
+        # A text has one hash for all neurons of a layer: each neuron's sample is as good, and it
+        # is made once.
+        uses[..., 0] = hashes(self.seed, layer + 2**32, self._numbers, np.zeros_like(self._numbers))
+        self.sketch.keep("neuron_sample", layer, np.stack([
+            _sample(uses, inside == i + 1, SAMPLED_NEURONS) for i in range(len(FIRING_EDGES))
+        ], axis=1))  # fmt: skip
+
+    # The residual stream.
+
+    def _state(self, state: int, x: Tensor) -> None:
+        """A state of the residual stream, (seq, hidden)."""
+        arrays, values = self.sketch.arrays, x.float()
+        check_finite(self.model, values)
+        norms = to_float64(values.norm(dim=-1))
+        arrays["norm_sums"][state] += int(_whole(norms.sum(), VALUE))
+        sizes, channels = values.abs().max(dim=-1)
+        most = _whole(values.abs().amax(dim=0).double(), VALUE)
+        np.maximum(arrays["channel_most"][state], most, out=arrays["channel_most"][state])
+        rows = []
+        for i, part in enumerate(torch.split(sizes, [len(one) for one in self._pack.encodings])):
+            position = int(part.argmax())
+            at = self._pack.starts[i] + position
+            channel = int(channels[at])
+            value = round(float(values[at, channel]) * VALUE)
+            rows.append((-abs(value), int(self._numbers[i]), position, channel, value))
+        self.sketch.keep("channel_top", state, np.array(rows, dtype=np.int64))
+
+
+_KINDS = ("cls", "sep", "punctuation", "mask", "separator")
+_KIND_PLACES = [HEAD_SUMS.index(name) for name in _KINDS]
+_PLACES = [HEAD_SUMS.index(n) for n in (*OF_OFFSETS, "duplicate", "induction", "entropy", "nats")]
+_HEAD_SCALES = [SCALES.get(name, SCALE) for name in HEAD_SUMS]
+
+
+def _weights(part: Part, q: Tensor, k: Tensor) -> Tensor:
+    """The weights of a tile, (heads, texts, query, key), zero in rows that are no tokens."""
+    (start, stop), (low, high) = part.rows, part.keys
+    places = part.group.places.to(q.device)
+    wide = torch.promote_types(q.dtype, torch.float32)
+    queries = q[:, places[:, start:stop]].to(wide) * q.shape[-1] ** -0.5
+    scores = queries @ k[:, places[:, low:high]].to(wide).mT
+    if part.near is not None:
+        scores.masked_fill_(~part.near.to(q.device), float("-inf"))
+    weights = torch.softmax(scores, dim=-1, out=scores)
+    rows = part.group.real[:, start:stop]
+    if not bool(rows.all()):
+        weights.masked_fill_(~rows[..., None].to(q.device), 0.0)
+    return weights
+
+
+def _other_sums(part: Part, weights: Tensor) -> Tensor:
+    """Weight on equal tokens and on those after them, and entropies, (heads, 4) in float64."""
+    found = []
+    for pairs in (part.pairs, part.after):
+        text, query, key = pairs.to(weights.device).T
+        at = weights[:, text, query, key]
+        found.append(to_float64(at).sum(dim=1))
+    nats = to_float64(torch.special.entr(weights).sum(dim=-1))  # (heads, texts, query)
+    choices = part.visible.double()
+    relative = nats / choices.log().where(choices > 1, 1.0)
+    return torch.stack((*found, relative.sum(dim=(1, 2)), nats.sum(dim=(1, 2))), dim=1)
+
+
+def _strongest(part: Part, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest weight of each query on a token of the text, and its key; -1 where there is none.
+
+    Overwrites the weights on special tokens.
+    """
+    (start, stop), (low, high) = part.rows, part.keys
+    hidden = part.group.hidden.to(weights.device)
+    weights.masked_fill_(hidden[:, None, low:high], 0.0)
+    best, place = weights.max(dim=-1)  # (heads, texts, query)
+    none = hidden[:, start:stop]
+    return best.masked_fill(none, 0.0).float().cpu(), (place + low).masked_fill(none, -1).cpu()
+
+
+def _sample(uses: Ints, inside: npt.NDArray[np.bool_], count: int) -> Ints:
+    """The uses with the smallest hashes, of those inside: (heads or neurons, count, columns)."""
+    return _first(np.where(inside[..., None], uses, EMPTY), count)
+
+
+def _first(uses: Ints, count: int) -> Ints:
+    """`smallest`, after leaving out what can't be among them."""
+    if uses.shape[1] > 4 * count:
+        # Ties at the edge stay in: they are decided by text and position.
+        edge = np.partition(uses[..., 0], count - 1, axis=1)[:, count - 1 : count]
+        most = int((uses[..., 0] <= edge).sum(axis=1).max())
+        if most < uses.shape[1] // 2:
+            chosen = np.argpartition(uses[..., 0], most - 1, axis=1)[:, :most]
+            uses = np.take_along_axis(uses, chosen[..., None], axis=1)
+    return smallest(uses, count)
+
+
+def _whole(values: Tensor, scale: float | Sequence[int]) -> Ints:
+    """Numbers in whole units."""
+    units = torch.as_tensor(scale, dtype=torch.float64)
+    found: Ints = (to_float64(values) * units).round().long().numpy()
+    return found

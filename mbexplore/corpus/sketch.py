@@ -1,0 +1,289 @@
+"""What is kept of a corpus: integers that can be added, compared and merged in any order.
+
+Every sum is of whole numbers, every list of examples holds the smallest rows of a fixed order, and
+samples are the rows with the smallest keyed hashes, so no random state is carried. `merge` is
+therefore associative and commutative to the bit. Knows no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+from typing_extensions import Self
+
+from mbexplore.analysis.head_masses import COUNTED
+from mbexplore.errors import ModelError, UsageError
+from mbexplore.files import write_beside
+from mbexplore.network.config import ModernBertConfig
+
+Ints: TypeAlias = npt.NDArray[np.int64]
+
+COUNTS = ("texts", "tokens", "empty", "unusable")
+"""Texts that were run, their tokens, and texts that were left out: without a word, or too long."""
+
+HEAD_SUMS = (
+    *COUNTED, "left", "right", "duplicate", "induction", "entropy", "nats", "distance",
+    "distance_squared",
+)  # fmt: skip
+"""What is summed over the rows of a head's maps. The first are masses of `heads`; "duplicate" is
+the weight on other occurrences of the query's token and "induction" on the tokens after them;
+"entropy" is relative to the log of the keys that are visible, "nats" is not."""
+
+SCALES = {"distance": 2**10, "distance_squared": 2**4}
+"""Units of a sum in one: sums of a billion rows of 8,192 tokens fit in 64 bits."""
+SCALE = 2**20
+WEIGHT = 2**24
+"""Units of a weight in 1, as examples hold it."""
+VALUE = 2**16
+"""Units of an activation in 1."""
+
+WEIGHT_EDGES = (0.2, 0.4, 0.6, 0.8)
+"""Between the intervals of a query's largest weight."""
+FIRING_EDGES = (1.0, 2.0, 4.0, 8.0)
+"""Lower ends of the intervals of |activation|, in thresholds of the layer."""
+
+TOP_HEADS, SAMPLED_HEADS = 16, 4
+"""Examples of a head: the strongest, and a sample of each interval."""
+TOP_NEURONS, SAMPLED_NEURONS = 8, 2
+EMPTY = np.iinfo(np.int64).max
+"""What fills the rows of examples that are not there."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a sketch.
+
+    Attributes:
+        layers: of the model.
+        heads: of a layer.
+        neurons: of a layer.
+        hidden: channels of the residual stream.
+        vocab: tokens.
+        half_windows: of each layer; -1 for a global one.
+        positions: the most tokens of a text.
+    """
+
+    layers: int
+    heads: int
+    neurons: int
+    hidden: int
+    vocab: int
+    half_windows: tuple[int, ...]
+    positions: int
+
+    @classmethod
+    def of(cls, config: ModernBertConfig) -> Self:
+        """The sizes of a model."""
+        windows = [config.half_window(i) for i in range(config.num_hidden_layers)]
+        return cls(
+            config.num_hidden_layers,
+            config.num_attention_heads,
+            config.intermediate_size,
+            config.hidden_size,
+            config.vocab_size,
+            tuple(-1 if window is None else window for window in windows),
+            config.max_position_embeddings,
+        )
+
+    @property
+    def distance_bins(self) -> tuple[tuple[int, int], ...]:
+        """First and last offset, key less query, of each bin; those at the window's edge alone."""
+        starts = {0, 1, 2, 3, *(2**n + 1 for n in range(2, 40))}
+        for window in set(self.half_windows) - {-1}:
+            starts |= {window, window + 1}
+        rising = sorted(start for start in starts if start < self.positions)
+        right = [
+            (low, high - 1) for low, high in zip(rising, [*rising[1:], self.positions], strict=True)
+        ]
+        return (*((-high, -low) for low, high in reversed(right[1:])), *right)
+
+
+def _arrays(shape: Shape) -> dict[str, tuple[tuple[int, ...], int]]:
+    """The size of each array and what it is filled with at first."""
+    heads, neurons = (shape.layers, shape.heads), (shape.layers, shape.neurons)
+    states, strong = shape.layers + 1, len(WEIGHT_EDGES) + 1
+    return {
+        "counts": ((len(COUNTS),), 0),
+        "token_counts": ((shape.vocab,), 0),
+        "head_rows": ((shape.layers, len(HEAD_SUMS)), 0),
+        "head_sums": ((*heads, len(HEAD_SUMS)), 0),
+        "distances": ((*heads, len(shape.distance_bins)), 0),
+        "largest": ((*heads, strong), 0),
+        "query_tokens": ((*heads, shape.vocab), 0),
+        "key_tokens": ((*heads, shape.vocab), 0),
+        "head_top": ((*heads, TOP_HEADS, 5), EMPTY),
+        "head_sample": ((*heads, strong, SAMPLED_HEADS, 5), EMPTY),
+        "fired": ((*neurons, len(FIRING_EDGES)), 0),
+        "neuron_sums": ((*neurons, 2), 0),
+        "neuron_extremes": ((*neurons, 2), -EMPTY),
+        "neuron_top": ((*neurons, TOP_NEURONS, 4), EMPTY),
+        "neuron_sample": ((*neurons, len(FIRING_EDGES), SAMPLED_NEURONS, 4), EMPTY),
+        "norm_sums": ((states,), 0),
+        "channel_most": ((states, shape.hidden), 0),
+        "channel_top": ((states, TOP_HEADS, 5), EMPTY),
+    }
+
+
+TOKEN_TABLES = ("query_tokens", "key_tokens")
+"""Arrays of which most columns are empty; files hold the others alone."""
+MAXIMA = ("neuron_extremes", "channel_most")
+EXAMPLES = ("head_top", "head_sample", "neuron_top", "neuron_sample", "channel_top")
+"""Rows in rising order, the smallest kept: an order (less the strength, or a hash), the text, the
+query or token, and for heads the key and the weight, for neurons the activation, for channels the
+channel and its value."""
+
+
+def smallest(rows: Ints, count: int) -> Ints:
+    """The first rows in lexicographic order, (..., count, columns); those missing are `EMPTY`.
+
+    Args:
+        rows: (..., rows, columns).
+        count: how many are kept.
+    """
+    missing = count - rows.shape[-2]
+    if missing > 0:
+        rows = np.pad(rows, [(0, 0)] * (rows.ndim - 2) + [(0, missing), (0, 0)],
+                      constant_values=EMPTY)  # fmt: skip
+    order = np.lexsort([rows[..., column] for column in reversed(range(3))])
+    kept: Ints = np.take_along_axis(rows, order[..., :count, None], axis=-2)
+    return kept
+
+
+def hashes(seed: int, place: Ints | int, text: Ints, position: Ints) -> Ints:
+    """Hashes of uses, whole numbers below 2**63: a sample is the uses with the smallest.
+
+    The finaliser of SplitMix64 (Steele et al. 2014) over all four, so a use has the hash that it
+    has in any block, on any machine.
+
+    Args:
+        seed: of the sample.
+        place: of the head or the neuron in the model.
+        text: number of the text in the corpus.
+        position: of the token.
+    """
+    state = _mixed(np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15))
+    for part in (text, position, place):
+        state = _mixed(np.asarray(part).astype(np.uint64) ^ state)
+    found: Ints = (state >> np.uint64(1)).astype(np.int64)
+    return found
+
+
+def _mixed(x: Any) -> Any:
+    with np.errstate(over="ignore"):
+        x = (x + np.uint64(0x9E3779B97F4A7C15)).astype(np.uint64)
+        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return x ^ (x >> np.uint64(31))
+
+
+@dataclass
+class Sketch:
+    """What some blocks of a corpus gave.
+
+    Attributes:
+        shape: of the model.
+        about: what it depends on, as JSON holds it: model, corpus, seed.
+        blocks: numbers of the blocks that are in it.
+        arrays: by name, see `_arrays`; all of int64.
+    """
+
+    shape: Shape
+    about: Mapping[str, Any]
+    blocks: set[int] = field(default_factory=set)
+    arrays: dict[str, Ints] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, (size, value) in _arrays(self.shape).items():
+            if name not in self.arrays:
+                self.arrays[name] = np.full(size, value, dtype=np.int64)
+
+    def keep(self, name: str, layer: int, rows: Ints) -> None:
+        """Takes in examples of a layer: the smallest of these and of those that are there."""
+        there = self.arrays[name][layer]
+        both = np.concatenate((there, rows), axis=-2)
+        self.arrays[name][layer] = smallest(both, there.shape[-2])
+
+    def add(self, other: Sketch) -> None:
+        """Takes in what other blocks of the same corpus gave.
+
+        Raises:
+            UsageError: it is of another corpus or model, or has a block that is in this one.
+        """
+        if (self.shape, dict(self.about)) != (other.shape, dict(other.about)):
+            raise UsageError(
+                "The two sketches are of different models, corpora or versions; build both anew."
+            )
+        if twice := self.blocks & other.blocks:
+            raise UsageError(
+                f"Block {min(twice)} is in both sketches; merge sketches of different blocks."
+            )
+        for name, mine in self.arrays.items():
+            theirs = other.arrays[name]
+            if name in EXAMPLES:
+                both = np.concatenate((mine, theirs), axis=-2)
+                self.arrays[name] = smallest(both, mine.shape[-2])
+            elif name in MAXIMA:
+                np.maximum(mine, theirs, out=mine)
+            else:
+                mine += theirs
+        self.blocks |= other.blocks
+
+    def save(self, path: Path) -> None:
+        """Writes it whole, the same bytes for the same content.
+
+        Raises:
+            OSError: it can't be written.
+        """
+        tensors = {name: one for name, one in self.arrays.items() if name not in TOKEN_TABLES}
+        for name in TOKEN_TABLES:
+            seen = np.flatnonzero(self.arrays[name].any(axis=(0, 1)))
+            tensors |= {f"{name}.ids": seen, name: self.arrays[name][:, :, seen].copy()}
+        tensors["blocks"] = np.array(sorted(self.blocks), dtype=np.int64)
+        header = {"about": json.dumps(self.about, sort_keys=True)}
+        write_beside(path, lambda beside: save_file(tensors, beside, header))
+
+    @classmethod
+    def load(cls, path: Path, shape: Shape) -> Self:
+        """Opens what `save` wrote.
+
+        Raises:
+            ModelError: it holds no sketch of this shape.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                about = json.loads(file.metadata()["about"])
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            blocks = set(arrays.pop("blocks").tolist())
+            for name in TOKEN_TABLES:
+                ids, dense = arrays.pop(f"{name}.ids"), np.zeros(_arrays(shape)[name][0], np.int64)
+                dense[:, :, ids] = arrays[name]
+                arrays[name] = dense
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise ModelError(
+                f"{path} holds no sketch of this model ({error}); remove it and build it again."
+            ) from None
+        return cls(shape, about, blocks, arrays)
+
+
+def merge(sketches: Iterable[Sketch], empty: Callable[[], Sketch]) -> Sketch:
+    """All blocks of some sketches in one; the same to the bit in any order.
+
+    Args:
+        sketches: of different blocks of one corpus.
+        empty: makes one that has no block.
+
+    Raises:
+        UsageError: see `Sketch.add`.
+    """
+    whole = empty()
+    for sketch in sketches:
+        whole.add(sketch)
+    return whole

@@ -1,0 +1,247 @@
+"""Maps of many texts at once, in tiles: texts of like length beside each other, rows in blocks.
+
+What all layers of a kind share of a pack of texts is computed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from mbexplore.analysis.head_masses import COUNTED, eligible_rows, token_kinds
+from mbexplore.checkpoints.tokenizer import Encoding
+from mbexplore.corpus.sketch import HEAD_SUMS
+from mbexplore.network.visibility import key_span
+
+WEIGHTS = 2**20
+"""Weights of a tile, 4 MiB in float32: what is made of them finds them in a cache."""
+FILL = 0.75
+"""Texts beside each other have at least this share of the longest one's tokens."""
+KEPT_PAIRS = 512
+"""Longest text whose pairs of equal tokens are kept for the next layer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Texts beside each other.
+
+    Attributes:
+        places: of their tokens in the pack, (texts, longest), 0 where a text is shorter.
+        real: which of these are tokens, (texts, longest).
+        ids: of the tokens, -1 where there is none.
+        hidden: where no example is sought: special tokens and what is no token.
+        kinds: (texts, longest, KINDS); see `token_kinds`.
+    """
+
+    places: Tensor
+    real: Tensor
+    ids: Tensor
+    hidden: Tensor
+    kinds: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Rows of a group's maps.
+
+    Attributes:
+        group: the texts.
+        rows: positions of the queries, those of the keys, `[start, stop)` each.
+        keys: likewise.
+        near: which key each query sees, (texts or 1, query, key); None for all.
+        visible: how many keys each query sees, (texts, query), 1 where it is no token.
+        pairs: text, query and key of equal tokens, (pairs, 3).
+        after: the same of keys whose previous token is the query's.
+    """
+
+    group: Group
+    rows: tuple[int, int]
+    keys: tuple[int, int]
+    near: Tensor | None
+    visible: Tensor
+    pairs: Tensor
+    after: Tensor
+
+
+@dataclass(eq=False)
+class Pack:
+    """Texts that are run together.
+
+    Attributes:
+        texts: their numbers in the corpus.
+        encodings: their tokens.
+    """
+
+    texts: Sequence[int]
+    encodings: Sequence[Encoding]
+    _parts: dict[int | None, list[Part]] = field(default_factory=dict)
+    _rows: dict[int | None, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lengths = torch.tensor([len(one) for one in self.encodings])
+        self.starts = (lengths.cumsum(0) - lengths).tolist()
+        self.ids = torch.tensor([token for one in self.encodings for token in one.ids])
+        self.numbers = torch.arange(len(lengths)).repeat_interleave(lengths)
+        self.positions = torch.cat([torch.arange(len(one)) for one in self.encodings])
+        self.kinds = [token_kinds(one) for one in self.encodings]
+
+    def parts(self, half_window: int | None, heads: int) -> Iterator[Part]:
+        """The tiles that the maps of a layer are computed in.
+
+        Args:
+            half_window: of the layer; None for a global one.
+            heads: of the layer.
+        """
+        if half_window not in self._parts:
+            self._parts[half_window] = []
+            for group in self._groups(heads):
+                for part in _parts(group, half_window, heads):
+                    if group.ids.shape[1] <= KEPT_PAIRS:
+                        self._parts[half_window].append(part)
+                    yield part
+            if any(len(one) > KEPT_PAIRS for one in self.encodings):
+                del self._parts[half_window]  # they are made anew in each layer
+            return
+        yield from self._parts[half_window]
+
+    def _groups(self, heads: int) -> Iterator[Group]:
+        first = 0
+        lengths = [len(one) for one in self.encodings]
+        for i, length in enumerate([*lengths, 0]):
+            longest = max(lengths[first : i + 1], default=0)
+            if i > first and (
+                length < FILL * longest
+                or min(lengths[first:i]) < FILL * longest
+                or (i + 1 - first) * heads * longest**2 > WEIGHTS
+            ):
+                yield self._group(range(first, i))
+                first = i
+
+    def _group(self, chosen: range) -> Group:
+        lengths = torch.tensor([len(self.encodings[i]) for i in chosen])
+        steps = torch.arange(int(lengths.max()))
+        real = steps < lengths[:, None]
+        starts = torch.tensor([self.starts[i] for i in chosen])[:, None]
+        places = torch.where(real, starts + steps, 0)
+        kinds = torch.zeros(*real.shape, self.kinds[0].shape[1])
+        special = torch.zeros_like(real)
+        for row, i in enumerate(chosen):
+            words = self.encodings[i].words
+            kinds[row, : len(words)] = self.kinds[i]
+            special[row, : len(words)] = torch.tensor([word is None for word in words])
+            special[row, list(self.encodings[i].mask_positions)] = False
+        ids = torch.where(real, self.ids[places], -1)
+        return Group(places, real, ids, special | ~real, kinds)
+
+    def rows(self, half_window: int | None, far: int) -> Tensor:
+        """How many queries each of `HEAD_SUMS` is averaged over, (HEAD_SUMS,)."""
+        if half_window not in self._rows:
+            rows = sum(_rows(one, kinds, half_window, far)
+                       for one, kinds in zip(self.encodings, self.kinds, strict=True))  # fmt: skip
+            assert isinstance(rows, Tensor)
+            self._rows[half_window] = rows
+        return self._rows[half_window]
+
+
+def _parts(group: Group, half_window: int | None, heads: int) -> Iterator[Part]:
+    texts, longest = group.ids.shape
+    reach = longest if half_window is None else min(2 * half_window + 64, longest)
+    size = longest
+    if texts * heads * longest**2 > WEIGHTS:
+        size = max(16, WEIGHTS // (texts * heads * reach))
+    for start in range(0, longest, size):
+        stop = min(start + size, longest)
+        low, high = key_span(start, stop - 1, longest, half_window)
+        queries, keys = torch.arange(start, stop), torch.arange(low, high)
+        near = None
+        if half_window is not None and half_window < longest - 1:
+            near = ((queries[:, None] - keys).abs() <= half_window)[None]
+        if not bool(group.real.all()):
+            real = group.real[:, None, low:high]
+            near = real.expand(-1, stop - start, -1) if near is None else near & real
+        seen = torch.ones(1, stop - start, high - low, dtype=torch.bool) if near is None else near
+        alive = seen & group.real[:, start:stop, None]
+        yield Part(
+            group, (start, stop), (low, high), near,
+            alive.sum(dim=-1).clamp(min=1), *_pairs(group.ids, queries, keys, alive),
+        )  # fmt: skip
+
+
+def _pairs(ids: Tensor, queries: Tensor, keys: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
+    """Where visible keys have the query's token, and where the key before them has."""
+    own, others = ids[:, queries, None], ids[:, None, keys]
+    apart = queries[:, None] != keys
+    before = torch.where(keys > 0, ids[:, (keys - 1).clamp(min=0)], -2)[:, None]
+    follows = (own == before) & (queries[:, None] != keys - 1)
+    return ((own == others) & apart & alive).nonzero(), (follows & alive).nonzero()
+
+
+def _rows(encoding: Encoding, kinds: Tensor, half_window: int | None, far: int) -> Tensor:
+    """Queries of one text that could send weight there, (HEAD_SUMS,)."""
+    seq, positions = len(encoding), torch.arange(len(encoding))
+    eligible = eligible_rows(kinds, half_window, far)
+    reach = seq if half_window is None else half_window
+    counts = {name: int(eligible[name].sum()) for name in COUNTED}
+    allowed = (positions + reach + 1).clamp(max=seq) - (positions - reach).clamp(min=0)
+    ids, size = torch.tensor([encoding.ids]), 1024
+    twice = follows = 0
+    for start in range(0, seq, size):
+        low, high = key_span(start, min(start + size, seq) - 1, seq, half_window)
+        queries, keys = positions[start : start + size], positions[low:high]
+        alive = ((queries[:, None] - keys).abs() <= reach)[None]
+        pairs, after = _pairs(ids, queries, keys, alive)
+        twice += len(set(pairs[:, 1].tolist()))
+        follows += len(set(after[:, 1].tolist()))
+    counts |= {"left": counts["previous"], "right": counts["next"], "duplicate": twice}
+    counts |= {"induction": follows, "entropy": int((allowed > 1).sum())}
+    return torch.tensor([counts.get(name, seq) for name in HEAD_SUMS])
+
+
+OF_OFFSETS = (
+    "self", "previous", "next", "edge", "far", "left", "right", "distance", "distance_squared",
+)  # fmt: skip
+"""Those of `HEAD_SUMS` that follow from how much weight lies at each distance."""
+
+
+@lru_cache(maxsize=256)
+def offset_columns(
+    first: int, count: int, half_window: int | None, far: int, bins: tuple[tuple[int, int], ...]
+) -> Tensor:
+    """What a weight at each offset (key less query) counts for, (count, OF_OFFSETS + bins).
+
+    Args:
+        first: the first offset.
+        count: how many.
+        half_window: of the layer; None for a global one.
+        far: the distance beyond which a key is far.
+        bins: first and last offset of each.
+    """
+    offsets = torch.arange(first, first + count)
+    away = offsets.abs()
+    none = torch.zeros(count, dtype=torch.bool)
+    columns = [
+        away == 0, offsets == -1, offsets == 1, away == half_window if half_window else none,
+        away > far, offsets < 0, offsets > 0, away, away**2,
+    ]  # fmt: skip
+    inside = [(offsets >= low) & (offsets <= high) for low, high in bins]
+    return torch.stack([one.double() for one in (*columns, *inside)], dim=1)
+
+
+def sum_by_offset(weights: Tensor) -> Tensor:
+    """Weights on each diagonal, (heads, query + key + 1) in float64.
+
+    Args:
+        weights: (heads, query, key).
+
+    Returns:
+        Column `c` has the weights whose key's index less the query's is `c - query`.
+    """
+    heads, rows, keys = weights.shape
+    # In rows one longer than they were written in, a diagonal is a column.
+    skewed = weights.new_zeros(heads, rows * (keys + rows + 1))
+    skewed[:, : rows * (keys + rows)].view(heads, rows, keys + rows)[:, :, rows:] = weights
+    return skewed.view(heads, rows, keys + rows + 1).sum(dim=1, dtype=torch.float64)

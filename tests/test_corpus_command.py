@@ -1,0 +1,121 @@
+"""`mbexplore corpus`: what it writes, what it counts, and how it goes on."""
+
+import json
+
+import pytest
+
+from mbexplore.corpus import build
+from mbexplore.corpus.build import STATE, alone
+from mbexplore.corpus.store import TABLES, Store
+from mbexplore.errors import OutputError
+from tests.cli_runner import run_cli
+
+parquet = pytest.importorskip("pyarrow.parquet")
+
+LINES = [f"The {word} of the sea rises and falls, {i}." for i in range(12)
+         for word in ("tide", "wave", "salt")]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A text file, and the store of it."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rows = [{"id": f"r{i}", "text": text} for i, text in enumerate([*LINES, " ", "word " * 3000])]
+    texts = folder / "texts.jsonl"
+    texts.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "BLOCK", 8)
+        done = run_cli("corpus", "build", texts, "-o", folder / "store", "--control")
+    assert done.code == 0, done.err
+    return texts, folder / "store", done
+
+
+def content(folder):
+    return {name: (folder / f"{name}.parquet").read_bytes() for name in TABLES}
+
+
+def test_the_tables_hold_what_their_docs_say(made):
+    texts, folder, done = made
+    assert "36 of 38 texts" in done.err and "1 empty, 1 too long" in done.err
+    assert {path.name for path in folder.iterdir()} == {
+        "manifest.json", *(f"{name}.parquet" for name in TABLES)
+    }  # fmt: skip
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert str(texts.parent) not in json.dumps(manifest)
+    assert (manifest["texts"], manifest["model"]["name"]) == (36, "tiny")
+    store = Store(folder)
+    heads = store.rows("heads")
+    assert [(one["layer"], one["head"]) for one in heads] == [
+        (layer, head) for layer in range(9) for head in range(4)
+    ]
+    for one in heads:
+        assert one["queries"] == manifest["tokens"]
+        assert sum(one["distances"]) == pytest.approx(1, abs=1e-4)
+        assert sum(one["largest"]) == pytest.approx(1)
+        assert one["edge"] is None  # no text is as long as a window
+    apart = [abs(one["entropy"] - one["control_entropy"]) for one in heads]
+    assert max(apart) > 0.1  # trained heads are not what chance gives
+
+
+def test_examples_name_texts_that_are_there(made):
+    _, folder, _ = made
+    store = Store(folder)
+    texts = {one["text"]: one for one in store.rows("texts")}
+    assert all(one["id"] == f"r{number}" for number, one in texts.items())
+    examples = store.rows("head_examples", [("layer", "=", 4), ("head", "=", 1)])
+    strongest = [one["weight"] for one in examples if one["interval"] == "strongest"]
+    assert strongest == sorted(strongest, reverse=True) and len(strongest) == 16
+    for one in examples:
+        assert texts[one["text"]]["tokens"][one["query"]] == one["query_token"]
+    for one in store.rows("neuron_examples", [("layer", "=", 4)]):
+        assert texts[one["text"]]["tokens"][one["position"]] == one["token"]
+    tokens = store.rows("head_tokens", [("layer", "=", 0), ("role", "=", "key")])
+    assert any(one["token"] == " sea" and one["occurrences"] == 36 for one in tokens)
+
+
+def test_a_build_that_was_stopped_goes_on_to_the_same_tables(made, tmp_path, monkeypatch):
+    texts, folder, _ = made
+    arguments = ("corpus", "build", texts, "-o", tmp_path / "store", "--control")
+    monkeypatch.setattr(build, "BLOCK", 8)
+    monkeypatch.setattr(build, "SAVE_AFTER", -1.0)
+    real, seen = build.add_block, []
+
+    def stop(*given, **more):
+        seen.append(given)
+        if len(seen) == 3:
+            raise SystemExit(130)
+        real(*given, **more)
+
+    monkeypatch.setattr(build, "add_block", stop)
+    assert run_cli(*arguments).code == 130
+    assert (tmp_path / "store" / STATE).exists()
+    other = run_cli(*arguments, "--seed", 1)
+    assert other.code == 2 and "another build" in other.err
+    went_on = run_cli(*arguments)
+    assert went_on.code == 0 and "Going on" in went_on.err
+    assert len(seen) == 3 + (5 - 2) + 5
+    assert content(tmp_path / "store") == content(folder)
+    again = run_cli(*arguments)
+    assert again.code == 2 and "finished corpus" in again.err
+
+
+def test_two_builders_in_one_folder(made, tmp_path):
+    texts, _, _ = made
+    with alone(tmp_path):
+        refused = run_cli("corpus", "build", texts, "-o", tmp_path)
+        assert refused.code == 1 and "Another build" in refused.err
+    with alone(tmp_path), pytest.raises(OutputError), alone(tmp_path):
+        pass
+
+
+def test_a_broken_line_ends_before_any_work(tmp_path):
+    (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{"text": \n')
+    done = run_cli("corpus", "build", tmp_path / "broken.jsonl", "-o", tmp_path / "store")
+    assert done.code == 1 and "Line 2" in done.err and not (tmp_path / "store").exists()
+
+
+def test_without_pyarrow_a_sentence_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    (tmp_path / "texts.txt").write_text("A text.\n")
+    done = run_cli("corpus", "build", tmp_path / "texts.txt", "-o", tmp_path / "store")
+    assert done.code == 2 and "mbexplore[corpus]" in done.err
