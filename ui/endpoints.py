@@ -6,7 +6,6 @@ A mistake of the person is a sentence in the answer, not a failure of the server
 from __future__ import annotations
 
 import inspect
-import time
 from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
@@ -52,7 +51,6 @@ class Endpoints:
 
     def show(self, view: type[View[Any]], page: str, model: str, text: str, *values: Any) -> Answer:
         """A view of a text: its headline, its parts, its command and how it can be saved."""
-        start = time.perf_counter()
         names = [one.name for one in arguments_of(view)]
         given = dict(zip(names, values, strict=False))
         session = self.sessions.session(page, model, text)
@@ -61,7 +59,7 @@ class Endpoints:
                 result = self._result(view, session, given)
             except MissingError as error:  # a second text, say, that can be typed now
                 note = {"kind": "note", "text": str(error)}
-                return {"line": "", "parts": [note], "command": "", "formats": [], "seconds": 0.0}
+                return {"line": "", "parts": [note], "command": "", "formats": []}
             first = given[FIRST] if given.get(FIRST, -1) >= 0 else None
             parts = to_parts(result.blocks, first)
         return {
@@ -69,7 +67,6 @@ class Endpoints:
             "parts": [part for part in parts if part["kind"] != "headline"],
             "command": result.command,
             "formats": list(result.formats),
-            "seconds": round(time.perf_counter() - start, 4),
         }
 
     def _result(self, view: type[View[Any]], session: Session, given: Answer) -> Result[Any]:

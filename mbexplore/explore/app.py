@@ -117,11 +117,9 @@ class ExploreApp(ScreenApp):
 
             if name and self.reading is not None:
                 try:
-                    token = find_token_position(self.reading.session.encoding, name)
+                    self._go(token=find_token_position(self.reading.session.encoding, name))
                 except MbexploreError as error:
                     self._say(str(error))
-                else:
-                    self._go(token=token)
 
         self.push_screen(Prompt("find"), find)
 

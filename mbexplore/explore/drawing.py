@@ -137,19 +137,15 @@ def tabs(where: State, width: int) -> Content:
     names = pane_names()
     is_wide = sum(len(name) + 4 for name in names) < width
     items = [
-        (f" {n} " if n <= 9 else " ", name if is_wide or name == where.pane else name[:4])
+        (f" {n} " if n <= 9 else " ", name if is_wide or name == where.pane else name[:4], name)
         for n, name in enumerate(names, start=1)
     ]
-    here = names.index(where.pane)
-    while sum(len(number) + len(name) + 1 for number, name in items) >= width and len(items) > 1:
-        items.pop(0 if here == len(items) - 1 else -1)
-        here = min(here, len(items) - 1)
+    while len(items) > 1 and sum(len(number + text) + 1 for number, text, _ in items) >= width:
+        items.pop(0 if items[-1][2] == where.pane else -1)
     parts: list[tuple[str, str]] = [(" ", "")]
-    for n, (number, name) in enumerate(items):
-        parts += [
-            (number, CHOSEN if n == here else FAINT),
-            (f"{name} ", CHOSEN if n == here else ""),
-        ]
+    for number, text, name in items:
+        here = CHOSEN if name == where.pane else ""
+        parts += [(number, here or FAINT), (f"{text} ", here)]
     return Content.assemble(*parts)
 
 

@@ -10,15 +10,8 @@ from mbexplore.explore.panes import pane_names
 def key(
     keys: str, action: str, what: str = "", shown: str | None = None, brief: str = ""
 ) -> Binding:
-    """A key while the pane has the focus.
-
-    Args:
-        keys: as Textual names them, separated by commas.
-        action: what it runs.
-        what: it does, in the help and the palette; nothing for the other half of the key before.
-        shown: how it is written, where Textual writes it otherwise.
-        brief: what it does, at the foot of the screen; nothing for keys that don't stand there.
-    """
+    """A key: what it does, how it is written if not as by Textual, and its word at the foot."""
+    # Without `what` it is the other half of the key before.
     return Binding(keys, f"app.{action}", brief or what, bool(brief), shown, tooltip=what)
 
 

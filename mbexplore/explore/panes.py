@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, Group
 from rich.segment import Segment
@@ -68,12 +68,8 @@ def draw(blocks: Iterable[Block], width: int, colour: bool) -> list[Line]:
     """Blocks as lines of at most `width` cells."""
     from mbexplore.display.terminal import render
 
-    console = Console(
-        width=width,
-        color_system="truecolor" if colour else None,
-        force_terminal=True,
-        highlight=False,
-    )
+    system: Literal["truecolor"] | None = "truecolor" if colour else None
+    console = Console(width=width, color_system=system, force_terminal=True, highlight=False)
     lines = console.render_lines(Group(*map(render, blocks)), console.options, pad=False)
     return [list(line) if colour else list(Segment.remove_color(line)) for line in lines]
 

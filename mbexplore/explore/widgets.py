@@ -88,12 +88,7 @@ class Stage(ScrollView, can_focus=True, inherit_bindings=False):
 
 
 class Prompt(ModalScreen[str | None]):
-    """A question at the foot: what is typed, or None where it is left.
-
-    Args:
-        label: before the field.
-        value: what stands in it.
-    """
+    """A question at the foot: what is typed, or None where it is left."""
 
     CSS = """
     Prompt { align: left bottom; background: transparent; }

@@ -5,6 +5,7 @@
 const control = (one, set, models) => {
   const id = `mb-${one.kind === "held" ? "" : "setting-"}${one.name}`;
   const [node, write] = (controlsOf[one.kind] ?? typed)(one, set, id, models);
+  node.title = one.help;
   let last;
   node.update = (value) => { // a value that holds already leaves it as a person has it
     if (value !== last) write((last = value));
@@ -71,20 +72,20 @@ const refill = (group, wanted) => {
   group.hidden = !wanted.length;
 };
 
-// Puts a text on the clipboard, also on plain http, where the clipboard's own interface is missing.
-const toClipboard = async (text) => {
-  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
-  const area = el("textarea", { style: "position:fixed;opacity:0" });
-  area.value = text;
-  document.body.append(area);
-  area.select();
-  const isCopied = document.execCommand("copy");
-  area.remove();
-  return isCopied;
-};
-
-// Buttons that save something under each ending; `save(ending)` gives the file.
-const savingOf = (name, formats, { save, say }) => {
+// Buttons that save a view, and the command and the address that bring it back. `save(ending)`
+// gives a file, `link()` an address and whether the text is in it; `say` tells what went wrong.
+const footOf = ({ formats, command }, { save, link, say }) => {
+  if (!formats.length) return [];
+  const copied = el("span", { class: "copied", role: "status" });
+  const copy = async (text, done) => {
+    const isCopied = await navigator.clipboard?.writeText(text).then(() => true, () => false); // none on plain http
+    copied.textContent = isCopied ? done : "copying failed; select the text instead";
+    setTimeout(() => (copied.textContent = ""), 4000);
+  };
+  const copyLink = () => {
+    const { href, isWhole } = link();
+    copy(href, isWhole ? "copied" : "copied without the text, which is too long for a link");
+  };
   const download = async (ending) => {
     try {
       const file = await save(ending);
@@ -96,28 +97,11 @@ const savingOf = (name, formats, { save, say }) => {
       say(error);
     }
   };
-  return el("div", { class: "save", role: "group", "aria-label": name }, el("span", {}, name),
-    ...formats.map((ending) => el("button", {
-      class: "quiet", "data-key": `${name} ${ending}`, onclick: () => download(ending),
-    }, ending.toUpperCase())));
-};
-
-// Buttons that save a view, and the command and the address that bring it back. `save(ending)`
-// gives a file, `link()` an address and whether the text is in it; `say` tells what went wrong.
-const footOf = ({ formats, command }, { save, link, say }) => {
-  if (!formats.length) return [];
-  const copied = el("span", { class: "copied", role: "status" });
-  const copy = async (text, done) => {
-    const isCopied = await toClipboard(text);
-    copied.textContent = isCopied ? done : "copying failed; select the text instead";
-    setTimeout(() => (copied.textContent = ""), 4000);
-  };
-  const copyLink = () => {
-    const { href, isWhole } = link();
-    copy(href, isWhole ? "copied" : "copied without the text, which is too long for a link");
-  };
   return [
-    savingOf("Save", formats, { save, say }),
+    el("div", { class: "save", role: "group", "aria-label": "Save" }, el("span", {}, "Save"),
+      ...formats.map((ending) => el("button", {
+        class: "quiet", "data-key": `Save ${ending}`, onclick: () => download(ending),
+      }, ending.toUpperCase()))),
     el("div", { class: "command" }, el("code", {}, command),
       el("button", { class: "quiet", onclick: () => copy(command, "copied") }, "Copy"),
       el("button", { class: "quiet", onclick: copyLink }, "Copy link"), copied),

@@ -109,9 +109,6 @@ const parts = {
       : el("span", { dir: "auto" }, one.text),
     one.command ? el("code", {}, one.command) : null))),
 
-  picture: (part) =>
-    figure(part, null, el("img", { alt: part.alt, src: `data:image/svg+xml;base64,${part.svg}` })),
-
   table(part, page) {
     const head = part.columns.map((c) =>
       el("th", { scope: "col", class: c.left ? "left" : "" }, c.name));
