@@ -230,6 +230,19 @@ def test_even_logits_of_a_sound_model_are_refused_as_an_answer_and_shown_as_an_e
     assert ablate(explorer, TEXT, [BlockedTokens((1,))]).effects
 
 
+def test_one_number_alone_is_blank_where_its_weights_are_zero():
+    from mbexplore.checks import check_blank
+    from mbexplore.errors import ModelError
+
+    config = ModernBertConfig.from_dict(CONFIG | {"num_labels": 1})
+    model = ModernBertForSequenceClassification(config)
+    check_blank(model)
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+    with pytest.raises(ModelError, match=r"tensor classifier\.weight is zero"):
+        check_blank(model)
+
+
 def test_two_labels_may_come_out_level():
     from mbexplore.checks import check_told_apart
 

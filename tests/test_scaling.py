@@ -11,10 +11,12 @@ from transformers import ModernBertForMaskedLM as TheirModel
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from mbexplore.analysis.rope import rope_spectra
+from mbexplore.checkpoints.hub import locate
 from mbexplore.errors import ModelError
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.network.rope import apply_rope, inverse_frequencies, rope_tables
+from tests.cli_runner import run_cli
 from tests.parity import spread_weights
 
 GLOBAL, LOCAL = "full_attention", "sliding_attention"
@@ -164,6 +166,23 @@ def test_the_rope_view_shows_scaled_wavelengths():
     assert wide.cos[10] == pytest.approx(plain.cos[4], abs=1e-5)
 
 
+def test_a_checkpoint_with_yarn_is_verified_and_says_so(tmp_path):
+    for path in locate("tiny").folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["rope_parameters"][GLOBAL] |= {
+        "rope_type": "yarn",
+        "factor": 4.0,
+        "original_max_position_embeddings": 2048,
+    }
+    config["max_position_embeddings"] = 8192
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    text = "The capital of France is [MASK]."
+    assert run_cli("verify", text, "-m", tmp_path).code == 0
+    assert run_cli("info", "-m", tmp_path).out.count("160,000, yarn x 4") == 3
+    assert "Scaled in global layers: yarn x 4." in run_cli("rope", "-m", tmp_path).out
+
+
 @pytest.mark.parametrize(
     ("rope", "named"),
     [
@@ -185,6 +204,12 @@ def test_what_can_not_be_computed_is_named(rope, named):
     with pytest.raises(ModelError) as caught:
         ModernBertConfig.from_dict(SMALL | {"rope_parameters": both(rope)})
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1, 1e9])
+def test_the_bounds_of_a_factor_are_allowed(factor):
+    rope = both({"rope_type": "linear", "factor": factor})
+    assert ModernBertConfig.from_dict(SMALL | {"rope_parameters": rope}).scaling(0).factor == factor
 
 
 def test_the_old_key_of_an_old_object_is_refused():

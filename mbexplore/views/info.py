@@ -25,6 +25,7 @@ from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.card import ModelCard
+    from mbexplore.network.scaling import RopeScaling
     from mbexplore.session import Session
 
 POINTS = 40
@@ -83,13 +84,17 @@ class InfoView(View["ModelCard"]):
         return records(found.layers)
 
 
+def _theta(theta: float, scaling: RopeScaling | None) -> str:
+    return f"{theta:,.0f}" + (f", {scaling}" if scaling else "")
+
+
 def _layers(found: ModelCard) -> Table:
     rows = tuple(
         (
             layer.layer,
             Cell(layer.kind, hue=layer.kind),
             "every token" if layer.half_window is None else f"{layer.half_window:,} each side",
-            Cell(layer.theta, f"{layer.theta:,.0f}"),
+            Cell(layer.theta, _theta(layer.theta, found.config.scaling(layer.layer))),
             layer.parameters,
         )
         for layer in reversed(found.layers)
