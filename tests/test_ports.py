@@ -240,6 +240,17 @@ def test_files_that_are_broken_are_one_sentence(explorer, tmp_path):
         path.write_bytes(b"no model")
         with pytest.raises(ModelError, match=r"can't be read|needs the package"):
             open_implementation(str(path), explorer.model.config)
+    for ids, mask in (
+        (np.array(["x"]), None),
+        (np.zeros((0, 0), int), None),
+        (np.array([[1, 5, 2]]), np.zeros((1, 3), int)),
+        (np.array([[1, 5, 2]]), np.ones((1, 2), int)),
+        (np.array([[1.5, 5, 2]]), None),
+    ):
+        given = {"input_ids": ids} | ({} if mask is None else {"attention_mask": mask})
+        np.savez(tmp_path / "ids.npz", **given)
+        with pytest.raises(ModelError, match="whole numbers"):
+            open_implementation(str(tmp_path / "ids.npz"), explorer.model.config)
     np.savez(tmp_path / "bare.npz", logits=np.zeros((1, 3, 5)))
     with pytest.raises(ModelError, match="no input_ids"):
         open_implementation(str(tmp_path / "bare.npz"), explorer.model.config)
@@ -251,6 +262,14 @@ def test_a_function_that_gives_the_wrong_shape_is_one_sentence(explorer):
     cases = build_suite(explorer)[:2]
     with pytest.raises(ModelError, match="has the shape"):
         compare(explorer, _Called("f", lambda i, m: {"logits": np.zeros((1, 99, 5))}), cases)
+    for name, shape in (
+        ("logits", (1, 1, 5)), ("hidden_states.2", (1, 1, 4)), ("attention.0", (1, 9, 1, 1)),
+    ):  # fmt: skip
+        found = _Called("f", lambda i, m, name=name, shape=shape: {name: np.zeros(shape)})
+        with pytest.raises(ModelError, match="the same checkpoint"):
+            compare(explorer, found, cases[:1])
+    with pytest.raises(ModelError, match="has the shape"):
+        compare(explorer, _Called("f", lambda i, m: {"attention.0": np.zeros((1, 1))}), cases[:1])
     with pytest.raises(ModelError, match="nothing that can be compared"):
         compare(explorer, _Called("f", lambda i, m: {}), cases)
     with pytest.raises(ModelError, match="return a dict"):
@@ -265,7 +284,11 @@ def test_values_that_are_not_numbers_fail(explorer):
     def broken(ids, mask):
         return {"hidden_states.2": np.full((*ids.shape, 32), np.nan)}
 
-    found = compare(explorer, _Called("f", broken), build_suite(explorer)[:2])
+    def more(ids, mask):
+        return broken(ids, mask) | {"hidden_states.77": np.zeros((*ids.shape, 32))}
+
+    found = compare(explorer, _Called("f", more), build_suite(explorer)[:2])
+    assert any(line.startswith("hidden_states.77:") for line in found.not_compared)
     assert not found.passed
     assert found.diagnosis is None
 

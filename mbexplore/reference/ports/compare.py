@@ -117,7 +117,7 @@ def compare(
     precision = precision or other.precision
     wide = replace(_ours(explorer), model=deepcopy(explorer.model).to("cpu").double())
     cases = cases if other.own_case is None else [other.own_case]
-    measured, skipped = [], []
+    measured, skipped, unknown = [], [], set[str]()
     for done, case in enumerate(cases):
         if progress is not None:
             progress(done, len(cases))
@@ -128,6 +128,7 @@ def compare(
             skipped.append(f"{case.name}: {reason}")
             continue
         known = [name for name in names_of(explorer.model) if name in theirs]
+        unknown |= theirs.keys() - {*known}
         measured.append((case, {name: theirs[name] for name in known}))
     if not any(theirs for _, theirs in measured):
         raise ModelError(
@@ -140,6 +141,7 @@ def compare(
         notes.append("Vectors are compared at length 1, as the other side gives them.")
     ratio = INT8_RATIO if precision == "int8" else ERROR_RATIO
     found = [_measure(wide, in_precision(wide, precision), *one, ratio) for one in measured]
+    skipped += [f"{name}: this model has nothing of that name" for name in sorted(unknown)]
     skipped += _not_given(explorer, {name for _, theirs in measured for name in theirs})
     values = tuple(value for one in found for value in _values(one))
     diagnosis = None if all(value.passed for value in values) else diagnose(wide, found)
@@ -173,6 +175,12 @@ def _measure(
     rounded = narrow.run(case.ids, case.mask, theirs)
     tolerances = {}
     for name, texts in ours.items():
+        for own, other in zip(texts, theirs[name], strict=True):
+            if own.shape != other.shape:
+                raise ModelError(
+                    f"{name} of {case.name} has the shape {tuple(other.shape)} a text, and ours "
+                    f"{tuple(own.shape)}; compare the same checkpoint on both sides."
+                )
         own = torch.cat([x.flatten() for x in texts])
         error = torch.cat([x.flatten() for x in rounded[name]]) - own
         size = float(own.square().mean().sqrt())

@@ -79,7 +79,13 @@ def as_named(arrays: Arrays, case: Case, config: ModernBertConfig) -> dict[str, 
             continue
         batch, seq = real.shape
         by_token = name.startswith(("hidden_states.", "attention.")) or value.dim() == 3
-        if len(value) != batch or (by_token and seq not in (value.shape[1], value.shape[-1])):
+        places = value.shape[2:] if name.startswith("attention.") else value.shape[1:2]
+        dims = {"a": (4,), "h": (3,)}.get(name[0], (2, 3))
+        if (
+            value.dim() not in dims
+            or len(value) != batch
+            or (by_token and any(size != seq for size in places))
+        ):
             raise ModelError(
                 f"{quoted(given)} has the shape {tuple(value.shape)} for ids of the shape "
                 f"{(batch, seq)}; give one row a text and one place a token."
@@ -129,13 +135,16 @@ class _Saved(Implementation):
                 f"{path} holds {', '.join(sorted(self._arrays)[:6])} and no input_ids; save the "
                 "token ids beside the values, (batch, seq)."
             )
-        ids = np.atleast_2d(self._arrays["input_ids"]).astype(np.int64)
-        mask = np.atleast_2d(self._arrays.get("attention_mask", np.ones_like(ids)))
-        if ids.shape != mask.shape:
+        ids = np.atleast_2d(self._arrays["input_ids"])
+        mask = np.atleast_2d(self._arrays.get("attention_mask", np.ones(ids.shape, np.int64)))
+        whole = all(array.dtype.kind in "iub" for array in (ids, mask)) and ids.ndim == 2
+        if not whole or ids.shape != mask.shape or not ids.size or not mask.any(axis=1).all():
             raise ModelError(
-                f"{path} has input_ids of the shape {ids.shape} and an attention_mask of "
-                f"{mask.shape}; they must be alike."
+                f"{path} has input_ids of the shape {ids.shape} ({ids.dtype}) and an "
+                f"attention_mask of {mask.shape} ({mask.dtype}); both must be whole numbers, "
+                "(batch, seq), with a real token in each row."
             )
+        ids = ids.astype(np.int64)
         self.own_case = Case(
             "the ids saved", torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
         )
@@ -226,8 +235,10 @@ class _Command:
 
         given = json.dumps({"input_ids": ids.tolist(), "attention_mask": mask.tolist()})
         try:
+            if not (words := shlex.split(self.line)):
+                raise ValueError("nothing is named")
             done = subprocess.run(
-                shlex.split(self.line),
+                words,
                 input=given.encode(),
                 capture_output=True,
                 timeout=COMMAND_SECONDS,
