@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from mbexplore.explorer import Explorer
 
 app = typer.Typer(
-    name="corpus", help="What every head and neuron does over many texts.", no_args_is_help=True
+    name="corpus",
+    help="What every head and neuron does over many texts.\n\n"
+    "Example: mbexplore corpus build notes.txt -o notes",
+    no_args_is_help=True,
 )
 Texts = Annotated[
     Path,
