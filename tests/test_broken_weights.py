@@ -241,6 +241,12 @@ def test_one_number_alone_is_blank_where_its_weights_are_zero():
         model.classifier.weight.zero_()
     with pytest.raises(ModelError, match=r"tensor classifier\.weight is zero"):
         check_blank(model)
+    two = ModernBertForSequenceClassification(ModernBertConfig.from_dict(CONFIG))
+    check_blank(two)
+    with torch.no_grad():
+        two.classifier.weight[:] = torch.arange(16)  # the same for both labels
+    with pytest.raises(ModelError, match=r"tensor classifier\.weight is the same"):
+        check_blank(two)
 
 
 def test_two_labels_may_come_out_level():

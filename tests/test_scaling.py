@@ -212,6 +212,15 @@ def test_the_bounds_of_a_factor_are_allowed(factor):
     assert ModernBertConfig.from_dict(SMALL | {"rope_parameters": rope}).scaling(0).factor == factor
 
 
+def test_keys_that_change_nothing_may_be_there():
+    usual = {"partial_rotary_factor": 1.0, "truncate": True}
+    configs = [
+        ModernBertConfig.from_dict(SMALL | {"rope_parameters": both(YARN | more)})
+        for more in ({}, usual)
+    ]
+    assert configs[0] == configs[1]
+
+
 def test_the_old_key_of_an_old_object_is_refused():
     """Transformers 4 honoured it, and 5 computes plain rotations."""
     scaling = {"type": "linear", "factor": 4.0}
