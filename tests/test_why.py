@@ -1,5 +1,6 @@
 """Why: the route is known in models made by hand, and shares are those of single runs."""
 
+import copy
 import csv
 import io
 import json
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from mbexplore.analysis.readout import build_readout
 from mbexplore.analysis.why import why
 from mbexplore.analysis.why.counterfactual import check, find
 from mbexplore.analysis.why.evidence import gather
@@ -38,6 +40,9 @@ from tests.handbuilt import (
     hook_count,
 )
 from tests.parity import spread_weights
+from tests.test_every_head import ASKS
+from tests.test_every_head import TEXT as HEADS_TEXT
+from tests.test_predict_heads import explorers as explorers  # a fixture
 
 TEXT, OTHER = "a b c [MASK] d", "a b e [MASK] d"
 SOURCE, MASK = 3, 4  # [CLS] a b c [MASK]
@@ -281,7 +286,7 @@ def test_every_sentence_has_a_command_and_their_numbers_are_the_same(paris):
     )  # fmt: skip
     changed = of("for France the answer is")["masks"][0]["predictions"][0]
     assert changed["token"] == found.counterfactual.answer.token
-    masked = of("It rests on France")["masks"]
+    masked = of("falls most without France")["masks"]
     assert len(masked) == 2
     shares = of("carries Paris rather than")["integrated"]
     expected = [one.attribution for one in found.evidence.tokens]
@@ -346,6 +351,36 @@ def test_the_view_draws_the_text_the_layers_and_the_tests(paris):
 def test_the_verdict_is_by_its_thresholds(changes, verdict):
     trust = Trust(0.9, 0.7, Spread(0.02, 0.05, 20), Spread(0.0, 0.0, 20))
     assert replace(trust, **changes).verdict == verdict
+
+
+def undecided(explorer, text):
+    """The same model, its labels nearly level on a text: random weights have one label for all."""
+    model = copy.deepcopy(explorer.model)
+    with torch.no_grad():
+        logits = model(torch.tensor([explorer.encode(text).ids]))[0]
+        model.classifier.bias -= 0.99 * (logits - logits.mean())
+    return Explorer(model, explorer.tokenizer, explorer.files)
+
+
+@pytest.mark.parametrize("kind", ["labels", "any label", "tokens", "answer"])
+def test_every_head_that_chooses_is_explained(explorers, kind):
+    """The counterfactual by the model's own choice, and the commands of the story run."""
+    asked, is_label = ASKS[kind], "label" in kind
+    explorer = undecided(explorers[kind], HEADS_TEXT) if is_label else explorers[kind]
+    session = Session(explorer, HEADS_TEXT, context=asked.get("pair"))
+    result = WhyView(token=asked.get("position")).of(session)
+    found, change = result.data.why, result.data.why.counterfactual
+    assert change is not None and found.route is not None
+    readout = build_readout(explorer, session.encoding, asked.get("position"))
+    logits = readout.logits(torch.tensor([change.encoding.ids]))[0]
+    assert int(logits.argmax()) == change.target.token_id != found.target.token_id
+    assert result.headline and len(result.data.story) > 4
+    for command in dict.fromkeys(one.command for one in result.data.story):
+        program, *arguments = shlex.split(command)
+        done = run_cli(*arguments, "--json")
+        assert (program, done.code) == ("mbexplore", 0), (command, done.err)
+        if is_label:  # the file has the labels as they were
+            break
 
 
 @pytest.mark.parametrize("row", [0, 6, -1], ids=["France", "Japan", "she"])

@@ -8,7 +8,10 @@ from rich.text import Text
 
 from mbexplore.display.story_blocks import Story
 from mbexplore.display.terminal import render
-from mbexplore.text import shown
+from mbexplore.text import shortened, shown
+
+LETTERS = 240
+"""Most letters of a command: that of a long text loses its middle; JSON has all of it."""
 
 
 @render.register
@@ -18,6 +21,7 @@ def _(block: Story) -> ConsoleRenderable:
     grid.add_column(overflow="fold")
     for number, one in enumerate(block.sentences, start=1):
         lines = [Text(shown(one.text))]
-        lines += [Text(shown(one.command), style="dim")] if one.command else []
+        command = shortened(shown(one.command), LETTERS)
+        lines += [Text(command, style="dim")] if command else []
         grid.add_row(Text(f"{number}."), Group(*lines))
     return Group(Text(), grid, Text())

@@ -100,9 +100,8 @@ def _masked(session: Session, position: int) -> Session | None:
 def _rests(found: Why, position: int) -> str:
     without = found.evidence.tokens[position].without or 0.0
     return (
-        f"It rests on {_at(found.tokens, position)}: with that token masked, "
-        f"{word(found.target.token)} falls from {percent(found.evidence.probability)} to "
-        f"{percent(without)}."
+        f"{word(found.target.token)} falls most without {_at(found.tokens, position)}: from "
+        f"{percent(found.evidence.probability)} to {percent(without)} with that token masked."
     )
 
 
