@@ -139,6 +139,7 @@ def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
             {
                 "name": view.name,
                 "title": view.title,
+                "group": view.group,
                 "about": view.question,
                 "controls": controls_of(view),
                 "early": dict(view.early),

@@ -185,12 +185,15 @@ const explore = (main, about, server, trigger) => {
   const line = el("p", { class: "line" });
   const foot = el("div", { class: "foot" });
   const held = el("div", { class: "holding", role: "group", "aria-label": "Held" });
-  const tabs = el("div", { class: "tabs", role: "tablist" },
-    ...about.views.filter((one) => one.title).map((one) => el("button", {
-      role: "tab", "data-view": one.name, "aria-controls": "mb-view",
-      onclick: () => { state.view = one.name; toAddress(true); show(); },
-    }, one.title)));
-  roving(tabs);
+  const tabOf = (one) => el("button", {
+    role: "tab", "data-view": one.name, "aria-controls": "mb-view", title: one.about,
+    onclick: () => { state.view = one.name; toAddress(true); show(); },
+  }, one.title);
+  const shownViews = about.views.filter((one) => one.title);
+  const tabs = roving(el("div", { class: "tabs", role: "tablist" },
+    ...[...new Set(shownViews.map((one) => one.group))].map((group) => el("div", { class: "group", role: "presentation" },
+      el("span", { "aria-hidden": "true" }, group),
+      ...shownViews.filter((one) => one.group === group).map(tabOf)))));
 
   const page = {
     state, model, ask, busy,
@@ -253,7 +256,7 @@ const explore = (main, about, server, trigger) => {
   };
 
   const drawFrame = () => {
-    for (const tab of tabs.children) {
+    for (const tab of tabs.querySelectorAll("button")) {
       const chosen = tab.dataset.view === state.view;
       tab.setAttribute("aria-selected", String(chosen));
       tab.tabIndex = chosen ? 0 : -1;
