@@ -262,8 +262,6 @@ def layer_map(
 
 def model_maps(
     recording: Recording,
-    head: int | None = None,
-    pixels: int = THUMBNAIL,
     axis: Axis | None = None,
     *,
     mean: bool = False,
@@ -273,7 +271,7 @@ def model_maps(
     axis = axis or build_axis(recording.encoding)
     layers, maps = recording.config.num_hidden_layers, []
     for layer in range(layers):
-        maps.append(layer_map(recording, layer, head, pixels, axis, mean=mean))
+        maps.append(layer_map(recording, layer, None, THUMBNAIL, axis, mean=mean))
         if progress is not None:
             progress(layer + 1, layers)
     return tuple(maps)

@@ -27,12 +27,7 @@ MOST_COMPARED = 4
 
 @dataclass(frozen=True)
 class Filling:
-    """One way to fill the slots of a template.
-
-    Attributes:
-        values: one a slot.
-        text: the template with them.
-    """
+    """One way to fill the slots of a template: a value for each, and the text that they give."""
 
     values: tuple[str, ...]
     text: str

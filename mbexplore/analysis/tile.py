@@ -122,16 +122,8 @@ def tile(
 ) -> Tile:
     """A part of a layer's maps, and its strongest links, in one pass.
 
-    Args:
-        recording: with "attention" kept.
-        layer: from 0.
-        head: one head, or None for all.
-        queries: the rows wanted.
-        keys: the columns wanted.
-        pixels: the most rows and the most columns of the result.
-        mean: whether to average over the heads, before pooling.
-        links: how many of the strongest links.
-        progress: called with the rows read and all there are.
+    It takes what `maps.layer_map` takes; rows are `queries` and columns `keys`, at most `pixels` of
+    each, and so many of the strongest `links` are found.
 
     Raises:
         RangeError: the layer or head is outside the model.

@@ -85,13 +85,8 @@ def every_map(folder: Path, tokens: int) -> Run:
 
 
 TASKS: dict[str, Callable[[Path, int], Run]] = {
-    "features": features,
-    "bfloat16": partial(features, dtype=torch.bfloat16),
-    "forward": forward,
-    "logits": logits,
-    "every map": every_map,
-    "batch": batch,
-}
+    one.__name__.replace("_", " "): one for one in (features, forward, logits, every_map, batch)
+} | {"bfloat16": partial(features, dtype=torch.bfloat16)}
 
 
 def open_theirs(folder: Path, attention: str = "sdpa", dtype: torch.dtype = torch.float32) -> Any:

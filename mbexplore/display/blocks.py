@@ -305,7 +305,7 @@ class Bars(Block):
     strong: frozenset[int] = frozenset()
     select: tuple[Selection, ...] | None = None
 
-    @property
+    @cached_property
     def full(self) -> float:
         """The value of a full bar."""
         every = [abs(v) for v in (*self.values, *(v for v in self.theirs or () if v is not None))]

@@ -35,12 +35,13 @@ class MixView(View["ContextMixing"]):
     name = "mix"
     title = "Context mixing"
     question = "How much of each token goes into each other one?"
+    papers = (NORMS, ROLLOUT, VALUE_ZEROING)
     group = "From where"
     place = 4
-    papers = (NORMS, ROLLOUT, VALUE_ZEROING)
     limits = (
-        "None of the four shows what is carried, only how much; rollout takes the residual stream "
-        "for half of every layer and all heads for alike, and only value zeroing counts the MLP."
+        "None of the four shows what is carried, only how much. "
+        "Rollout takes the residual stream for half of every layer and all heads for alike. "
+        "Only value zeroing counts the MLP."
     )
     example = '"The capital of France is [MASK]." --layer 6'
 

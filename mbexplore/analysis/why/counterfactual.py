@@ -30,13 +30,7 @@ BATCH_TOKENS = 1024
 
 @dataclass(frozen=True)
 class Change:
-    """A token that was replaced.
-
-    Attributes:
-        position: of the token.
-        old: the token of the text.
-        new: the one in its place.
-    """
+    """A token that was replaced: where, the token of the text, and the one in its place."""
 
     position: int
     old: str
