@@ -13,7 +13,7 @@ import torch
 import mbexplore
 from mbexplore.analysis.card import map_memory, read_card
 from mbexplore.checkpoints import hub
-from mbexplore.display.blocks import Bars, Lines, walk
+from mbexplore.display.blocks import Bars, walk
 from mbexplore.errors import RangeError
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.model import ModernBertForMaskedLM
@@ -108,5 +108,3 @@ def test_the_bars_are_the_parts():
     [bars] = [block for block in walk(view.blocks) if isinstance(block, Bars)]
     assert sum(bars.values) == pytest.approx(1.0)
     assert bars.labels[0] == f"MLP, {view.data.parts['MLP']:,}"
-    [lines] = [block for block in walk(view.blocks) if isinstance(block, Lines)]
-    assert lines.series[0].y[-1] * 2**20 == view.data.memory.all_maps

@@ -6,18 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import (
-    Bars,
-    Block,
-    Cell,
-    Headline,
-    Hue,
-    Lines,
-    Note,
-    Row,
-    Series,
-    Table,
-)
+from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import amount
 from mbexplore.views.papers import MODERNBERT
 from mbexplore.views.shared import records
@@ -27,9 +16,6 @@ if TYPE_CHECKING:
     from mbexplore.analysis.card import ModelCard
     from mbexplore.network.scaling import RopeScaling
     from mbexplore.session import Session
-
-POINTS = 40
-MIB = 2**20
 
 
 class InfoView(View["ModelCard"]):
@@ -64,8 +50,7 @@ class InfoView(View["ModelCard"]):
         )
         names = tuple(f"{part}, {size:,}" for part, size in found.parts.items())
         shares = [size / found.parameters for size in found.parts.values()]
-        parts = Bars(names, tuple(shares), "Parameters by part", unit="%", hue="plain")
-        yield Row((parts, _memory_lines(found)))
+        yield Bars(names, tuple(shares), "Parameters by part", unit="%", hue="plain")
         yield _layers(found)
         yield _memory(found)
         stored = ", ".join(f"{name} ({size:,})" for name, size in found.dtypes.items())
@@ -117,27 +102,3 @@ def _memory(found: ModelCard) -> Table:
     )
     columns = (f"attention at {memory.length:,} tokens, float32", "memory")
     return Table(columns, rows, left=columns[:1])
-
-
-def _memory_lines(found: ModelCard) -> Lines:
-    import numpy as np
-
-    from mbexplore.analysis.card import map_memory
-
-    limit = found.config.max_position_embeddings
-    lengths = np.unique(np.geomspace(min(16, limit), limit, POINTS).astype(int)).tolist()
-    at = [map_memory(found.config, length) for length in lengths]
-    x = tuple(map(float, lengths))
-
-    def series(name: str, field: str, hue: Hue = "plain", dashed: bool = False) -> Series:
-        y = tuple(getattr(one, field) / MIB for one in at)
-        return Series(name, y, x, hue=hue, dashed=dashed)
-
-    every = (
-        series("every map, dense", "all_maps"),
-        series("one layer, dense", "one_layer", dashed=True),
-        series("recorded (q and k)", "recorded", "global"),
-    )
-    marks = {f"{found.memory.length:,} tokens": float(found.memory.length)}
-    title = "Memory of attention, float32"
-    return Lines(every, title, x="tokens", y="MiB", log_x=True, log_y=True, marks=marks)

@@ -7,8 +7,8 @@ from functools import partial
 from math import exp, log
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, TokenStrip, Value
-from mbexplore.display.numbers import percent, significant
+from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, TokenStrip
+from mbexplore.display.numbers import significant
 from mbexplore.text import word
 from mbexplore.views.papers import MLM_SCORING, WITHIN_WORD
 from mbexplore.views.shared import HUGGING_FACE, MOST_BARS, Beside, compared
@@ -191,8 +191,8 @@ def _means(found: Likelihood) -> Table:
     for name, count in _counts(found).items():
         nats = found.pll / count
         means = (nats, -nats / log(2), found.perplexity(count))
-        row: list[Value] = [name, Cell(count, f"{count:,}")]
-        rows.append((*row, *(Cell(value, significant(value)) for value in means)))
+        cells = (Cell(value, significant(value)) for value in means)
+        rows.append((name, count, *cells))
     return Table(
         ("per", "number", "log p, nats", "surprise, bits", "perplexity"), tuple(rows), left=("per",)
     )
@@ -200,7 +200,6 @@ def _means(found: Likelihood) -> Table:
 
 def _tokens(found: TextLikelihood) -> Table:
     ours, theirs = found.found, found.comparison
-    most = max(surprises(ours.log_probabilities)) or 1.0
     rows = []
     for n, (i, value) in enumerate(zip(ours.positions, ours.log_probabilities, strict=True)):
         [bits] = surprises((value,))
@@ -208,13 +207,14 @@ def _tokens(found: TextLikelihood) -> Table:
         row = [
             Cell(i, select={"token": i}),
             Cell(name, word(name)),
-            Cell(exp(value), percent(exp(value))),
+            Cell(exp(value)),
             Cell(value, significant(value, 4)),
-            Cell(bits, significant(bits), bar=bits / most, hue="global"),
+            Cell(bits, hue="global"),
         ]
         if theirs is not None:
             other = theirs.log_probabilities[n]
             row.append(Cell(other, significant(other, 4)))
         rows.append(tuple(row))
     columns = ("position", "token", "p", "log p", "bits", *([HUGGING_FACE] * (theirs is not None)))
-    return Table(columns, tuple(rows[:MOST_ROWS]), left=("token",))
+    shown = tuple(rows[:MOST_ROWS])
+    return Table(columns, shown, left=("token",), shares=("p",), bars=("bits",))

@@ -281,13 +281,12 @@ def _table(found: TargetScores) -> Table:
 
     def row(one: TargetScore) -> tuple[Cell, ...]:
         logit = "" if one.logit is None else significant(one.logit, 4)
-        rank = "" if one.rank is None else f"{one.rank:,}"
         cells = (
             Cell(one.text, word(one.text)),
             Cell(one.log_probability, significant(one.log_probability, 4)),
             Cell(one.log_odds, significant(one.log_odds, 4, signed=True)),
             Cell(one.logit, logit),
-            Cell(one.rank, rank),
+            Cell(one.rank),
         )
         pieces = "|".join(one.pieces)
         return (*cells, Cell(pieces, shown(pieces))) if several else cells
