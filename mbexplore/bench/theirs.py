@@ -84,9 +84,9 @@ def every_map(folder: Path, tokens: int) -> Run:
     return run
 
 
-TASKS: dict[str, Callable[[Path, int], Run]] = {
-    one.__name__.replace("_", " "): one for one in (features, forward, logits, every_map, batch)
-} | {"bfloat16": partial(features, dtype=torch.bfloat16)}
+_RUNS: tuple[Callable[[Path, int], Run], ...] = (features, forward, logits, every_map, batch)
+TASKS = {one.__name__.replace("_", " "): one for one in _RUNS}
+TASKS["bfloat16"] = partial(features, dtype=torch.bfloat16)
 
 
 def open_theirs(folder: Path, attention: str = "sdpa", dtype: torch.dtype = torch.float32) -> Any:

@@ -191,8 +191,7 @@ def _means(found: Likelihood) -> Table:
     for name, count in _counts(found).items():
         nats = found.pll / count
         means = (nats, -nats / log(2), found.perplexity(count))
-        cells = (Cell(value, significant(value)) for value in means)
-        rows.append((name, count, *cells))
+        rows.append((Cell(name), Cell(count), *(Cell(x, significant(x)) for x in means)))
     return Table(
         ("per", "number", "log p, nats", "surprise, bits", "perplexity"), tuple(rows), left=("per",)
     )
