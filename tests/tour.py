@@ -137,18 +137,17 @@ class Tour:
             "all => all.map(b => b.dataset.view)"
         )
         for name in names:
-            if name in (
-                "predict",
-                "attention",
-                "embed",
-            ):  # one text has no others
+            if name in ("predict", "attention"):  # seen already
                 continue
             self.person.tab(name)
-            if name in ("patch", "compare"):  # they take a second text
-                self.page.fill("#mb-setting-other", TWIN)
+            more = {"patch": {"other": TWIN}, "compare": {"other": TWIN},
+                    "steer": {"toward": TWIN, "away": PARIS}}.get(name, {})  # fmt: skip
+            for setting, text in more.items():
+                self.page.fill(f"#mb-setting-{setting}", text)
                 self.page.keyboard.press("Enter")
-                self.page.wait_for_selector("#mb-view canvas")
                 self.person.settle()
+            if more:
+                self.page.wait_for_selector("#mb-view canvas, #mb-view figure")
             assert self.person.message == "", (name, self.person.message)
             assert self.page.locator("#mb-view figure").count() > 0, name
             commands = self.page.locator(".foot code").all_inner_texts()

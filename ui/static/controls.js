@@ -59,7 +59,7 @@ const typed = (one, set, id) => {
     step: isWhole ? null : "any", dir: "auto", inputmode: isText || !isWhole ? null : "numeric",
     onchange: () => set(read()),
   });
-  const kind = one.name === "other" ? "text wide" : isText ? "text" : "number";
+  const kind = one.wide ? "text wide" : isText ? "text" : "number";
   const beside = el("span", { dir: "auto" }); // what the number stands for
   return [el("label", { class: kind, for: id }, one.label, input, beside),
     (value) => (input.value = value === -1 && none === -1 ? "" : value)];

@@ -192,7 +192,7 @@ const ticks = ([low, high], log, most) => {
   const raw = (high - low) / most, size = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((m) => m * size).find((s) => s >= raw);
   const found = [];
-  for (let v = Math.ceil(low / step) * step; v <= high + step / 1e6; v += step) found.push(+v.toPrecision(12));
+  for (let i = Math.ceil(low / step); i * step <= high + step / 1e6; i++) found.push(+(i * step).toPrecision(12));
   return found;
 };
 
