@@ -9,34 +9,28 @@ from textual.theme import Theme
 
 from mbexplore.display.palette import HUE
 
-DARK = Theme(
-    name="mbexplore-dark",
-    primary="#6aaed6",
-    secondary="#f5a15a",
-    warning="#e3b341",
-    error="#f2777a",
-    success="#7fb0a8",
-    foreground="#d3dbe3",
-    background="#0d1218",
-    surface="#0d1218",
-    panel="#18212b",
-    dark=True,
-    variables={"faint": "#8593a1"},
-)
-LIGHT = Theme(
-    name="mbexplore-light",
-    primary=HUE["global"],
-    secondary=HUE["local"],
-    warning="#8a5a00",
-    error="#b3261e",
-    success="#2f7d75",
-    foreground="#1f2933",
-    background="#fcfcfb",
-    surface="#fcfcfb",
-    panel="#eceff2",
-    dark=False,
-    variables={"faint": "#5f6b77"},
-)
+_COLOURS = {
+    "primary": ("#6aaed6", HUE["global"]),
+    "secondary": ("#f5a15a", HUE["local"]),
+    "warning": ("#e3b341", "#8a5a00"),
+    "error": ("#f2777a", "#b3261e"),
+    "success": ("#7fb0a8", "#2f7d75"),
+    "foreground": ("#d3dbe3", "#1f2933"),
+    "background": ("#0d1218", "#fcfcfb"),
+    "surface": ("#0d1218", "#fcfcfb"),
+    "panel": ("#18212b", "#eceff2"),
+    "faint": ("#8593a1", "#5f6b77"),
+}
+"""On a dark ground, and on a light one."""
+
+
+def _theme(name: str, side: int) -> Theme:
+    colours = {what: both[side] for what, both in _COLOURS.items()}
+    variables = {"faint": colours.pop("faint")}
+    return Theme(name=f"mbexplore-{name}", dark=side == 0, variables=variables, **colours)  # type: ignore[arg-type]
+
+
+DARK, LIGHT = _theme("dark", 0), _theme("light", 1)
 PLAIN = "ansi-dark"
 """Textual's theme without a background of its own, for a terminal that wants no colours."""
 

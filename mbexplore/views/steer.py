@@ -31,9 +31,9 @@ class SteerView(View["Steering"]):
     name = "steer"
     title = "Steering"
     question = "What does a direction do to the answer?"
+    papers = (ACTIVATION_ADDITION, CONTRASTIVE_ADDITION, SINGLE_DIRECTION)
     group = "Which part"
     place = 3
-    papers = (ACTIVATION_ADDITION, CONTRASTIVE_ADDITION, SINGLE_DIRECTION)
     limits = (
         "A large strength leaves the states that the model knows, and breaks more than it steers; "
         "and a direction found in a few prompts also holds what else they differ in."
