@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 import torch
 
+import mbexplore
 from mbexplore import process
 from mbexplore.bench import report, works
 from mbexplore.bench.inputs import make_batch, make_ids
+from mbexplore.bench.lines import LINES, make_lines, read_answers
 from mbexplore.bench.prepare import _write_tokenizer, write_random
 from mbexplore.bench.processes import Worker, busy_process, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
@@ -198,6 +200,34 @@ def test_answers_of_whole_processes_are_compared(theirs, monkeypatch, folders):
     else:
         with pytest.raises(ModelError, match="unequal work"):
             measure(["predict"], model, repeats=2)
+
+
+def test_many_short_texts_are_answered_by_both_sides(monkeypatch, folders):
+    lines = make_lines("[MASK]")
+    assert len(set(lines)) == LINES and all(line.count("[MASK]") == 1 for line in lines)
+    monkeypatch.setattr(works, "make_lines", lambda mask: lines[:3])
+    written = []
+
+    def run(arguments):
+        [place] = [each for each in arguments if each.endswith(".csv")]
+        [texts] = [each for each in arguments if each.endswith(".txt")]
+        assert Path(texts).read_text().splitlines() == lines[:3]
+        if "mbexplore" in arguments:
+            assert run_cli("predict", "--lines", texts, "-o", place).code == 0
+        else:
+            rows = [f"{i},{p}" for i, some in enumerate(written[0]) for p in some]
+            Path(place).write_text("\n".join(["line,probability", *rows]))
+        written.append(read_answers(Path(place)))
+        return 1.0, 2, ""
+
+    monkeypatch.setattr(works, "run_command", run)
+    model = Model("random", folders[0], "[MASK]", folders[0])
+    [row] = measure(["lines"], model, repeats=1).rows
+    assert (row.ratio, row.difference) == (1.0, 0.0)
+    explorer = mbexplore.load("tiny", device="cpu")
+    for found, answer in zip(written[0], explorer.fill_masks_many(lines[:3]), strict=True):
+        expected = [one.probability for one in answer.masks[0].predictions]
+        assert found.tolist() == pytest.approx(expected, abs=1e-4)
 
 
 def test_medians_spreads_and_ratios(bench):

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mbexplore.bench.lines import LINES, SCRIPT, make_lines, read_answers
 from mbexplore.bench.processes import (
     PIPELINE,
     Worker,
@@ -29,6 +30,8 @@ from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.errors import MbexploreError, ModelError
 
 WORKS = ("import", "predict", "forward", "record", "batch")
+LONG_WORKS = ("lines",)
+"""Works that are measured only where they are named."""
 PEER_WORKS = ("features", "forward", "logits", "batch", "bfloat16")
 LENGTHS = {
     "features": (16, 512, 2048),
@@ -298,6 +301,22 @@ def _predict_rows(
     yield _processes("one sentence, whole process", own, their, repeats, difference)
 
 
+def _lines_rows(
+    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
+) -> Iterator[Row]:
+    work = f"{LINES:,} short texts to a table, whole process"
+    progress(work)
+    with temporary_folder() as folder:
+        texts, ours, theirs = (folder / name for name in ("lines.txt", "ours.csv", "theirs.csv"))
+        texts.write_text("\n".join(make_lines(model.mask)))
+        own = [*_OWN, "predict", "--lines", str(texts), "-o", str(ours), "-m", str(model.folder)]
+        their = [sys.executable, "-c", SCRIPT, str(model.their_folder), str(texts), str(theirs)]
+        run_command(own)
+        run_command(their)
+        difference = check_equal(read_answers(ours), read_answers(theirs), work)
+        yield _processes(work, own, their, repeats, difference)
+
+
 def _import_rows(
     model: Model, lengths: Sequence[int], repeats: int, progress: Progress
 ) -> Iterator[Row]:
@@ -313,6 +332,7 @@ _ROWS: dict[str, Callable[[Model, Sequence[int], int, Progress], Iterator[Row]]]
     "import": _import_rows,
     "predict": _predict_rows,
     "record": _record_rows,
+    "lines": _lines_rows,
 }
 
 

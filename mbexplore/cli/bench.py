@@ -68,10 +68,10 @@ def bench(
     Example: mbexplore bench forward --tokens 16 --repeats 1
     """
     path = options.target(output, plot, "bench", (*PICTURES, "html", "json", "csv"))
-    from mbexplore.bench.works import PEER_WORKS, WORKS, measure, prepared
+    from mbexplore.bench.works import LONG_WORKS, PEER_WORKS, WORKS, measure, prepared
 
     wanted, lengths = works or list(WORKS), None if tokens is None else _lengths(tokens)
-    known = dict.fromkeys(WORKS + PEER_WORKS)
+    known = dict.fromkeys(WORKS + PEER_WORKS + LONG_WORKS)
     for work in wanted:
         if work not in known:
             raise UsageError(f"There is no work {work!r}; choose {', '.join(known)}.")
