@@ -53,16 +53,11 @@ class Ablated:
     after: tuple[Prediction, ...]
 
     @property
-    def either(self) -> Ablation | HeadAblation:
-        """What both say alike: the tokens, the answer and its score."""
+    def target(self) -> Target:
+        """The answer, the same for both."""
         found = self.parts or self.heads
         assert found is not None
-        return found
-
-    @property
-    def target(self) -> Target:
-        """The answer."""
-        return self.either.target
+        return found.target
 
 
 class AblateView(View[Ablated]):

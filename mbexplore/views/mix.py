@@ -36,8 +36,8 @@ class MixView(View["ContextMixing"]):
     title = "Context mixing"
     question = "How much of each token goes into each other one?"
     papers = (NORMS, ROLLOUT, VALUE_ZEROING)
-    group = "From where"
     place = 4
+    group = "From where"
     limits = (
         "None of the four shows what is carried, only how much. "
         "Rollout takes the residual stream for half of every layer and all heads for alike. "
