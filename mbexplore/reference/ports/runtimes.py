@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,21 @@ from mbexplore.reference.ports.suite import Case
 from mbexplore.text import quoted, shortened
 
 
-def _missing(package: str) -> ModelError:
-    return ModelError(
-        f"Comparing with this file needs the package {package}; pip install 'mbexplore[bench]'."
-    )
+def _imported(package: str) -> Any:
+    """A package of the extra "bench"."""
+    try:
+        return import_module(package)
+    except ImportError:
+        raise ModelError(
+            f"Comparing with this file needs the package {package}; pip install 'mbexplore[bench]'."
+        ) from None
 
 
 class OnnxModel(Implementation):
     """A model in ONNX Runtime, on the processor."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise _missing("onnxruntime") from None
+        onnxruntime = _imported("onnxruntime")
         try:
             self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         except Exception as error:  # its own classes differ from release to release
@@ -52,10 +54,7 @@ class OpenVinoModel(Implementation):
     """A model in OpenVINO, on the processor, computed in float32."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            import openvino
-        except ImportError:
-            raise _missing("openvino") from None
+        openvino = _imported("openvino")
         try:
             model = openvino.Core().read_model(path)
             self._model = openvino.Core().compile_model(
