@@ -376,9 +376,11 @@ def lines_of(figure):
             yield axes, drawn.get_colors()[:, 3], np.array(drawn.get_linewidths()), ends
 
 
-def test_few_arcs_are_drawn_as_they_are_and_a_thicket_fades(explorer):
+def test_few_arcs_are_drawn_as_they_are_and_a_thicket_fades(explorer, monkeypatch):
     recording = explorer.record("a b c d e f g h " * 7, keep=("attention",))
-    few = arcs(recording, GLOBAL, most=3)
+    with monkeypatch.context() as patched:
+        patched.setattr("mbexplore.analysis.links.MOST_ARCS", 3)
+        few = arcs(recording, GLOBAL)
     for _, opacity, _, _ in lines_of(build_figure([Arcs(few)])):
         assert len(opacity) == 3 and opacity.min() >= 0.12
     thicket = arcs(recording, GLOBAL, mass=0.9)

@@ -67,9 +67,10 @@ def test_words_are_apart_by_their_tokens():
     assert axis.token_distance(4, 1) == axis.starts[1] - axis.starts[4] < 0
 
 
-def test_too_many_arcs_leave_each_head_its_strongest(recording):
+def test_too_many_arcs_leave_each_head_its_strongest(recording, monkeypatch):
     all_of_them = arcs(recording, GLOBAL)
-    few = arcs(recording, GLOBAL, most=5)
+    monkeypatch.setattr("mbexplore.analysis.links.MOST_ARCS", 5)
+    few = arcs(recording, GLOBAL)
     assert few.total == all_of_them.total > len(few.links) == 10
     for head in range(2):
         expected = [link for link in all_of_them.links if link.head == head][:5]

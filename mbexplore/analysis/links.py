@@ -38,7 +38,7 @@ class Arcs(LayerFacts):
     Attributes:
         mass: share of each row that its links reach together.
         links: falling; where a head had more than `most`, its strongest.
-        most: see there.
+        most: `MOST_ARCS`.
         total: how many there were in all heads.
     """
 
@@ -70,10 +70,9 @@ def arcs(
     *,
     mean: bool = False,
     mass: float = MASS,
-    most: int = MOST_ARCS,
     progress: Progress | None = None,
 ) -> Arcs:
-    """The fewest links that carry `mass` of every row of weights, at most `most` of each head.
+    """The fewest links that carry `mass` of every row of weights, at most `MOST_ARCS` a head.
 
     The mass is over 0 and at most 1; all else is what `maps.layer_map` takes.
 
@@ -96,11 +95,13 @@ def arcs(
             part = weights[None, :, low:high]
             chosen = _heaviest(weights[None], mass)[:, :, low:high].flatten().nonzero()[:, 0]
             total += len(chosen)
-            best = chosen[part.flatten()[chosen].topk(min(most, len(chosen))).indices]
+            best = chosen[part.flatten()[chosen].topk(min(MOST_ARCS, len(chosen))).indices]
             links = found.get(number, []) + links_at(part, best, number, row, column + low - left)
-            found[number] = heapq.nsmallest(most, links, key=strongest_first)
+            found[number] = heapq.nsmallest(MOST_ARCS, links, key=strongest_first)
     every = sorted((link for links in found.values() for link in links), key=strongest_first)
-    return Arcs(*layer_facts(recording, layer, head, axis, mean), mass, tuple(every), most, total)
+    return Arcs(
+        *layer_facts(recording, layer, head, axis, mean), mass, tuple(every), MOST_ARCS, total
+    )
 
 
 def _heaviest(weights: Tensor, mass: float) -> Tensor:
