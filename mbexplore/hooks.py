@@ -52,7 +52,8 @@ def hooked(model: PretrainedModel, actions: Mapping[str, Action]) -> Iterator[No
     Raises:
         RangeError: a name is no tap; nothing is hooked then.
     """
-    taps = {name: find_tap(model, name) for name in actions}
+    known = model.taps  # looked up in the model once
+    taps = {name: known[name] if name in known else find_tap(model, name) for name in actions}
     with ExitStack() as stack:
         for name, tap in taps.items():
             stack.enter_context(_hooked(tap, Hook(threading.get_ident(), actions[name])))

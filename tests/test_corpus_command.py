@@ -2,13 +2,17 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from mbexplore.corpus import build
 from mbexplore.corpus.build import STATE, alone
+from mbexplore.corpus.profile import bundled_folder
 from mbexplore.corpus.store import TABLES, Store
-from mbexplore.errors import OutputError
+from mbexplore.errors import ModelError, OutputError
+from mbexplore.prompts import Prompts
 from tests.cli_runner import run_cli
+from tests.test_structure import ROOT
 
 parquet = pytest.importorskip("pyarrow.parquet")
 
@@ -119,3 +123,72 @@ def test_without_pyarrow_a_sentence_says_what_to_install(monkeypatch, tmp_path):
     (tmp_path / "texts.txt").write_text("A text.\n")
     done = run_cli("corpus", "build", tmp_path / "texts.txt", "-o", tmp_path / "store")
     assert done.code == 2 and "mbexplore[corpus]" in done.err
+
+
+def test_a_head_is_shown_with_the_weights_of_its_uses(made, tiny):
+    texts, folder, _ = made
+    content = {one["id"]: one["text"] for one in map(json.loads, texts.read_text().splitlines())}
+    shown = tiny.corpus(str(folder), layer=4, head=1, examples=3)
+    examples = shown.data.examples
+    assert [one.interval for one in examples[:3]] == ["strongest"] * 3
+    for one in examples:
+        recording = tiny.record(content[one.id])
+        weights = recording.attention(4, 1, queries=one.position)[0, 0]
+        np.testing.assert_allclose(one.values, weights, atol=1e-5)
+        assert one.values[one.key] == pytest.approx(one.value, abs=1e-5)
+    ranks = {one.name: one for one in shown.data.metrics}
+    heads = tiny.corpus(str(folder)).data
+    assert ranks["previous"].rank == 1 + (heads.square("previous") > ranks["previous"].value).sum()
+    neuron = tiny.corpus(str(folder), layer=4, neuron=7).data
+    for one in neuron.examples:
+        assert one.values[one.position] == pytest.approx(one.value, abs=1e-4)
+        assert abs(one.value) == pytest.approx(abs(one.values).max(), abs=1e-4)
+
+
+def test_a_corpus_of_another_model_is_refused(made, explorer):
+    _, folder, _ = made
+    with pytest.raises(ModelError, match="of tiny and not of handbuilt"):
+        explorer.corpus(str(folder))
+    with pytest.raises(ModelError, match="No corpus of handbuilt was named"):
+        explorer.corpus()
+
+
+def test_search_finds_what_the_tables_hold(made):
+    _, folder, _ = made
+    heads = Store(folder).rows("heads")
+    wanted = {(one["layer"], one["head"]) for one in heads
+              if one["previous"] > 0.3 and one["kind"] == "local"}  # fmt: skip
+    options = ("--metric", "previous > 0.3", "--kind", "local", "--limit", 99, "--json")
+    found = json.loads(run_cli("corpus", "search", folder, *options).out)
+    assert {(one["layer"], one["head"]) for one in found["heads"]} == wanted != set()
+    by_token = json.loads(run_cli("corpus", "search", folder, "--token", "sea", "--json").out)
+    uses = Store(folder).rows("head_examples")
+    first = by_token["heads"][0]
+    assert first["examples"] == sum(
+        (one["layer"], one["head"]) == (first["layer"], first["head"])
+        and one[f"{first['as']}_token"] in ("sea", " sea")
+        for one in uses
+    )
+    assert by_token["neurons"]
+    assert "heads" in run_cli("corpus", "search", folder, "--token", "sea").out
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ((), 2, "Nothing to search for"),
+        (("--metric", "previous"), 2, "is no comparison"),
+        (("--metric", "nearness>1"), 1, "There is no metric"),
+        (("--kind", "wide", "--token", "a"), 1, "no kind of layer"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_a_sentence(made, options, code, words):
+    done = run_cli("corpus", "search", made[1], *options)
+    assert done.code == code and words in done.err
+
+
+def test_the_bundled_corpus_is_of_the_bundled_model_and_texts(tiny):
+    store = Store(bundled_folder())
+    about = build.describe(tiny, Prompts(ROOT / "assets" / "samples" / "factbook.txt"))
+    assert {name: store.manifest[name] for name in about} == json.loads(json.dumps(about))
+    assert "Head 5.2" in run_cli("corpus", "show", "--layer", 5, "--head", 2).out

@@ -62,6 +62,11 @@ MODES = {
     "heads": [{"like": "3.1"}],
     "rope-score": [{"layer": 4, "head": 1, "token": "France", "key": 3}],
     "neurons": [{"layer": 4, "top_k": 3}],
+    "corpus": [
+        {"corpus": None, "layer": 3, "head": 2, "examples": 2},
+        {"corpus": None, "layer": 4, "neuron": 117, "examples": 2},
+        {"corpus": None, "metric": "edge"},
+    ],
     "score": [
         {"targets": ("Paris", "Rome", "fishermen"), "hf": False},
         {"sentence": True, "masking": "word", "hf": False},
@@ -74,6 +79,7 @@ DATA = Path(__file__).parent / "data"
 PAIRS, LABELS = str(DATA / "pairs.jsonl"), str(DATA / "labels.csv")
 ALONE = ("predict", "score", "likelihood")
 BASE = {
+    "corpus": {"corpus": None},
     "compare": {"other": TWIN},
     "probe": {"path": LABELS, "folds": 2},
     "steer": {"toward": (TWIN,), "away": (TEXT,), "layer": 4},
@@ -356,7 +362,9 @@ def test_editors_see_every_view():
 @pytest.mark.parametrize("name", REGISTRY)
 def test_a_view_is_a_command_with_its_options(name):
     view = REGISTRY[name]
-    command = typer.main.get_command(app).commands[name]
+    command = typer.main.get_command(app)
+    for part in view.command.split():
+        command = command.commands[part]
     flags = {flag for one in command.params for flag in one.opts}
     assert {one.flag for one in view.parameters if not one.option.positional} <= flags
     assert view.question in command.help and view.question[-1] in ".?"

@@ -42,13 +42,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+GROUPS = {"corpus": corpus}
+"""Commands that have commands of their own."""
+
 
 def add_views() -> None:
     """Adds a command for every view that is registered and has none yet."""
-    known = {command.name for command in app.registered_commands}
     for view in REGISTRY.values():
-        if view.name not in known:
-            add_view(app, view)
+        *group, name = view.command.split()
+        parent = GROUPS[group[0]] if group else app
+        if name not in {command.name for command in parent.registered_commands}:
+            add_view(parent, view)
 
 
 add_views()  # first in the help: they are what people come for

@@ -88,15 +88,15 @@ class OnceCommand(TyperCommand):
 
 def add_view(app: typer.Typer, view: type[View[Any]]) -> None:
     """Adds a view's command to the command line."""
-    app.command(view.name, help=_help(view), short_help=view.question, cls=OnceCommand)(
-        build_function(view)
-    )
+    app.command(
+        view.command.split()[-1], help=_help(view), short_help=view.question, cls=OnceCommand
+    )(build_function(view))
 
 
 def _help(view: type[View[Any]]) -> str:
     about = " ".join((view.__doc__ or "").split("\n\n")[0].split())
     papers = "".join(f"\n\n{paper}" for paper in view.papers)
-    example = f"Example: mbexplore {view.name} {view.example}"
+    example = f"Example: mbexplore {view.command} {view.example}"
     return f"{about}\n\n{view.question}\n\n{view.limits}{papers}\n\n{example}"
 
 

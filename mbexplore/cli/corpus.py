@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mbexplore.cli import options
-from mbexplore.cli.output import notice
+from mbexplore.cli.output import notice, print_json
 from mbexplore.cli.progress import progress
 from mbexplore.prompts import Prompts
 
@@ -89,3 +89,43 @@ def _run(
         notice(f"Going on with what {path} has.")
     with progress(what) as advance:
         return run_blocks(explorer, prompts, path, about, advance)
+
+
+@app.command()
+def search(
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="[DIR]", help="The corpus; the bundled one by default.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Uses with this query or key, or where neurons fire.")
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Heads for which it holds: 'previous>0.5'; repeat it for more."),
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(metavar="global|local", help="Heads of such layers.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 20,
+    json: options.Json = False,
+) -> None:
+    """Find heads by their metrics, or heads and neurons by a token of their examples.
+
+    Example: mbexplore corpus search --metric 'previous>0.5' --kind local
+    """
+    from rich.console import Console
+
+    from mbexplore.corpus.profile import bundled_folder
+    from mbexplore.corpus.search import find
+    from mbexplore.corpus.store import Store
+    from mbexplore.display.terminal import render
+    from mbexplore.views.corpus import search_blocks
+
+    store = Store(folder or bundled_folder())
+    found = find(store, token=token, metrics=metric or (), kind=kind, limit=limit)
+    if json:
+        print_json({"heads": found.heads, "neurons": found.neurons})
+        return
+    console = Console(highlight=False)
+    for block in search_blocks(found):
+        console.print(render(block))

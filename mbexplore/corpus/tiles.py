@@ -16,6 +16,7 @@ from mbexplore.analysis.head_masses import COUNTED, eligible_rows, token_kinds
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.corpus.sketch import HEAD_SUMS
 from mbexplore.network.visibility import key_span
+from mbexplore.recording import to_float64
 
 WEIGHTS = 2**20
 """Weights of a tile, 4 MiB in float32: what is made of them finds them in a cache."""
@@ -244,4 +245,5 @@ def sum_by_offset(weights: Tensor) -> Tensor:
     # In rows one longer than they were written in, a diagonal is a column.
     skewed = weights.new_zeros(heads, rows * (keys + rows + 1))
     skewed[:, : rows * (keys + rows)].view(heads, rows, keys + rows)[:, :, rows:] = weights
-    return skewed.view(heads, rows, keys + rows + 1).sum(dim=1, dtype=torch.float64)
+    columns = skewed.view(heads, rows, keys + rows + 1)
+    return to_float64((weights.new_ones(1, rows) @ columns)[:, 0])

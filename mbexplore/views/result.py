@@ -205,7 +205,7 @@ def join_content(results: Iterable[Result[Any]], ending: str) -> bytes:
 
 def build_command(view: View[Any], session: Session) -> list[str]:
     """The arguments after `mbexplore` that make a view again."""
-    arguments: list[str] = [view.name]
+    arguments: list[str] = view.command.split()
     positional: list[str] = []
     is_sample = view.sample and session.texts == (sample_text(),)
     if view.reads == "text":

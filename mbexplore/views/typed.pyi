@@ -7,6 +7,7 @@ from mbexplore.views.ablate import AblateView
 from mbexplore.views.attention import AttentionView
 from mbexplore.views.attribute import AttributeView
 from mbexplore.views.compare import CompareView
+from mbexplore.views.corpus import CorpusView
 from mbexplore.views.cosine import CosineView
 from mbexplore.views.embed import EmbedView
 from mbexplore.views.heads import HeadsView
@@ -57,6 +58,7 @@ class ViewMethods:
     ablate = of_text(AblateView)
     patch = of_text(PatchView)
     steer = of_text(SteerView)
+    corpus = of_model(CorpusView)
     compare = of_text(CompareView)
     embed = of_texts(EmbedView)
     pairs = of_model(PairsView)

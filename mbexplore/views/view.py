@@ -65,6 +65,7 @@ class View(Generic[Data]):
         none: on the page, what stands for no selected token: "all"; by default the first mask does.
         navigator: on the page, the view beside this one on which a head is chosen.
         method: name of the method of `Explorer`.
+        command: of the command line, where it isn't the name: "corpus show".
         early: parameters of an answer that is shown while the whole one is computed.
         text_flag: an option that gives the text as well as its place among the arguments does.
         example: arguments of the command in its help.
@@ -85,6 +86,7 @@ class View(Generic[Data]):
     none: ClassVar[str] = ""
     navigator: ClassVar[str] = ""
     method: ClassVar[str] = ""
+    command: ClassVar[str] = ""
     text_flag: ClassVar[str] = ""
     early: ClassVar[Mapping[str, Any]] = {}
     example: ClassVar[str] = '"The capital of France is [MASK]."'
@@ -97,6 +99,7 @@ class View(Generic[Data]):
         cls.parameters = parameters_of(cls)
         if "name" in vars(cls):
             cls.method = vars(cls).get("method", cls.name.replace("-", "_"))
+            cls.command = vars(cls).get("command", cls.name)
             REGISTRY[cls.name] = cls
 
     def __post_init__(self) -> None:

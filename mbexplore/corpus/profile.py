@@ -1,0 +1,302 @@
+"""What a finished corpus says of all heads, of one head, or of one neuron.
+
+Weights and activations of the examples are computed again by the model that built the corpus, so
+a store needs to hold no map.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mbexplore.corpus.build import hash_model
+from mbexplore.corpus.store import METRICS, Store
+from mbexplore.errors import ModelError
+from mbexplore.explorer import Explorer
+from mbexplore.network.config import LayerKind
+from mbexplore.recorder import of_layers
+from mbexplore.recording import Recording, check_index
+
+VARIABLE = "MBEXPLORE_CORPUS"
+"""Names the corpus that is looked at where none is given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One use of a head or a neuron.
+
+    Attributes:
+        interval: "strongest", or from which strength on.
+        id: of the text in its file.
+        tokens: of the text.
+        position: of the query, or of the token where the neuron fires.
+        key: of the key; None for a neuron.
+        value: the weight, or the activation.
+        values: (seq,) the query's weights, or the neuron's activations.
+    """
+
+    interval: str
+    id: str
+    tokens: tuple[str, ...]
+    position: int
+    key: int | None
+    value: float
+    values: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Overview:
+    """Every head by every metric.
+
+    Attributes:
+        manifest: what the corpus is of.
+        heads: a row a head, as heads.parquet has it.
+    """
+
+    manifest: dict[str, Any]
+    heads: tuple[dict[str, Any], ...]
+
+    def square(self, name: str) -> npt.NDArray[np.float64]:
+        """A metric, (layers, heads); NaN where no query could send weight there."""
+        layers = self.heads[-1]["layer"] + 1
+        values = [np.nan if one[name] is None else one[name] for one in self.heads]
+        return np.array(values, dtype=np.float64).reshape(layers, -1)
+
+
+@dataclass(frozen=True)
+class MetricRank:
+    """A metric of one head beside all others.
+
+    Attributes:
+        name: one of `METRICS`.
+        value: of the head.
+        rank: 1 for the largest.
+        heads: how many have the metric.
+        median: over these.
+        control: of the same head freshly initialised; None where it wasn't run.
+    """
+
+    name: str
+    value: float
+    rank: int
+    heads: int
+    median: float
+    control: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class HeadProfile:
+    """One head over a corpus.
+
+    Attributes:
+        manifest: what the corpus is of.
+        layer: from 0.
+        head: from 0.
+        kind: "global" or "local".
+        half_window: of the layer; None for a global one.
+        metrics: those that it has.
+        distances: share of weight in each of the manifest's bins.
+        largest: share of queries in each interval of their largest weight.
+        tokens: rows of head_tokens.parquet.
+        examples: the strongest first, then by interval.
+    """
+
+    manifest: dict[str, Any]
+    layer: int
+    head: int
+    kind: LayerKind
+    half_window: int | None
+    metrics: tuple[MetricRank, ...]
+    distances: tuple[float, ...]
+    largest: tuple[float, ...]
+    tokens: tuple[dict[str, Any], ...]
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronProfile:
+    """One neuron over a corpus.
+
+    Attributes:
+        manifest: what the corpus is of.
+        layer: from 0.
+        neuron: from 0.
+        row: of neurons.parquet.
+        examples: the strongest first, then by interval.
+        promoted: tokens whose logits it raises most at its strongest use; () without an MLM head.
+        suppressed: those it lowers.
+    """
+
+    manifest: dict[str, Any]
+    layer: int
+    neuron: int
+    row: dict[str, Any]
+    examples: tuple[Example, ...]
+    promoted: tuple[str, ...]
+    suppressed: tuple[str, ...]
+
+
+def bundled_folder() -> Path:
+    """Where the corpus of the bundled model lies."""
+    return Path(str(files("mbexplore_assets"))) / "corpus"
+
+
+def find_store(explorer: Explorer, folder: str | None) -> Store:
+    """The corpus named, or that of `$MBEXPLORE_CORPUS`, or the bundled one.
+
+    Raises:
+        ModelError: there is none, or it is of another model.
+    """
+    named = folder or os.environ.get(VARIABLE)
+    if named is None and explorer.info.source != "bundled":
+        raise ModelError(
+            f"No corpus of {explorer.info.name} was named; build one with mbexplore corpus build, "
+            f"and name its folder or set ${VARIABLE}."
+        )
+    store = Store(Path(named) if named else bundled_folder())
+    if store.manifest["model"]["sha256"] != hash_model(explorer):
+        raise ModelError(
+            f"The corpus in {store.folder} is of {store.manifest['model']['name']} and not of "
+            f"{explorer.info.name}; open that model, or build a corpus of this one."
+        )
+    return store
+
+
+def read_overview(store: Store) -> Overview:
+    """Every head.
+
+    Raises:
+        UsageError: pyarrow is missing.
+    """
+    return Overview(store.manifest, tuple(store.rows("heads")))
+
+
+def read_head(
+    explorer: Explorer, store: Store, layer: int, head: int, *, strongest: int, sampled: int
+) -> HeadProfile:
+    """One head, with the weights of its examples.
+
+    Args:
+        explorer: of the model that built the corpus.
+        store: the corpus.
+        layer: from 0.
+        head: from 0.
+        strongest: examples at the top.
+        sampled: of each interval.
+
+    Raises:
+        RangeError: there is no such head.
+    """
+    explorer.check_layer_and_head(layer, head)
+    overview = read_overview(store)
+    [row] = [one for one in overview.heads if (one["layer"], one["head"]) == (layer, head)]
+    where = [("layer", "=", layer), ("head", "=", head)]
+    chosen = _chosen(store.rows("head_examples", where), strongest, sampled)
+    recordings = _record(explorer, store, chosen, of_layers("attention", layer))
+    examples = []
+    for one, text in chosen:
+        weights = recordings[one["text"]].attention(layer, head, queries=one["query"])
+        examples.append(_example(one, text, one["query"], one["key"], one["weight"], weights[0, 0]))
+    return HeadProfile(
+        store.manifest, layer, head, row["kind"], explorer.model.config.half_window(layer),
+        tuple(rank_metrics(overview, row)), tuple(row["distances"]), tuple(row["largest"]),
+        tuple(store.rows("head_tokens", where)), tuple(examples),
+    )  # fmt: skip
+
+
+def rank_metrics(overview: Overview, row: dict[str, Any]) -> list[MetricRank]:
+    """Where a head stands among all, in each metric that it has."""
+    found = []
+    for name in METRICS:
+        values = [one[name] for one in overview.heads if one[name] is not None]
+        if row[name] is None:
+            continue
+        rank = 1 + sum(value > row[name] for value in values)
+        control = row.get(f"control_{name}")
+        found.append(
+            MetricRank(name, row[name], rank, len(values), float(np.median(values)), control)
+        )
+    return found
+
+
+def read_neuron(
+    explorer: Explorer, store: Store, layer: int, neuron: int, *, strongest: int, sampled: int
+) -> NeuronProfile:
+    """One neuron, with its activations on its examples.
+
+    Args:
+        explorer: of the model that built the corpus.
+        store: the corpus.
+        layer: from 0.
+        neuron: from 0.
+        strongest: examples at the top.
+        sampled: of each interval.
+
+    Raises:
+        RangeError: there is no such neuron.
+    """
+    from mbexplore.analysis.neurons import describe_neurons, last_state
+
+    config = explorer.model.config
+    check_index("layer", layer, config.num_hidden_layers)
+    check_index("neuron", neuron, config.intermediate_size)
+    where = [("layer", "=", layer), ("neuron", "=", neuron)]
+    [row] = store.rows("neurons", where)
+    chosen = _chosen(store.rows("neuron_examples", where), strongest, sampled)
+    keep = (*of_layers("neurons", layer), last_state(config))
+    recordings = _record(explorer, store, chosen, keep)
+    examples = []
+    for one, text in chosen:
+        values = recordings[one["text"]].neurons(layer)[:, neuron]
+        examples.append(_example(one, text, one["position"], None, one["activation"], values))
+    promoted = suppressed = ()
+    if chosen:
+        first = chosen[0][0]
+        places = [(layer, neuron, first["position"])]
+        [at] = describe_neurons(explorer, recordings[first["text"]], places)
+        promoted, suppressed = at.promoted, at.suppressed
+    return NeuronProfile(
+        store.manifest, layer, neuron, row, tuple(examples),
+        tuple(one.token for one in promoted), tuple(one.token for one in suppressed),
+    )  # fmt: skip
+
+
+Chosen = list[tuple[dict[str, Any], dict[str, Any]]]
+
+
+def _chosen(rows: Sequence[dict[str, Any]], strongest: int, sampled: int) -> Chosen:
+    """The examples that are shown, the strongest first; their texts follow in `_record`."""
+    most = {"strongest": strongest}
+    return [(one, {}) for one in rows if one["rank"] < most.get(one["interval"], sampled)]
+
+
+def _record(
+    explorer: Explorer, store: Store, chosen: Chosen, keep: Sequence[str]
+) -> dict[int, Recording]:
+    """A recording of each example's text; fills in the texts of `chosen`."""
+    numbers = sorted({one["text"] for one, _ in chosen})
+    if not numbers:
+        return {}
+    texts = {one["text"]: one for one in store.rows("texts", [("text", "in", numbers)])}
+    for one, text in chosen:
+        text.update(texts[one["text"]])
+    contents = [texts[number]["content"] for number in numbers]
+    truncate = bool(store.manifest["truncate"])
+    made = explorer.record_many(contents, keep=keep, truncate=truncate)
+    return dict(zip(numbers, made, strict=True))
+
+
+def _example(
+    row: dict[str, Any], text: dict[str, Any], position: int, key: int | None, value: float,
+    values: Any,
+) -> Example:  # fmt: skip
+    numbers = values.float().cpu().numpy()
+    tokens = tuple(text["tokens"])
+    return Example(row["interval"], text["id"], tokens, position, key, value, numbers)
