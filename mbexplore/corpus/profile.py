@@ -256,16 +256,15 @@ def read_neuron(
     for one, text in chosen:
         values = recordings[one["text"]].neurons(layer)[:, neuron]
         examples.append(_example(one, text, one["position"], None, one["activation"], values))
-    promoted = suppressed = ()
+    promoted: tuple[str, ...] = ()
+    suppressed: tuple[str, ...] = ()
     if chosen:
         first = chosen[0][0]
         places = [(layer, neuron, first["position"])]
         [at] = describe_neurons(explorer, recordings[first["text"]], places)
-        promoted, suppressed = at.promoted, at.suppressed
-    return NeuronProfile(
-        store.manifest, layer, neuron, row, tuple(examples),
-        tuple(one.token for one in promoted), tuple(one.token for one in suppressed),
-    )  # fmt: skip
+        promoted = tuple(one.token for one in at.promoted)
+        suppressed = tuple(one.token for one in at.suppressed)
+    return NeuronProfile(store.manifest, layer, neuron, row, tuple(examples), promoted, suppressed)
 
 
 Chosen = list[tuple[dict[str, Any], dict[str, Any]]]

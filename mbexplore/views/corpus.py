@@ -18,6 +18,7 @@ from mbexplore.display.blocks import (
     Series,
     Table,
     TokenStrip,
+    Value,
 )
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
@@ -254,7 +255,7 @@ def _token_table(found: HeadProfile, role: str) -> Table:
 
 def _metric_table(found: HeadProfile) -> Table:
     has_control = any(one.control is not None for one in found.metrics)
-    rows = []
+    rows: list[tuple[Value, ...]] = []
     for one in found.metrics:
         numbers = [one.value, one.median, *[one.control] * has_control]
         cells = [Cell(value, _named(value, one.name) or " ") for value in numbers]
