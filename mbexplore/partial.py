@@ -103,6 +103,8 @@ class Partial:
 
     def _csv(self, path: Path) -> None:
         columns = dict.fromkeys(name for row in self.rows() for name in _flat(row))
+        if "error" in columns:  # last, wherever the first text with one stands
+            columns["error"] = columns.pop("error")
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
             writer.writeheader()

@@ -42,7 +42,7 @@ Implementation = Callable[[Any, Any], Outputs]
 DOCUMENT = Path(__file__).parent.parent / "docs" / "port-bugs.md"
 
 
-def write_model(folder: Path, **changes: Any) -> Explorer:
+def write_model(folder: Path, pooling: str = "mean", **changes: Any) -> Explorer:
     """A small random model with the bundled tokenizer in which every part matters."""
     bundled = hub.locate(hub.BUNDLED).folder
     config = replace(
@@ -66,6 +66,19 @@ def write_model(folder: Path, **changes: Any) -> Explorer:
     save_model(folder, model)
     for name in ("tokenizer.json", "tokenizer_config.json"):
         shutil.copy(bundled / name, folder)
+    modules = [
+        {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+        {
+            "idx": 1,
+            "name": "1",
+            "path": "1_Pooling",
+            "type": "sentence_transformers.models.Pooling",
+        },
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules), encoding="utf-8")
+    (folder / "1_Pooling").mkdir()
+    said = {"word_embedding_dimension": 32, "pooling_mode": pooling}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(said), encoding="utf-8")
     return mbexplore.load(str(folder), device="cpu")
 
 
@@ -78,7 +91,7 @@ class Theirs:
         weights = TheirModel.from_pretrained(folder, local_files_only=True).state_dict()
         self.model: Any = TheirModel(TheirConfig.from_dict(copy.deepcopy(config))).eval()
         self.model.load_state_dict(weights)
-        self.pooling = config["classifier_pooling"]
+        self.pooling = "mean"
         self.before: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] = lambda ids, mask: (
             ids,
             mask,
@@ -327,9 +340,8 @@ BUGS = (
         changed(no_head_activation), "head without GELU"),
     Bug("The decoder's bias is dropped", "", changed(no_decoder_bias), "decoder bias dropped"),
     Bug("Mean pooling where the model says CLS", GITHUB + "vllm-project/vllm/pull/20067",
-        changed(pooled_by("mean")), "mean pooling", {"classifier_pooling": "cls"}),
-    Bug("CLS pooling where the model says mean", "", changed(pooled_by("cls")), "CLS pooling",
-        {"classifier_pooling": "mean"}),
+        changed(pooled_by("mean")), "mean pooling", {"pooling": "cls"}),
+    Bug("CLS pooling where the model says mean", "", changed(pooled_by("cls")), "CLS pooling"),
     Bug("Attention sees padding", GITHUB + "npatsakula/svod/pull/122",
         changed(padding_seen), "padding attended"),
     Bug("Only the first text of a batch is computed", GITHUB + "NVIDIA/TensorRT/issues/3004",

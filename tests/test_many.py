@@ -105,6 +105,29 @@ def test_hugging_face_is_asked_only_on_request(prompts, tmp_path, monkeypatch):
         run_cli("predict", "--file", prompts, "-o", tmp_path / "out2.csv", "--hf")
 
 
+def test_a_classifier_labels_many_texts(tmp_path):
+    from dataclasses import replace
+
+    from mbexplore.checkpoints.model import save_model
+    from mbexplore.network.heads import ModernBertForSequenceClassification
+    from tests.handbuilt import build_tokenizer, handbuilt_config
+
+    config = replace(handbuilt_config(), labels=("bad", "fair", "good"))
+    save_model(tmp_path / "model", ModernBertForSequenceClassification(config).eval())
+    build_tokenizer()._inner.save(str(tmp_path / "model" / "tokenizer.json"))
+    (tmp_path / "lines.txt").write_text("a b\nc\n")
+    out = tmp_path / "out.jsonl"
+    model = ["-m", tmp_path / "model"]
+    assert run_cli("predict", "--lines", tmp_path / "lines.txt", "-o", out, *model).code == 0
+    alone = json.loads(run_cli("predict", "a b", "--json", "--no-hf", *model).out)
+    expected = alone["answers"][0]["predictions"]
+    rows = [row for row in table(out) if row["line"] == 0]
+    assert [row["answer"] for row in rows] == [one["answer"] for one in expected]
+    assert [row["logit"] for row in rows] == pytest.approx([one["logit"] for one in expected])
+    refused = run_cli("score", "--lines", tmp_path / "lines.txt", "-o", out, *model)
+    assert refused.code == 1 and "has no MLM head" in refused.err
+
+
 def test_strict_stops_at_the_first_error(prompts, tmp_path):
     out = tmp_path / "out.csv"
     done = run_cli("predict", "--file", prompts, "-o", out, "--strict")

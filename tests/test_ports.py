@@ -7,6 +7,7 @@ import threading
 import warnings
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -127,32 +128,50 @@ def test_saved_tensors(fault, suffix, explorer, folder, tmp_path):
     assert {value.case for value in check(explorer, path, fault).compared} == {"the ids saved"}
 
 
+class Handler(BaseHTTPRequestHandler):
+    """Sentence vectors in the forms of TEI, of OpenAI's API and of Gradio."""
+
+    events: ClassVar = {}
+
+    def vectors(self, texts):
+        for text in texts:
+            ids = np.array([self.server.explorer.encode(text).ids])
+            vector = self.server.theirs(ids, np.ones_like(ids))["pooled"][0]
+            yield (vector / vector.norm()).tolist()  # as TEI does by default
+
+    def do_POST(self):
+        given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if "data" in given:  # Gradio
+            [row] = self.vectors(given["data"])
+            self.events[str(len(self.events))] = row
+            self.reply(json.dumps({"event_id": str(len(self.events) - 1)}))
+        elif "inputs" in given:  # TEI
+            self.reply(json.dumps(list(self.vectors(given["inputs"]))))
+        else:
+            rows = enumerate(self.vectors(given["input"]))
+            data = [{"index": i, "embedding": row} for i, row in rows]
+            self.reply(json.dumps({"data": data[::-1]}))
+
+    def do_GET(self):
+        row = self.events[self.path.rpartition("/")[2]]
+        self.reply(f"event: complete\ndata: {json.dumps([{'embedding': row}])}\n\n")
+
+    def reply(self, text):
+        body = text.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("path", ["/embed", "/v1/embeddings"])
+@pytest.mark.parametrize("path", ["/embed", "/v1/embeddings", "/gradio_api/call/embed"])
 def test_a_server(fault, path, explorer, folder):
-    theirs = Theirs(folder, **FAULTS[fault])
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self):
-            given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            rows = []
-            for text in given.get("inputs") or given["input"]:
-                ids = np.array([explorer.encode(text).ids])
-                vector = theirs(ids, np.ones_like(ids))["pooled"][0]
-                rows.append((vector / vector.norm()).tolist())  # as TEI does by default
-            answer = rows
-            if "input" in given:
-                answer = {"data": [{"index": i, "embedding": row} for i, row in enumerate(rows)]}
-            body = json.dumps(answer).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_):
-            pass
-
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.explorer, server.theirs = explorer, Theirs(folder, **FAULTS[fault])
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -181,7 +200,11 @@ sys.stdout.buffer.write(save({name: x.contiguous() for name, x in found.items()}
 
 def test_a_command(folder, explorer, tmp_path):
     (tmp_path / "run.py").write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{PROGRAM}")
-    for fault, changes in (("", {}), ("no window", {"local_attention": 4_000})):
+    for fault, changes in (
+        ("", {}),
+        ("no window", {"local_attention": 4_000}),
+        ("ReLU for GELU", {"hidden_activation": "relu"}),
+    ):
         line = shlex.join(
             [sys.executable, str(tmp_path / "run.py"), str(folder), json.dumps(changes)]
         )
@@ -207,6 +230,8 @@ def test_a_function_on_the_command_line(folder, tmp_path, monkeypatch):
     assert said["diagnosis"]["agrees_within"] < 1e-3
     assert said["first_mismatch"]["name"]
     assert said["not_compared"]
+    worst = max(said["compared"], key=lambda one: one["error"])
+    assert worst["first_token"] is not None and 0 < worst["tokens_beyond"] <= 1
     assert {"case", "name", "max_abs", "error", "tolerance", "passed"} <= said["compared"][0].keys()
     shown = run_cli(*line[:-1])
     assert "behaves as if local layers had no window" in " ".join(shown.out.split())

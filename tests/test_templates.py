@@ -167,3 +167,15 @@ def test_a_text_with_braces_alone_is_a_text(explorer):
     result = explorer.score("{name} is a [MASK].", targets=("man",), hf=False)
     assert result.data.found.encoding.text == "{name} is a [MASK]."
     assert "fill makes a template of it" in result.blocks[-1].text
+
+
+def test_few_pairs_are_not_called_sure(explorer):
+    few = explorer.score(
+        "{} worked as a [MASK].", targets=WORDS[:2], fill=("John,Mary",), hf=False
+    ).headline
+    assert few.startswith("2 fillings: ") and few.endswith("of too few pairs to be sure.")
+    many = explorer.score(
+        "{} worked as a [MASK].", targets=WORDS[:2], fill=("He,She,John,Mary,Anna,Paul",), hf=False
+    )
+    [gap] = [one for one in many.data.found.differences if not one.slot]
+    assert ("95% interval" in many.headline) == (gap.low * gap.high > 0)

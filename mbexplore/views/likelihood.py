@@ -198,22 +198,26 @@ def _means(found: Likelihood) -> Table:
 
 
 def _tokens(found: TextLikelihood) -> Table:
+    """The numbers of each token; its surprise too, where no bars show that."""
     ours, theirs = found.found, found.comparison
+    bits = surprises(ours.log_probabilities)
     rows = []
     for n, (i, value) in enumerate(zip(ours.positions, ours.log_probabilities, strict=True)):
-        [bits] = surprises((value,))
         name = ours.encoding.tokens[i]
         row = [
             Cell(i, select={"token": i}),
             Cell(name, word(name)),
             Cell(exp(value)),
             Cell(value, significant(value, 4)),
-            Cell(bits, hue="global"),
         ]
         if theirs is not None:
             other = theirs.log_probabilities[n]
             row.append(Cell(other, significant(other, 4)))
+        if len(bits) > MOST_BARS:
+            row.append(Cell(bits[n], hue="global"))
         rows.append(tuple(row))
-    columns = ("position", "token", "p", "log p", "bits", *([HUGGING_FACE] * (theirs is not None)))
+    columns = ["position", "token", "p", "log p"]
+    columns += [HUGGING_FACE] if theirs is not None else []
+    columns += ["bits"] if len(bits) > MOST_BARS else []
     shown = tuple(rows[:MOST_ROWS])
-    return Table(columns, shown, left=("token",), shares=("p",), bars=("bits",))
+    return Table(tuple(columns), shown, left=("token",), shares=("p",), bars=("bits",))

@@ -25,6 +25,7 @@ def port_blocks(found: PortReport) -> Iterator[Block]:
     yield Headline(_verdict(found))
     if not found.passed:
         yield Note(diagnosis_of(found))
+        yield Note(symptoms_of(found))
     columns = ("text", "tokens", "value", "cosine", "largest", "error", "allowed", "within")
     rows = tuple(_row(list(values)) for _, values in groupby(found.compared, lambda x: x.case))
     yield Table(columns, rows, title="Texts, the worst value of each",
@@ -46,6 +47,21 @@ def diagnosis_of(found: PortReport) -> str:
         return f"No known fault explains it all. The closest: {fault}; {left} of it remains."
     also = f" These texts don't tell it from: {', '.join(cause.also)}." if cause.also else ""
     return f"{fault}: with that fault ours agrees within {within}.{also}"
+
+
+def symptoms_of(found: PortReport) -> str:
+    """Where both sides differ, in a sentence."""
+    worst = max(found.compared, key=_excess)
+    same = [case for case in found.cases if case not in found.differing]
+    parts = [
+        f"Most at {_name(worst)} of {worst.case}: cosine {worst.cosine:.4f}, "
+        f"{significant(worst.norm_ratio, 3)} of our root mean square"
+    ]
+    if worst.first_token is not None:
+        parts.append(f"{percent(worst.tokens_beyond)} of the tokens, from {worst.first_token} on")
+    if same:
+        parts.append(f"no difference on {', '.join(same)}")
+    return "; ".join(parts) + "."
 
 
 def port_json(found: PortReport) -> dict[str, Any]:
@@ -70,7 +86,7 @@ def port_table(found: PortReport) -> Table:
 
 
 def _verdict(found: PortReport) -> str:
-    cases = len({value.case for value in found.compared})
+    cases = len(found.cases)
     first = found.first_mismatch
     if first is None:
         largest = max(value.max_abs for value in found.compared)
@@ -78,11 +94,14 @@ def _verdict(found: PortReport) -> str:
             f"PASS: {found.name} agrees on {cases} texts as far as {found.precision} rounds; the "
             f"largest difference is {significant(largest, 2)}."
         )
-    parted = len({value.case for value in found.compared if not value.passed})
     return (
-        f"FAIL: {found.name} differs on {parted} of {cases} texts, first at {first.name} of "
-        f"{first.case}."
+        f"FAIL: {found.name} differs on {len(found.differing)} of {cases} texts, first at "
+        f"{_name(first)} of {first.case}."
     )
+
+
+def _name(value: Value) -> str:
+    return value.name.replace("hidden_states.", "state ").replace(".", " ")
 
 
 def _row(values: list[Value]) -> tuple[Cell, ...]:
@@ -90,7 +109,7 @@ def _row(values: list[Value]) -> tuple[Cell, ...]:
     return (
         Cell(worst.case),
         Cell(worst.tokens),
-        Cell(worst.name.replace("hidden_states.", "state ").replace(".", " ")),
+        Cell(_name(worst)),
         Cell(worst.cosine, f"{worst.cosine:.6f}"),
         *(Cell(x, significant(x, 2)) for x in (worst.max_abs, worst.error, worst.tolerance)),
         Cell(worst.passed, "\N{CHECK MARK}" if worst.passed else "\N{MULTIPLICATION X} beyond",

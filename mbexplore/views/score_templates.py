@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 COMPARED = 32
 """Fillings that are compared with Hugging Face."""
+ENOUGH = 5
+"""Pairs from which on the headline goes by an interval: that of fewer is too narrow."""
 DRAWN = 60
 """Fillings in the heat map."""
 MOST_GROUPS = 40
@@ -114,7 +116,8 @@ def fill_blocks(filled: FilledScores) -> Iterator[Block]:
         yield _differences(differences)
         yield Note(
             "Differences of log-probabilities between fillings that are alike but for the slot, "
-            "or between two words; intervals: 95%, percentile bootstrap over the pairs."
+            "or between two words; intervals: 95%, percentile bootstrap over the pairs, too narrow "
+            f"for fewer than {ENOUGH}."
         )
     if len(differences) > MOST_DIFFERENCES:
         yield Note(
@@ -176,19 +179,21 @@ def fill_rows(filled: FilledScores) -> Table:
 
 def _headline(found: TemplateScores) -> str:
     count = f"{len(found.fillings):,} filling{'s' * (len(found.fillings) > 1)}"
-    sure = [one for one in found.differences if one.low is not None and one.low * one.high > 0]  # type: ignore[operator]
+    every = found.differences
+    if not every:
+        return f"{count} of {len(found.targets):,} words."
+    many = [one for one in every if one.count >= ENOUGH]
+    sure = [one for one in many if (one.low or 0.0) * (one.high or 0.0) > 0]
+    if many and not sure:
+        return f"{count}: no difference is clear of 0."
+    best = max(sure or every, key=lambda one: abs(one.mean))
+    what = f"{shown(best.first)} against {shown(best.second)}"
+    what = f"{shown(best.target)}, {what}" if best.slot else what
+    about = f"{count}: {what}: {significant(best.mean, signed=True)} nats"
     if not sure:
-        return f"{count}, {len(found.targets)} words: no difference is clear of 0."
-    best = max(sure, key=lambda one: abs(one.mean))
-    if best.slot:
-        what = f"{shown(best.target)}, {shown(best.first)} against {shown(best.second)}"
-    else:
-        what = f"{shown(best.first)} against {shown(best.second)}"
+        return f"{about}, of too few pairs to be sure."
     low, high = (significant(x or 0.0, signed=True) for x in (best.low, best.high))
-    return (
-        f"{count}: {what}: {significant(best.mean, signed=True)} nats, 95% interval {low} to "
-        f"{high}."
-    )
+    return f"{about}, 95% interval {low} to {high}."
 
 
 def _heat(found: TemplateScores) -> Heat:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from mbexplore.analysis.embed import DEFAULT_POOLING
 from mbexplore.checkpoints.sentence_transformers import SentenceModel, read_sentence_model
 from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
@@ -28,6 +29,9 @@ from mbexplore.reference.ports.values import POOLED, Ours, names_of
 ERROR_RATIO = 4.0
 """How many times our own rounding error in its precision the other side's may be: it sums in
 another order, and a few outliers may hold all of the error."""
+
+TOKEN_RATIO = 3.0
+"""How many times a value's tolerance the error of one token may be: a few may hold most of it."""
 
 INT8_RATIO = 2.0
 """The same in int8, where the error is that of the rounded weights on both sides."""
@@ -46,6 +50,9 @@ class Value:
         error: root mean square of that difference.
         tolerance: what it may be.
         norm_ratio: root mean square of theirs over ours.
+        first_token: the first token of any text beyond; None where no token is, or where the value
+            is not one of tokens.
+        tokens_beyond: share of the tokens that are.
     """
 
     case: str
@@ -56,6 +63,8 @@ class Value:
     error: float
     tolerance: float
     norm_ratio: float
+    first_token: int | None = None
+    tokens_beyond: float = 0.0
 
     @property
     def passed(self) -> bool:
@@ -87,6 +96,16 @@ class PortReport:
     def passed(self) -> bool:
         """Whether every value is within its tolerance."""
         return all(value.passed for value in self.compared)
+
+    @property
+    def cases(self) -> list[str]:
+        """Names of the cases that were compared, in their order."""
+        return list(dict.fromkeys(value.case for value in self.compared))
+
+    @property
+    def differing(self) -> list[str]:
+        """Names of those with a value beyond its tolerance."""
+        return list(dict.fromkeys(value.case for value in self.compared if not value.passed))
 
     @property
     def first_mismatch(self) -> Value | None:
@@ -150,8 +169,7 @@ def compare(
 
 def _ours(explorer: Explorer) -> Ours:
     own = read_sentence_model(explorer.files.folder)
-    pooling = "cls" if explorer.model.config.classifier_pooling == "cls" else "mean"
-    return Ours(explorer.model, own or SentenceModel((pooling,)))
+    return Ours(explorer.model, own or SentenceModel((DEFAULT_POOLING,)))
 
 
 def _check_ids(explorer: Explorer, case: Case) -> None:
@@ -207,7 +225,24 @@ def _values(one: Measured) -> Iterable[Value]:
             float(differences.square().mean().sqrt()),
             one.tolerances[name],
             other / size if size else float("nan"),
+            *_tokens_beyond(name, pairs, one.tolerances[name]),
         )
+
+
+def _tokens_beyond(
+    name: str, pairs: Sequence[tuple[Tensor, Tensor]], tolerance: float
+) -> tuple[int | None, float]:
+    """The first token beyond `TOKEN_RATIO` times the tolerance, and the share of those that are."""
+    beyond = []
+    for ours, theirs in pairs:
+        squares = (ours - theirs).square()
+        if name.startswith("attention."):
+            squares = squares.transpose(0, 1).flatten(1)  # (query, heads * key)
+        elif squares.dim() != 2:
+            return None, 0.0
+        beyond.append(~(squares.mean(dim=-1).sqrt() <= TOKEN_RATIO * tolerance))
+    places = [int(each.nonzero()[0, 0]) for each in beyond if each.any()]
+    return min(places, default=None), float(torch.cat(beyond).double().mean())
 
 
 def _flat(texts: Sequence[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Embeddings from a server that the user names: TEI's /embed, or the form of OpenAI's API."""
+"""Embeddings from a server that the user names: TEI's /embed, OpenAI's form, a Gradio endpoint."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ MOST_BYTES = 2**28
 class Server(Implementation):
     """A server of sentence vectors. It takes texts and makes the ids itself.
 
-    An address that ends in /embeddings is asked as OpenAI's API is, any other as Text Embeddings
-    Inference's /embed. Nothing is sent anywhere else.
+    An address that ends in /embeddings is asked as OpenAI's API is, one with /call/ in it as an
+    endpoint of Gradio that takes one text, any other as Text Embeddings Inference's /embed. Nothing
+    is sent anywhere else.
 
     Args:
         address: of the endpoint.
@@ -34,7 +35,12 @@ class Server(Implementation):
 
     def __init__(self, address: str) -> None:
         self.name = address
-        self._is_openai = urlsplit(address).path.rstrip("/").endswith("/embeddings")
+        path = urlsplit(address).path.rstrip("/")
+        self._ask = self._ask_tei
+        if path.endswith("/embeddings"):
+            self._ask = self._ask_openai
+        elif "/call/" in path:
+            self._ask = self._ask_gradio
 
     def run(self, case: Case) -> dict[str, NDArray[Any]]:
         """The vectors of a case's texts.
@@ -45,36 +51,60 @@ class Server(Implementation):
         """
         if case.texts is None or len(case.texts) != len(case.ids):
             raise Unable("a server takes texts")
-        texts = list(case.texts)
-        asked: dict[str, Any] = {"input": texts} if self._is_openai else {"inputs": texts}
-        if self._is_openai:
-            asked["model"] = "default"
-        found = self._post(asked)
+        found = self._ask(list(case.texts))
         try:
-            rows = found
-            if self._is_openai:
-                rows = [one["embedding"] for one in sorted(found["data"], key=lambda x: x["index"])]
-            vectors = np.asarray(rows, dtype=np.float64)
-        except (KeyError, TypeError, ValueError):
+            vectors = np.asarray(found, dtype=np.float64)
+        except (TypeError, ValueError):
             vectors = np.empty(0)
-        if vectors.ndim != 2 or len(vectors) != len(texts):
+        if vectors.ndim != 2 or len(vectors) != len(case.texts):
             raise ModelError(
-                f"{self.name} gave {shortened(json.dumps(found), 100)} for {len(texts)} texts; "
-                "name an endpoint that gives a vector for each."
+                f"{self.name} gave {shortened(json.dumps(found), 100)} for {len(case.texts)} "
+                "texts; name an endpoint that gives a vector for each."
             )
         return {POOLED: vectors}
 
-    def _post(self, values: dict[str, Any]) -> Any:
+    def _ask_tei(self, texts: list[str]) -> Any:
+        return json.loads(self._send({"inputs": texts}))
+
+    def _ask_openai(self, texts: list[str]) -> Any:
+        found = json.loads(self._send({"input": texts, "model": "default"}))
+        try:
+            rows = sorted(found["data"], key=lambda one: one["index"])
+            return [one["embedding"] for one in rows]
+        except (KeyError, TypeError):
+            return found
+
+    def _ask_gradio(self, texts: list[str]) -> Any:
+        """One text after the other: Gradio answers with the address of an event, then with it."""
+        rows = []
+        for text in texts:
+            try:
+                event = json.loads(self._send({"data": [text]}))["event_id"]
+                said = self._send(None, f"{self.name.rstrip('/')}/{event}").decode()
+                [row] = json.loads(said.split("event: complete\ndata: ")[1].splitlines()[0])
+            except (KeyError, IndexError, TypeError, ValueError):
+                return "no vector"
+            while isinstance(row, dict) and len(row) == 1:  # {"embedding": [...]}
+                [row] = row.values()
+            rows.append(
+                row[0] if isinstance(row, list) and row and isinstance(row[0], list) else row
+            )
+        return rows
+
+    def _send(self, values: dict[str, Any] | None, address: str = "") -> bytes:
         request = urllib.request.Request(
-            self.name,
-            data=json.dumps(values).encode(),
-            headers={"Content-Type": "application/json", "Accept": "application/json"},
+            address or self.name,
+            data=None if values is None else json.dumps(values).encode(),
+            headers={"Content-Type": "application/json", "Accept": "*/*"},
         )
         # No proxy of the environment: what is named is asked, and nobody else.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=SECONDS) as answer:
-                return json.loads(answer.read(MOST_BYTES))
+                body: bytes = answer.read(MOST_BYTES)
+                if values is not None:
+                    json.loads(body)  # whatever else it is, it is no answer
+                return body
         except urllib.error.HTTPError as error:
             reason = shortened(error.read(500).decode(errors="replace"), 200)
             raise ModelError(
@@ -85,3 +115,12 @@ class Server(Implementation):
                 f"{quoted(self.name)} gives no answer ({error}); start the server, or correct the "
                 "address."
             ) from None
+
+
+def _unwrapped(row: Any) -> Any:
+    """The vector of `{"embedding": [[...]]}` or the like."""
+    while (isinstance(row, dict) and len(row) == 1) or (
+        isinstance(row, list) and len(row) == 1 and isinstance(row[0], list)
+    ):
+        [row] = row.values() if isinstance(row, dict) else row
+    return row
