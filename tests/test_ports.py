@@ -19,6 +19,7 @@ from mbexplore.errors import ModelError, UsageError
 from mbexplore.reference.ports.compare import compare
 from mbexplore.reference.ports.implementations import open_implementation
 from mbexplore.reference.ports.suite import build_suite
+from mbexplore.views.port_report import diagnosis_of
 from tests.cli_runner import run_cli
 from tests.port_bugs import Theirs, thetas, write_model
 
@@ -301,6 +302,37 @@ def test_a_function_that_gives_the_wrong_shape_is_one_sentence(explorer):
         compare(explorer, _Called("f", lambda i, m: 3), cases)
     with pytest.raises(ModelError, match="fails on"):
         compare(explorer, _Called("f", lambda i, m: 1 / 0), cases)
+    with pytest.raises(ModelError, match="fails on"):
+        compare(explorer, _Called("f", lambda i, m: sys.exit(7)), cases)
+    with pytest.raises(ModelError, match="holds no numbers"):
+        compare(explorer, _Called("f", lambda i, m: {"logits": np.array(["a"])}), cases)
+
+
+def test_what_a_function_prints_is_not_the_answer(folder, explorer, capsys):
+    def run(ids, mask):
+        print("hello")
+        return {name: x.half().numpy() for name, x in theirs(ids, mask).items()}
+
+    from mbexplore.reference.ports.implementations import _Called
+
+    theirs = Theirs(folder)
+    found = compare(explorer, _Called("f", run), build_suite(explorer)[:3])
+    assert capsys.readouterr().out == ""
+    assert (found.passed, found.precision) == (True, "float16")  # known by its arrays
+    assert any("smaller faults pass" in note for note in found.notes)
+
+
+def test_a_model_of_one_shape_says_so(explorer):
+    from mbexplore.reference.ports.implementation import Implementation, Unable
+
+    class Fixed(Implementation):
+        name = "fixed.onnx"
+
+        def run(self, case):
+            raise Unable("its length is fixed at 10")
+
+    with pytest.raises(ModelError, match="its length is fixed at 10"):
+        compare(explorer, Fixed(), build_suite(explorer)[:2])
 
 
 def test_values_that_are_not_numbers_fail(explorer):
@@ -316,6 +348,7 @@ def test_values_that_are_not_numbers_fail(explorer):
     assert any(line.startswith("hidden_states.77:") for line in found.not_compared)
     assert not found.passed
     assert found.diagnosis is None
+    assert "not finite, first at state 2 of one token" in diagnosis_of(found)
 
 
 def test_a_visitor_of_the_page_can_name_no_other_side():

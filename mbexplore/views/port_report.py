@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -38,8 +39,18 @@ def port_blocks(found: PortReport) -> Iterator[Block]:
 def diagnosis_of(found: PortReport) -> str:
     """The fault that explains the difference, in a sentence."""
     cause = found.diagnosis
+    broken = next((one for one in found.compared if not math.isfinite(one.error)), None)
+    if broken is not None:
+        where = f"{_name(broken)} of {broken.case}"
+        return f"{found.name} gives numbers that are not finite, first at {where}."
     if cause is None:
-        return "None of the known faults explains the difference."
+        advice = ""
+        if not any(one.name.startswith("hidden_states.0") for one in found.compared):
+            advice = " Give hidden_states.N too, and the first layer that differs is named."
+        return (
+            "None of the known faults explains the difference: another fault, or other weights."
+            + advice
+        )
     fault = f"{found.name} behaves as if {cause.sentence}"
     within = significant(cause.agrees_within, 2)
     if cause.closest:

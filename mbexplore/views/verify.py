@@ -51,11 +51,14 @@ class VerifyView(View["Parity | PortReport"]):
     that others published.
 
     --against compares another implementation of the same weights instead, on texts that show the
-    faults which such implementations have: an .onnx file, an OpenVINO .xml, saved tensors
-    (.safetensors, .npz with input_ids), a server's http://.../embed or /v1/embeddings,
-    python:module.function (ids and mask to a dict of arrays), or command:... (JSON on standard
-    input, safetensors on standard output). Where both part, the known faults are tried until one
-    explains the difference.
+    faults which such implementations have, and tries the known faults where both differ:
+    an .onnx file; an OpenVINO .xml; saved tensors, .safetensors or .npz, with input_ids (batch,
+    seq); http://.../embed (Text Embeddings Inference), .../embeddings (OpenAI) or .../call/NAME
+    (Gradio); python:module.function, called with input_ids and attention_mask as arrays (batch,
+    seq), which returns a dict of arrays; command:..., which reads {"input_ids", "attention_mask"}
+    as JSON and writes a safetensors file to standard output. Names of values: logits,
+    last_hidden_state, hidden_states.N (0 the embeddings), attention.N, pooled. A server's vectors
+    are compared as the model's folder pools, or as means.
     """
 
     name = "verify"

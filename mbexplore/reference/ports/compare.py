@@ -49,6 +49,7 @@ class Value:
         max_abs: largest difference from ours in float64.
         error: root mean square of that difference.
         tolerance: what it may be.
+        size: root mean square of ours.
         norm_ratio: root mean square of theirs over ours.
         first_token: the first token of any text beyond; None where no token is, or where the value
             is not one of tokens.
@@ -62,6 +63,7 @@ class Value:
     max_abs: float
     error: float
     tolerance: float
+    size: float
     norm_ratio: float
     first_token: int | None = None
     tokens_beyond: float = 0.0
@@ -133,7 +135,6 @@ def compare(
     Raises:
         ModelError: the other side fails, or gives nothing that can be compared.
     """
-    precision = precision or other.precision
     wide = replace(_ours(explorer), model=deepcopy(explorer.model).to("cpu").double())
     cases = cases if other.own_case is None else [other.own_case]
     measured, skipped, unknown = [], [], set[str]()
@@ -149,20 +150,32 @@ def compare(
         known = [name for name in names_of(explorer.model) if name in theirs]
         unknown |= theirs.keys() - {*known}
         measured.append((case, {name: theirs[name] for name in known}))
+    if not measured:
+        raise ModelError(
+            f"{other.name} can't be asked any of the texts ({skipped[0]}); export it for texts of "
+            "any number and length."
+        )
     if not any(theirs for _, theirs in measured):
         raise ModelError(
-            f"{other.name} gives nothing that can be compared; give logits, hidden_states.N, "
-            "attention.N or pooled, by these names."
+            f"{other.name} gives nothing that can be compared; give logits, last_hidden_state, "
+            "hidden_states.N, attention.N or pooled, by these names."
         )
     notes = []
     if _have_length_1(texts for _, theirs in measured for texts in [theirs.get(POOLED, ())]):
         wide = replace(wide, unit=True)
         notes.append("Vectors are compared at length 1, as the other side gives them.")
+    precision = precision or other.precision  # known when it has been asked
     ratio = INT8_RATIO if precision == "int8" else ERROR_RATIO
     found = [_measure(wide, in_precision(wide, precision), *one, ratio) for one in measured]
     skipped += [f"{name}: this model has nothing of that name" for name in sorted(unknown)]
     skipped += _not_given(explorer, {name for _, theirs in measured for name in theirs})
     values = tuple(value for one in found for value in _values(one))
+    if precision != "float32":
+        hidden = max(value.tolerance / max(value.size, 1e-30) for value in values)
+        notes.append(
+            f"Rounding to {precision} hides whatever changes a value by less than {hidden:.1%}: "
+            "smaller faults pass. Compare in float32 to see them."
+        )
     diagnosis = None if all(value.passed for value in values) else diagnose(wide, found)
     return PortReport(other.name, precision, values, tuple(skipped), diagnosis, tuple(notes))
 
@@ -224,6 +237,7 @@ def _values(one: Measured) -> Iterable[Value]:
             float(differences.abs().max()),
             float(differences.square().mean().sqrt()),
             one.tolerances[name],
+            size,
             other / size if size else float("nan"),
             *_tokens_beyond(name, pairs, one.tolerances[name]),
         )

@@ -19,6 +19,9 @@ DECIDING = 3
 PROMISING = 5
 """Faults that are tried together with each other one, where none alone explains the difference."""
 
+CLOSEST = 0.2
+"""Share of the difference that the closest fault may leave on any text to be named at all."""
+
 EXPLAINED = 0.5
 """Share of the difference that a fault must leave at most to count as promising."""
 
@@ -111,7 +114,7 @@ def diagnose(ours: Ours, measured: Sequence[Measured]) -> Diagnosis | None:
         pairs.sort(key=lambda one: one[0])
         found = _confirmed(pairs, measured)
         if not found:
-            return _closest(promising, deciding, before)
+            return _closest(promising, parted)
     faults, planted = found[0]
     return Diagnosis(
         " and ".join(fault.name for fault in faults),
@@ -166,18 +169,22 @@ def _confirmed(
     ]
 
 
-def _closest(
-    promising: Sequence[Trial], deciding: Sequence[Measured], before: float
-) -> Diagnosis | None:
+def _closest(promising: Sequence[Trial], parted: Sequence[Measured]) -> Diagnosis | None:
     if not promising:
         return None
-    excess, (fault,), planted = promising[0]
+    _, (fault,), planted = promising[0]
+    remains = max(
+        one.excess_of(planted.run(one.case.ids, one.case.mask, one.theirs)) / one.excess
+        for one in parted
+    )
+    if not remains < CLOSEST:
+        return None
     return Diagnosis(
         fault.name,
         fault.sentence,
-        _largest_difference(planted, deciding),
+        _largest_difference(planted, parted),
         closest=True,
-        remains=excess / before,
+        remains=remains,
     )
 
 

@@ -12,6 +12,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,11 +71,14 @@ def as_named(arrays: Arrays, case: Case, config: ModernBertConfig) -> dict[str, 
     Raises:
         ModelError: an array has another shape than its name says.
     """
-    last, real = config.num_hidden_layers, case.mask.bool()
+    real = case.mask.bool()
     found: dict[str, list[Tensor]] = {}
     for given, array in arrays.items():
-        value = torch.from_numpy(np.asarray(array, dtype=np.float64))
-        name = _name_of(given, value, case, last)
+        try:
+            value = torch.from_numpy(np.asarray(array, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise ModelError(f"{quoted(given)} holds no numbers; give an array of them.") from None
+        name = _name_of(given, value, config, is_alone=len(arrays) == 1)
         if name is None:
             continue
         batch, seq = real.shape
@@ -105,20 +109,21 @@ _USUAL = {
 }  # fmt: skip
 
 
-def _name_of(given: str, value: Tensor, case: Case, last: int) -> str | None:
-    """The name in `values`; None for inputs that were saved beside the outputs, or what is unknown.
+def _name_of(given: str, value: Tensor, config: ModernBertConfig, is_alone: bool) -> str | None:
+    """The name in `values`; None for the inputs that were saved beside the outputs.
 
-    An output without a name that says anything is known by its shape.
+    The only output of a model, whatever it is called, is known by its size.
     """
-    if given in ("last_hidden_state", "token_embeddings"):
-        return hidden_state(last)
+    last = hidden_state(config.num_hidden_layers)
     if given in ("input_ids", "attention_mask"):
         return None
-    if given.startswith(("hidden_states.", "attention.")) or given in _USUAL:
+    if given in ("last_hidden_state", "token_embeddings"):
+        return last
+    if given.startswith(("hidden_states.", "attention.")) or given in _USUAL or not is_alone:
         return _USUAL.get(given, given)
-    if value.dim() == 3 and value.shape[1] == case.ids.shape[1]:
-        return hidden_state(last)
-    return POOLED if value.dim() == 2 else None
+    sizes = {(3, config.vocab_size): LOGITS, (3, config.hidden_size): last,
+             (2, config.hidden_size): POOLED}  # fmt: skip
+    return sizes.get((value.dim(), value.shape[-1] if value.dim() else 0), given)
 
 
 # Files.
@@ -186,15 +191,21 @@ class _Called(Implementation):
     def run(self, case: Case) -> Arrays:
         """See `Implementation`."""
         try:
-            found = self._function(case.ids.numpy(), case.mask.numpy())
+            with redirect_stdout(sys.stderr):  # ours is for the answer
+                found = self._function(case.ids.numpy(), case.mask.numpy())
         except ModelError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise failed(self.name, case, error) from error
         if not isinstance(found, Mapping):
             raise ModelError(
-                f"{self.name} returned {type(found).__name__}; return a dict of arrays by name."
+                f"{self.name} returned {type(found).__name__}; return a dict of arrays by name: "
+                "logits, last_hidden_state, hidden_states.N, attention.N or pooled."
             )
+        types = {str(x.dtype).removeprefix("torch.") for x in found.values() if hasattr(x, "dtype")}
+        for precision in ("float16", "bfloat16"):
+            if precision in types and "float32" not in types:
+                self.precision = precision
         return {
             name: x.detach().cpu().double().numpy() if isinstance(x, Tensor) else np.asarray(x)
             for name, x in found.items()
@@ -249,10 +260,10 @@ class _Command:
                 f"The command {quoted(self.line)} can't be run ({error}); correct it."
             ) from None
         if done.returncode:
-            last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
+            said = done.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
             raise ModelError(
                 f"The command {quoted(self.line)} ended with {done.returncode} "
-                f"({shortened(last[0], 300)}); run it by itself."
+                f"({shortened(said[-1], 300)}); run it by itself."
             )
         try:
             return load(done.stdout)

@@ -142,7 +142,7 @@ def unreadable(path: Path, error: Exception) -> ModelError:
     return ModelError(f"{path} can't be read ({reason}); export or save it again.")
 
 
-def failed(name: str, case: Case, error: Exception) -> ModelError:
+def failed(name: str, case: Case, error: BaseException) -> ModelError:
     """The sentence about another side that raises."""
     reason = shortened(" ".join(str(error).split()) or type(error).__name__, 300)
     return ModelError(f"{name} fails on {case.name} ({reason}); mend it, or leave it out.")
