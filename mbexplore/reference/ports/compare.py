@@ -171,13 +171,17 @@ def compare(
     skipped += _not_given(explorer, {name for _, theirs in measured for name in theirs})
     values = tuple(value for one in found for value in _values(one))
     if precision != "float32":
-        hidden = max(value.tolerance / max(value.size, 1e-30) for value in values)
-        notes.append(
-            f"Rounding to {precision} hides whatever changes a value by less than {hidden:.1%}: "
-            "smaller faults pass. Compare in float32 to see them."
-        )
+        notes.append(_hidden_by(precision, values))
     diagnosis = None if all(value.passed for value in values) else diagnose(wide, found)
     return PortReport(other.name, precision, values, tuple(skipped), diagnosis, tuple(notes))
+
+
+def _hidden_by(precision: Precision, values: Sequence[Value]) -> str:
+    hidden = max(value.tolerance / max(value.size, 1e-30) for value in values)
+    return (
+        f"Rounding to {precision} hides whatever changes a value by less than {hidden:.1%}: smaller "
+        "faults pass. Compare in float32 to see them."
+    )
 
 
 def _ours(explorer: Explorer) -> Ours:
