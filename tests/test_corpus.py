@@ -26,6 +26,8 @@ from mbexplore.corpus.sketch import (
     hashes,
     merge,
 )
+from mbexplore.errors import ModelError
+from tests.handbuilt import build_explorer, build_random
 
 WORDS = "abcdefghijkl"
 
@@ -256,3 +258,13 @@ def test_hashes_sample_evenly():
         smallest = np.argsort(hashes(seed, 5, texts, positions))[:20]
         np.add.at(chosen, smallest // 1000, 1)
     assert chisquare(chosen).pvalue > 0.001
+
+
+def test_a_model_that_computes_nan_is_refused(explorer):
+    broken = build_explorer(build_random())
+    with torch.no_grad():
+        broken.model.encoder.layers[1].mlp.Wi.weight.fill_(float("nan"))
+    sketch = Sketch(Shape.of(broken.model.config), ABOUT)
+    observer = Observer(broken.model, find_thresholds(explorer), sketch)
+    with pytest.raises(ModelError, match="NaN"):
+        add_block(observer, broken, Block(0, TEXTS))

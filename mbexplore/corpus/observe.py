@@ -56,6 +56,9 @@ class Observer:
     sketch: Sketch
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        self._spare: tuple[Tensor, Tensor] | None = None
+
     def see(self, texts: Pack) -> None:
         """Runs the model over a pack of texts.
 
@@ -159,20 +162,19 @@ class Observer:
         """Activations (seq, neurons) of the whole pack."""
         arrays = self.sketch.arrays
         values = activations.float()
-        sizes = values.abs()
+        fires, sizes = self._scratch(values)
+        torch.abs(values, out=sizes)
         threshold = self.thresholds[layer]
         ones = values.new_ones(1, len(values))  # sums down the columns are fastest as products
-        fires = torch.empty_like(sizes)
         for i, edge in enumerate(FIRING_EDGES):
             fired = ones @ torch.gt(sizes, threshold * edge, out=fires)
             arrays["fired"][layer, :, i] += _whole(fired[0], 1)
         sums = [to_float64((ones @ one)[0]) for one in (values, values.square())]
         arrays["neuron_sums"][layer] += _whole(torch.stack(sums, dim=1), VALUE)
         ends = torch.stack((values.amax(dim=0), -values.amin(dim=0)), dim=1)
-        np.maximum(arrays["neuron_extremes"][layer], _whole(ends.double(), VALUE),
+        np.maximum(arrays["neuron_extremes"][layer], _whole(ends, VALUE),
                    out=arrays["neuron_extremes"][layer])  # fmt: skip
-        by_text = torch.split(sizes, [len(one) for one in self._pack.encodings])
-        places = torch.stack([part.argmax(dim=0) for part in by_text])
+        places = _first_largest(sizes, [len(one) for one in self._pack.encodings], fires)
         starts = torch.tensor(self._pack.starts, device=places.device)[:, None]
         strongest = values.gather(0, places + starts).T  # (neurons, texts)
         number = _whole(strongest.double(), VALUE)
@@ -188,22 +190,29 @@ class Observer:
             _sample(uses, inside == i + 1, SAMPLED_NEURONS) for i in range(len(FIRING_EDGES))
         ], axis=1))  # fmt: skip
 
+    def _scratch(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors to work in, the same ones in every layer."""
+        if self._spare is None or self._spare[0].shape != like.shape:
+            self._spare = torch.empty_like(like), torch.empty_like(like)
+        return self._spare
+
     # The residual stream.
 
     def _state(self, state: int, x: Tensor) -> None:
         """A state of the residual stream, (seq, hidden)."""
         arrays, values = self.sketch.arrays, x.float()
-        check_finite(self.model, values)
         norms = to_float64(values.norm(dim=-1))
+        if not bool(norms.isfinite().all()):
+            check_finite(self.model, values)
         arrays["norm_sums"][state] += int(_whole(norms.sum(), VALUE))
-        sizes, channels = values.abs().max(dim=-1)
-        most = _whole(values.abs().amax(dim=0).double(), VALUE)
+        sizes = values.abs()
+        most = _whole(sizes.amax(dim=0), VALUE)
         np.maximum(arrays["channel_most"][state], most, out=arrays["channel_most"][state])
-        rows = []
-        for i, part in enumerate(torch.split(sizes, [len(one) for one in self._pack.encodings])):
+        rows, lengths = [], [len(one) for one in self._pack.encodings]
+        for i, part in enumerate(torch.split(sizes.amax(dim=-1), lengths)):
             position = int(part.argmax())
             at = self._pack.starts[i] + position
-            channel = int(channels[at])
+            channel = int(sizes[at].argmax())
             value = round(float(values[at, channel]) * VALUE)
             rows.append((-abs(value), int(self._numbers[i]), position, channel, value))
         self.sketch.keep("channel_top", state, np.array(rows, dtype=np.int64))
@@ -255,6 +264,24 @@ def _strongest(part: Part, weights: Tensor) -> tuple[Tensor, Tensor]:
     best, place = weights.max(dim=-1)  # (heads, texts, query)
     none = hidden[:, start:stop]
     return best.masked_fill(none, 0.0).float().cpu(), (place + low).masked_fill(none, -1).cpu()
+
+
+def _first_largest(sizes: Tensor, lengths: list[int], scratch: Tensor) -> Tensor:
+    """The first position of each text's largest value, (texts, columns).
+
+    Args:
+        sizes: (seq, columns) of texts one after the other.
+        lengths: of the texts.
+        scratch: of the same shape; overwritten.
+    """
+    found = []
+    parts = zip(torch.split(sizes, lengths), torch.split(scratch, lengths), strict=True)
+    for part, left in parts:  # twice as fast as argmax along the columns
+        torch.eq(part, part.amax(dim=0), out=left)
+        left *= torch.arange(len(part), 0, -1, device=part.device)[:, None]
+        places = len(part) - left.amax(dim=0).long()
+        found.append(places.clamp(max=len(part) - 1))  # NaN is equal to nothing
+    return torch.stack(found)
 
 
 def _sample(uses: Ints, inside: npt.NDArray[np.bool_], count: int) -> Ints:
