@@ -62,6 +62,16 @@ def test_less_and_more_are_told_apart_and_both_lead_away_from_nothing(theme, sig
         assert np.linalg.norm(less - more) > APART, share
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_less_and_more_are_no_hues_of_a_layer(theme):
+    """For who sees all colours: no four hues are apart for everybody."""
+    both = scales()[theme]
+    for share in (0.15, 0.85):
+        signed = lab(shade(both["signed"], share), "all colours")
+        layers = [shade(both[hue], x) for hue in ("global", "local") for x in (0.4, 0.6, 0.8, 1)]
+        assert min(np.linalg.norm(signed - lab(one, "all colours")) for one in layers) > 35
+
+
 @pytest.mark.parametrize("sight", SEEN)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_global_and_local_are_told_apart_wherever_they_stand(theme, sight):

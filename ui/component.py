@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, ClassVar
 
 import gradio as gr
@@ -134,7 +135,10 @@ class LayerChart(BlocksView):
 def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
     """What the page is built from: models, views, examples."""
     return {
-        "models": [describe_model(name, explorer) for name, explorer in models.items()],
+        "models": [
+            describe_model(name, explorer) | {"link": link}
+            for (name, explorer), link in zip(models.items(), link_names(models), strict=True)
+        ],
         "views": [
             {
                 "name": view.name,
@@ -150,6 +154,13 @@ def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
         ],
         "examples": list(EXAMPLES),
     }
+
+
+def link_names(names: Iterable[str]) -> list[str]:
+    """What links call models: a folder by its last part, so that no link holds a path."""
+    names = list(names)
+    short = [Path(name).name if Path(name).is_absolute() else name for name in names]
+    return [one if short.count(one) == 1 else name for one, name in zip(short, names, strict=True)]
 
 
 def describe_model(name: str, explorer: Explorer) -> dict[str, Any]:

@@ -44,13 +44,17 @@ const controlsOf = {
   },
 };
 
-// A number or a line of text. What is held is below `count`; an empty field stands for `none`.
+// A number or a line of text; what is held is below `count`. Once emptied, no token is held, a layer
+// or head stays, and a setting is what it was at first.
 const typed = (one, set, id) => {
   const isText = one.kind === "text", isWhole = one.kind !== "decimal";
-  const none = one.default === -1 && (one.kind !== "held" || one.name === "token") ? -1 : 0;
+  let last;
   const read = () => {
     if (isText) return input.value;
-    if (input.value.trim() === "") return none;
+    if (input.value.trim() === "") {
+      write(one.kind !== "held" ? one.default : one.name === "token" ? -1 : last);
+      return last;
+    }
     const number = isWhole ? Math.trunc(Number(input.value)) : Number(input.value);
     return one.count ? (input.value = clamp(number, one.count)) : number;
   };
@@ -61,8 +65,8 @@ const typed = (one, set, id) => {
   });
   const kind = one.wide ? "text wide" : isText ? "text" : "number";
   const beside = el("span", { dir: "auto" }); // what the number stands for
-  return [el("label", { class: kind, for: id }, one.label, input, beside),
-    (value) => (input.value = value === -1 && none === -1 ? "" : value)];
+  const write = (value) => (input.value = (last = value) === -1 && one.default === -1 ? "" : value);
+  return [el("label", { class: kind, for: id }, one.label, input, beside), write];
 };
 
 // Puts elements into a group; what is there already is not touched.

@@ -23,20 +23,24 @@ const explore = (main, about, server, trigger) => {
   };
   let chips = [], length = 0; // of the text that is shown; its tokens before it was cut
   let turn = 0; // of the drawing; a later one makes an earlier one stale
+  let missing = ""; // a sentence on what a link names and this page has not
+  let selectedAt = -Infinity; // when something was selected last
 
   // ---- asking the server
   const progress = el("span", { class: "progress", role: "status" });
   const { ask, busy } = connect(server, about.session ?? newSession(), main, progress);
 
-  const say = (error) => (message.textContent = error?.message ?? "");
+  const say = (error) => (message.textContent = error?.message ?? missing);
 
   // ---- the address
   const model = () => about.models.find((m) => m.name === state.model);
   const view = () => views[state.view];
-  const setting = (control) => state.settings[state.view]?.[control.name] ?? control.default;
+  const SHARED = ["answer", "contrast", "other"]; // settings that all views have in common
+  const settingsOf = (name) => (state.settings[SHARED.includes(name) ? "" : state.view] ??= {});
+  const setting = ({ name, default: usual }) => settingsOf(name)[name] ?? usual;
 
   const address = () => {
-    const query = new URLSearchParams({ model: state.model, view: state.view });
+    const query = new URLSearchParams({ model: model().link, view: state.view });
     for (const name of ["layer", "head", "token"]) if (state[name] >= 0) query.set(name, state[name]);
     for (const control of view().controls) {
       if (control.kind === "held") continue;
@@ -52,7 +56,10 @@ const explore = (main, about, server, trigger) => {
   };
   const fromAddress = () => {
     const query = new URLSearchParams(location.hash.slice(1));
-    if (about.models.some((m) => m.name === query.get("model"))) state.model = query.get("model");
+    const wanted = query.get("model"), found = about.models.find((m) => [m.link, m.name].includes(wanted));
+    if (found) state.model = found.name;
+    missing = found || wanted === null ? ""
+      : `The link's model, ${cut(wanted, 80)}, was not opened at the start; these are the answers of ${state.model}.`;
     if (views[query.get("view")]?.title) state.view = query.get("view");
     if (query.has("text")) state.text = query.get("text");
     const whole = (name) => (/^\d+$/.test(query.get(name) ?? "") ? Number(query.get(name)) : null);
@@ -60,10 +67,10 @@ const explore = (main, about, server, trigger) => {
     state.head = clamp(whole("head") ?? state.head, model().heads);
     state.token = whole("token") ?? -1;
     state.maskedWords = [];
-    const settings = (state.settings[state.view] = {});
-    for (const control of view().controls) {
-      if (!query.has(control.name) || control.kind === "held") continue;
-      try { settings[control.name] = JSON.parse(query.get(control.name)); } catch { /* a broken link */ }
+    for (const { name, kind } of view().controls) {
+      if (kind === "held") continue;
+      delete settingsOf(name)[name];
+      try { if (query.has(name)) settingsOf(name)[name] = JSON.parse(query.get(name)); } catch { /* a broken link */ }
     }
   };
 
@@ -76,13 +83,14 @@ const explore = (main, about, server, trigger) => {
   // ---- the text
   const area = el("textarea", {
     id: "mb-text", rows: 2, spellcheck: "false", dir: "auto", "aria-describedby": "mb-message",
-    oninput: () => fit(),
+    oninput: () => { fit(); main.classList.toggle("edited", isEdited()); },
     onkeydown: (event) => {
       if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       run();
     },
   });
+  const isEdited = () => area.value !== state.text; // typed and not run yet: whatever comes next runs it
   const fit = () => {
     area.style.height = "auto";
     area.style.height = `${Math.min(area.scrollHeight + 2, 140)}px`;
@@ -107,6 +115,7 @@ const explore = (main, about, server, trigger) => {
   let anchor = null; // where a shift-click's range starts
   tokens.addEventListener("click", async (event) => {
     const chip = event.target.closest("button");
+    if (isEdited()) return run(); // the chip is of the text before
     if (!chip || chip.getAttribute("aria-disabled")) return;
     const last = Number(chip.dataset.token);
     const first = event.shiftKey && anchor !== null ? anchor : last;
@@ -142,9 +151,9 @@ const explore = (main, about, server, trigger) => {
       : `${many} of ${all} tokens · click one to mask it, Shift-click a range`;
   };
 
-  // Of many chips the held one is visible; only their own box scrolls for it.
-  const showChip = () => {
-    const chip = tokens.children[state.token];
+  // Of many chips the held one is visible, or the first mask; only their own box scrolls for it.
+  const showChip = (place = state.token) => {
+    const chip = tokens.children[place];
     if (!chip) return;
     const top = chip.offsetTop - tokens.offsetTop, room = tokens.clientHeight - chip.offsetHeight;
     if (top < tokens.scrollTop || top > tokens.scrollTop + room) tokens.scrollTop = top - room / 2;
@@ -155,12 +164,14 @@ const explore = (main, about, server, trigger) => {
   const run = async (hidden, push = true) => {
     const mine = begin();
     if (main.classList.contains("busy")) await ask("stop").catch(() => null); // what is no longer wanted
-    if (area.value !== state.text) {
+    if (push) missing = "";
+    if (isEdited()) {
       forgetWindows();
       state.token = -1;
       state.maskedWords = hidden ?? [];
     }
     state.text = area.value;
+    main.classList.remove("edited");
     toAddress(push);
     say(null);
     body.classList.toggle("stale", shown !== key());
@@ -175,6 +186,7 @@ const explore = (main, about, server, trigger) => {
       say(error);
     }
     drawChips();
+    if (state.token < 0) showChip(chips.findIndex((chip) => chip.mask));
     await show();
   };
 
@@ -187,7 +199,12 @@ const explore = (main, about, server, trigger) => {
   const held = el("div", { class: "holding", role: "group", "aria-label": "Held" });
   const tabOf = (one) => el("button", {
     role: "tab", "data-view": one.name, "aria-controls": "mb-view", title: one.about,
-    onclick: () => { state.view = one.name; toAddress(true); show(); },
+    onclick: () => {
+      state.view = one.name;
+      if (isEdited()) return run();
+      toAddress(true);
+      show();
+    },
   }, one.title);
   const shownViews = about.views.filter((one) => one.title);
   const tabs = roving(el("div", { class: "tabs", role: "tablist" },
@@ -200,22 +217,24 @@ const explore = (main, about, server, trigger) => {
     cursors: new Map(), // where the cursor stands in a map, by the map: a redraw leaves it there
     // Sets layer, head, token, or settings of the view that is shown, and draws it anew.
     hold(changes) {
-      const settings = (state.settings[state.view] ??= {}), { token } = changes;
+      const { token } = changes;
       const [from, to] = page.window ?? [0, Infinity];
       // A token outside of the window that was moved takes the window with it; so does another text.
-      if (token < from || token >= to || "other" in changes) delete settings.first;
+      if (token < from || token >= to || "other" in changes) delete settingsOf("first").first;
       const shared = ["layer", "head", "token"];
       // A second token, such as a key, belongs to what was selected when it was.
       if (shared.some((name) => name in changes)) {
-        for (const one of view().controls) if (one.beside) delete settings[one.name];
+        for (const one of view().controls) if (one.beside) delete settingsOf(one.name)[one.name];
       }
       for (const [name, value] of Object.entries(changes)) {
         if (shared.includes(name)) state[name] = value;
-        else settings[name] = value;
+        else settingsOf(name)[name] = value;
       }
-      toAddress(false);
+      // The way back leads through what was selected, but not through each of many keys pressed in a row.
+      toAddress(performance.now() - selectedAt > 1000 || "queries" in changes);
+      selectedAt = performance.now();
       trigger("select", { layer: state.layer, head: state.head, token: state.token });
-      return show();
+      return isEdited() ? run() : show();
     },
   };
 
@@ -275,7 +294,7 @@ const explore = (main, about, server, trigger) => {
   const key = () => JSON.stringify([state.view, state.model, state.text]);
   const drawAnswer = (answer) => {
     shown = key();
-    body.classList.remove("stale");
+    body.classList.remove("stale", "failed");
     line.textContent = answer.line;
     page.window = null;
     const focused = document.activeElement;
@@ -306,6 +325,7 @@ const explore = (main, about, server, trigger) => {
   // What a view has early is drawn first where nothing of it is there, and stays if the rest is stopped.
   const show = async () => {
     const mine = begin();
+    let isPart = false; // what comes early is there, and no more
     drawFrame();
     if (!chips.length) return clear();
     say(null);
@@ -315,11 +335,12 @@ const explore = (main, about, server, trigger) => {
       for (const changes of isNew ? [early, {}] : [{}]) {
         const answer = await busy(ask(name, state.model, state.text, ...values(changes)));
         if (mine !== turn) return;
-        drawAnswer(changes === early ? { ...answer, formats: [] } : answer);
+        isPart = changes === early;
+        drawAnswer(isPart ? { ...answer, formats: [] } : answer);
       }
     } catch (error) {
       if (mine !== turn) return;
-      body.classList.toggle("stale", shown !== key()); // what was there stays, dimmed
+      body.classList.toggle("failed", !isPart); // what was there stays, dimmed
       if (view().navigator && shown !== key()) drawAnswer({ parts: [], line: "", formats: [] });
       foot.replaceChildren();
       say(error);
