@@ -179,8 +179,8 @@ def compare(
 def _hidden_by(precision: Precision, values: Sequence[Value]) -> str:
     hidden = max(value.tolerance / max(value.size, 1e-30) for value in values)
     return (
-        f"Rounding to {precision} hides whatever changes a value by less than {hidden:.1%}: smaller "
-        "faults pass. Compare in float32 to see them."
+        f"Rounding to {precision} hides whatever changes a value by less than {hidden:.1%}: "
+        "smaller faults pass. Compare in float32 to see them."
     )
 
 
