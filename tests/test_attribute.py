@@ -150,3 +150,9 @@ def test_the_command(tmp_path):
     view = AttributeView(token="4", contrast="Rome", baseline="pad", steps=3)
     result = view.of(Session(mbexplore.load("tiny", device="cpu"), PARIS))
     assert run_again(result) == result.to_json()
+
+
+def test_the_text_of_a_strip_keeps_its_spaces():
+    lines = run_cli("attribute", "The capital of France is [MASK].").out.splitlines()
+    strip = next(line for line in lines if line.startswith("[CLS]") and "(+" in line)
+    assert strip.startswith("[CLS]The") and " capital" in strip and " of" in strip

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mbexplore.display.terminal import build_table
+from mbexplore.display.blocks import Bars
+from mbexplore.display.terminal import build_table, to_text
 
 NUMBERS = ["-119", "0.960", "+12", "160,000"]
 
@@ -51,3 +52,13 @@ def test_where_there_is_room_a_table_is_as_rich_draws_it():
 def test_a_table_without_rows_or_without_room_is_printed_all_the_same():
     assert lines_of(build_table("head", "weight", "", left=("head",)), 8)
     assert max(map(cell_len, lines_of(build(), 16))) <= 16
+
+
+def test_a_column_without_a_name_is_no_bar():
+    bars = Bars(
+        ("France 4", "is 5"), (5.02, 0.01), "Share of the logit", unit="integrated gradients",
+        hue="signed", theirs=(2.38, -0.11), theirs_name="gradient x input",
+    )  # fmt: skip
+    for width in (40, 60, 80, 120):
+        text = to_text([bars], width)
+        assert "France 4" in text and "+5.02" in text and "+2.38" in text

@@ -162,9 +162,22 @@ def _(block: b.Bars, axes: Axes) -> None:
     places = decimals(block.full, 3)
     for i, value in enumerate(block.values):
         text = percent(value) if block.unit == "%" else fixed(value, places, signed=signed)
+        ring = None if block.theirs is None else block.theirs[i]
+        if signed and ring is not None:  # bars and rings on both sides: their numbers apart
+            both = f"{text}   \N{WHITE CIRCLE} {fixed(ring, places, signed=True)}"
+            axes.annotate(
+                both,
+                (1, i),
+                xycoords=("axes fraction", "data"),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=7.5,
+                color=INK,
+            )
+            continue
         side = 1 if value >= 0 else -1
-        ring = (block.theirs[i] if block.theirs is not None else None) or 0.0
-        end = side * max(abs(value), side * ring)  # beyond the ring, so that both can be read
+        end = side * max(abs(value), side * (ring or 0.0))  # beyond the ring: both can be read
         apart = side * (7 if ring else 4)
         axes.annotate(text, (end, i), xytext=(apart, 0), textcoords="offset points", va="center",
                       ha="left" if value >= 0 else "right", fontsize=7.5, color=INK)  # fmt: skip

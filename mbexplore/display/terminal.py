@@ -109,8 +109,8 @@ def _(block: b.Table) -> ConsoleRenderable:
     barred = [any(row[i].bar is not None for row in block.cells) for i in range(len(block.columns))]
     names: list[str] = []
     for name, has_bar in zip(block.columns, barred, strict=True):
-        names += [name, ""] if has_bar else [name]
-    table = build_table(*names, left=(*block.left, ""))
+        names += [name or " ", ""] if has_bar else [name or " "]  # without a name: a bar
+    table = build_table(*names, left=(*(name or " " for name in block.left), ""))
     for row in block.cells:
         cells: list[Text] = []
         for cell, has_bar in zip(row, barred, strict=True):

@@ -10,7 +10,7 @@ from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
 from mbexplore.views.papers import GRADIENT_INPUT, INTEGRATED_GRADIENTS
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import MOST_BARS, column_rows, logit_name, token_names
+from mbexplore.views.shared import MOST_BARS, column_rows, logit_name
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class AttributeView(View["Attribution"]):
             f"{significant(total, signed=True)}."
         )
         yield TokenStrip(
-            token_names(found.tokens), found.integrated, "Integrated gradients", unit="logits",
+            found.tokens, found.integrated, "Integrated gradients", unit="logits",
             mark=found.target.position,
         )  # fmt: skip
         shown = sorted(order[:MOST_BARS])

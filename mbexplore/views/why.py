@@ -30,7 +30,6 @@ from mbexplore.views.shared import (
     layer_heat,
     pair_names,
     token_cell,
-    token_names,
 )
 from mbexplore.views.view import View, option
 
@@ -130,7 +129,7 @@ class WhyView(View[Explained]):
         yield Headline(headline(found))
         yield Story(explained.story)
         yield TokenStrip(
-            token_names(found.tokens),
+            found.tokens,
             tuple(one.attribution for one in found.evidence.tokens),
             f"What carries {word(found.target.token)} rather than {word(found.rival.token)}",
             unit="logits, integrated gradients",
