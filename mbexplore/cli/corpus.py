@@ -47,8 +47,8 @@ def build(
 ) -> None:
     """Run the model over every text and write what its heads and neurons do, as Parquet.
 
-    Attention weights and activations are summed as they pass, so memory doesn't grow with the
-    number of texts. A build that was stopped goes on when the command is given again.
+    Attention weights and activations are summed as they pass and none is kept. A build that was
+    stopped goes on when the command is given again.
 
     Example: mbexplore corpus build sentences.txt -o sentences
     """
