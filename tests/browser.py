@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
+import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ ARGUMENTS = [
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 MISSING = None if Path(CHROMIUM).exists() else "there is no Chromium; apt-get install chromium"
+MARKS = [
+    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.filterwarnings("default"),  # what servers and browsers leave open is theirs
+]
+"""Of a file of tests that drive the page."""
 PATIENCE = 60_000
 """Milliseconds that a slow machine may take for one step."""
 DRAWN = ".mbexplore[data-drawn]"

@@ -9,13 +9,9 @@ import mbexplore
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.browser import MISSING, chromium, served, visit
+from tests.browser import MARKS, chromium, served, visit
 
-pytestmark = [
-    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.filterwarnings("default"),  # what servers and browsers leave open is theirs
-]
+pytestmark = MARKS
 PARIS = "The capital of France is [MASK]."
 ROME = "The capital of Italy is [MASK]."
 HOT = "The opposite of hot is [MASK]."

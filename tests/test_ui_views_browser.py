@@ -6,14 +6,10 @@ import mbexplore
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.browser import MISSING, chromium, served, visit
+from tests.browser import MARKS, chromium, served, visit
 from tests.test_ui_browser import CONTRAST
 
-pytestmark = [
-    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.filterwarnings("default"),  # what servers and browsers leave open is theirs
-]
+pytestmark = MARKS
 PARIS = "The capital of France is [MASK]."
 TWIN = '"The capital of Italy is [MASK]."'
 VIEWS = (
