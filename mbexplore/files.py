@@ -36,9 +36,8 @@ def check_target(path: Path, endings: Collection[str]) -> Path:
     ending = path.suffix.removeprefix(".").lower()
     if ending not in endings:
         has = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
-        raise OutputError(
-            f"{path} {has}; choose one of {', '.join('.' + known for known in endings)}."
-        )
+        known = ", ".join(f".{one}" for one in dict.fromkeys(endings))
+        raise OutputError(f"{path} {has}; choose one of {known}.")
     if not os.path.isdir(path.parent):
         raise OutputError(f"There is no folder {path.parent}; make it, or choose another.")
     if os.path.isdir(path):

@@ -301,6 +301,8 @@ def test_the_command(tmp_path):
     )
     wrong = run_cli("ablate", text, "--part", "3")
     assert wrong.code == 2 and "'3' is no part; write 3.1 for a head" in wrong.err
+    idle = run_cli("ablate", text, "--block", "France", "--replacement", "mean")
+    assert idle.code == 2 and "replacement 'mean' has no effect" in idle.err
 
 
 def test_the_command_line_makes_the_same_answer():

@@ -21,6 +21,8 @@ from mbexplore.analysis.tile import tile
 from mbexplore.checkpoints.model import save_model
 from mbexplore.display.arcs_figure import CROWDED
 from mbexplore.display.attention_blocks import Arcs, AttentionMap, ModelView
+from mbexplore.display.blocks import Table
+from mbexplore.display.data import walk
 from mbexplore.display.figure import build_figure
 from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer, load
@@ -85,6 +87,15 @@ def test_the_command_makes_the_same_answer_and_every_form_is_made(session, view)
         assert result.content(ending)
     rows = list(csv.reader(io.StringIO(result.content("csv").decode())))
     assert len(rows) > 1 and len({len(row) for row in rows}) == 1
+
+
+def test_a_measure_of_all_heads_names_no_head(session):
+    result = VIEWS["value zeroing"].of(session)
+    header = result.content("csv").decode().splitlines()[0].split(",")
+    assert "head" not in header and header[-1] == "value_zeroing"
+    [links] = [one for one in walk(result.blocks) if isinstance(one, Table)]
+    assert links.columns == ("query", "key", "offset", "value zeroing")
+    assert "value set to zero" in result.blocks[-1].text
 
 
 def read(view, session):

@@ -67,7 +67,7 @@ def test_doctor_advises():
 def test_cite_prints_the_tool_and_the_papers_of_views():
     found = run_cli("cite", "lens").out
     assert "@software{mbexplore" in found
-    assert "2412.13663" in found
+    assert "2412.13663" in found and "author = {{The mbexplore authors}}" in found
     for paper in REGISTRY["lens"].papers:
         assert paper.url in found
     everything = run_cli("cite").out

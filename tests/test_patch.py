@@ -77,6 +77,9 @@ def test_texts_of_unequal_length_are_patched_at_their_common_ends(explorer):
     longer = "a e f c [MASK] d"
     clean, corrupted = explorer.encode(CLEAN), explorer.encode(longer)
     found = patch(explorer, CLEAN, longer, answer="c", contrast="e")
+    view = PatchView(other=longer, answer="c", other_answer="e")
+    note = view.of(Session(explorer, CLEAN)).blocks[-1].text
+    assert "counterpart: b (2) in this text; e (2), f (3) in the second text." in note
     same = [(i, i) for i in range(2)] + [(i, i + 1) for i in range(3, 7)]
     assert list(zip(found.alignment.first, found.alignment.second, strict=True)) == same
     assert found.aligned_tokens[0] == found.aligned_tokens[1]

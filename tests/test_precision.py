@@ -88,7 +88,9 @@ def test_the_loss_of_a_model():
 
 def test_verify_prints_the_loss():
     result = run_cli("verify", TEXT, "--dtype", "bfloat16")
-    assert "likeliest token is float32's at" in " ".join(result.out.split())
+    words = " ".join(result.out.split())
+    assert "likeliest token is float32's at" in words
+    assert "error against float64, root mean square" in words and "square, error" not in words
     answer = json.loads(run_cli("verify", TEXT, "--dtype", "bfloat16", "--json").out)
     assert 0 < answer["precision_loss"]["mean_kl"] < 0.01
     assert json.loads(run_cli("verify", TEXT, "--json").out)["precision_loss"] is None

@@ -158,7 +158,8 @@ def test_the_command(explorer, tmp_path):
     ("parameters", "error", "sentence"),
     [
         ({}, MissingError, "There is no direction; give prompts"),
-        ({"toward": (ITALY,)}, MissingError, "There is no direction"),
+        ({"toward": (ITALY,)}, MissingError, "add prompts that it leads away from"),
+        ({"away": (ITALY,)}, MissingError, "add prompts that it leads toward"),
         ({"toward": (ITALY,), "away": (TEXT,), "vector": "x.npy"}, UsageError, "both given"),
         ({"toward": (ITALY,), "away": (TEXT,), "layer": 9}, RangeError, "There is no layer 9"),
         ({"toward": (ITALY,), "away": (TEXT,), "ablate": True, "strength": 2.0}, UsageError,

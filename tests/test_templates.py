@@ -8,7 +8,7 @@ import pytest
 
 import mbexplore
 from mbexplore.analysis.score import score_targets
-from mbexplore.analysis.templates import fill_template, has_slot, score_template
+from mbexplore.analysis.templates import fill_template, find_slot, score_template
 from mbexplore.display.blocks import Heat, walk
 from mbexplore.errors import RangeError, UsageError
 from tests.cli_runner import run_again, run_cli
@@ -101,8 +101,8 @@ def test_slots_and_fillings_that_dont_match_are_refused(template, fills, error, 
 
 
 def test_a_slot_is_seen():
-    assert has_slot("{} is") and has_slot("a {name} b")
-    assert not has_slot("{{}} is") and not has_slot("a } b { c") and not has_slot("{a b}")
+    assert find_slot("{} is") == "{}" and find_slot("a {name} b {c}") == "{name}"
+    assert not find_slot("{{}} is") and not find_slot("a } b { c") and not find_slot("{a b}")
 
 
 def test_the_command_scores_a_template(explorer, found, tmp_path):
@@ -167,6 +167,8 @@ def test_a_text_with_braces_alone_is_a_text(explorer):
     result = explorer.score("{name} is a [MASK].", targets=("man",), hf=False)
     assert result.data.found.encoding.text == "{name} is a [MASK]."
     assert "fill makes a template of it" in result.blocks[-1].text
+    refused = run_cli("score", "--template", "{name} is a [MASK].", "--targets", "man")
+    assert refused.code == 2 and "The slot {name} of the template has no filling" in refused.err
 
 
 def test_few_pairs_are_not_called_sure(explorer):

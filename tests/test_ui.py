@@ -449,6 +449,7 @@ def test_the_command_says_where_the_page_is_and_stops_cleanly():
         process.kill()
         process.communicate()
     assert process.returncode == 0 and "Traceback" not in err and out == ""
+    assert "Ctrl-C ends it." in err
     asking.join(60)
     assert answers == ["Stopped; Run starts it again."]
 

@@ -237,9 +237,10 @@ def _parts(template: str) -> Iterator[tuple[str, str | None]]:
         ) from None
 
 
-def has_slot(text: str) -> bool:
-    """Whether a text is a template."""
-    return re.search(r"(?<!\{)\{\w*\}(?!\})", text) is not None
+def find_slot(text: str) -> str | None:
+    """The first slot of a text, "{name}"; None if it is no template."""
+    found = re.search(r"(?<!\{)\{\w*\}(?!\})", text)
+    return found and found[0]
 
 
 def _difference(

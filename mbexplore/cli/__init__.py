@@ -119,6 +119,10 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(code or 0)  # the code of a `typer.Exit`, or what commands return: None
 
 
+_NUMBERS = {"int_parsing": "a whole number", "float_parsing": "a number"}
+"""What pydantic's kinds of error ask for."""
+
+
 def _sentence(error: typer.TyperException) -> str:
     """What Typer says of a command line it can't take, in one sentence with value and remedy.
 
@@ -129,7 +133,11 @@ def _sentence(error: typer.TyperException) -> str:
         return message
     # Typer names the option; what was given stands in pydantic's error alone.
     wrong: list[dict[str, object]] = getattr(error.__cause__, "errors", list)()
-    if wrong:
+    number = _NUMBERS.get(str(wrong[0]["type"])) if wrong else None
+    parameter = getattr(error, "param", None)
+    if number and parameter:
+        message = f"{max(parameter.opts, key=len)} is {wrong[0]['input']!r}; give {number}"
+    elif wrong:
         message += f", not {wrong[0]['input']!r}"
     if "extra argument" in message:
         message += "; put a text of several words in quotes"

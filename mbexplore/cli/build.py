@@ -108,6 +108,8 @@ def build_function(view: type[View[Any]]) -> Callable[..., None]:
         texts, by_flag = given.pop("texts", None), given.pop(FLAGGED, None)
         if texts is not None and by_flag is not None:
             raise UsageError(f"A TEXT and {view.text_flag} were both given; give one of them.")
+        if by_flag is not None:
+            view.check_flagged(by_flag, given)
         texts = by_flag if texts is None else texts
         run(view, texts, given, shared)
 

@@ -14,6 +14,7 @@ from mbexplore.views.papers import MODERNBERT, Paper
 
 TOOL = f"""@software{{mbexplore,
   title = {{mbexplore: look inside ModernBERT}},
+  author = {{{{The mbexplore authors}}}},
   version = {{{__version__}}},
 }}"""
 

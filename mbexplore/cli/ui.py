@@ -79,6 +79,7 @@ def ui(
     with launched(build_app(sessions), host, port, share=share, auth=pair) as addresses:
         for address in filter(None, addresses):
             typer.echo(address)
+        notice("Ctrl-C ends it.")
         while not stop.wait(SWEEP):
             sessions.sweep()
         has_ended = sessions.close()

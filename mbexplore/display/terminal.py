@@ -136,7 +136,8 @@ def _(block: b.Bars) -> ConsoleRenderable:
 
 @render.register
 def _(block: b.Lines) -> ConsoleRenderable:
-    title = f"{block.title}, {block.y}" if block.y and block.title else block.title or block.y
+    is_said = block.y.lower() in block.title.lower()
+    title = block.title if is_said else f"{block.title}, {block.y}" if block.title else block.y
     text = Text(shown(title), style="bold")
     names = [shown(one.name) for one in block.series]
     widest = max(map(cell_len, names), default=0)

@@ -87,6 +87,11 @@ class Attention:
         return None if self.token is None else self.queries.index_of(self.token)
 
     @property
+    def has_heads(self) -> bool:
+        """Whether each number is of one head: those of a mean, or of a measure, are of all."""
+        return self.tile.heads[0] >= 0 and not self.is_mean
+
+    @property
     def is_whole(self) -> bool:
         """Whether these are the weights of every token."""
         is_map = self.band is None and self.arcs is None and self.tile.heads[0] >= 0
@@ -160,19 +165,25 @@ class Attention:
             return axes | {name: np.array([getattr(x, name) for x in links]) for name in fields}
         return axes | {"weights": self.dense()}
 
-    def table(self) -> Table:
+    def table(self, value: str = "weight") -> Table:
         """A row for every weight, each query and key by the position of its first token.
+
+        Numbers that are of no one head have no column of heads.
+
+        Args:
+            value: what the numbers are called.
 
         Raises:
             OutputError: there would be too many rows.
         """
         if self.arcs is not None:
-            return link_rows(self.queries, self.keys, ((self.layer, x) for x in self.arcs.links))
-        heads = (-1,) if self.tile.is_mean else self.heads
+            links = ((self.layer, x) for x in self.arcs.links)
+            return link_rows(self.queries, self.keys, links, heads=self.has_heads)
+        heads = self.heads if self.has_heads else (-1,)
         if self.band is not None:
-            columns = ("layer", "head", "offset", "mean_weight")
+            columns = ("layer", *["head"] * self.has_heads, "offset", "mean_weight")
             return Table(columns, tuple(
-                (self.layer, head, int(offset), float(mean))
+                (self.layer, *[head] * self.has_heads, int(offset), float(mean))
                 for head, profile in zip(heads, self.band.profile, strict=True)
                 for offset, mean in zip(self.band.offsets, profile, strict=True)
             ))  # fmt: skip
@@ -190,15 +201,23 @@ class Attention:
             for query, (row, (start, stop)) in enumerate(zip(weights, spans, strict=True))
             for key, weight in enumerate(row[start:stop].tolist(), start)
         )
-        return link_rows(self.queries, self.keys, links)
+        return link_rows(self.queries, self.keys, links, value, heads=self.has_heads)
 
 
-def link_rows(queries: Axis, keys: Axis, links: Iterable[tuple[int, Link]]) -> Table:
-    """A row for each link and its layer, for files."""
-    columns = ("layer", "head", "query", "query_token", "key", "key_token", "weight")
+def link_rows(
+    queries: Axis,
+    keys: Axis,
+    links: Iterable[tuple[int, Link]],
+    value: str = "weight",
+    *,
+    heads: bool = True,
+) -> Table:
+    """A row for each link and its layer, for files; its head too, unless it is of no one head."""
+    head = ["head"] * heads
+    columns = ("layer", *head, "query", "query_token", "key", "key_token", value)
     first, second = queries.starts.tolist(), keys.starts.tolist()
     return Table(columns, tuple(
-        (layer, one.head, first[one.query], queries.labels[one.query],
+        (layer, *[one.head] * heads, first[one.query], queries.labels[one.query],
          second[one.key], keys.labels[one.key], one.weight)
         for layer, one in links
     ))  # fmt: skip

@@ -102,6 +102,16 @@ class AblateView(View[Ablated]):
         "Each head alone, beside the parts.", default=False, label="each head alone"
     )
 
+    def __post_init__(self) -> None:
+        """Refuses a replacement where no output is replaced."""
+        super().__post_init__()
+        blocks = bool(self.blocked) or self.distance is not None
+        if self.replacement != "zero" and blocks and not (self.parts or self.all_heads):
+            raise UsageError(
+                f"replacement {self.replacement!r} has no effect without a head, an attention or "
+                "an MLP that is ablated; leave it out, or name one."
+            )
+
     def compute(self, session: Session) -> Ablated:
         """A forward pass without the parts, and one for each of them or for each head."""
         from mbexplore.analysis.ablate import ablate, ablate_heads, ablated_predictions

@@ -35,6 +35,14 @@ NAMES = {
     "rollout": "rollout through the layers up to this one",
     "value_zeroing": "value zeroing, all heads together",
 }
+NOTES = {
+    "norms": "The norm of what a key's value adds to the query over all heads, as a share of the "
+    "row: how much is added, not what it does.",
+    "rollout": "Weights averaged over the heads and multiplied through the layers, half of each "
+    "layer for the residual stream: neither values nor MLPs count.",
+    "value_zeroing": "How much the layer's output at the query changes with the key's value set to "
+    "zero, as a share of the row: how much it matters, not what it does.",
+}
 WEIGHTS: Mapping[str, tuple[str, ...]] = {"measure": ("weights",)}
 
 
@@ -119,7 +127,7 @@ class AttentionView(View["Attention"]):
             yield from _beside(found, shown, self._links(found))
         if not self.special:
             yield Note("Weight on [CLS] and [SEP] isn't shown, so rows sum to less than 1.")
-        yield Note(self.limits)
+        yield Note(NOTES.get(self.measure, self.limits))
 
     def _title(self, found: Attention) -> str:
         from mbexplore.analysis.maps import layer_title
@@ -151,9 +159,15 @@ class AttentionView(View["Attention"]):
         )
         return f"{start} in {where}: {significant(best.weight)}."
 
+    @property
+    def _value(self) -> str:
+        """What a link's number is called."""
+        return "weight" if self.measure == "weights" else self.measure
+
     def _links(self, found: Attention) -> Table:
-        many = len(found.heads) > 1 and not found.is_mean
-        columns = (*(("head",) if many else ()), "query", "key", "offset", "weight")
+        many = len(found.heads) > 1 and found.has_heads
+        value = self._value.replace("_", " ")
+        columns = (*(("head",) if many else ()), "query", "key", "offset", value)
         rows = []
         for link in found.links[: self.top]:
             query, key = int(found.queries.starts[link.query]), int(found.keys.starts[link.key])
@@ -182,7 +196,7 @@ class AttentionView(View["Attention"]):
 
     def table(self, found: Attention, session: Session) -> Table | None:
         """A row for every weight that is shown."""
-        return found.table()
+        return found.table(self._value)
 
 
 def _named(axis: Axis, place: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Selection, Table
@@ -76,15 +76,15 @@ class PatchView(View["Patching"]):
         yield Headline(_handover(found))
         yield _strongest(found)
         names = pair_names(*found.aligned_tokens)
-        differs = first_difference(*found.aligned_tokens)
+        differs = first_difference(*found.aligned_tokens) if found.alignment.is_whole else None
         most = max(1.0, *(float(abs(getattr(found, name)).max()) for name in COMPONENTS))
 
         def heat(component: str) -> Heat:
             by_head, name = component == "heads", COMPONENTS[component]
             axis: dict[str, Any] = {"axis": "head"}
             if not by_head:
-                axis = {"axis": "token", "mark": (None, differs),
-                        "column_values": found.alignment.first}  # fmt: skip
+                axis = {"axis": "token", "column_values": found.alignment.first,
+                        "mark": None if differs is None else (None, differs)}  # fmt: skip
             return layer_heat(
                 getattr(found, component), head_names(session) if by_head else names, session,
                 title=name[0].upper() + name[1:] + " at all tokens" * by_head, hue="signed",
@@ -94,8 +94,8 @@ class PatchView(View["Patching"]):
         yield Row((heat("residual"), heat("heads")))
         yield Row((heat("attention"), heat("mlp")))
         yield Note(
-            "Share restored: 0 is the second text's logit difference, 1 this text's. The first "
-            f"token that differs is outlined. {self.limits}"
+            "Share restored: 0 is the second text's logit difference, 1 this text's. "
+            f"{_compared(found)} {self.limits}"
         )
 
     def table(self, found: Patching, session: Session) -> Table:
@@ -107,6 +107,31 @@ class PatchView(View["Patching"]):
              None if one.position is None else tokens[one.position], one.restored)
             for one in found.cells()
         ))  # fmt: skip
+
+
+def _compared(found: Patching) -> str:
+    """Which tokens are patched, and which is outlined."""
+    if found.alignment.is_whole:
+        return "The first token that differs is outlined."
+    texts = (
+        (found.clean_tokens, found.alignment.first, "this text"),
+        (found.corrupted_tokens, found.alignment.second, "the second text"),
+    )
+    alone = [
+        f"{_span(tokens, rest)} in {name}"
+        for tokens, kept, name in texts
+        if (rest := sorted(set(range(len(tokens))) - set(kept)))
+    ]
+    return (
+        "The texts differ in length; only their common beginning and end are patched. Without a "
+        f"counterpart: {'; '.join(alone)}."
+    )
+
+
+def _span(tokens: Sequence[str], places: list[int]) -> str:
+    """Neighbouring tokens by name, the first and last of many."""
+    names = [f"{word(tokens[i])} ({i})" for i in places]
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]}"
 
 
 def _answers(found: Patching) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import percent, significant
-from mbexplore.errors import UsageError
+from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import shown, word
 from mbexplore.views.likelihood import LikelihoodView, TextLikelihood
 from mbexplore.views.papers import LITTLE_MODELS, X_FACTR
@@ -124,6 +124,18 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         if not self.sentence and not self.fill:
             find_mask(session.explorer.check_masked(session.encoding), self.mask)
 
+    @classmethod
+    def check_flagged(cls, text: str, values: Mapping[str, Any]) -> None:
+        """Refuses a template without fillings; a text with braces in it is scored as it is."""
+        from mbexplore.analysis.templates import find_slot
+
+        slot = find_slot(text)
+        if slot and not values.get("fill") and not values.get("fill_file"):
+            name = slot.strip("{}") or "name"
+            raise MissingError(
+                f"The slot {slot} of the template has no filling; give fill, as {name}=John,Mary."
+            )
+
     def each(
         self, sessions: Iterable[Session]
     ) -> Iterator[Result[Scores | TextLikelihood | FilledScores]]:
@@ -166,7 +178,7 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         self, found: Scores | TextLikelihood | FilledScores, session: Session
     ) -> Iterator[Block]:
         """The likeliest word, whether Hugging Face agrees, and the numbers of each."""
-        from mbexplore.analysis.templates import has_slot
+        from mbexplore.analysis.templates import find_slot
 
         if isinstance(found, TextLikelihood):
             yield from self._as_likelihood.blocks(found, session)
@@ -180,7 +192,7 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         yield _bars(found)
         yield _table(found.found)
         yield from found.notes
-        if has_slot(found.found.encoding.text):
+        if find_slot(found.found.encoding.text):
             yield Note("The text has a slot in braces; fill makes a template of it.")
         lengths = {len(one.pieces) for one in found.found.targets}
         if lengths != {1}:

@@ -83,7 +83,13 @@ class SteerView(View["Steering"]):
             if self.toward or self.away:
                 raise UsageError("A vector and prompts were both given; leave one out.")
             return load_direction(session.explorer, self.vector)
-        if not self.toward or not self.away:
+        if bool(self.toward) != bool(self.away):
+            lacks, has = ("away from", "toward") if self.toward else ("toward", "away from")
+            raise MissingError(
+                f"There is no direction from prompts that it leads {has} alone; add prompts that "
+                f"it leads {lacks}."
+            )
+        if not self.toward:
             raise MissingError(
                 "There is no direction; give prompts that it leads toward and away from, or a "
                 "vector."

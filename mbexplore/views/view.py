@@ -181,6 +181,14 @@ class View(Generic[Data]):
             yield [dict(zip(header, row, strict=True)) for row in rows]
 
     @classmethod
+    def check_flagged(cls, text: str, values: Mapping[str, Any]) -> None:
+        """Refuses a text that its option can't give beside the command's other options.
+
+        Raises:
+            MbexploreError: the sentence says why.
+        """
+
+    @classmethod
     def takes_many(cls) -> bool:
         """Whether it makes a table of many texts, each looked at by itself."""
         return cls.reads == "text" or cls.rows is not View.rows
