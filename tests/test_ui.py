@@ -514,7 +514,7 @@ def launches(monkeypatch):
 def test_a_page_that_others_reach_without_a_password_is_warned_of(launches, arguments, warning):
     result = run_cli("ui", *arguments)
     assert result.code == 0
-    assert (warning in result.err) if warning else (result.err == "")
+    assert (warning in result.err) if warning else (result.err == "Ctrl-C ends it.\n")
     [asked] = launches
     assert asked["share"] == ("--share" in arguments)
     assert ("https://far.example" in result.out) == ("--share" in arguments)

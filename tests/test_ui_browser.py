@@ -489,7 +489,7 @@ CONTRAST = """(() => {
   const ground = (node) => {
     for (let n = node; n; n = n.parentElement) {
       const colour = getComputedStyle(n).backgroundColor;
-      if (!/, 0\\)$|transparent/.test(colour)) return colour;
+      if (!/^rgba.*, 0\\)$|transparent/.test(colour)) return colour;
     }
     return "rgb(255, 255, 255)";
   };
