@@ -207,17 +207,24 @@ STRIP = 96
 """Letters of a line of a text whose tokens are coloured."""
 
 
-def _strip_lines(block: b.TokenStrip) -> list[list[int]]:
-    """Tokens line by line."""
-    lines: list[list[int]] = [[]]
-    room = STRIP
+def _strip_gap(block: b.TokenStrip, i: int) -> float:
+    """Letters before a token: pieces of a word stand close."""
+    starts_word = block.tokens[i].startswith((" ", "[")) or block.tokens[i - 1].startswith("[")
+    return 2.0 if starts_word else 0.7
+
+
+def _strip_lines(block: b.TokenStrip) -> list[list[tuple[int, float]]]:
+    """Tokens line by line, each with its place."""
+    lines: list[list[tuple[int, float]]] = [[]]
+    x = 0.0
     for i, token in enumerate(block.tokens):
-        letters = len(token_label(token)) + 2
-        if letters > room and lines[-1]:
+        letters = len(token_label(token))
+        x += _strip_gap(block, i) if lines[-1] else 0.0
+        if x + letters > STRIP and lines[-1]:
             lines.append([])
-            room = STRIP
-        lines[-1].append(i)
-        room -= letters
+            x = 0.0
+        lines[-1].append((i, x))
+        x += letters
     return lines
 
 
@@ -230,8 +237,7 @@ def _(block: b.TokenStrip) -> Size:
 def _(block: b.TokenStrip, axes: Axes) -> None:
     lines = _strip_lines(block)
     for row, line in enumerate(lines):
-        x = 0.0
-        for i in line:
+        for i, x in line:
             text, share = token_label(block.tokens[i]), block.values[i] / block.full
             at = (share + 1) / 2 if block.hue == "signed" else share
             ground = colour_of(block.hue, at)
@@ -241,7 +247,6 @@ def _(block: b.TokenStrip, axes: Axes) -> None:
                 bbox={"facecolor": ground, "edgecolor": INK if i == block.mark else "none",
                       "boxstyle": "square,pad=0.25"},
             )  # fmt: skip
-            x += len(text) + 2
     axes.set_xlim(-1, STRIP + 2)
     axes.set_ylim(len(lines) - 0.4, -0.6)
     name_axes(axes, block.title)

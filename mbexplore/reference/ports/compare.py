@@ -19,7 +19,7 @@ from mbexplore.checkpoints.sentence_transformers import SentenceModel, read_sent
 from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import Progress
-from mbexplore.reference.ports.diagnosis import Diagnosis, Measured, diagnose
+from mbexplore.reference.ports.diagnosis import Diagnosis, Measured, diagnose, rms
 from mbexplore.reference.ports.implementation import Implementation, Precision, Unable
 from mbexplore.reference.ports.implementations import as_named
 from mbexplore.reference.ports.precision import in_precision
@@ -30,11 +30,11 @@ ERROR_RATIO = 4.0
 """How many times our own rounding error in its precision the other side's may be: it sums in
 another order, and a few outliers may hold all of the error."""
 
-TOKEN_RATIO = 3.0
-"""How many times a value's tolerance the error of one token may be: a few may hold most of it."""
-
 INT8_RATIO = 2.0
 """The same in int8, where the error is that of the rounded weights on both sides."""
+
+TOKEN_RATIO = 3.0
+"""How many times a value's tolerance the error of one token may be: a few may hold most of it."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,8 @@ def compare(
         notes.append("Vectors are compared at length 1, as the other side gives them.")
     precision = precision or other.precision  # known when it has been asked
     ratio = INT8_RATIO if precision == "int8" else ERROR_RATIO
-    found = [_measure(wide, in_precision(wide, precision), *one, ratio) for one in measured]
+    narrow = in_precision(wide, precision)
+    found = [_measure(wide, narrow, *one, ratio) for one in measured]
     skipped += [f"{name}: this model has nothing of that name" for name in sorted(unknown)]
     skipped += _not_given(explorer, {name for _, theirs in measured for name in theirs})
     values = tuple(value for one in found for value in _values(one))
@@ -193,8 +194,8 @@ def _check_ids(explorer: Explorer, case: Case) -> None:
     highest, vocab = int(case.ids.max()), explorer.model.config.vocab_size
     if highest >= vocab or int(case.ids.min()) < 0:
         raise ModelError(
-            f"{case.name} hold the id {highest:,}, and the model has {vocab:,} embeddings; save "
-            "the ids of this model's tokenizer."
+            f"{case.name}: there is the id {highest:,}, and the model has {vocab:,} embeddings; "
+            "save the ids of this model's tokenizer."
         )
 
 
@@ -216,11 +217,8 @@ def _measure(
                     f"{name} of {case.name} has the shape {tuple(other.shape)} a text, and ours "
                     f"{tuple(own.shape)}; compare the same checkpoint on both sides."
                 )
-        own = torch.cat([x.flatten() for x in texts])
-        error = torch.cat([x.flatten() for x in rounded[name]]) - own
-        size = float(own.square().mean().sqrt())
-        rms = float(error.square().mean().sqrt())
-        tolerances[name] = ratio * rms + torch.finfo(torch.float32).eps * size
+        error = rms([a - b for a, b in zip(rounded[name], texts, strict=True)])
+        tolerances[name] = ratio * error + torch.finfo(torch.float32).eps * rms(texts)
     return Measured(case, theirs, ours, tolerances)
 
 
@@ -228,8 +226,7 @@ def _values(one: Measured) -> Iterable[Value]:
     for name, theirs in one.theirs.items():
         ours = one.ours[name]
         pairs = list(zip(ours, theirs, strict=True))
-        differences = torch.cat([(a - b).flatten() for a, b in pairs])
-        size, other = (float(_flat(x).square().mean().sqrt()) for x in (ours, theirs))
+        differences, size = [a - b for a, b in pairs], rms(ours)
         cosines = [
             float(torch.cosine_similarity(a.flatten(), b.flatten(), dim=0)) for a, b in pairs
         ]
@@ -238,11 +235,11 @@ def _values(one: Measured) -> Iterable[Value]:
             one.case.tokens,
             name,
             min(cosines),
-            float(differences.abs().max()),
-            float(differences.square().mean().sqrt()),
+            max(float(one.abs().max()) for one in differences),
+            rms(differences),
             one.tolerances[name],
             size,
-            other / size if size else float("nan"),
+            rms(theirs) / size if size else float("nan"),
             *_tokens_beyond(name, pairs, one.tolerances[name]),
         )
 
@@ -261,10 +258,6 @@ def _tokens_beyond(
         beyond.append(~(squares.mean(dim=-1).sqrt() <= TOKEN_RATIO * tolerance))
     places = [int(each.nonzero()[0, 0]) for each in beyond if each.any()]
     return min(places, default=None), float(torch.cat(beyond).double().mean())
-
-
-def _flat(texts: Sequence[Tensor]) -> Tensor:
-    return torch.cat([x.flatten() for x in texts])
 
 
 def _not_given(explorer: Explorer, given: set[str]) -> Iterable[str]:

@@ -54,8 +54,8 @@ class Measured:
             pairs = list(zip(ours.get(name, []), theirs, strict=False))
             if len(pairs) != len(theirs) or any(a.shape != b.shape for a, b in pairs):
                 return float("inf")
-            grown = max(1.0, _rms([a for a, _ in pairs]) / max(_rms(self.ours[name]), 1e-30))
-            excess = _rms([a - b for a, b in pairs]) / (grown * max(self.tolerances[name], 1e-30))
+            grown = max(1.0, rms([a for a, _ in pairs]) / max(rms(self.ours[name]), 1e-30))
+            excess = rms([a - b for a, b in pairs]) / (grown * max(self.tolerances[name], 1e-30))
             worst = max(worst, excess) if excess == excess else float("inf")
         return worst
 
@@ -198,5 +198,6 @@ def _largest_difference(planted: Ours, measured: Sequence[Measured]) -> float:
     return largest
 
 
-def _rms(values: Sequence[Tensor]) -> float:
+def rms(values: Sequence[Tensor]) -> float:
+    """Root mean square of several tensors together."""
     return float(torch.cat([x.flatten() for x in values]).square().mean().sqrt())
