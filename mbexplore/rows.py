@@ -1,4 +1,4 @@
-"""Tables that a person gives: rows by column, of csv, tsv, jsonl, parquet and plain text.
+"""Tables that a person gives: rows by column, of csv, tsv, jsonl, parquet, arrow and plain text.
 
 Rows come one at a time, so a file may be larger than memory.
 """
@@ -16,7 +16,7 @@ from mbexplore.text import quoted, shortened
 
 Row = dict[str, Any]
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
-TABLES = (*SEPARATORS, ".jsonl", ".ndjson", ".parquet")
+TABLES = (*SEPARATORS, ".jsonl", ".ndjson", ".parquet", ".arrow")
 """Endings of files whose rows have columns; any other is text, one a line."""
 TEXT = "text"
 """The one column of a plain text file."""
@@ -37,8 +37,8 @@ def read_rows(path: Path, *, headless: int = 0) -> Iterator[Row]:
     """
     ending = path.suffix.lower()
     try:
-        if ending == ".parquet":
-            yield from _parquet(path)
+        if ending in (".parquet", ".arrow"):
+            yield from _columnar(path)
             return
         with path.open(encoding="utf-8-sig", newline="") as file:
             if ending in SEPARATORS:
@@ -119,17 +119,28 @@ def _json_lines(file: Any, path: Path) -> Iterator[Row]:
         yield row
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _columnar(path: Path) -> Iterator[Row]:
+    """Rows of parquet, or of the arrow stream that Hugging Face's datasets keeps."""
     try:
-        from pyarrow import ArrowException, parquet
+        from pyarrow import ArrowException, ipc, memory_map, parquet
     except ImportError:
         raise UsageError(
             f"{path.name} needs pyarrow; pip install pyarrow, or convert it to csv."
         ) from None
     try:
+        if path.suffix.lower() == ".arrow":
+            with memory_map(str(path)) as source, ipc.open_stream(source) as stream:
+                for batch in stream:
+                    yield from batch.to_pylist()
+            return
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=1024):
                 yield from batch.to_pylist()
     except ArrowException as error:
         reason = shortened(" ".join(str(error).split()), 200).rstrip(".")
         raise TextError(f"{path} can't be read ({reason}); copy it again.") from None
+
+
+def split_row(line: str) -> list[str]:
+    """The cells of a line that is typed, or pasted from a table: between tabs, or else |."""
+    return [cell.strip() for cell in line.split("\t" if "\t" in line else "|")]

@@ -20,7 +20,7 @@ from mbexplore.bench import report, works
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.lines import LINES, make_lines, read_answers
 from mbexplore.bench.prepare import _write_tokenizer, write_random
-from mbexplore.bench.processes import Worker, busy_process, run_command, temporary_folder
+from mbexplore.bench.processes import Done, Worker, busy_process, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.bench.works import Entry, Model, check_equal, contest, measure, measure_parts
 from mbexplore.checkpoints.model import load_model, save_model
@@ -177,9 +177,10 @@ def test_a_worker_that_fails_says_why(tmp_path):
 
 
 def test_a_command_is_measured_from_outside():
-    seconds, peak, printed = run_command([sys.executable, "-c", "print(1 + 1)"])
+    seconds, peak, printed, cpu = run_command([sys.executable, "-c", "print(1 + 1)"])
     assert printed == "2\n"
     assert 0 < seconds < 60
+    assert cpu is None or 0 < cpu < 60
     assert peak is None or peak > 2**20
     with pytest.raises(ModelError, match=r"failed .*ZeroDivisionError"):
         run_command([sys.executable, "-c", "1 / 0"])
@@ -190,7 +191,7 @@ def test_answers_of_whole_processes_are_compared(theirs, monkeypatch, folders):
     own = json.dumps({"masks": [{"predictions": [{"token_id": 7, "probability": 0.5}]}]})
 
     def run(arguments):
-        return 1.0, 2, own if "mbexplore" in arguments else theirs
+        return Done(1.0, 2, own if "mbexplore" in arguments else theirs)
 
     monkeypatch.setattr(works, "run_command", run)
     model = Model("random", folders[0], "[MASK]", folders[0])
@@ -205,7 +206,8 @@ def test_answers_of_whole_processes_are_compared(theirs, monkeypatch, folders):
 def test_many_short_texts_are_answered_by_both_sides(monkeypatch, folders):
     lines = make_lines("[MASK]")
     assert len(set(lines)) == LINES and all(line.count("[MASK]") == 1 for line in lines)
-    monkeypatch.setattr(works, "make_lines", lambda mask: lines[:3])
+    with pytest.raises(UsageError, match=r"has 1 to 10,800 lines, not 10,801"):
+        make_lines("[MASK]", 10_801)
     written = []
 
     def run(arguments):
@@ -218,12 +220,13 @@ def test_many_short_texts_are_answered_by_both_sides(monkeypatch, folders):
             rows = [f"{i},{p}" for i, some in enumerate(written[0]) for p in some]
             Path(place).write_text("\n".join(["line,probability", *rows]))
         written.append(read_answers(Path(place)))
-        return 1.0, 2, ""
+        return Done(1.0, 2, "", 0.5)
 
     monkeypatch.setattr(works, "run_command", run)
     model = Model("random", folders[0], "[MASK]", folders[0])
-    [row] = measure(["lines"], model, repeats=1).rows
-    assert (row.ratio, row.difference) == (1.0, 0.0)
+    [row] = measure(["lines"], model, repeats=1, lines=3).rows
+    assert (row.ratio, row.cpu_ratio, row.difference) == (1.0, 1.0, 0.0)
+    assert len(written) == 4  # the first of each side is compared and doesn't count
     explorer = mbexplore.load("tiny", device="cpu")
     for found, answer in zip(written[0], explorer.fill_masks_many(lines[:3]), strict=True):
         expected = [one.probability for one in answer.masks[0].predictions]
@@ -285,6 +288,7 @@ def test_there_is_no_such_size(tmp_path):
         (["--repeats", "0"], "--repeats is 0; give 1 or more"),
         (["-m", "tiny", "--random", "base"], "give one of them"),
         (["-o", "bench.npz"], "choose one of"),
+        (["--lines", "10"], "--lines 10 has no effect without the work lines"),
         (["--against", "jax"], "--against has 'jax'; choose from transformers, onnxruntime"),
     ],
 )
@@ -297,7 +301,7 @@ def test_a_wrong_wish_is_one_sentence(arguments, sentence):
 
 def test_a_model_without_a_head_is_refused(monkeypatch):
     reply = json.dumps({"error": "x can't predict a masked word; name one.", "exit_code": 2})
-    monkeypatch.setattr(works, "run_command", lambda arguments: (0.0, None, reply))
+    monkeypatch.setattr(works, "run_command", lambda arguments: Done(0.0, None, reply))
     with pytest.raises(MbexploreError, match="masked word"), works.prepared("x", None):
         pass
 

@@ -62,6 +62,13 @@ MODES = {
     "heads": [{"like": "3.1"}],
     "rope-score": [{"layer": 4, "head": 1, "token": "France", "key": 3}],
     "neurons": [{"layer": 4, "top_k": 3}],
+    "pairs": [
+        {"show": 0},
+        {"path": None, "pairs": ("The tide rises. | The tide rise.", "A king sat. | A king sit.")},
+    ],
+    "probe": [
+        {"path": None, "folds": 2, "examples": tuple(f"{x} | {x in 'ab'}" for x in "abcd")},
+    ],
     "corpus": [
         {"corpus": None, "layer": 3, "head": 2, "examples": 2},
         {"corpus": None, "layer": 4, "neuron": 117, "examples": 2},

@@ -124,7 +124,7 @@ def test_a_classifier_labels_many_texts(tmp_path):
     rows = [row for row in table(out) if row["line"] == 0]
     assert [row["answer"] for row in rows] == [one["answer"] for one in expected]
     assert [row["logit"] for row in rows] == pytest.approx([one["logit"] for one in expected])
-    refused = run_cli("score", "--lines", tmp_path / "lines.txt", "-o", out, *model)
+    refused = run_cli("likelihood", "--lines", tmp_path / "lines.txt", "-o", out, *model)
     assert refused.code == 1 and "has no MLM head" in refused.err
 
 

@@ -121,5 +121,15 @@ def test_the_command(tmp_path):
     for column, sentence in (("--label", "has no column 'kind'; its columns are 'text', 'label'"),):
         wrong = run_cli("probe", FILE, column, "kind")
         assert wrong.code == 1 and sentence in wrong.err
+    rows = [line.rpartition(",") for line in FILE.read_text().splitlines()[1:]]
+    typed = [one for text, _, label in rows for one in ("--example", f"{text} | {label}")]
+    again = json.loads(run_cli("probe", *typed, "--folds", 2, "--json").out)
+    assert again["rows"] == answer["rows"]
+    for given, sentence in (
+        (["--example", "a b"], "'a b' has no label; write the text, | and its label"),
+        (["--example", "a | b", FILE], "were both given; leave one out"),
+        ([], "There are no texts with labels; give some, such as"),
+    ):
+        assert sentence in run_cli("probe", *given).err
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     assert "no column 'text'" in run_cli("probe", tmp_path / "a.csv").err

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 import mbexplore
 from mbexplore.analysis.score import compare_with_transformers, score_many, score_targets
-from mbexplore.errors import MbexploreError, ModelError, RangeError, TextError, UsageError
+from mbexplore.errors import MbexploreError, RangeError, TextError, UsageError
 from mbexplore.session import Session
-from mbexplore.views import REGISTRY
 from mbexplore.views.parameters import join_texts, split_texts
 from mbexplore.views.score import ScoreView
 from tests.cli_runner import run_again, run_cli
@@ -207,6 +206,7 @@ def test_without_words_the_likeliest_tokens_are_scored(explorer):
     [
         (["--targets", ","], "--targets names nothing"),
         (["--targets", "a", "--sentence"], "sentence and targets were both given"),
+        (["--targets", "a", "--mask", "1", "--token", "6"], "given by number and by position"),
         (["--masking", "word"], "has no effect without sentence"),
         (["--mask", "2", "--targets", "a"], "There is no mask 2 in"),
         (["--template", "It is [MASK]."], "A TEXT and --template were both given"),
@@ -216,19 +216,6 @@ def test_without_words_the_likeliest_tokens_are_scored(explorer):
 def test_a_command_that_makes_no_sense_is_refused(arguments, sentence):
     done = run_cli("score", TEXT, *arguments, "--no-hf")
     assert done.code in (1, 2) and sentence in done.err, done.err
-
-
-def test_a_model_without_an_mlm_head_is_refused_in_a_sentence(tmp_path):
-    from mbexplore.checkpoints.model import save_model
-    from mbexplore.network.heads import ModernBertForSequenceClassification
-    from tests.handbuilt import build_tokenizer, handbuilt_config
-
-    save_model(tmp_path, ModernBertForSequenceClassification(handbuilt_config()).eval())
-    build_tokenizer()._inner.save(str(tmp_path / "tokenizer.json"))
-    classifier = mbexplore.load(str(tmp_path), device="cpu")
-    for name in ("score", "likelihood"):
-        with pytest.raises(ModelError, match="labels texts and has no MLM head"):
-            REGISTRY[name]().of(Session(classifier, "a [MASK]"))
 
 
 @pytest.mark.filterwarnings("default")  # gradio's own

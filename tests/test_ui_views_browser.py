@@ -209,3 +209,21 @@ def test_every_view_fits_a_telephone_in_the_dark(world, view):
     assert person.page.evaluate(CONTRAST) >= 4.5
     person.page.context.close()
     assert person.errors == []
+
+
+def test_a_pair_leads_to_its_tokens_and_these_to_patching(person):
+    person.open(text=PARIS, view="pairs", pairs='"The tide rises. | The tide rise."')
+    assert "of 1 pair," in person.page.inner_text(".line")
+    person.page.click(".body table button.link")
+    person.page.wait_for_function(
+        "document.querySelector('.line').textContent.startsWith('Pair 0')"
+    )
+    person.settle()
+    person.page.click(".story a:has-text('differs most')")
+    person.page.wait_for_function("location.hash.includes('view=patch')")
+    person.settle()
+    assert "[MASK]" in person.page.input_value("#mb-text")
+    assert "holds" in person.page.inner_text(".line")
+    person.page.go_back()
+    person.settle()
+    assert person.page.inner_text(".line").startswith("Pair 0")

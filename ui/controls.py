@@ -103,7 +103,7 @@ def default_of(one: Parameter) -> Any:
     """A parameter's default as the page has it."""
     if one.default is dataclasses.MISSING or one.default is None:
         return NONE.get(one.kind, "")
-    between = f"{one.option.separator or ','} "
+    between = f"{one.option.separator or ','} ".replace("\n ", "\n")
     return between.join(one.default) if one.kind == "texts" else one.default
 
 
@@ -125,5 +125,7 @@ def _plain(one: Parameter, value: Any) -> Any:
 def _control(one: Parameter) -> str:
     if one.kind == one.name:
         return "held"
+    if one.option.separator == "\n":
+        return "lines"
     numbers = dict.fromkeys(("integer", *SELECTED), "number")  # another token is no shared one
     return (numbers | {"texts": "text", "number": "decimal"}).get(one.kind, one.kind)

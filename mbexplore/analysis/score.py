@@ -11,6 +11,8 @@ of those of its tokens, each given the ones filled in before it. In which order 
 
 Both are products of conditionals that the model gives, and differ, since a masked model need not
 agree with itself. A word of one token has its softmax probability in both.
+
+A model that labels texts or tokens scores its labels in their place.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ from typing import Literal
 
 from torch import Tensor
 
+from mbexplore.analysis.label_scores import check_scores, is_labeller, label_logits
 from mbexplore.analysis.masked import Query, Run, run_ours, run_theirs
 from mbexplore.analysis.target import find_spelling
+from mbexplore.analysis.token_spans import find_token_position
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
@@ -41,12 +45,13 @@ class TargetScore:
     """How likely a word is at a mask.
 
     Attributes:
-        text: the word, as it was given.
-        pieces: its tokens.
-        probability: of all its tokens, each given those filled in before.
+        text: the word or label, as it was given.
+        pieces: its tokens; the label itself.
+        probability: of all its tokens, each given those filled in before; or of the label.
         log_probability: natural logarithm of it.
-        logit: of its one token; None for a word of several.
-        rank: of its one token in the vocabulary, 1 is the likeliest; None for a word of several.
+        logit: of its one token, or of the label; None for a word of several.
+        rank: of its one token in the vocabulary, or among the labels, 1 is the likeliest; None for
+            a word of several.
     """
 
     text: str
@@ -69,14 +74,14 @@ class TargetScores:
 
     Attributes:
         encoding: the text.
-        position: of the mask.
+        position: of the mask, or of the token that is labelled; None for the whole text.
         order: in which the tokens of a word are filled in.
-        words: what was asked for, in the order given: words, or ids of tokens.
+        words: what was asked for, in the order given: words, or ids of tokens; or labels.
         targets: one entry a word.
     """
 
     encoding: Encoding
-    position: int
+    position: int | None
     order: Order
     words: tuple[str | int, ...]
     targets: tuple[TargetScore, ...]
@@ -109,25 +114,30 @@ def score_targets(
     targets: Sequence[str | int],
     mask: int = 0,
     *,
+    token: int | str | None = None,
     order: Order = "left-to-right",
 ) -> TargetScores:
-    """How likely words are at a mask.
+    """How likely words are at a mask, or the labels of a text or of a token.
 
     Args:
-        explorer: with an MLM head.
-        text: a text with a mask.
+        explorer: with an MLM head, or one that labels texts or tokens.
+        text: a text with a mask; any text for labels.
         targets: the words, or ids of tokens. A word is tokenised as it would stand there: with a
             space before it where the text has one. One that starts with a space keeps it, and one
-            in double quotes is taken letter by letter.
+            in double quotes is taken letter by letter. Or the labels.
         mask: which of the masks, from 0.
+        token: the mask by its position instead; or, of a model that labels tokens, the token by
+            its position or as a word.
         order: in which the tokens of a word are filled in; see the module.
 
     Raises:
-        TextError: there is no mask, or a word is too long for the model.
-        RangeError: there are fewer masks, or the vocabulary can't spell a word.
-        ModelError: the model has no MLM head.
+        TextError: there is no mask, or a word is too long for the model; or the token to label
+            isn't named.
+        RangeError: there are fewer masks, or the vocabulary can't spell a word; or there is no such
+            label.
+        ModelError: the model has neither head.
     """
-    [found] = score_many(explorer, [text], targets, mask, order=order)
+    [found] = score_many(explorer, [text], targets, mask, token=token, order=order)
     return found
 
 
@@ -137,6 +147,7 @@ def score_many(
     targets: Sequence[str | int],
     mask: int = 0,
     *,
+    token: int | str | None = None,
     order: Order = "left-to-right",
     progress: Progress | None = None,
 ) -> Iterator[TargetScores]:
@@ -144,33 +155,59 @@ def score_many(
 
     `progress` is called with the texts done and all there are; what it raises ends the work.
     """
-    run, waiting, done = run_ours(explorer), iter(texts), 0
+    check_scores(explorer)
+    run = None if is_labeller(explorer) else run_ours(explorer)
+    waiting, done = iter(texts), 0
     while some := list(islice(waiting, TOGETHER)):
-        encodings = [
-            explorer.check_masked(explorer.encode(one) if isinstance(one, str) else one)
-            for one in some
-        ]
-        places = [find_mask(one, mask) for one in encodings]
-        yield from _score(explorer, run, encodings, places, targets, order)
+        encodings = [explorer.encode(one) if isinstance(one, str) else one for one in some]
+        places = [find_place(explorer, one, mask, token) for one in encodings]
+        if run is None:
+            yield from _labelled(explorer, encodings, places, targets, order)
+        else:
+            masks = [place for place in places if place is not None]
+            yield from _score(explorer, run, encodings, masks, targets, order)
         done += len(some)
         if progress is not None:
             progress(done, len(texts))
 
 
 def compare_with_transformers(explorer: Explorer, ours: TargetScores) -> TargetComparison:
-    """The same words through transformers on the same weights.
+    """The same words or labels through transformers on the same weights.
 
     Raises:
         TransformersError: it can't open or run the model.
     """
-    run, places = run_theirs(explorer), [ours.position]
-    [theirs] = _score(explorer, run, [ours.encoding], places, ours.words, ours.order)
+    encodings, words, order = [ours.encoding], ours.words, ours.order
+    if is_labeller(explorer):
+        [theirs] = _labelled(explorer, encodings, [ours.position], words, order, theirs=True)
+    else:
+        assert ours.position is not None
+        run = run_theirs(explorer)
+        [theirs] = _score(explorer, run, encodings, [ours.position], words, order)
     pairs = zip(ours.targets, theirs.targets, strict=True)
     return TargetComparison(
         version=explorer.reference.version,
         targets=theirs.targets,
         max_abs_difference=max(abs(a.log_probability - b.log_probability) for a, b in pairs),
     )
+
+
+def find_place(
+    explorer: Explorer, encoding: Encoding, mask: int = 0, token: int | str | None = None
+) -> int | None:
+    """The position that is scored; None for the whole text. See `score_targets`."""
+    position = None if token is None else find_token_position(encoding, str(token))
+    if is_labeller(explorer):
+        return position
+    masks = explorer.check_masked(encoding).mask_positions
+    if position is None:
+        return find_mask(encoding, mask)
+    if position not in masks:
+        raise RangeError(
+            f"Token {position} of {shortened(encoding.text, 60)!r} is no mask; choose from "
+            f"{', '.join(map(str, masks))}."
+        )
+    return position
 
 
 def find_mask(encoding: Encoding, number: int) -> int:
@@ -253,6 +290,29 @@ def _score(
     for encoding, position, some in zip(encodings, positions, words, strict=True):
         scores = tuple(word.score() for word in some)
         yield TargetScores(encoding, position, order, tuple(targets), scores)
+
+
+def _labelled(
+    explorer: Explorer,
+    encodings: Sequence[Encoding],
+    positions: Sequence[int | None],
+    labels: Sequence[str | int],
+    order: Order,
+    *,
+    theirs: bool = False,
+) -> Iterator[TargetScores]:
+    """The scores of labels, of each text or of one of its tokens."""
+    for encoding, position in zip(encodings, positions, strict=True):
+        readout, logits = label_logits(explorer, encoding, position, theirs=theirs)
+        log_p = readout.log_probs(logits)  # (1, label), or yes and no of each: (label, 2)
+        log_p = log_p[0] if readout.is_exclusive else log_p[:, 0]
+        scores = []
+        for label in labels:
+            i = label if isinstance(label, int) else readout.find(label)
+            name, own, value = readout.name(i), logits[i], float(log_p[i])
+            rank = 1 + int((logits > own).sum())
+            scores.append(TargetScore(name, (name,), exp(value), value, float(own), rank))
+        yield TargetScores(encoding, position, order, tuple(labels), tuple(scores))
 
 
 def check_spelling(explorer: Explorer, target: str, piece_ids: Sequence[int]) -> None:

@@ -159,18 +159,20 @@ def score_template(
     targets: Sequence[str],
     mask: int = 0,
     *,
+    token: int | str | None = None,
     order: Order = "left-to-right",
     progress: Progress | None = None,
 ) -> TemplateScores:
     """Scores words at a mask of every filling of a template.
 
     Args:
-        explorer: with an MLM head.
+        explorer: with an MLM head, or one that labels texts or tokens.
         template: a text with `{name}` for a slot, or `{}` for one without a name; `{{` is a brace.
         fills: values by slot. A `{}` takes, in order, the next one that names no slot.
-        targets: the words.
+        targets: the words or labels.
         mask: which of the masks, from 0.
-        order: see `score.score_targets`.
+        token: see `score.score_targets`.
+        order: likewise.
         progress: called with the fillings done and all there are.
 
     Raises:
@@ -180,7 +182,8 @@ def score_template(
     """
     slots, fillings = fill_template(template, fills)
     texts = [one.text for one in fillings]
-    scores = tuple(score_many(explorer, texts, targets, mask, order=order, progress=progress))
+    found = score_many(explorer, texts, targets, mask, token=token, order=order, progress=progress)
+    scores = tuple(found)
     return TemplateScores(template, slots, fillings, scores)
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 from itertools import islice, product
+from math import prod
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-LINES = 1_000
+from mbexplore.errors import UsageError
+
+LINES = 10_000
 TOP_K = 5
 BATCH = 32
 """Texts of a batch on transformers' side."""
@@ -30,15 +33,22 @@ with open(sys.argv[3], "w", newline="") as file:
 
 _WORDS = (
     ("The", "This", "Every", "Our", "A"),
-    ("river", "harbour", "village", "teacher", "king", "ship", "old bridge", "small island"),
+    ("", " big", " small", " quiet", " poor", " famous", " young", " strange", " beautiful"),
+    ("river", "harbour", "village", "teacher", "king", "ship", "bridge", "island"),
     ("is", "was", "comes from", "lies near", "belongs to"),
     ("", " in the north", " of the old town", " by the sea", " for a long time", " every year"),
 )
 
 
 def make_lines(mask: str, count: int = LINES) -> list[str]:
-    """Sentences with a mask each, of 6 to 14 tokens in common vocabularies, none twice."""
-    some = (f"{a} {b} {c} {mask}{d}." for a, b, c, d in product(*_WORDS))
+    """Sentences with a mask each, of 6 to 14 tokens in common vocabularies, none twice.
+
+    Raises:
+        UsageError: so many there aren't.
+    """
+    if not 1 <= count <= (most := prod(map(len, _WORDS))):
+        raise UsageError(f"The work lines has 1 to {most:,} lines, not {count:,}.")
+    some = (f"{a}{b} {c} {d} {mask}{e}." for a, b, c, d, e in product(*_WORDS))
     return list(islice(some, count))
 
 

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -174,11 +174,24 @@ def busy_process() -> Iterator[subprocess.Popen[bytes]]:
         process.wait()
 
 
-def run_command(arguments: Sequence[str]) -> tuple[float, int | None, str]:
-    """A whole command from start to end.
+class Done(NamedTuple):
+    """A whole command that has ended.
 
-    Returns:
-        Seconds, bytes it held at most (None where the system can't tell), and what it printed.
+    Attributes:
+        seconds: from its start to its end.
+        peak: bytes it held at most; None where the system can't tell.
+        printed: on standard output.
+        cpu: seconds of all its threads; None where the system can't tell.
+    """
+
+    seconds: float
+    peak: int | None
+    printed: str
+    cpu: float | None = None
+
+
+def run_command(arguments: Sequence[str]) -> Done:
+    """A whole command from start to end.
 
     Raises:
         ModelError: it failed.
@@ -186,11 +199,12 @@ def run_command(arguments: Sequence[str]) -> tuple[float, int | None, str]:
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         process = subprocess.Popen(arguments, stdout=printed, stderr=errors, env=environment())
-        peak = None
+        peak = cpu = None
         if hasattr(os, "wait4"):
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
             peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+            cpu = usage.ru_utime + usage.ru_stime
         seconds = time.perf_counter() - start if process.wait() == 0 else 0.0
         printed.seek(0)
         errors.seek(0)
@@ -200,4 +214,4 @@ def run_command(arguments: Sequence[str]) -> tuple[float, int | None, str]:
                 f"{' '.join(arguments[:4])} failed ({lines[-1] if lines else process.returncode}); "
                 "run it by itself to see why."
             )
-        return seconds, peak, printed.read().decode()
+        return Done(seconds, peak, printed.read().decode(), cpu)

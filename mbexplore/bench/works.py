@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from mbexplore.bench.lines import LINES, SCRIPT, make_lines, read_answers
 from mbexplore.bench.processes import (
     PIPELINE,
+    Done,
     Worker,
     busy_process,
     run_command,
@@ -96,6 +97,7 @@ def measure(
     repeats: int = 5,
     progress: Progress = lambda what: None,
     busy: bool = False,
+    lines: int = LINES,
 ) -> Bench:
     """Measures pieces of work, one after the other.
 
@@ -107,6 +109,7 @@ def measure(
         repeats: runs of each side that count; one more before them does not.
         progress: called with what is measured next.
         busy: whether another process keeps one core busy meanwhile.
+        lines: of the work "lines".
 
     Raises:
         ModelError: the two sides gave different answers, or one failed.
@@ -119,6 +122,8 @@ def measure(
             lengths = tokens or LENGTHS.get(work, ())
             if work in PEER_WORKS:
                 rows += _peer_rows(work, model, lengths, against, repeats, progress)
+            elif work == "lines":
+                rows += _lines_rows(model, repeats, progress, lines)
             else:
                 rows += _ROWS[work](model, lengths, repeats, progress)
             if work == "forward":
@@ -289,8 +294,8 @@ def _predict_rows(
     text = f"The capital of France is {model.mask}."
     own = [*_OWN, "predict", text, "--no-hf", "--json", "-m", str(model.folder)]
     their = [sys.executable, "-c", PIPELINE, str(model.their_folder), text]
-    ours = read_probabilities(run_command(own)[2])
-    theirs = dict(json.loads(run_command(their)[2]))
+    ours = read_probabilities(run_command(own).printed)
+    theirs = dict(json.loads(run_command(their).printed))
     if ours.keys() != theirs.keys():
         raise ModelError(
             f"mbexplore answers with the tokens {list(ours)} and transformers with {list(theirs)}, "
@@ -301,20 +306,19 @@ def _predict_rows(
     yield _processes("one sentence, whole process", own, their, repeats, difference)
 
 
-def _lines_rows(
-    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
-) -> Iterator[Row]:
-    work = f"{LINES:,} short texts to a table, whole process"
+def _lines_rows(model: Model, repeats: int, progress: Progress, lines: int) -> Iterator[Row]:
+    written = "\n".join(make_lines(model.mask, lines))
+    work = f"{lines:,} short texts to a table, whole process"
     progress(work)
     with temporary_folder() as folder:
         texts, ours, theirs = (folder / name for name in ("lines.txt", "ours.csv", "theirs.csv"))
-        texts.write_text("\n".join(make_lines(model.mask)))
+        texts.write_text(written)
         own = [*_OWN, "predict", "--lines", str(texts), "-o", str(ours), "-m", str(model.folder)]
         their = [sys.executable, "-c", SCRIPT, str(model.their_folder), str(texts), str(theirs)]
         run_command(own)
         run_command(their)
         difference = check_equal(read_answers(ours), read_answers(theirs), work)
-        yield _processes(work, own, their, repeats, difference)
+        yield _processes(work, own, their, repeats, difference, is_warm=True)
 
 
 def _import_rows(
@@ -332,7 +336,6 @@ _ROWS: dict[str, Callable[[Model, Sequence[int], int, Progress], Iterator[Row]]]
     "import": _import_rows,
     "predict": _predict_rows,
     "record": _record_rows,
-    "lines": _lines_rows,
 }
 
 
@@ -342,21 +345,22 @@ def _processes(
     their: list[str] | None,
     repeats: int,
     difference: float | None = None,
+    *,
+    is_warm: bool = False,
 ) -> Row:
-    """A row of whole processes, in turn; the first of each warms the disk's cache."""
+    """A row of whole processes, in turn; the first of each warms the disk's cache alone."""
     commands = [(OURS, own)] + ([(THEIRS, their)] if their is not None else [])
-    runs: dict[str, list[tuple[float, int | None]]] = {name: [] for name, _ in commands}
-    for number in range(repeats + 1):
+    runs: dict[str, list[Done]] = {name: [] for name, _ in commands}
+    for number in range(is_warm, repeats + 1):
         for name, command in commands if number % 2 == 0 else commands[::-1]:
-            seconds, peak, _ = run_command(command)
+            done = run_command(command)
             if number > 0:
-                runs[name].append((seconds, peak))
+                runs[name].append(done)
     sides = []
     for name, measured in runs.items():
-        peaks = [peak for _, peak in measured if peak is not None]
-        sides.append(
-            Side(name, tuple(seconds for seconds, _ in measured), max(peaks, default=None))
-        )
+        peak = max((one.peak for one in measured if one.peak is not None), default=None)
+        cpu = tuple(one.cpu for one in measured if one.cpu is not None)
+        sides.append(Side(name, tuple(one.seconds for one in measured), peak, cpu=cpu))
     return Row(work, None, sides[0], sides[1] if len(sides) > 1 else None, difference)
 
 
@@ -375,15 +379,9 @@ def prepared(
         MbexploreError: there is no such model, or it has no masked-language head.
     """
     with temporary_folder() as folder:
-        arguments = [
-            sys.executable,
-            "-m",
-            "mbexplore.bench.prepare",
-            name or "",
-            size or "",
-            str(folder),
-        ]
-        answer = json.loads(run_command(arguments)[2].splitlines()[-1])
+        prepare = [sys.executable, "-m", "mbexplore.bench.prepare"]
+        done = run_command([*prepare, name or "", size or "", str(folder)])
+        answer = json.loads(done.printed.splitlines()[-1])
         if "error" in answer:
             error = MbexploreError(answer["error"])
             error.exit_code = answer["exit_code"]

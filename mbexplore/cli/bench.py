@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Works = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[predict|features|forward|logits|bfloat16|record|batch|import]...",
+        metavar="[predict|features|forward|logits|bfloat16|record|batch|lines|import]...",
         help="What to measure; predict, forward, record, batch and import by default.",
     ),
 ]
@@ -41,6 +41,10 @@ Busy = Annotated[
     bool, typer.Option("--busy", help="Keep one core busy with another process meanwhile.")
 ]
 Repeats = Annotated[int, typer.Option(help="Runs of each side that count.")]
+Lines = Annotated[
+    int | None,
+    typer.Option(help="Texts of the work lines; 10,000 by default. --repeats 1 is soon done."),
+]
 Random = Annotated[
     str | None,
     typer.Option(help="Random weights of this size instead: tiny, base or large."),
@@ -53,6 +57,7 @@ def bench(
     against: Against = "transformers",
     busy: Busy = False,
     repeats: Repeats = 5,
+    lines: Lines = None,
     random: Random = None,
     plot: options.Plot = False,
     output: options.Output = None,
@@ -80,10 +85,13 @@ def bench(
         raise UsageError(f"--repeats is {repeats}; give 1 or more.")
     if model is not None and random is not None:
         raise UsageError(f"Both -m {model} and --random {random} were given; give one of them.")
+    if lines is not None and "lines" not in wanted:
+        raise UsageError(f"--lines {lines} has no effect without the work lines; name that too.")
+    count = {} if lines is None else {"lines": lines}
     with prepared(model, random, peers) as found:
         result = measure(
             wanted, found, tokens=lengths, against=peers, repeats=repeats, progress=notice,
-            busy=busy,
+            busy=busy, **count,
         )  # fmt: skip
     from mbexplore.bench import report
 

@@ -258,7 +258,10 @@ def read_sources(
     elif view.reads == "texts":
         yield [options.read_text(one, None) for one in given] or [options.read_text(None, file)]
     else:
-        yield options.read_text(given[0] if given else None, file)
+        text = options.read_text(given[0] if given else None, file)
+        if file is not None and view.takes_many() and "\n" in text:
+            notice(f"{file} is read as one text of several lines; --lines reads one a line.")
+        yield text
 
 
 def print_each(

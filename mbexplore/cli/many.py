@@ -42,7 +42,10 @@ def find_prompts(view: type[View[Any]], shared: dict[str, Any]) -> Prompts | Non
     if view.takes_many():
         if lines is not None and str(lines) != "-":
             return Prompts(lines, column, shared["id"])
-        if file is not None and (column is not None or file.suffix.lower() in TABLES):
+        output = shared["output"]
+        is_of_many = output is not None and output.suffix.lower() in (".jsonl", ".parquet")
+        is_table = column is not None or (file is not None and file.suffix.lower() in TABLES)
+        if file is not None and (is_table or is_of_many):
             return Prompts(file, column, shared["id"])
     for name in ("column", "id", "strict"):
         if shared[name]:

@@ -15,11 +15,13 @@ class Sentence:
         text: itself.
         command: that shows its numbers, ready for a shell.
         select: what a click on it selects.
+        address: of that on the page, after its #.
     """
 
     text: str
     command: str = ""
     select: Selection | None = None
+    address: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ def _(block: Story) -> Part:
         "sentences": [
             {"text": one.text, "command": one.command}
             | ({"hold": dict(one.select)} if one.select else {})
+            | ({"address": one.address} if one.address else {})
             for one in block.sentences
         ],
     }

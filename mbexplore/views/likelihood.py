@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 """Tokens in the table on the screen."""
+Masking = Literal["token", "word"]
+MASKING = "What is masked with a token: it alone, or the later tokens of its word too."
 
 
 class TextLikelihood(Beside["Likelihood"]):
@@ -50,10 +52,7 @@ class LikelihoodView(View["TextLikelihood"]):
     early = {"hf": False}  # noqa: RUF012
     example = '"The tide rises and the tide falls."'
 
-    masking: Literal["token", "word"] = option(
-        "What is masked with a token: it alone, or the later tokens of its word too.",
-        default="token",
-    )
+    masking: Masking = option(MASKING, default="token")
     hf: bool = option(
         "Compare with Hugging Face transformers on the same weights.",
         default=True, label=HUGGING_FACE,

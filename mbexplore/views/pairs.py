@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import percent, significant
-from mbexplore.errors import TextError
-from mbexplore.rows import TABLES, check_column, find_column, read_rows
+from mbexplore.errors import MissingError, RangeError, UsageError
 from mbexplore.text import shortened
-from mbexplore.views.papers import BLIMP, MLM_SCORING, WITHIN_WORD
+from mbexplore.views._pair_files import (
+    TEXT,
+    First,
+    find_files,
+    is_good_first,
+    read_pairs,
+    split_pairs,
+)
+from mbexplore.views._pair_story import ShownPair, pair_blocks, pair_json, show_pair
+from mbexplore.views.likelihood import MASKING, Masking
+from mbexplore.views.papers import BABYBERTA, BLIMP, MLM_SCORING, WITHIN_WORD
 from mbexplore.views.parameters import File
+from mbexplore.views.shared import records
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from mbexplore.analysis.pairs import Accuracy, Pair, PairScore, PairScores
+    from mbexplore.analysis.pairs import Accuracy, Pair, PairScores
     from mbexplore.session import Session
 
-GOOD = ("sentence_good", "good", "acceptable", "grammatical", "0")
-BAD = ("sentence_bad", "bad", "unacceptable", "ungrammatical", "1")
-BY = ("linguistics_term", "phenomenon", "uid")
-"""Columns of sentences and of what is tested, in BLiMP's form and others."""
 LISTED = 8
 """Pairs that are shown."""
 LETTERS = 60
 
 
-class PairsView(View["PairScores"]):
+class PairsView(View["PairScores | ShownPair"]):
     """How often the model prefers the acceptable one of two sentences, by phenomenon.
 
-    Reads JSON lines of BLiMP's form (a file, or a folder of them), or csv and tsv with a column for
-    each sentence. A tie counts as wrong.
+    Reads JSON lines of BLiMP's form (a file, or a folder of them), csv, tsv or parquet with a
+    column for each sentence, and Zorro's text files. A tie counts as wrong.
     """
 
     name = "pairs"
@@ -40,7 +47,7 @@ class PairsView(View["PairScores"]):
     question = "Which of two sentences does the model prefer?"
     group = "Versus"
     place = 3
-    papers = (BLIMP, MLM_SCORING, WITHIN_WORD)
+    papers = (BLIMP, BABYBERTA, MLM_SCORING, WITHIN_WORD)
     limits = (
         "Sentences are compared by their pseudo-log-likelihood, so where one is longer by a token, "
         "length alone may decide; and intervals take pairs for independent draws."
@@ -48,47 +55,89 @@ class PairsView(View["PairScores"]):
     reads = "model"
     example = "pairs.csv"
 
-    path: File = option("A file of pairs, or a folder of such files.", positional=True)
-    masking: Literal["token", "word"] = option(
-        "What is masked with a token: it alone, or the later tokens of its word too.",
-        default="token",
-    )
+    path: File | None = option(
+        "A file of pairs, a folder of such files, or blimp or zorro where their files are at hand.",
+        default=None, positional=True, local=True,
+    )  # fmt: skip
+    pairs: tuple[str, ...] = option(
+        "Pairs themselves, one a line: the acceptable sentence, |, the other one.",
+        default=(), flag="--pair", separator="\n", label="pairs, one a line: acceptable | other",
+    )  # fmt: skip
+    show: int | None = option(
+        "One pair, by its number from 0: its tokens, and the commands that explain the difference.",
+        default=None, at_least=0,
+    )  # fmt: skip
+    masking: Masking = option(MASKING, default="token")
     by: str | None = option(
         "The column that names what is tested; by default linguistics_term, phenomenon or UID.",
-        default=None,
-    )
+        default=None, local=True,
+    )  # fmt: skip
+    first: First | None = option(
+        "Which sentence of a text file comes first; by default bad, as in Zorro's, or good in a "
+        "folder test_suites.",
+        default=None, local=True,
+    )  # fmt: skip
 
-    def compute(self, session: Session) -> PairScores:
+    def compute(self, session: Session) -> PairScores | ShownPair:
         """Reads the pairs and scores both sentences of each."""
         from mbexplore.analysis.pairs import score_pairs
 
         session.explorer.masked_lm()
-        pairs = list(read_pairs(Path(self.path), self.by))
+        if self.show is not None:
+            return show_pair(session, self.show, _nth(self._read(), self.show), self.masking)
+        pairs = list(self._read())
         return score_pairs(session.explorer, pairs, masking=self.masking, progress=session.progress)
 
-    def blocks(self, found: PairScores, session: Session) -> Iterator[Block]:
+    def _read(self) -> Iterator[Pair]:
+        if self.path is not None and self.pairs:
+            raise UsageError(f"Pairs and the file {self.path} were both given; leave one out.")
+        if self.pairs:
+            return split_pairs(self.pairs)
+        if self.path is None:
+            raise MissingError(
+                "There are no pairs; give some, such as 'The rivers run. | The rivers runs.', or a "
+                "file of them."
+            )
+        return read_pairs(Path(self.path), self.by, self.first)
+
+    def blocks(self, found: PairScores | ShownPair, session: Session) -> Iterator[Block]:
         """The accuracy, by phenomenon too, and the pairs that are furthest from right."""
+        if isinstance(found, ShownPair):
+            yield from pair_blocks(found)
+            yield Note(self.limits)
+            return
         whole = found.overall
         yield Headline(
             f"The acceptable sentence is ahead in {percent(whole.accuracy)} of {whole.pairs:,} "
-            f"pairs, 95% interval {percent(whole.low)} to {percent(whole.high)}."
+            f"pair{'s' * (whole.pairs > 1)}, 95% interval {percent(whole.low)} to "
+            f"{percent(whole.high)}."
         )
         every = found.phenomena
         yield _accuracies((*every, whole) if len(every) > 1 else every)
-        wrong = sorted(
-            (one for one in found.scores if not one.is_correct), key=lambda one: one.difference
-        )
-        if wrong:
-            yield _listed(wrong[:LISTED], f"Furthest from right, of {len(wrong):,} wrong")
+        order = sorted(range(whole.pairs), key=lambda i: found.scores[i].difference)
+        wrong = [i for i in order if not found.scores[i].is_correct]
+        title = f"Furthest from right, of {len(wrong):,} wrong"
+        yield _listed(found, (wrong or order)[:LISTED], title if wrong else "Least ahead")
+        yield Note("Show a pair, by its number, for its tokens and what explains the difference.")
         if whole.ties:
             yield Note(f"{whole.ties:,} of the pairs are ties, which count as wrong.")
+        yield from self._order()
         yield Note(self.limits)
 
-    def to_json(self, found: PairScores) -> dict[str, Any]:
-        """The accuracy of all pairs and of each phenomenon, and every pair."""
-        return {
-            "path": self.path,
-            "masking": found.masking,
+    def _order(self) -> Iterator[Note]:
+        """Which sentence of text files was taken for the acceptable one."""
+        files = find_files(Path(self.path)) if self.path else []
+        texts = [one for one in files if one.suffix.lower() == TEXT]
+        if texts:
+            good = "first" if is_good_first(texts[0], self.first) else "second"
+            yield Note(f"Of two lines of a text file the {good} was taken for the acceptable one.")
+
+    def to_json(self, found: PairScores | ShownPair) -> dict[str, Any]:
+        """The accuracy of all pairs and of each phenomenon, and every pair; or the one shown."""
+        about = {"path": self.path, "masking": self.masking}
+        if isinstance(found, ShownPair):
+            return about | pair_json(found)
+        return about | {
             "overall": found.overall,
             "phenomena": found.phenomena,
             "pairs": [
@@ -105,64 +154,26 @@ class PairsView(View["PairScores"]):
             ],
         }
 
-    def table(self, found: PairScores, session: Session) -> Table:
-        """A row for each pair."""
+    def table(self, found: PairScores | ShownPair, session: Session) -> Table:
+        """A row for each pair; of the one shown, for each token."""
+        if isinstance(found, ShownPair):
+            return records(found.tokens, "difference")
         rows = self.to_json(found)["pairs"]
         return Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
 
 
-def read_pairs(path: Path, by: str | None = None) -> Iterator[Pair]:
-    """The pairs of a file, or of every file in a folder.
-
-    Args:
-        path: jsonl, csv, tsv or parquet.
-        by: the column that names what is tested; None for the first of `BY` that is there.
+def _nth(pairs: Iterable[Pair], number: int) -> Pair:
+    """A pair by its number.
 
     Raises:
-        TextError: a file can't be read, lacks a column, or a pair lacks a sentence.
+        RangeError: there are fewer.
     """
-    from mbexplore.analysis.pairs import ALL, Pair
-
-    for file in _files(path):
-        columns: tuple[str, str, str | None] | None = None
-        for number, row in enumerate(read_rows(file, headless=2), 1):
-            columns = columns or _columns(row, by, file)
-            good, bad, name = columns
-            sentences = [row.get(good), row.get(bad)]
-            if not all(isinstance(one, str) and one.strip() for one in sentences):
-                raise TextError(
-                    f"Pair {number:,} of {file} lacks one of its two sentences; add it, or take "
-                    "the pair out."
-                )
-            phenomenon = ALL if name is None else str(row.get(name))
-            yield Pair(str(sentences[0]), str(sentences[1]), phenomenon)
-
-
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir():
-        if not path.exists():
-            raise TextError(
-                f"There is no file {path}; name one of pairs, such as a .jsonl of BLiMP's data "
-                "folder, or the folder."
-            )
-        if path.suffix.lower() not in TABLES:
-            raise TextError(f"{path} has no rows; name a {', '.join(TABLES)} file.")
-        return [path]
-    files = sorted(one for one in path.iterdir() if one.suffix.lower() in TABLES)
-    if not files:
-        raise TextError(f"{path} has no {', '.join(TABLES)} file; name a folder of pairs.")
-    return files
-
-
-def _columns(row: dict[str, Any], by: str | None, file: Path) -> tuple[str, str, str | None]:
-    """The columns of the two sentences and of what is tested."""
-    good, bad = find_column(row, GOOD), find_column(row, BAD)
-    if good is None or bad is None:
-        check_column(row, (GOOD if good is None else BAD)[0], file)
-    if by is not None:
-        check_column(row, by, file)
-    assert good is not None and bad is not None
-    return good, bad, by or find_column(row, BY)
+    given = iter(pairs)
+    before = sum(1 for _ in islice(given, number))
+    pair = next(given, None)
+    if pair is None:
+        raise RangeError(f"There is no pair {number:,}; choose 0 to {before - 1:,}.")
+    return pair
 
 
 def _accuracies(every: tuple[Accuracy, ...]) -> Table:
@@ -182,14 +193,16 @@ def _accuracies(every: tuple[Accuracy, ...]) -> Table:
     return Table(columns, rows, left=("phenomenon",), title="Accuracy with its 95% interval")
 
 
-def _listed(some: list[PairScore], title: str) -> Table:
+def _listed(found: PairScores, numbers: list[int], title: str) -> Table:
     rows = tuple(
         (
+            Cell(i, f"{i:,}", select={"show": i}),
             Cell(one.pair.good, shortened(one.pair.good, LETTERS)),
             Cell(one.pair.bad, shortened(one.pair.bad, LETTERS)),
             Cell(one.difference, significant(one.difference, signed=True)),
         )
-        for one in some
+        for i in numbers
+        for one in [found.scores[i]]
     )
-    columns = ("acceptable", "other", "nats ahead")
-    return Table(columns, rows, title=title, left=columns[:2])
+    columns = ("pair", "acceptable", "other", "nats ahead")
+    return Table(columns, rows, title=title, left=columns[1:3])

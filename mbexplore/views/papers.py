@@ -136,6 +136,11 @@ BLIMP = arxiv(
     "BLiMP: The Benchmark of Linguistic Minimal Pairs for English",
     "1912.00582",
 )
+BABYBERTA = paper(
+    "Huebner et al. 2021",
+    "BabyBERTa: Learning More Grammar With Small-Scale Child-Directed Language",
+    "https://aclanthology.org/2021.conll-1.49",
+)
 ACDC = arxiv(
     "Conmy et al. 2023",
     "Towards Automated Circuit Discovery for Mechanistic Interpretability",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mbexplore.display.blocks import Block, Headline, Lines, Note, Series, Table
 from mbexplore.display.numbers import percent
-from mbexplore.rows import check_column, find_column, read_rows
-from mbexplore.text import state_name
+from mbexplore.errors import MissingError, TextError, UsageError
+from mbexplore.rows import check_column, find_column, read_rows, split_row
+from mbexplore.text import quoted, state_name
 from mbexplore.views.papers import CONTROL_TASKS, LINEAR_PROBES
 from mbexplore.views.parameters import File
 from mbexplore.views.shared import layer_names, records, state_names
@@ -40,14 +41,20 @@ class ProbeView(View["Probe"]):
     reads = "model"
     example = "labels.csv --folds 2"
 
-    path: File = option("A csv, tsv, jsonl or parquet file of texts.", positional=True)
+    path: File | None = option(
+        "A csv, tsv, jsonl or parquet file of texts.", default=None, positional=True, local=True
+    )
+    examples: tuple[str, ...] = option(
+        "Texts themselves, one a line, each with its label: text | label.",
+        default=(), flag="--example", separator="\n", label="texts, one a line: text | label",
+    )  # fmt: skip
     text_column: str | None = option(
         "The column of the texts; by default text, sentence or prompt.",
-        default=None, flag="--column",
+        default=None, flag="--column", local=True,
     )  # fmt: skip
     label_column: str | None = option(
         "The column of the labels; by default label, class or target.",
-        default=None, flag="--label",
+        default=None, flag="--label", local=True,
     )  # fmt: skip
     tap: Taps = option("What is read of each layer.", default="resid_post")
     pooling: Literal["mean", "cls", "mask"] = option(
@@ -62,7 +69,17 @@ class ProbeView(View["Probe"]):
         """Records every text once, then fits the probes."""
         from mbexplore.analysis.probe import probe
 
-        texts, labels = read_labels(Path(self.path), self.text_column, self.label_column)
+        if self.path is not None and self.examples:
+            raise UsageError(f"Texts and the file {self.path} were both given; leave one out.")
+        if self.examples:
+            texts, labels = split_labels(self.examples)
+        elif self.path is not None:
+            texts, labels = read_labels(Path(self.path), self.text_column, self.label_column)
+        else:
+            raise MissingError(
+                "There are no texts with labels; give some, such as 'The tide rises. | water', or "
+                "a file of them."
+            )
         return probe(
             session.explorer, texts, labels, tap=self.tap, pooling=self.pooling, folds=self.folds,
             penalty=self.penalty, seed=self.seed, progress=session.progress,
@@ -126,4 +143,20 @@ def read_labels(
         check_column(row, label, path)
         texts.append(str(row[text]))
         labels.append(str(row[label]))
+    return texts, labels
+
+
+def split_labels(lines: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Texts that are typed, a line each with its label: "text | label".
+
+    Raises:
+        TextError: a line has no label.
+    """
+    texts, labels = [], []
+    for line in lines:
+        cells = split_row(line)
+        if len(cells) != 2 or not all(cells):
+            raise TextError(f"{quoted(line)} has no label; write the text, | and its label.")
+        texts.append(cells[0])
+        labels.append(cells[1])
     return texts, labels

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from urllib.parse import urlencode
 
 from mbexplore.display.blocks import Block, Headline, Table
 from mbexplore.display.data import rows_of, to_csv, to_json, to_npz, to_plain
@@ -230,6 +232,20 @@ def build_command(view: View[Any], session: Session) -> list[str]:
     if any(text.startswith("-") for text in positional):
         return [*arguments, *options, "--", *positional]
     return [*arguments, *positional, *options]
+
+
+def build_address(view: View[Any], session: Session) -> str:
+    """What stands behind the page's # where it shows a view of a text: see `fromAddress` there."""
+    query = {"view": view.name, "text": session.texts[0]}
+    for parameter in view.parameters:
+        value = getattr(view, parameter.name)
+        if value == parameter.default:
+            continue
+        if isinstance(value, tuple):
+            value = parameter.join(value)
+        held = parameter.kind == parameter.name
+        query[parameter.name] = str(value) if held else json.dumps(value)
+    return urlencode(query)
 
 
 def model_options(info: ModelInfo) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""How likely given words are at a mask: probability, logit, rank and log-odds."""
+"""How likely words are at a mask, or labels of a text: probability, logit, rank and log-odds."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +12,9 @@ from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import shown, word
-from mbexplore.views.likelihood import LikelihoodView, TextLikelihood
+from mbexplore.views.likelihood import MASKING, LikelihoodView, Masking, TextLikelihood
 from mbexplore.views.papers import LITTLE_MODELS, X_FACTR
+from mbexplore.views.parameters import Token
 from mbexplore.views.score_templates import (
     FilledScores,
     fill_blocks,
@@ -34,10 +36,16 @@ LIKELIEST = 5
 """Tokens scored where no words are given."""
 
 
+@dataclass(frozen=True, eq=False)
 class Scores(Beside["TargetScores"]):
-    """How likely words are at a mask."""
+    """How likely words are at a mask, or labels of a text.
+
+    Attributes:
+        of: "word" or "label".
+    """
 
     comparison: TargetComparison | None
+    of: str = "word"
 
     @property
     def same_order(self) -> bool:
@@ -51,7 +59,8 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
     """Probability, logit, rank and log-odds of given words at a mask.
 
     A word of several tokens gets as many masks, filled in one after the other. Every filling of a
-    template is scored with `fill`, and the whole text with `sentence`.
+    template is scored with `fill`, and the whole text with `sentence`. A model that labels texts or
+    tokens scores its labels.
     """
 
     name = "score"
@@ -65,11 +74,12 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         "probabilities belong to no one distribution: compare words of as many tokens."
     )
     text_flag = "--template"
+    explains_answer = True
     early = {"hf": False}  # noqa: RUF012
     example = '"The capital of France is [MASK]." --targets Paris,Rome,Athens'
 
     targets: tuple[str, ...] = option(
-        f"The words, with commas between them; by default the {LIKELIEST} likeliest tokens.",
+        f"The words or labels, with commas between them; by default the {LIKELIEST} likeliest.",
         default=(), label="words", separator=",", from_file=True,
     )  # fmt: skip
     fill: tuple[str, ...] = option(
@@ -77,7 +87,11 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         "name=@FILE, a list for each slot.",
         default=(), separator=";", from_file=True,
     )  # fmt: skip
-    mask: int = option("Which mask of the text, from 0.", default=0, at_least=0)
+    mask: int = option("Which mask of the text, from 0.", default=0, at_least=0, label="")
+    token: Token = option(
+        "The mask, by its position instead; or the token to label, by position or word.",
+        default=None,
+    )  # fmt: skip
     order: Literal["left-to-right", "confidence"] = option(
         "In which order the tokens of a word are filled in: from the left, or the likeliest first.",
         default="left-to-right",
@@ -85,10 +99,7 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
     sentence: bool = option(
         "Score every token of the text, as `likelihood` does.", default=False, label=""
     )
-    masking: Literal["token", "word"] = option(
-        "What is masked with a token: it alone, or the later tokens of its word too.",
-        default="token", label="", only={"sentence": (True,)},
-    )  # fmt: skip
+    masking: Masking = option(MASKING, default="token", label="", only={"sentence": (True,)})
     hf: bool = option(
         "Compare with Hugging Face transformers on the same weights.",
         default=True, label=HUGGING_FACE,
@@ -100,29 +111,40 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         if self.sentence:
             self._check_alone("sentence", targets=targets, fill=self.fill)
             return self._as_likelihood.of(session).data
+        if self.token is not None and self.mask:
+            raise UsageError("A mask was given by number and by position; leave one out.")
         if self.fill:
-            return score_fillings(session, self.fill, targets, self.mask, self.order, self.hf)
-        from mbexplore.analysis.score import compare_with_transformers, find_mask, score_targets
+            return score_fillings(session, self, targets)
+        from mbexplore.analysis.label_scores import check_scores, is_labeller
+        from mbexplore.analysis.score import compare_with_transformers, score_targets
 
         explorer = session.explorer
-        explorer.masked_lm()
-        position = find_mask(explorer.check_masked(session.encoding), self.mask)
+        check_scores(explorer)
 
         def score() -> TargetScores:
-            words = targets or self._likeliest(session, position)
-            return score_targets(explorer, session.encoding, words, self.mask, order=self.order)
+            words = targets or self._likeliest(session)
+            return score_targets(explorer, session.encoding, words, **self.where)
 
-        found = session.once(("score", targets, self.mask, self.order), score)
+        found = session.once(("score", targets, *self.where.values()), score)
         theirs = compared(lambda: compare_with_transformers(explorer, found), self.hf)
-        return Scores(found, *theirs)
+        return Scores(found, *theirs, of="label" if is_labeller(explorer) else "word")
+
+    @property
+    def where(self) -> dict[str, Any]:
+        """What is scored of a text, and how."""
+        return {"mask": self.mask, "token": self.token, "order": self.order}
 
     def check(self, session: Session) -> None:
         """Refuses a text without the mask; of a template, its fillings have it."""
-        from mbexplore.analysis.score import find_mask
+        from mbexplore.analysis.label_scores import check_scores
+        from mbexplore.analysis.score import find_place
 
-        session.explorer.masked_lm()
+        if self.sentence:
+            session.explorer.masked_lm()
+        else:
+            check_scores(session.explorer)
         if not self.sentence and not self.fill:
-            find_mask(session.explorer.check_masked(session.encoding), self.mask)
+            find_place(session.explorer, session.encoding, self.mask, self.token)
 
     @classmethod
     def check_flagged(cls, text: str, values: Mapping[str, Any]) -> None:
@@ -152,9 +174,9 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
             for session in waiting:
                 self.check(session)
             explorer, encodings = waiting[0].explorer, [one.encoding for one in waiting]
-            every = score_many(explorer, encodings, targets, self.mask, order=self.order)
+            every = score_many(explorer, encodings, targets, **self.where)
             for session, found in zip(waiting, every, strict=True):
-                session.once(("score", targets, self.mask, self.order), partial(_same, found))
+                session.once(("score", targets, *self.where.values()), partial(_same, found))
                 yield self.of(session)
 
     def _check_alone(self, mode: str, **others: object) -> None:
@@ -166,9 +188,15 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
     def _as_likelihood(self) -> LikelihoodView:
         return LikelihoodView(masking=self.masking, hf=self.hf)
 
-    def _likeliest(self, session: Session, position: int) -> tuple[int, ...]:
-        """Ids of the likeliest tokens at a mask."""
+    def _likeliest(self, session: Session) -> tuple[int, ...]:
+        """Ids of the likeliest tokens at the mask; of a classifier, of all its labels."""
+        from mbexplore.analysis.label_scores import is_labeller
+        from mbexplore.analysis.score import find_place
+
         explorer = session.explorer
+        if is_labeller(explorer):
+            return tuple(range(len(explorer.model.config.labels)))
+        position = find_place(explorer, session.encoding, self.mask, self.token)
         most = min(LIKELIEST, explorer.model.config.vocab_size)
         answer = explorer.fill_masks(session.encoding, top_k=most)
         [mask] = (one for one in answer.masks if one.position == position)
@@ -186,11 +214,11 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         if isinstance(found, FilledScores):
             yield from fill_blocks(found)
             return
-        yield Headline(_headline(found.found))
+        yield Headline(_headline(found))
         if found.comparison is not None:
             yield verdict(found.same_order, "order")
         yield _bars(found)
-        yield _table(found.found)
+        yield _table(found)
         yield from found.notes
         if find_slot(found.found.encoding.text):
             yield Note("The text has a slot in braces; fill makes a template of it.")
@@ -265,16 +293,18 @@ def _same(found: TargetScores) -> TargetScores:
 _ORDERS = {"left-to-right": "from left to right", "confidence": "the likeliest first"}
 
 
-def _headline(found: TargetScores) -> str:
+def _headline(scores: Scores) -> str:
+    found = scores.found
     best = found.targets[found.likeliest_first[0]]
     count = len(found.targets)
-    of = f" is the likeliest of {count:,} words" if count > 1 else ""
+    of = f" is the likeliest of {count:,} {scores.of}s" if count > 1 else ""
     odds = significant(best.log_odds, signed=True)
     return f"{word(best.text)}{of}: {percent(best.probability)}, log-odds {odds}."
 
 
 def _bars(found: Scores) -> Bars:
     order, theirs = found.found.likeliest_first, found.comparison
+    place = found.found.position
     ours = [found.found.targets[i] for i in order]
     return Bars(
         tuple(word(one.text) for one in ours),
@@ -283,11 +313,12 @@ def _bars(found: Scores) -> Bars:
         theirs=None if theirs is None else tuple(theirs.targets[i].probability for i in order),
         theirs_name=HUGGING_FACE,
         strong=frozenset({0}),
-        select=({"token": found.found.position},) * len(ours),
+        select=None if place is None else ({"token": place},) * len(ours),
     )
 
 
-def _table(found: TargetScores) -> Table:
+def _table(scores: Scores) -> Table:
+    found = scores.found
     ours = [found.targets[i] for i in found.likeliest_first]
     several = any(len(one.pieces) > 1 for one in ours)
 
@@ -303,5 +334,5 @@ def _table(found: TargetScores) -> Table:
         pieces = "|".join(one.pieces)
         return (*cells, Cell(pieces, shown(pieces))) if several else cells
 
-    columns = ("word", "log p", "log-odds", "logit", "rank", *(["pieces"] * several))
-    return Table(columns, tuple(map(row, ours)), left=("word", "pieces"))
+    columns = (scores.of, "log p", "log-odds", "logit", "rank", *(["pieces"] * several))
+    return Table(columns, tuple(map(row, ours)), left=(scores.of, "pieces"))

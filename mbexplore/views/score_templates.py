@@ -14,9 +14,9 @@ from mbexplore.views.parameters import split_texts
 from mbexplore.views.shared import compared
 
 if TYPE_CHECKING:
-    from mbexplore.analysis.score import Order
     from mbexplore.analysis.templates import Difference, TemplateScores
     from mbexplore.session import Session
+    from mbexplore.views.score import ScoreView
 
 COMPARED = 32
 """Fillings that are compared with Hugging Face."""
@@ -46,34 +46,28 @@ class FilledScores:
     refusal: str = ""
 
 
-def score_fillings(
-    session: Session,
-    fill: Sequence[str],
-    targets: tuple[str, ...],
-    mask: int,
-    order: Order,
-    hf: bool,
-) -> FilledScores:
+def score_fillings(session: Session, view: ScoreView, targets: tuple[str, ...]) -> FilledScores:
     """Scores words in every filling of the session's text; see `templates.score_template`."""
+    from mbexplore.analysis.label_scores import check_scores
     from mbexplore.analysis.score import compare_with_transformers
     from mbexplore.analysis.templates import score_template
 
     if not targets:
         raise UsageError("A template needs words to score; give targets, such as he,she.")
     explorer, [template] = session.explorer, session.texts
-    explorer.masked_lm()
-    fills = read_fills(fill)
+    check_scores(explorer)
+    fills = read_fills(view.fill)
     found = session.once(
-        ("template", tuple(fill), targets, mask, order),
+        ("template", view.fill, targets, *view.where.values()),
         lambda: score_template(
-            explorer, template, fills, targets, mask, order=order, progress=session.progress
+            explorer, template, fills, targets, **view.where, progress=session.progress
         ),
     )
 
     def compare() -> list[Any]:
         return [compare_with_transformers(explorer, one) for one in found.scores[:COMPARED]]
 
-    theirs, refusal = compared(compare, hf)
+    theirs, refusal = compared(compare, view.hf)
     if theirs is None:
         return FilledScores(found, refusal=refusal)
     apart = max(one.max_abs_difference for one in theirs)

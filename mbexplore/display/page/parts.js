@@ -105,7 +105,8 @@ const parts = {
   column: (part, page) => el("div", { class: "column" }, ...part.parts.map((p) => draw(p, page))),
 
   story: (part, page) => el("ol", { class: "story" }, ...part.sentences.map((one) => el("li", {},
-    one.hold ? el("button", { class: "link", dir: "auto", onclick: () => page.hold(one.hold) }, one.text)
+    one.address && page.ask ? el("a", { class: "link", dir: "auto", href: `#${one.address}` }, one.text)
+    : one.hold ? el("button", { class: "link", dir: "auto", onclick: () => page.hold(one.hold) }, one.text)
       : el("span", { dir: "auto" }, one.text),
     one.command ? el("code", {}, one.command) : null))),
 
