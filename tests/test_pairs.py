@@ -250,11 +250,11 @@ def test_zorro_has_the_unacceptable_sentence_first(home, monkeypatch, inside, fi
 def test_the_note_says_which_sentence_was_taken(explorer, tmp_path):
     (tmp_path / "a-b.txt").write_text(ZORRO)
     for first, which in ((None, "second"), ("good", "first")):
-        found = explorer.pairs(tmp_path / "a-b.txt", first=first)
+        found = explorer.pairs(tmp_path / "a-b.txt", leading=first)
         notes = " ".join(getattr(block, "text", "") for block in found.blocks)
         assert f"the {which} was taken for the acceptable one" in notes
     straight, reverse = (
-        explorer.pairs(tmp_path, first=first).data.overall for first in ("bad", "good")
+        explorer.pairs(tmp_path, leading=first).data.overall for first in ("bad", "good")
     )
     assert straight.correct + reverse.correct + straight.ties == 2
 
@@ -373,7 +373,7 @@ def test_the_page_takes_typed_pairs_and_reads_no_file_of_the_server(explorer):
     from mbexplore_ui.endpoints import views
 
     assert {"pairs", "probe"} <= set(views())
-    for name in ("path", "by", "first"):
+    for name in ("path", "by", "leading"):
         with pytest.raises(UsageError, match=f"has no parameter '{name}'"):
             build_view(PairsView, {name: str(FILE)})
     view = build_view(PairsView, {"pairs": f"{GOOD} | {BAD}\n\n{GOOD} | {BAD}\n", "show": -1})

@@ -12,6 +12,7 @@ from mbexplore.analysis.score import compare_with_transformers, score_targets
 from mbexplore.errors import RangeError, TextError
 from mbexplore.session import Session
 from mbexplore.views.score import ScoreView
+from tests.cli_runner import run_cli
 from tests.test_every_head import bare as bare  # a fixture
 from tests.test_every_head import on, sentence
 from tests.test_predict_heads import CONTEXT, KINDS, TEXT, run_theirs
@@ -132,7 +133,7 @@ def test_the_page_scores_labels(explorers, kind):
                          "token", False, -1)  # fmt: skip
         assert "is the likeliest of" in shown["line"] and " labels" in shown["line"], shown
         program, *arguments = shlex.split(shown["command"])
-        assert (program, on(explorers[kind], arguments).code) == ("mbexplore", 0)
+        assert (program, run_cli(*arguments).code) == ("mbexplore", 0)
 
 
 def test_a_mask_is_named_in_one_way(explorers):

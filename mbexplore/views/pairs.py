@@ -72,7 +72,7 @@ class PairsView(View["PairScores | ShownPair"]):
         "The column that names what is tested; by default linguistics_term, phenomenon or UID.",
         default=None, local=True,
     )  # fmt: skip
-    first: First | None = option(
+    leading: First | None = option(
         "Which sentence of a text file comes first; by default bad, as in Zorro's, or good in a "
         "folder test_suites.",
         default=None, local=True,
@@ -98,7 +98,7 @@ class PairsView(View["PairScores | ShownPair"]):
                 "There are no pairs; give some, such as 'The rivers run. | The rivers runs.', or a "
                 "file of them."
             )
-        return read_pairs(Path(self.path), self.by, self.first)
+        return read_pairs(Path(self.path), self.by, self.leading)
 
     def blocks(self, found: PairScores | ShownPair, session: Session) -> Iterator[Block]:
         """The accuracy, by phenomenon too, and the pairs that are furthest from right."""
@@ -129,7 +129,7 @@ class PairsView(View["PairScores | ShownPair"]):
         files = find_files(Path(self.path)) if self.path else []
         texts = [one for one in files if one.suffix.lower() == TEXT]
         if texts:
-            good = "first" if is_good_first(texts[0], self.first) else "second"
+            good = "first" if is_good_first(texts[0], self.leading) else "second"
             yield Note(f"Of two lines of a text file the {good} was taken for the acceptable one.")
 
     def to_json(self, found: PairScores | ShownPair) -> dict[str, Any]:
