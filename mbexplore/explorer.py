@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -31,7 +32,7 @@ from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.hooks import hooked, keep_shape
 from mbexplore.network.heads import ClassifierModel
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
-from mbexplore.network.packing import run_packed
+from mbexplore.network.packing import pad, run_packed
 from mbexplore.network.tap import Action
 from mbexplore.recorder import DEFAULT_KEEP, record, record_many
 from mbexplore.recording import Recording, check_index
@@ -39,13 +40,8 @@ from mbexplore.reference.huggingface import Reference
 from mbexplore.text import find_other_mask, shortened
 
 DEFAULT_TOP_K = 5
-DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-}
-
+_DTYPES = ("float32", "float64", "float16", "bfloat16")
+DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in _DTYPES}
 
 if TYPE_CHECKING:
     from mbexplore.views.typed import ViewMethods
@@ -60,7 +56,6 @@ class Explorer(ViewMethods):
 
     Attributes:
         model: ours.
-        tokenizer: text to tokens.
         files: where the model lies.
         info: what answers say of it.
     """
@@ -78,10 +73,13 @@ class Explorer(ViewMethods):
         """Names of the views too, so that they complete."""
         return [*super().__dir__(), *type(self).methods]
 
-    def __init__(self, model: PretrainedModel, tokenizer: Tokenizer, files: hub.ModelFiles) -> None:
+    def __init__(
+        self, model: PretrainedModel, tokenizer: Tokenizer | None, files: hub.ModelFiles
+    ) -> None:
         self.model = model
-        self.tokenizer = tokenizer
         self.files = files
+        if tokenizer is not None:
+            self.tokenizer = tokenizer
         self.info = ModelInfo(
             name=files.name,
             source=files.source,
@@ -89,6 +87,11 @@ class Explorer(ViewMethods):
             dtype=str(model.dtype).removeprefix("torch."),
             device=str(model.device),
         )
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """Text to tokens."""
+        return Tokenizer.from_folder(self.files.folder)
 
     def __repr__(self) -> str:
         info, config = self.info, self.model.config
@@ -133,12 +136,8 @@ class Explorer(ViewMethods):
         Returns:
             Ids and attention mask, each (batch, seq), on the model's device.
         """
-        longest = max(len(ids) for ids in batch)
-        pad = self.model.config.pad_token_id or 0
-        rows = [[*ids, *[pad] * (longest - len(ids))] for ids in batch]
-        mask = [[1] * len(ids) + [0] * (longest - len(ids)) for ids in batch]
-        device = self.model.device
-        return torch.tensor(rows, device=device), torch.tensor(mask, device=device)
+        ids, mask = pad(batch, self.model.config.pad_token_id or 0)
+        return ids.to(self.model.device), mask.to(self.model.device)
 
     def encode_masked(self, text: str, *, truncate: bool = False) -> Encoding:
         """Tokens of a text that has a mask to predict; see `encode`.
@@ -370,7 +369,9 @@ class Explorer(ViewMethods):
             raise RangeError(f"top-k is {top_k}; choose 1 to {vocab}, the size of the vocabulary.")
 
 
-def load(name: str | None = None, *, device: str = "auto", dtype: str = "float32") -> Explorer:
+def load(
+    name: str | None = None, *, device: str = "auto", dtype: str = "float32", weights: bool = True
+) -> Explorer:
     """Opens a model.
 
     Args:
@@ -379,6 +380,7 @@ def load(name: str | None = None, *, device: str = "auto", dtype: str = "float32
         device: "auto", "cpu", "cuda" or "mps".
         dtype: "float32", "float64", "float16" or "bfloat16": of the computation, whatever the file
             stores.
+        weights: False where what the header of their file says is enough; none is read then.
 
     Raises:
         ModelError: the model can't be found, read or trusted.
@@ -388,5 +390,8 @@ def load(name: str | None = None, *, device: str = "auto", dtype: str = "float32
         raise RangeError(f"There is no dtype {dtype!r}; choose {', '.join(DTYPES)}.")
     place = find_device(device)
     files = hub.locate(name or os.environ.get("MBEXPLORE_MODEL") or hub.BUNDLED)
-    model = open_model(files.folder, dtype=DTYPES[dtype], device=place)
-    return Explorer(model, Tokenizer.from_folder(files.folder), files)
+    model = open_model(files.folder, dtype=DTYPES[dtype], device=place, weights=weights)
+    explorer = Explorer(model, Tokenizer.from_folder(files.folder) if weights else None, files)
+    if not weights:
+        explorer.info = replace(explorer.info, dtype=dtype, device=str(place))
+    return explorer

@@ -125,6 +125,10 @@ class Session:
                     del self._sizes[gone]
             return made
 
+    def put(self, key: Hashable, made: Any) -> None:
+        """Keeps what was made for this key together with that of other texts."""
+        self.once(key, lambda: made)
+
     def recording(self, *keep: str) -> Recording:
         """One forward pass over the text with what is asked for kept; run again only for more.
 

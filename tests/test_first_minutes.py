@@ -7,7 +7,6 @@ import shlex
 import pytest
 
 from mbexplore import __version__
-from mbexplore.cli.cite import bibtex
 from mbexplore.cli.doctor import _advice
 from mbexplore.cli.examples import EXAMPLES, command_of
 from mbexplore.views import REGISTRY
@@ -79,7 +78,7 @@ def test_cite_prints_the_tool_and_the_papers_of_views():
 
 
 def test_a_paper_as_bibtex():
-    entry = bibtex(REGISTRY["lens"].papers[0])
+    entry = REGISTRY["lens"].papers[0].bibtex
     assert entry.startswith("@misc{")
     assert "author = {" in entry
 

@@ -12,17 +12,14 @@ from typing import Any, Literal
 
 from mbexplore.errors import UsageError
 from mbexplore.views import View
-from mbexplore.views.parameters import SELECTED, Option, Parameter
+from mbexplore.views.parameters import KINDS, SELECTED, Option, Parameter
 
 FIRST = "first"
 """Argument of every endpoint: of a wide matrix, the first column that is drawn large."""
 OTHERS = "others"
 """Argument of a view that reads several texts: those beside the page's own, one a line."""
 
-TYPES: dict[str, Any] = {
-    "switch": bool, "integer": int, "number": float, "layer": int, "head": int, "token": int,
-    "text": str, "texts": str, "model": str, "lines": str,
-}  # fmt: skip
+
 NONE: dict[str, Any] = {"layer": 0, "head": -1, "token": -1, "integer": -1, "number": -1.0}
 """What stands for None in an endpoint's arguments; the empty text for every other kind."""
 
@@ -36,8 +33,7 @@ def parameters_of(view: type[View[Any]]) -> list[Parameter]:
     """A view's parameters and what only the page has."""
 
     def own(name: str, kind: Any, default: Any, label: str) -> Parameter:
-        about = Option("", None, None, label, None, None, {}, False)
-        return Parameter(name, kind, default, False, (), about)
+        return Parameter(name, kind, default, False, (), Option(label=label))
 
     found = [*_settable(view), own(FIRST, "integer", -1, "")]
     texts = list(takewhile(lambda one: one[:1] != "-", shlex.split(view.example)))
@@ -90,13 +86,7 @@ def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:
             )
     required = {one.name: default_of(one) for one in view.parameters if one.is_required}
     values = {name: _plain(known[name], value) for name, value in (required | dict(given)).items()}
-    defaults = {one.name: one.default for one in view.parameters}
-    used = {
-        name: value
-        for name, value in values.items()
-        if known[name].has_effect({**defaults, **values})
-    }
-    return view(**used)
+    return view.with_effect(values)
 
 
 def default_of(one: Parameter) -> Any:
@@ -109,7 +99,9 @@ def default_of(one: Parameter) -> Any:
 
 def annotation_of(one: Parameter) -> Any:
     """A parameter's type, as the endpoint takes it."""
-    return Literal[one.choices] if one.kind == "choice" else TYPES[one.kind]
+    if one.kind == "choice":
+        return Literal[one.choices]
+    return str if one.kind in ("texts", "lines") else KINDS[one.kind][1][0]
 
 
 def _plain(one: Parameter, value: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 from mbexplore.analysis.token_spans import word_spans, word_texts
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
+from mbexplore.text import word
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Axis:
         part = "" if self.bounds is None else f" (tokens {self.bounds[0]}:{self.bounds[1]})"
         unit = self.unit.removesuffix("s") if len(self) == 1 else self.unit
         return f"{len(self):,} {unit}{part}"
+
+    def name_of(self, place: int) -> str:
+        """A place as people read it, with the position of its first token."""
+        return f"{word(self.labels[place])} {self.starts[place]}"
 
     def indices_of(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
         """The place that holds each token, -1 for a token that is not shown."""

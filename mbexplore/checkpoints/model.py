@@ -36,6 +36,7 @@ def load_model(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
+    weights: bool = True,
 ) -> Model:
     """Opens the checkpoint in `folder` as a model of one kind, in evaluation mode.
 
@@ -46,6 +47,7 @@ def load_model(
         kind: the class.
         dtype: see `set_precision`; None for the file's own, of every parameter.
         device: where they go.
+        weights: whether they will be used; if not they stay as they are, and none is read.
 
     Raises:
         ModelError: a file, a key or a shape is not what the config asks for.
@@ -63,7 +65,7 @@ def load_model(
         model.load_state_dict(tensors, strict=False, assign=True)
     if isinstance(model, ModernBertForMaskedLM):
         model.tie_weights()
-    return set_precision(model.to(device), dtype).eval()
+    return (set_precision(model.to(device), dtype) if weights else model).eval()
 
 
 def set_precision(model: Model, dtype: torch.dtype | None) -> Model:
@@ -82,7 +84,11 @@ def set_precision(model: Model, dtype: torch.dtype | None) -> Model:
 
 
 def open_model(
-    folder: Path, *, dtype: torch.dtype | None = None, device: torch.device | str = "cpu"
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str = "cpu",
+    weights: bool = True,
 ) -> PretrainedModel:
     """Opens a checkpoint as what it is: with the head that its file has, else the bare encoder.
 
@@ -100,7 +106,7 @@ def open_model(
         kind = _find_classifier(config) or ModernBertModel
     elif "head.dense.weight" in keys:
         kind = ModernBertForMaskedLM
-    return load_model(folder, kind, dtype=dtype, device=device)
+    return load_model(folder, kind, dtype=dtype, device=device, weights=weights)
 
 
 def save_model(

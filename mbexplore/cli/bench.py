@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mbexplore.cli import options
-from mbexplore.cli.output import notice, print_json, write_whole
+from mbexplore.cli.output import notice, print_blocks, print_json, write_whole
 from mbexplore.errors import UsageError
 from mbexplore.files import PICTURES
 
@@ -100,12 +100,7 @@ def bench(
     if json:
         print_json(report.to_json(result))
         return
-    from rich.console import Console
-
-    from mbexplore.display.terminal import render
-
-    for block in report.to_blocks(result):
-        Console(highlight=False).print(render(block))
+    print_blocks(report.to_blocks(result))
 
 
 def _content(result: Bench, ending: str) -> bytes:

@@ -32,7 +32,7 @@ from mbexplore.partial import ENDINGS
 from mbexplore.prompts import Prompt, Prompts
 from mbexplore.sample import sample_text
 from mbexplore.views import View
-from mbexplore.views.parameters import Parameter
+from mbexplore.views.parameters import KINDS, Parameter
 from mbexplore.views.result import FORMATS, Result, join_content
 
 if TYPE_CHECKING:
@@ -45,12 +45,8 @@ PANEL = "Text and model"
 JOINED = ("json", "csv")
 """Formats of the results for several texts in one file."""
 
-TYPES: dict[str, Any] = {
-    "switch": bool, "choice": str, "integer": int, "number": float, "text": str,
-    "texts": list[str], "layer": int, "head": int, "token": str, "model": str,
-    "file": str,
-}  # fmt: skip
-
+TYPES: dict[str, Any] = {"texts": list[str], "token": str}
+"""What an option takes, where it isn't the first type of its kind."""
 _DEFAULTS = {
     "plot": False, "json": False, "strict": False, "truncate": False, "device": "auto",
     "dtype": "float32",
@@ -113,28 +109,19 @@ def build_function(view: type[View[Any]]) -> Callable[..., None]:
         texts = by_flag if texts is None else texts
         run(view, texts, given, shared)
 
-    kind = inspect.Parameter.KEYWORD_ONLY
     left_out: tuple[str, ...] = {"model": OF_TEXTS, "texts": ("recording",), "text": ()}[view.reads]
     left_out += () if view.takes_many() else OF_MANY
-    shared_names = [name for name in SHARED if name not in left_out]
+    shared = {name: about for name, about in SHARED.items() if name not in left_out}
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             *_texts(view),
+            *(options.parameter(one.name, _of(one), _default(one)) for one in view.parameters),
             *(
-                inspect.Parameter(one.name, kind, default=_default(one), annotation=_of(one))
-                for one in view.parameters
-            ),
-            *(
-                inspect.Parameter(
-                    f"{one.name}_file", kind, default=None, annotation=file_option(one)
-                )
+                options.parameter(f"{one.name}_file", file_option(one), None)
                 for one in view.parameters
                 if one.option.from_file
             ),
-            *(
-                inspect.Parameter(name, kind, default=SHARED[name][1], annotation=SHARED[name][0])
-                for name in shared_names
-            ),
+            *(options.parameter(name, *about) for name, about in shared.items()),
         ]
     )
     command.__name__ = view.name
@@ -144,13 +131,11 @@ def build_function(view: type[View[Any]]) -> Callable[..., None]:
 def _texts(view: type[View[Any]]) -> list[inspect.Parameter]:
     if view.reads == "model":
         return []
-    kind = inspect.Parameter.KEYWORD_ONLY
     annotation = options.Text if view.reads == "text" else options.Texts
-    found = [inspect.Parameter("texts", kind, default=None, annotation=annotation)]
+    found = [options.parameter("texts", annotation, None)]
     if view.text_flag:
         flag = typer.Option(view.text_flag, help="The text.")
-        flagged = Annotated[str | None, flag]
-        found.append(inspect.Parameter(FLAGGED, kind, default=None, annotation=flagged))
+        found.append(options.parameter(FLAGGED, Annotated[str | None, flag], None))
     return found
 
 
@@ -161,7 +146,7 @@ def _default(one: Parameter) -> Any:
 
 
 def _of(one: Parameter) -> Any:
-    kind = TYPES[one.kind]
+    kind = TYPES.get(one.kind, KINDS[one.kind][1][0])
     kind = kind | None if one.optional or one.kind == "token" else kind
     about = one.option
     choices = [str(choice) for choice in one.choices]
@@ -193,7 +178,8 @@ def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared
         check_target(path, JOINED if len(sources) > 1 else FORMATS)
     from mbexplore.explorer import load
 
-    explorer = load(shared["model"], device=shared["device"], dtype=shared["dtype"])
+    opened = {name: shared[name] for name in ("device", "dtype")}
+    explorer = load(shared["model"], **opened, weights=view.needs_weights)
     if prompts is not None and path is not None and is_table:
         # Hugging Face would take longer than all the rest, so it is compared only on request.
         chosen = type(chosen)(**{**chosen.values, **_unless_given(view.early)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from mbexplore import __version__
 from mbexplore.errors import UsageError
 from mbexplore.views import REGISTRY
-from mbexplore.views.papers import MODERNBERT, Paper
+from mbexplore.views.papers import cited
 
 TOOL = f"""@software{{mbexplore,
   title = {{mbexplore: look inside ModernBERT}},
@@ -31,22 +30,7 @@ def cite(
     for name in views or ():
         if name not in REGISTRY:
             raise UsageError(f"There is no view {name!r}; choose {', '.join(REGISTRY)}.")
-    papers = [MODERNBERT]
+    papers = [*cited("warner2024smarter")]
     for name in views or REGISTRY:
         papers += [paper for paper in REGISTRY[name].papers if paper not in papers]
-    typer.echo("\n\n".join([TOOL, *map(bibtex, papers)]))
-
-
-def bibtex(paper: Paper) -> str:
-    """A paper's entry."""
-    first = re.sub(r"\W", "", paper.authors.split(" and ")[0].split(" et al")[0].split(",")[0])
-    word = next(word for word in re.findall(r"[a-z]+", paper.title.lower()) if len(word) > 3)
-    authors = paper.authors.replace(" et al.", " and others").replace(", ", " and ")
-    lines = [
-        f"@misc{{{first.lower()}{paper.year}{word},",
-        f"  title = {{{{{paper.title}}}}},",
-        f"  author = {{{authors}}},",
-        f"  year = {{{paper.year}}},",
-        f"  url = {{{paper.url}}},",
-    ]
-    return "\n".join([*lines, "}"])
+    typer.echo("\n\n".join([TOOL, *(paper.bibtex for paper in papers)]))

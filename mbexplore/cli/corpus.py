@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mbexplore.cli import options
-from mbexplore.cli.output import notice, print_json
+from mbexplore.cli.output import notice, print_blocks, print_json
 from mbexplore.cli.progress import progress
 from mbexplore.prompts import Prompts
 
@@ -113,12 +113,9 @@ def search(
 
     Example: mbexplore corpus search --metric 'previous>0.5' --kind local
     """
-    from rich.console import Console
-
     from mbexplore.corpus.profile import bundled_folder
     from mbexplore.corpus.search import find
     from mbexplore.corpus.store import Store
-    from mbexplore.display.terminal import render
     from mbexplore.views.corpus import search_blocks
 
     store = Store(folder or bundled_folder())
@@ -126,6 +123,4 @@ def search(
     if json:
         print_json({"heads": found.heads, "neurons": found.neurons})
         return
-    console = Console(highlight=False)
-    for block in search_blocks(found):
-        console.print(render(block))
+    print_blocks(search_blocks(found))

@@ -11,8 +11,8 @@ import typer
 
 from mbexplore import __version__
 from mbexplore.cli import options
-from mbexplore.cli.output import print_json
-from mbexplore.text import shown
+from mbexplore.cli.output import print_blocks, print_json
+from mbexplore.display.blocks import Table
 
 PACKAGES = (
     "torch", "transformers", "tokenizers", "safetensors", "huggingface_hub", "gradio", "textual",
@@ -32,15 +32,9 @@ def doctor(json: options.Json = False) -> None:
     if json:
         print_json(found | {"advice": advice})
         return
-    from rich.console import Console
-    from rich.text import Text
-
-    from mbexplore.display.terminal import build_table
-
-    table = build_table("what", "found", left=("what", "found"))
-    for name, value in found.items():
-        table.add_row(name.replace("_", " "), Text(shown(str(value))))
-    Console(highlight=False).print(table)
+    columns = ("what", "found")
+    rows = tuple((name.replace("_", " "), str(value)) for name, value in found.items())
+    print_blocks([Table(columns, rows, left=columns)])
     for line in advice or ["Nothing to mend was found."]:
         typer.echo(line)
 

@@ -7,7 +7,8 @@ import dataclasses
 import typer
 
 from mbexplore.cli import options
-from mbexplore.cli.output import print_json
+from mbexplore.cli.output import print_blocks, print_json
+from mbexplore.display.blocks import Cell, Table
 
 
 def models(json: options.Json = False) -> None:
@@ -23,20 +24,16 @@ def models(json: options.Json = False) -> None:
     if json:
         print_json({"models": [dataclasses.asdict(listing) for listing in found]})
         return
-    from rich.console import Console
-    from rich.text import Text
-
-    from mbexplore.display.terminal import build_table
-
-    table = build_table("name", "where", "params", "on disk", left=("name", "where"))
-    for listing in found:
-        table.add_row(
-            Text(listing.name, style="" if listing.size is None else "bold"),
+    rows = tuple(
+        (
+            Cell(listing.name, strong=listing.size is not None),
             listing.place,
-            "" if listing.parameters is None else _count_name(listing.parameters),
-            "" if listing.size is None else size_name(listing.size),
+            listing.parameters and _count_name(listing.parameters),
+            listing.size and size_name(listing.size),
         )
-    Console(highlight=False).print(table)
+        for listing in found
+    )
+    print_blocks([Table(("name", "where", "params", "on disk"), rows, left=("name", "where"))])
     typer.echo("mbexplore download NAME fetches one; -m NAME opens it.", err=True)
 
 

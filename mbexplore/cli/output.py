@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,24 @@ from mbexplore.text import shown as shown
 
 if TYPE_CHECKING:
     from mbexplore.checkpoints.tokenizer import Encoding
+    from mbexplore.display.blocks import Block
     from mbexplore.explorer import ModelInfo
 
 
 def print_json(payload: dict[str, Any]) -> None:
     """One JSON object on one line."""
     typer.echo(json_line(payload))
+
+
+def print_blocks(blocks: Iterable[Block]) -> None:
+    """Prints blocks for people."""
+    from rich.console import Console
+
+    from mbexplore.display.terminal import render
+
+    console = Console(highlight=False)
+    for block in blocks:
+        console.print(render(block))
 
 
 def notice(message: str, *, dim: bool = True) -> None:

@@ -58,16 +58,11 @@ def _(block: Arcs) -> ConsoleRenderable:
     values = [0.0] * len(axis)
     for link in block.shown:
         values[link.key] = max(values[link.key], link.weight)
-    who = "any query" if block.mark is None else place_name(axis, block.mark)
+    who = "any query" if block.mark is None else axis.name_of(block.mark)
     unit = f"largest weight from {who} to each token"
     return render(
         TokenStrip(axis.labels, tuple(values), block.title, unit, block.arcs.kind, block.mark)
     )
-
-
-def place_name(axis: Axis, place: int) -> str:
-    """A place as people read it, with the position of its first token."""
-    return f"{word(axis.labels[place])} {axis.starts[place]}"
 
 
 class MapLines(Titled[AttentionMap]):
@@ -166,7 +161,7 @@ def _numbers(block: AttentionMap) -> Heat:
     )
     return _Numbers(
         np.where(outside, np.nan, tile.weights[0]),
-        tuple(place_name(tile.queries, i) for i in range(len(tile.queries))),
+        tuple(map(tile.queries.name_of, range(len(tile.queries)))),
         tuple(map(word, tile.keys.labels)), hue=tile.kind, low=0.0, high=block.high, texts=texts,
         mark=None if block.mark is None else (block.mark, None), scale=False, root=block.root,
     )  # fmt: skip
@@ -245,7 +240,7 @@ def _title(block: AttentionMap, number: int, hue: str, width: int, colour: bool)
 
 def _ends(keys: Axis, width: int) -> str:
     """Names of the first and the last column, as wide as a map."""
-    first, last = place_name(keys, 0), place_name(keys, len(keys) - 1)
+    first, last = keys.name_of(0), keys.name_of(len(keys) - 1)
     if keys.starts[0] < 0:  # offsets
         first, last = keys.labels[0], keys.labels[-1]
     if cell_len(first) + cell_len(last) + 1 > width:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import isfinite
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mbexplore.display.numbers import count, decimals, fixed, percent
 
@@ -120,6 +120,11 @@ class Table(Block):
     extra: Mapping[str, Sequence[str | int | float | None]] = field(default_factory=dict)
     shares: tuple[str, ...] = ()
     bars: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, columns: Mapping[str, Iterable[Value]], title: str = "", **more: Any) -> Table:
+        """A table of columns by their names; `more` are its other attributes."""
+        return cls(tuple(columns), tuple(zip(*columns.values(), strict=True)), title, **more)
 
     @cached_property
     def cells(self) -> tuple[tuple[Cell, ...], ...]:

@@ -5,7 +5,7 @@ Everything is text and numbers, and the scripts set text as text: nothing in it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from math import isfinite
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -90,28 +90,14 @@ def _(block: b.Bars) -> Part:
 
 @to_part.register
 def _(block: b.Heat) -> Part:
-    low, high = block.bounds
-    alike = ("title", "rows", "columns", "hue", "log", "darkest_low", "scale", "upward", "unit",
-             "texts", "row_hues", "mark")  # fmt: skip
-    columns = range(len(block.columns))
-    return {
-        "kind": "heat",
-        **{name: getattr(block, name) for name in alike},
-        "array": block.values,
-        "axis": block.column_axis,
-        "low": short(low),
-        "high": short(high),
-        "hold": block.select,
-        "hold_more": dict(block.select_more),
-        "row_hold": block.row_values,
-        "column_hold": list(columns if block.column_values is None else block.column_values),
-    }
+    low, high = map(short, block.bounds)
+    columns = block.column_values or tuple(range(len(block.columns)))
+    return {"kind": "heat", **vars(block), "low": low, "high": high, "column_hold": columns}
 
 
 def cut_columns(part: Part, first: int | None) -> Part:
     """A matrix with the columns that are drawn large, and a small map of all where it is cut."""
-    part = dict(part)
-    array: NDArray[np.floating] = part.pop("array")
+    array: NDArray[np.floating] = part["values"]
     total = array.shape[1]
     mark = part["mark"]
     start = first
@@ -152,46 +138,19 @@ def _overview(array: NDArray[np.floating], seen: slice) -> Part:
 
 @to_part.register
 def _(block: b.Lines) -> Part:
-    return {
-        "kind": "lines",
-        "title": block.title,
-        "series": [
-            {
-                "name": one.name,
-                "points": [[short(a), short(b)] for a, b in one.points],
-                "hue": one.hue,
-                "dashed": one.dashed,
-                "dots": one.dots,
-            }
-            for one in block.series
-        ],
-        "x": {
-            "label": block.x,
-            "log": block.log_x,
-            "ticks": None if block.ticks is None else list(block.ticks),
-        },
-        "y": {"label": block.y, "log": block.log_y, "down": block.y_down},
-        "marks": _named(block.marks),
-        "levels": _named(block.levels),
-    }
-
-
-def _named(places: Mapping[str, float]) -> list[Part]:
-    return [{"name": name, "at": short(at)} for name, at in places.items()]
+    names = ("name", "hue", "dashed", "dots")
+    series = [
+        {name: getattr(one, name) for name in names}
+        | {"points": [[short(a), short(b)] for a, b in one.points]}
+        for one in block.series
+    ]
+    return {"kind": "lines", **vars(block), "series": series}
 
 
 @to_part.register
 def _(block: b.TokenStrip) -> Part:
-    return {
-        "kind": "strip",
-        "title": block.title,
-        "tokens": list(block.tokens),
-        "values": [short(value) for value in block.values],
-        "high": short(block.full),
-        "unit": block.unit,
-        "hue": block.hue,
-        "mark": block.mark,
-    }
+    numbers = {"values": [short(value) for value in block.values], "high": short(block.full)}
+    return {"kind": "strip", **vars(block), **numbers}
 
 
 def short(value: float) -> float | None:

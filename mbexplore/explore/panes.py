@@ -55,13 +55,7 @@ def build_view(where: State, bounds: Bounds) -> View[Any]:
     for one in view.parameters:
         if one.name in by_name or one.kind in by_kind:
             values[one.name] = by_name.get(one.name, by_kind.get(one.kind))
-    defaults = {one.name: one.default for one in view.parameters}
-    used = {
-        one.name: values[one.name]
-        for one in view.parameters
-        if one.name in values and one.has_effect({**defaults, **values})
-    }
-    return view(**used)
+    return view.with_effect(values)
 
 
 def draw(blocks: Iterable[Block], width: int, colour: bool) -> list[Line]:

@@ -57,29 +57,7 @@ class ScreenApp(App[int]):
 
     TITLE = "mbexplore"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (40, "-tall")]  # noqa: RUF012 - as Textual has it
-    CSS = """
-    Screen > Static, #title Static, #write Static {
-        text-wrap: nowrap; text-overflow: ellipsis; height: 1;
-    }
-    #title, #write { height: 1; }
-    #title, #tabs, Footer { background: $panel; }
-    #model, #place { width: 1fr; }
-    #activity { width: auto; color: $faint; }
-    #prompt { width: 3; text-style: bold; }
-    Field, Field:focus, Field:ansi {
-        width: 1fr; border: none; height: 1; padding: 0; background: $background;
-        background-tint: transparent;
-    }
-    #tokens { height: 2; padding: 0 1; }
-    .-tall #tokens { height: 5; }
-    #predictions { height: 6; }
-    #predictions.sentence { text-wrap: wrap; padding: 1 1 0 1; }
-    #predictions.error { color: $error; }
-    #stage {
-        height: 1fr; padding: 0 1; overflow-x: hidden; scrollbar-size-vertical: 1;
-        scrollbar-gutter: stable;
-    }
-    """
+    CSS_PATH = "explore.tcss"
 
     activity = reactive("")
 

@@ -90,12 +90,6 @@ class Stage(ScrollView, can_focus=True, inherit_bindings=False):
 class Prompt(ModalScreen[str | None]):
     """A question at the foot: what is typed, or None where it is left."""
 
-    CSS = """
-    Prompt { align: left bottom; background: transparent; }
-    Prompt Horizontal { height: 1; background: $panel; }
-    Prompt Static { width: auto; padding: 0 1; text-style: bold; }
-    Prompt Input { width: 1fr; border: none; height: 1; padding: 0; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "leave")]
 
     def __init__(self, label: str, value: str = "") -> None:
@@ -117,11 +111,6 @@ class Prompt(ModalScreen[str | None]):
 class Help(ModalScreen[None]):
     """All keys in two columns; any of the usual ones closes it."""
 
-    CSS = """
-    Help { align: center middle; background: $background 60%; }
-    Help Horizontal { width: 80; height: auto; background: $panel; padding: 0 1; }
-    Help Static { width: 1fr; }
-    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,enter,space", "dismiss", "close")
     ]

@@ -1,4 +1,4 @@
-"""Many texts at once: side by side in one row, never padded.
+"""Many texts at once: side by side in one row, without padding; or as a rectangle, for others.
 
 Linear layers take all tokens of a row together; attention keeps each text to itself, and positions
 count from each text's own start, so a text gets what it gets alone. Knows nothing of text.
@@ -85,3 +85,11 @@ def no_gradients() -> Iterator[None]:
     """
     with torch.inference_mode(False), torch.no_grad():
         yield
+
+
+def pad(batch: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Ids and attention mask (batch, seq) of texts of unequal length, padded on the right."""
+    longest = max(map(len, batch))
+    ids = [[*row, *[pad_id] * (longest - len(row))] for row in batch]
+    mask = [[1] * len(row) + [0] * (longest - len(row)) for row in batch]
+    return torch.tensor(ids), torch.tensor(mask)

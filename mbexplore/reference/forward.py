@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -12,11 +12,12 @@ from mbexplore.network.attention import attention_weights
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.heads import ClassifierModel
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.network.packing import pad as pad
 from mbexplore.network.tap import Action
 from mbexplore.recording import to_float64
 
 ROTATED = ("rot_q", "rot_k")
-EVERY_TAP = (*ROTATED, "v", "z", "attn_out", "mlp_post", "mlp_out", "resid_post")
+EVERY_TAP = ("embed", *ROTATED, "v", "z", "attn_out", "mlp_post", "mlp_out", "resid_post")
 FLOAT32_TAPS = (*ROTATED, "scores", "pattern")
 """Where transformers rounds to float32 in float64 too: its rotation and its softmax."""
 
@@ -27,10 +28,11 @@ class Forward:
     Args:
         model: ours, in any dtype.
         ids: (batch, seq).
-        mask: (batch, seq), 0 for padding on the right.
-        rounded_to: rounds the value at every tap to this dtype.
-        like_theirs: whether attention rounds to float32 as transformers' does in float64; for one
-            text without padding.
+        mask: (batch, seq), 0 for padding, on either side.
+        wanted: which of `places` are kept; all of them by default.
+        edits: what happens to values at taps, before they are kept.
+        visible: the attention mask that the encoder gets in place of `mask`.
+        position_ids: in place of the right ones.
     """
 
     def __init__(
@@ -39,68 +41,86 @@ class Forward:
         ids: Tensor,
         mask: Tensor,
         *,
-        rounded_to: torch.dtype | None = None,
-        like_theirs: bool = False,
+        wanted: Collection[str] | None = None,
+        edits: Mapping[str, Action] | None = None,
+        visible: Tensor | None = None,
+        position_ids: Tensor | None = None,
     ) -> None:
         self._config = model.config
-        self._lengths: list[int] = mask.sum(dim=1).tolist()
+        self._real = mask.bool()
         self._values: dict[str, Tensor] = {}
         self._last_map: tuple[tuple[str, int], Tensor] | None = None
-        with torch.no_grad(), hooked(model, self._actions(rounded_to, like_theirs)):
-            hidden_states = model.encoder(ids, mask)
+        wanted = set(places(model.config) if wanted is None else wanted)
+        taps = {name: self._keep(name) for place in wanted for name in _taps_of(place)}
+        with torch.no_grad(), hooked(model, edits or {}), hooked(model, taps):
+            hidden_states = model.encoder(
+                ids, mask if visible is None else visible, position_ids=position_ids
+            )
             self._values["final_norm"] = hidden_states
-            if isinstance(model, ModernBertForMaskedLM):
-                self._values["head"] = model.head(hidden_states)
-                self._values["logits"] = model.decoder(self._values["head"])
-            elif isinstance(model, ClassifierModel):
-                self._values["head"] = model.head(model.read(hidden_states, mask))
-                self._values["logits"] = model.classifier(self._values["head"])
+            if not wanted.isdisjoint(("head", "logits")):
+                self._read_head(model, hidden_states, mask)
+
+    def _read_head(self, model: PretrainedModel, hidden_states: Tensor, mask: Tensor) -> None:
+        if isinstance(model, ModernBertForMaskedLM):
+            self._values["head"] = model.head(hidden_states)
+            self._values["logits"] = model.decoder(self._values["head"])
+        elif isinstance(model, ClassifierModel):
+            self._values["head"] = model.head(model.read(hidden_states, mask))
+            self._values["logits"] = model.classifier(self._values["head"])
+
+    def _keep(self, name: str) -> Action:
+        def keep(value: Tensor) -> None:
+            self._values[name] = value
+
+        return keep
 
     def __contains__(self, place: str) -> bool:
         return place.endswith(".attention") or place in self._values
 
     def tap(self, name: str, row: int = 0) -> Tensor:
         """The kept value of one text at a tap, (heads, seq, head_dim)."""
-        return self._values[name][row, :, : self._lengths[row]]
+        return self._values[name][row][:, self._real[row]]
 
     def text(self, place: str, row: int = 0) -> Tensor:
         """The value of one text at a place, without padding, in float64 on the CPU."""
-        length = self._lengths[row]
         if self._last_map is not None and self._last_map[0] == (place, row):
             return self._last_map[1]
         if place.endswith(".attention"):
-            layer = int(place.split(".")[1])
-            q, k = (self.tap(f"layers.{layer}.{tap}", row) for tap in ROTATED)
-            half_window = self._config.half_window(layer)
+            q, k = (self.tap(name, row) for name in _taps_of(place))
+            half_window = self._config.half_window(int(place.split(".")[1]))
             weights = to_float64(attention_weights(q, k, half_window=half_window))
             self._last_map = (place, row), weights  # it is read several times in turn
             return weights
-        return real_part(place, self._values[place][row], length)
+        value = self._values[place][row]
+        return to_float64(value[self._real[row]] if value.dim() > 1 else value)
 
-    def _actions(self, rounded_to: torch.dtype | None, like_theirs: bool) -> dict[str, Action]:
-        dtype = torch.float32 if like_theirs else rounded_to
 
-        def action(name: str) -> Action:
-            def keep(value: Tensor) -> Tensor | None:
-                edited = value
-                if dtype is not None and name in edited_taps:
-                    edited = value.to(dtype).to(value.dtype)
-                if name in kept:
-                    self._values[name] = edited
-                return None if edited is value else edited
+def _taps_of(place: str) -> Iterator[str]:
+    """The taps whose values a place needs."""
+    if place.endswith(".attention"):
+        yield from (place.replace("attention", tap) for tap in ROTATED)
+    elif place == "embed" or place.endswith(".resid_post"):
+        yield place
 
-            return keep
 
-        def names(taps: Sequence[str]) -> list[str]:
-            layers = range(self._config.num_hidden_layers)
-            return [f"layers.{i}.{tap}" for i in layers for tap in taps]
+def roundings(
+    config: ModernBertConfig, taps: Sequence[str], dtype: torch.dtype
+) -> dict[str, Action]:
+    """Edits that round the values at some taps of every layer to a dtype.
 
-        kept = {"embed", *names((*ROTATED, "resid_post"))}
-        edited_taps = set(names(FLOAT32_TAPS if like_theirs else EVERY_TAP))
-        if not like_theirs:
-            edited_taps.add("embed")
-        wanted = kept if dtype is None else kept | edited_taps
-        return {name: action(name) for name in wanted}
+    Args:
+        config: of the model.
+        taps: `EVERY_TAP`; or `FLOAT32_TAPS` for one text without padding, where attention rounds
+            as that of transformers does.
+        dtype: what is rounded to.
+    """
+
+    def rounded(value: Tensor) -> Tensor:
+        return value.to(dtype).to(value.dtype)
+
+    layers = range(config.num_hidden_layers)
+    inside = [f"layers.{i}.{tap}" for i in layers for tap in taps if tap != "embed"]
+    return dict.fromkeys([*inside, *(tap for tap in taps if tap == "embed")], rounded)
 
 
 def places(config: ModernBertConfig) -> Iterator[str]:
@@ -127,9 +147,6 @@ def real_part(place: str, value: Tensor, length: int) -> Tensor:
     return to_float64(value)
 
 
-def pad(batch: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Ids and attention mask (batch, seq) of texts of unequal length, padded on the right."""
-    longest = max(map(len, batch))
-    ids = [[*row, *[pad_id] * (longest - len(row))] for row in batch]
-    mask = [[1] * len(row) + [0] * (longest - len(row)) for row in batch]
-    return torch.tensor(ids), torch.tensor(mask)
+def rms(*values: Tensor) -> float:
+    """Root mean square of several tensors together."""
+    return float(torch.cat([x.flatten() for x in values]).square().mean().sqrt())

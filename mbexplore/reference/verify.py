@@ -24,7 +24,16 @@ from mbexplore.network.heads import ModernBertForSequenceClassification
 from mbexplore.network.linear import HALF
 from mbexplore.network.model import PretrainedModel
 from mbexplore.reference.batches import Batch
-from mbexplore.reference.forward import Forward, pad, places, real_part
+from mbexplore.reference.forward import (
+    EVERY_TAP,
+    FLOAT32_TAPS,
+    Forward,
+    pad,
+    places,
+    real_part,
+    rms,
+    roundings,
+)
 from mbexplore.reference.paths import PATHS, PathValue, path_values
 
 ERROR_RATIO = 4.0
@@ -192,19 +201,19 @@ class _Measured:
         """Takes in one text in the model's dtype."""
         self.has_dtype = True
         self._add_difference((ours - theirs).abs())
-        self.ours = _larger(self.ours, _rms(ours - oracle))
-        self.theirs = _larger(self.theirs, _rms(theirs - oracle))
-        self.taps = _larger(self.taps, _rms(tapped - oracle))
-        self.floor = max(self.floor, torch.finfo(dtype).eps * _rms(oracle))
+        self.ours = _larger(self.ours, rms(ours - oracle))
+        self.theirs = _larger(self.theirs, rms(theirs - oracle))
+        self.taps = _larger(self.taps, rms(tapped - oracle))
+        self.floor = max(self.floor, torch.finfo(dtype).eps * rms(oracle))
 
     def add_float64(self, theirs: Tensor, oracle: Tensor, rounded: Tensor) -> None:
         """Takes in one text in float64."""
         difference, rounding = (oracle - theirs).abs(), (oracle - rounded).abs()
-        sizes = _rms(difference), float(difference.max())
+        sizes = rms(difference), float(difference.max())
         self.exact = _larger(self.exact[0], sizes[0]), _larger(self.exact[1], sizes[1])
-        sizes = _rms(rounding), float(rounding.max())
+        sizes = rms(rounding), float(rounding.max())
         self.rounding = max(self.rounding[0], sizes[0]), max(self.rounding[1], sizes[1])
-        self.size = max(self.size, _rms(oracle))
+        self.size = max(self.size, rms(oracle))
         self.exact_floor = max(self.exact_floor, 1e-12 * float(oracle.abs().max()))
         if not self.has_dtype:  # the model itself is in float64
             self._add_difference(difference)
@@ -264,8 +273,10 @@ class _Sides:
         self.ours = Forward(model, ids.to(model.device), mask.to(model.device))
         alone = [pad([one], 0) for one in batch]
         self.oracle = [Forward(self.wide, *one) for one in alone]
-        self.like_theirs = [Forward(self.wide, *one, like_theirs=True) for one in alone]
-        self.tapped = [Forward(self.wide, *one, rounded_to=model.dtype) for one in alone]
+        like_theirs = roundings(model.config, FLOAT32_TAPS, torch.float32)
+        self.like_theirs = [Forward(self.wide, *one, edits=like_theirs) for one in alone]
+        tapped = roundings(model.config, EVERY_TAP, model.dtype)
+        self.tapped = [Forward(self.wide, *one, edits=tapped) for one in alone]
 
     def compare_dtype(self, checks: dict[str, _Measured]) -> Callable[[str, Tensor], None]:
         """What takes in a value of transformers' padded batch in the model's dtype."""
@@ -325,11 +336,11 @@ def _check_path(sides: _Sides, value: PathValue, exact: PathValue, known: _Measu
         *_layer_facts(sides.model.config, value.place),
         float(difference.max()),
         float(difference.mean()),
-        _rms(found - oracle),
+        rms(found - oracle),
         PATH_RATIO * known.tolerance,
         float(wide.max()),
         known.float64_tolerance,
-        _rms(wide),
+        rms(wide),
         PATH_RATIO * known.float64_rms_tolerance,
     )
 
@@ -347,10 +358,6 @@ def _layer_facts(
 def _dtype_of(place: str, dtype: torch.dtype) -> torch.dtype:
     """The dtype that a value is computed in: our maps are float32 or wider."""
     return torch.promote_types(dtype, torch.float32) if place.endswith(".attention") else dtype
-
-
-def _rms(value: Tensor) -> float:
-    return float(value.square().mean().sqrt())
 
 
 def _larger(before: float, now: float) -> float:

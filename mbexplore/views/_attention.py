@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mbexplore.explorer import Explorer
     from mbexplore.session import Session
     from mbexplore.views.attention import AttentionView
+    from mbexplore.views.model_view import ModelMapsView
 
 Made = TypeVar("Made")
 
@@ -238,7 +239,7 @@ def find_attention(view: AttentionView, session: Session) -> Attention:
     explorer.check_layer_and_head(layer, view.head)
     token = session.token(view.token)
     queries, keys = (
-        _axis(view, encoding, bounds or view.tokens) for bounds in (view.queries, view.keys)
+        axis_of(view, encoding, bounds or view.tokens) for bounds in (view.queries, view.keys)
     )
     place = None if token is None else queries.index_of(token)
     mixes = view.measure != "weights"
@@ -278,7 +279,12 @@ def find_attention(view: AttentionView, session: Session) -> Attention:
     )  # fmt: skip
 
 
-def _axis(view: AttentionView, encoding: Encoding, bounds: str | None) -> Axis:
+def axis_of(view: AttentionView | ModelMapsView, encoding: Encoding, bounds: str | None) -> Axis:
+    """What a view's rows or columns are.
+
+    Raises:
+        RangeError: the part, "A:B", is outside the text or has nothing to show.
+    """
     chosen = find_token_range(encoding, bounds) if bounds else None
     return build_axis(encoding, chosen, words=view.words, hide_special=not view.special)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,11 +17,12 @@ from mbexplore.display.blocks import (
     Row,
     Selection,
     Table,
+    Value,
 )
 from mbexplore.display.numbers import decimals, fixed, percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.text import word
-from mbexplore.views.papers import ATTENTION_KNOCKOUT, SIXTEEN_HEADS
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.shared import LISTED, answer_bars, head_names, layer_heat, logit_name
 from mbexplore.views.view import View, option
@@ -68,7 +69,7 @@ class AblateView(View[Ablated]):
     question = "Which parts does the answer need?"
     group = "Which part"
     place = 1
-    papers = (SIXTEEN_HEADS, ATTENTION_KNOCKOUT)
+    papers = cited("michel2019sixteen", "geva2023dissecting")
     limits = (
         "Other parts may make up for an ablated one, so a small effect is no proof that the part "
         "is idle; and zero may be a value that the model never saw."
@@ -198,21 +199,16 @@ def _without(found: Ablation, all_of_it: Ablated) -> Iterator[Block]:
     )
     scores = [clean, *(effect.score for effect in found.effects)]
     changes = tuple(score.logit - clean.logit for score in scores)
-    tops = ["", *(effect.top1 for effect in found.effects)]
-    rows = tuple(
-        (
-            name,
-            Cell(score.logit, f"{score.logit:.2f}"),
-            Cell(change, hue="signed"),
-            score.probability,
-            score.rank,
-            Cell(top, word(top) if top else ""),
-        )
-        for name, score, change, top in zip(["nothing", *names], scores, changes, tops, strict=True)
-    )
     logit = logit_name(found.target, found.contrast)
-    columns = ("without", "logit", "change", "p", "rank", "top-1")
-    yield Table(columns, rows, f"The {logit}", left=("without", "top-1"), shares=("p",))
+    columns: dict[str, Iterable[Value]] = {
+        "without": ["nothing", *names],
+        "logit": [Cell(one.logit, f"{one.logit:.2f}") for one in scores],
+        "change": [Cell(change, hue="signed") for change in changes],
+        "p": [one.probability for one in scores],
+        "rank": [one.rank for one in scores],
+        "top-1": ["", *(Cell(one.top1, word(one.top1)) for one in found.effects)],
+    }
+    yield Table.of(columns, f"The {logit}", left=("without", "top-1"), shares=("p",))
     if len(found.effects) > 1:
         title = f"Change of the {logit}"
         yield Bars(tuple(names), changes[1:], title, unit="logits", hue="signed")
@@ -236,19 +232,16 @@ def _each_head(found: HeadAblation, session: Session, *, alone: bool) -> Iterato
         )
     yield _head_map(found, session)
     kinds = session.explorer.model.config.layer_kinds
-    rows = tuple(
-        (
-            Cell(f"{head[0]}.{head[1]}", select=_selection(*head)),
-            Cell(kinds[head[0]], hue=kinds[head[0]]),
-            Cell(float(found.logit[head]), hue="signed"),
-            Cell(gain := float(found.probability[head]), "+" * (gain > 0) + percent(gain)),
-            int(found.rank[head]),
-        )
-        for head in strongest
-    )
-    columns = ("head", "kind", "change of logit", "of p", "rank")
+    gains = [float(found.probability[head]) for head in strongest]
+    columns: dict[str, Iterable[Value]] = {
+        "head": [Cell(f"{i}.{j}", select=_selection(i, j)) for i, j in strongest],
+        "kind": [Cell(kinds[layer], hue=kinds[layer]) for layer, _ in strongest],
+        "change of logit": [Cell(float(found.logit[head]), hue="signed") for head in strongest],
+        "of p": [Cell(gain, "+" * (gain > 0) + percent(gain)) for gain in gains],
+        "rank": [int(found.rank[head]) for head in strongest],
+    }
     title = "Most influential heads"
-    yield Table(columns, rows, title, left=columns[:2], bars=columns[2:3])
+    yield Table.of(columns, title, left=("head", "kind"), bars=("change of logit",))
 
 
 def _selection(layer: int | str, head: int | str) -> Selection:

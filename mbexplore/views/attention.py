@@ -9,22 +9,11 @@ from mbexplore.display.attention_blocks import Arcs, AttentionMap
 from mbexplore.display.blocks import Block, Cell, Column, Headline, Note, Table
 from mbexplore.display.numbers import offset_name, percent, significant
 from mbexplore.errors import UsageError
-from mbexplore.text import word
-from mbexplore.views.papers import (
-    BERT_LOOKS,
-    BERTVIZ,
-    NORMS,
-    NOT_EXPLANATION,
-    ROLLOUT,
-    VALUE_ZEROING,
-)
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Head, Layer, Token
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from mbexplore.analysis.axis import Axis
     from mbexplore.analysis.links import Arcs as ArcsData
     from mbexplore.session import Session
     from mbexplore.views._attention import Attention
@@ -54,7 +43,14 @@ class AttentionView(View["Attention"]):
     question = "Which tokens does each token attend to?"
     group = "From where"
     place = 1
-    papers = (BERT_LOOKS, BERTVIZ, NOT_EXPLANATION, NORMS, ROLLOUT, VALUE_ZEROING)
+    papers = cited(
+        "clark2019what",
+        "vig2019multiscale",
+        "jain2019attention",
+        "kobayashi2020attention",
+        "abnar2020quantifying",
+        "mohebbi2023quantifying",
+    )
     limits = (
         "A weight is how much of a value is taken, not what it does: a large weight on a small "
         "value, such as a separator's, changes little."
@@ -148,7 +144,7 @@ class AttentionView(View["Attention"]):
         if not found.links:
             return f"No weight of layer {found.layer} is in this part."
         best = found.links[0]
-        query, key = _named(found.queries, best.query), _named(found.keys, best.key)
+        query, key = found.queries.name_of(best.query), found.keys.name_of(best.key)
         what = "attends most to" if self.measure == "weights" else "takes most from"
         several = len(found.heads) > 1 and best.head >= 0
         where = f"layer {found.layer}" + (f" head {best.head}" if several else "")
@@ -174,8 +170,8 @@ class AttentionView(View["Attention"]):
             shown = f"{link.weight:.3f}" if link.weight >= 0.0005 else "<0.001"
             weight = Cell(link.weight, shown, min(link.weight, 1.0), found.kind)
             row = (
-                Cell(_named(found.queries, link.query), select={"token": query}),
-                Cell(_named(found.keys, link.key)),
+                Cell(found.queries.name_of(link.query), select={"token": query}),
+                Cell(found.keys.name_of(link.key)),
                 Cell(key - query, offset_name(key - query)),
                 weight,
             )
@@ -190,17 +186,9 @@ class AttentionView(View["Attention"]):
         """The layer, the axes, the weights and the links."""
         return {"picture": self.picture, "measure": self.measure, **found.to_json()}
 
-    def arrays(self, found: Attention) -> Mapping[str, NDArray[Any]]:
-        """Every weight; a whole local layer's as a band."""
-        return found.arrays()
-
     def table(self, found: Attention, session: Session) -> Table | None:
         """A row for every weight that is shown."""
         return found.table(self._value)
-
-
-def _named(axis: Axis, place: int) -> str:
-    return f"{word(axis.labels[place])} {axis.starts[place]}"
 
 
 def _beside(found: Attention, picture: Block, table: Table) -> Iterator[Block]:

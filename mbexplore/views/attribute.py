@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Table, TokenStrip
 from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
-from mbexplore.views.papers import GRADIENT_INPUT, INTEGRATED_GRADIENTS
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
-from mbexplore.views.shared import MOST_BARS, column_rows, logit_name
+from mbexplore.views.shared import MOST_BARS, logit_name
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class AttributeView(View["Attribution"]):
     question = "Which tokens does the answer come from?"
     group = "From where"
     place = 3
-    papers = (INTEGRATED_GRADIENTS, GRADIENT_INPUT)
+    papers = cited("sundararajan2017axiomatic", "shrikumar2016just")
     limits = (
         "The shares depend on the baseline, and the path there passes inputs that are no text; how "
         "tokens that act only together share their effect is not unique."
@@ -83,10 +83,14 @@ class AttributeView(View["Attribution"]):
 
     def table(self, found: Attribution, session: Session) -> Table:
         """A row for each token."""
-        return column_rows(
-            position=range(len(found.tokens)), token=found.tokens, integrated=found.integrated,
-            gradient_input=found.gradient_input,
-        )  # fmt: skip
+        return Table.of(
+            {
+                "position": range(len(found.tokens)),
+                "token": found.tokens,
+                "integrated": found.integrated,
+                "gradient_input": found.gradient_input,
+            }
+        )
 
 
 def _completeness(found: Attribution, logit: str) -> str:

@@ -23,6 +23,8 @@ from mbexplore.views.shared import (
 )
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mbexplore.analysis.classify import Candidate, ClassComparison, Classification, HeadOutput
     from mbexplore.session import Session
 
@@ -57,6 +59,50 @@ class Classes(Beside["Classification"]):
         """Whether every token has a label of its own."""
         return self.outputs[0].position is not None
 
+    def blocks(self) -> Iterator[Block]:
+        """The best answer, whether Hugging Face agrees, and bars, or labels by token."""
+        yield Headline(_headline(self))
+        if self.comparison is not None:
+            yield verdict(self.comparison.same_order, "order")
+        yield from _token_blocks(self) if self.is_by_token else _text_blocks(self)
+        cut = next((one for one in self.found.encodings if one.is_cut), None)
+        if cut is not None:
+            yield Note(f"The text was cut from {cut.full_length:,} to {len(cut):,} tokens.")
+        yield from self.notes
+
+    def to_json(self) -> dict[str, Any]:
+        """The answers, theirs beside ours."""
+        found = self.found
+        text, *others = found.encodings[0].texts
+        plain: dict[str, Any] = {
+            "task": found.task,
+            "text": text,
+            "context": None if found.choices or not others else others[0],
+            "choices": found.choices,
+            "tokens": [one.tokens for one in found.encodings],
+            "answers": [
+                {"position": ours.position, "predictions": ours.candidates}
+                | ({} if theirs is None else {"hf_predictions": theirs.candidates})
+                for ours, theirs in self.pairs("outputs")
+            ],
+        }
+        return plain | super().to_json()
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The logits of the labels."""
+        return {"logits": self.found.logits.cpu().numpy()}
+
+    def table(self) -> Table:
+        """A row for each answer, theirs of the same rank beside it."""
+        tokens, places = self.found.encodings[0].tokens, [one.position for one in self.outputs]
+        leads: dict[str, list[Any]] = {
+            "position": [*places],
+            "token": ["" if x is None else tokens[x] for x in places],
+        }
+        return side_rows(
+            leads, self.pairs("outputs"), "candidates", ("answer", "probability", "logit")
+        )
+
 
 def classes_of(session: Session, choices: tuple[str, ...], top_k: int, *, hf: bool) -> Classes:
     """The head's answer, and Hugging Face's where it is wanted.
@@ -78,18 +124,6 @@ def classes_of(session: Session, choices: tuple[str, ...], top_k: int, *, hf: bo
     found = session.once(("classes", choices, top_k), ours)
     theirs = compared(lambda: compare_classes(explorer, found), hf)
     return Classes(found, *theirs, tuple(explorer.model.config.labels))
-
-
-def class_blocks(classes: Classes) -> Iterator[Block]:
-    """The best answer, whether Hugging Face agrees, and bars, or labels by token."""
-    yield Headline(_headline(classes))
-    if classes.comparison is not None:
-        yield verdict(classes.comparison.same_order, "order")
-    yield from _token_blocks(classes) if classes.is_by_token else _text_blocks(classes)
-    cut = next((one for one in classes.found.encodings if one.is_cut), None)
-    if cut is not None:
-        yield Note(f"The text was cut from {cut.full_length:,} to {len(cut):,} tokens.")
-    yield from classes.notes
 
 
 def _headline(classes: Classes) -> str:
@@ -173,34 +207,3 @@ def _token_blocks(classes: Classes) -> Iterator[Block]:
     )  # fmt: skip
     if len(tokens) > MOST_TOKENS:
         yield Note(f"The first {MOST_TOKENS} of {len(tokens):,} tokens; a file has all.")
-
-
-def class_json(classes: Classes) -> dict[str, Any]:
-    """The answers, theirs beside ours."""
-    found = classes.found
-    text, *others = found.encodings[0].texts
-    plain: dict[str, Any] = {
-        "task": found.task,
-        "text": text,
-        "context": None if found.choices or not others else others[0],
-        "choices": found.choices,
-        "tokens": [one.tokens for one in found.encodings],
-        "answers": [
-            {"position": ours.position, "predictions": ours.candidates}
-            | ({} if theirs is None else {"hf_predictions": theirs.candidates})
-            for ours, theirs in classes.pairs("outputs")
-        ],
-    }
-    return plain | classes.to_json()
-
-
-def class_rows(classes: Classes) -> Table:
-    """A row for each answer, theirs of the same rank beside it."""
-    tokens, places = classes.found.encodings[0].tokens, [one.position for one in classes.outputs]
-    leads: dict[str, list[Any]] = {
-        "position": [*places],
-        "token": ["" if x is None else tokens[x] for x in places],
-    }
-    return side_rows(
-        leads, classes.pairs("outputs"), "candidates", ("answer", "probability", "logit")
-    )

@@ -9,7 +9,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Tab
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
 from mbexplore.text import word
-from mbexplore.views.papers import CKA
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Head, Layer, OtherModel, Token
 from mbexplore.views.shared import (
     answer_bars,
@@ -40,7 +40,7 @@ class CompareView(View["RunComparison"]):
     question = "Where do two texts, or two models, differ?"
     group = "Versus"
     place = 1
-    papers = (CKA,)
+    papers = cited("kornblith2019similarity")
     limits = (
         "A distance between residual streams shows that two runs differ, not whether the answer "
         "uses it; and two models trained apart have no common axes, so their residual streams "

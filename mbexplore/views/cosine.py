@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Series, Table
 from mbexplore.text import word
-from mbexplore.views.papers import ANISOTROPY
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import LISTED, pair_rows, state_names, token_heat, token_names
 from mbexplore.views.view import View
@@ -28,7 +28,7 @@ class CosineView(View["TokenSimilarity"]):
     question = "Which tokens are alike after a layer?"
     group = "When"
     place = 3
-    papers = (ANISOTROPY,)
+    papers = cited("ethayarajh2019contextual")
     limits = (
         "A few dimensions with very large values can decide a cosine alone, and all tokens may "
         "share a direction: compare a pair with the mean of all pairs."

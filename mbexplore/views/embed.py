@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
 from mbexplore.text import quoted, shortened
-from mbexplore.views.papers import SENTENCE_BERT
+from mbexplore.views.papers import cited
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class EmbedView(View["Embeddings"]):
     question = "How near are the texts to one another?"
     group = "Versus"
     place = 2
-    papers = (SENTENCE_BERT,)
+    papers = cited("reimers2019sentence")
     limits = (
         "Vectors of a model that wasn't trained to compare texts all point much the same way: "
         "compare cosines with one another, not with 0."

@@ -10,7 +10,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Tab
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import RangeError
 from mbexplore.text import word
-from mbexplore.views.papers import BERT_LOOKS
+from mbexplore.views.papers import cited
 from mbexplore.views.shared import head_names, layer_heat, layer_hues
 from mbexplore.views.view import View, option
 
@@ -41,7 +41,7 @@ class HeadsView(View["Atlas"]):
     question = "What does each head do?"
     group = "From where"
     place = 5
-    papers = (BERT_LOOKS,)
+    papers = cited("clark2019what")
     limits = (
         "A class is read off the weights alone; what a head contributes to the answer is not in it."
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import amount
-from mbexplore.views.papers import MODERNBERT
+from mbexplore.views.papers import cited
 from mbexplore.views.shared import records
 from mbexplore.views.view import View, option
 
@@ -25,8 +25,9 @@ class InfoView(View["ModelCard"]):
     title = "Model"
     question = "What is this model made of?"
     place = 6
-    papers = (MODERNBERT,)
+    papers = cited("warner2024smarter")
     reads = "model"
+    needs_weights = False
     method = "describe"
     example = "--length 2048"
 

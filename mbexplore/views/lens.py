@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent
 from mbexplore.text import state_name, word
-from mbexplore.views.papers import LOGIT_LENS, TUNED_LENS
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.shared import layer_heat, layer_hues, state_names, token_names
 from mbexplore.views.view import View, option
@@ -28,7 +28,7 @@ class LensView(View["Lens | LensMap"]):
     question = "When is the answer decided?"
     group = "When"
     place = 1
-    papers = (LOGIT_LENS, TUNED_LENS)
+    papers = cited("nostalgebraist2020interpreting", "belrose2023eliciting")
     limits = (
         "The head was trained on the last layer alone: a token missing from an early row may still "
         "be there in a form that the head can't read."

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
 from math import exp, log
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, TokenStrip
 from mbexplore.display.numbers import significant
 from mbexplore.text import word
-from mbexplore.views.papers import MLM_SCORING, WITHIN_WORD
+from mbexplore.views.papers import cited
 from mbexplore.views.shared import HUGGING_FACE, MOST_BARS, Beside, compared
 from mbexplore.views.view import View, option
 
@@ -44,7 +43,7 @@ class LikelihoodView(View["TextLikelihood"]):
     question = "How likely is the text, token by token?"
     group = "What"
     place = 3
-    papers = (MLM_SCORING, WITHIN_WORD)
+    papers = cited("salazar2020masked", "kauf2023better")
     limits = (
         "The sum over tokens is no probability of the text: each is given all others, and longer "
         "texts have lower sums. Compare texts of one meaning and length."
@@ -86,7 +85,7 @@ class LikelihoodView(View["TextLikelihood"]):
             explorer, encodings = waiting[0].explorer, [one.encoding for one in waiting]
             every = likelihoods(explorer, encodings, masking=self.masking)
             for session, found in zip(waiting, every, strict=True):
-                session.once(("likelihood", self.masking), partial(_same, found))
+                session.put(("likelihood", self.masking), found)
                 yield self.of(session)
         else:
             yield from map(self.of, waiting)
@@ -157,10 +156,6 @@ class LikelihoodView(View["TextLikelihood"]):
             (*columns, *(["hf_log_probability"] if theirs is not None else [])),
             tuple((i, token, exp(p), p, -p / log(2), *other) for i, token, p, other in rows),
         )
-
-
-def _same(found: Likelihood) -> Likelihood:
-    return found
 
 
 def surprises(log_probabilities: tuple[float, ...]) -> tuple[float, ...]:

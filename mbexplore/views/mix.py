@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
 from mbexplore.text import word
-from mbexplore.views.papers import NORMS, ROLLOUT, VALUE_ZEROING
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import LISTED, pair_rows, token_heat, token_names
 from mbexplore.views.view import View
@@ -35,7 +35,7 @@ class MixView(View["ContextMixing"]):
     name = "mix"
     title = "Context mixing"
     question = "How much of each token goes into each other one?"
-    papers = (NORMS, ROLLOUT, VALUE_ZEROING)
+    papers = cited("kobayashi2020attention", "abnar2020quantifying", "mohebbi2023quantifying")
     place = 4
     group = "From where"
     limits = (

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from mbexplore.display.attention_blocks import ModelView
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import significant
-from mbexplore.text import word
-from mbexplore.views.papers import BERTVIZ
+from mbexplore.views.papers import cited
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ class ModelMapsView(View["Maps"]):
     question = "What pattern does each head have?"
     group = "From where"
     place = 2
-    papers = (BERTVIZ,)
+    papers = cited("vig2019multiscale")
     limits = (
         "Each map has a colour scale of its own, so an even head looks as strong as a sharp one: "
         "compare the largest weights."
@@ -45,12 +44,10 @@ class ModelMapsView(View["Maps"]):
 
     def compute(self, session: Session) -> Maps:
         """Every map, pooled."""
-        from mbexplore.analysis.axis import build_axis
         from mbexplore.analysis.maps import model_maps
-        from mbexplore.analysis.token_spans import find_token_range
+        from mbexplore.views._attention import axis_of
 
-        bounds = find_token_range(session.encoding, self.tokens) if self.tokens else None
-        axis = build_axis(session.encoding, bounds, words=self.words, hide_special=not self.special)
+        axis = axis_of(self, session.encoding, self.tokens)
         recording = session.recording("attention")
         return model_maps(recording, axis=axis, mean=self.mean, progress=session.progress)
 
@@ -72,8 +69,8 @@ class ModelMapsView(View["Maps"]):
                 Cell(each.layer, f"{each.layer} {each.kind}", hue=each.kind),
                 Cell("mean" if self.mean else link.head,
                      select=None if self.mean else {"layer": each.layer, "head": link.head}),
-                Cell(f"{word(axis.labels[link.query])} {axis.starts[link.query]}"),
-                Cell(f"{word(axis.labels[link.key])} {axis.starts[link.key]}"),
+                axis.name_of(link.query),
+                axis.name_of(link.key),
                 Cell(link.weight, f"{link.weight:.3f}", min(link.weight, 1.0), each.kind),
             )
             for each, link in zip(found, strongest, strict=True)

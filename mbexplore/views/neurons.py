@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
 from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.text import word
-from mbexplore.views.papers import FEED_FORWARD
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import token_cell, token_names
 from mbexplore.views.view import View, option
@@ -31,7 +31,7 @@ class NeuronsView(View["LayerNeurons"]):
     question = "Which neurons of a layer add most, where, and what do they promote?"
     group = "Under the hood"
     place = 1
-    papers = (FEED_FORWARD,)
+    papers = cited("geva2021transformer")
     limits = LIMITS
     sample = True
     example = '"The capital of France is [MASK]." --layer 5'
@@ -87,7 +87,7 @@ class TokenNeuronsView(View["TokenNeurons"]):
     question = "Which neurons add most at this token, and what do they promote?"
     group = "Under the hood"
     place = 2
-    papers = (FEED_FORWARD,)
+    papers = cited("geva2021transformer")
     limits = LIMITS
     example = '"The capital of France is [MASK]." --token France'
 

@@ -21,7 +21,7 @@ from mbexplore.views._pair_files import (
 )
 from mbexplore.views._pair_story import ShownPair, pair_blocks, pair_json, show_pair
 from mbexplore.views.likelihood import MASKING, Masking
-from mbexplore.views.papers import BABYBERTA, BLIMP, MLM_SCORING, WITHIN_WORD
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import File
 from mbexplore.views.shared import records
 from mbexplore.views.view import View, option
@@ -47,7 +47,7 @@ class PairsView(View["PairScores | ShownPair"]):
     question = "Which of two sentences does the model prefer?"
     group = "Versus"
     place = 3
-    papers = (BLIMP, BABYBERTA, MLM_SCORING, WITHIN_WORD)
+    papers = cited("warstadt2020blimp", "huebner2021babyberta", "salazar2020masked", "kauf2023better")
     limits = (
         "Sentences are compared by their pseudo-log-likelihood, so where one is longer by a token, "
         "length alone may decide; and intervals take pairs for independent draws."

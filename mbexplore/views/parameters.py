@@ -46,41 +46,10 @@ _OPTION = "mbexplore"
 
 @dataclass(frozen=True)
 class Option:
-    """What `option` says of a parameter, beside its name, type and default."""
+    """What `option` says of a parameter, beside its name, type and default.
 
-    help: str
-    short: str | None
-    flag: str | None
-    label: str | None
-    at_least: float | None
-    at_most: float | None
-    only: Mapping[str, Collection[Any]]
-    positional: bool
-    separator: str = ""
-    from_file: bool = False
-    local: bool = False
-
-
-def option(
-    help: str = "",
-    *,
-    default: Any = dataclasses.MISSING,
-    short: str | None = None,
-    flag: str | None = None,
-    label: str | None = None,
-    at_least: float | None = None,
-    at_most: float | None = None,
-    only: Mapping[str, Collection[Any]] | None = None,
-    positional: bool = False,
-    separator: str = "",
-    from_file: bool = False,
-    local: bool = False,
-) -> Any:
-    """A parameter of a view.
-
-    Args:
+    Attributes:
         help: a sentence: what it does; parameters that views share have one of their own.
-        default: its value unless another is given; without one it is required.
         short: a one-letter option, "-k".
         flag: the option's name where it isn't the parameter's, "--all".
         label: what the page's control is called; "" for none, the parameter's name by default.
@@ -95,11 +64,29 @@ def option(
         local: whether only whoever runs the program may give it, and no visitor of the page: it
             names files or programs of this machine.
     """
-    about = Option(
-        help, short, flag, label, at_least, at_most, only or {}, positional, separator, from_file,
-        local,
-    )  # fmt: skip
-    return dataclasses.field(default=default, metadata={_OPTION: about})
+
+    help: str = ""
+    short: str | None = None
+    flag: str | None = None
+    label: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+    only: Mapping[str, Collection[Any]] = dataclasses.field(default_factory=dict)
+    positional: bool = False
+    separator: str = ""
+    from_file: bool = False
+    local: bool = False
+
+
+def option(help: str = "", *, default: Any = dataclasses.MISSING, **about: Any) -> Any:
+    """A parameter of a view.
+
+    Args:
+        help: a sentence: what it does.
+        default: its value unless another is given; without one it is required.
+        about: attributes of `Option`.
+    """
+    return dataclasses.field(default=default, metadata={_OPTION: Option(help, **about)})
 
 
 @dataclass(frozen=True)
@@ -168,7 +155,7 @@ class Parameter:
             choices = ", ".join(map(str, self.choices))
             raise UsageError(f"{self.name} of {view} is {value!r}; choose {choices}.")
         if not _is_of(self.kind, value):
-            raise UsageError(f"{self.name} of {view} is {value!r}; give {_NOUNS[self.kind]}.")
+            raise UsageError(f"{self.name} of {view} is {value!r}; give {KINDS[self.kind][0]}.")
         low, high = self.option.at_least, self.option.at_most
         if self.kind in ("integer", "number") and not (
             (low is None or value >= low) and (high is None or value <= high)
@@ -193,38 +180,25 @@ def join_texts(texts: Iterable[str], separator: str) -> str:
     return separator.join(text.replace(separator, f"\\{separator}") for text in texts)
 
 
-_NOUNS = {
-    "switch": "True or False",
-    "choice": "one of its choices",
-    "integer": "a whole number",
-    "number": "a number",
-    "text": "a text",
-    "texts": "a list of texts",
-    "layer": "a layer's number",
-    "head": "a head's number",
-    "token": "a token's position or word",
-    "model": "a model's name",
-    "file": "a file's path",
+KINDS: dict[str, tuple[str, tuple[type, ...]]] = {
+    "switch": ("True or False", (bool,)),
+    "choice": ("one of its choices", (str, int, float)),
+    "integer": ("a whole number", (int,)),
+    "number": ("a number", (float,)),
+    "text": ("a text", (str,)),
+    "texts": ("a list of texts", (tuple,)),
+    "layer": ("a layer's number", (int,)),
+    "head": ("a head's number", (int,)),
+    "token": ("a token's position or word", (int, str)),
+    "model": ("a model's name", (str,)),
+    "file": ("a file's path", (str,)),
 }
-_TYPES: dict[str, tuple[type, ...]] = {
-    "switch": (bool,),
-    "integer": (int,),
-    "number": (float,),
-    "text": (str,),
-    "layer": (int,),
-    "head": (int,),
-    "token": (int, str),
-    "model": (str,),
-    "file": (str,),
-}
+"""What the values of each kind are called, and their types."""
 
 
 def _is_of(kind: Kind, value: Any) -> bool:
-    if kind == "choice":
-        return True
-    if kind == "texts":
-        return isinstance(value, tuple) and all(isinstance(one, str) for one in value)
-    return type(value) in _TYPES[kind]
+    is_it = type(value) in KINDS[kind][1]
+    return is_it and (kind != "texts" or all(isinstance(one, str) for one in value))
 
 
 def _range(low: float | None, high: float | None) -> str:

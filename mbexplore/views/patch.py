@@ -9,7 +9,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Sel
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
 from mbexplore.text import state_name, word
-from mbexplore.views.papers import PATCHING, ROME
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.shared import LISTED, first_difference, head_names, layer_heat, pair_names
 from mbexplore.views.view import View, option
@@ -34,7 +34,7 @@ class PatchView(View["Patching"]):
     question = "Where does the difference between two texts become the answer?"
     group = "Which part"
     place = 2
-    papers = (ROME, PATCHING)
+    papers = cited("meng2022locating", "zhang2024towards")
     limits = (
         "Each place is patched alone: what two places carry only together, or twice, is not seen; "
         "and it is the difference between these two texts that is located, not all that the answer "

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Row, Table
 from mbexplore.display.numbers import percent
 from mbexplore.errors import UsageError
 from mbexplore.text import word
-from mbexplore.views.classes import Classes, class_blocks, class_json, class_rows, classes_of
-from mbexplore.views.papers import MODERNBERT
+from mbexplore.views.classes import Classes, classes_of
+from mbexplore.views.papers import cited
 from mbexplore.views.shared import (
     HUGGING_FACE,
     Beside,
@@ -48,6 +47,50 @@ class Predictions(Beside["Answer"]):
         """Ours, one entry a mask."""
         return self.found.masks
 
+    @property
+    def position(self) -> int | None:
+        """The one mask."""
+        return self.masks[0].position if len(self.masks) == 1 else None
+
+    def blocks(self) -> Iterator[Block]:
+        """The best answers, whether Hugging Face agrees, and bars."""
+        yield Headline(_headline(self.masks))
+        if self.comparison is not None:
+            yield verdict(self.comparison.same_top_k, f"top {len(self.masks[0].predictions)}")
+        panels = [
+            block for pair in self.pairs("masks")[:MOST_MASKS] for block in _bars(self, *pair)
+        ]
+        for first in range(0, len(panels), IN_A_ROW):
+            row = panels[first : first + IN_A_ROW]
+            yield Row(tuple(row)) if len(row) > 1 else row[0]
+        if len(self.masks) > MOST_MASKS:
+            yield Note(f"The first {MOST_MASKS} of {len(self.masks):,} masks; a file has all.")
+        yield from self.notes
+
+    def to_json(self) -> dict[str, Any]:
+        """The predictions at every mask, theirs beside ours."""
+        encoding = self.found.encoding
+        masks = [
+            dataclasses.asdict(ours)
+            | ({} if theirs is None else {"hf_predictions": theirs.predictions})
+            for ours, theirs in self.pairs("masks")
+        ]
+        plain = {"text": encoding.text, "tokens": encoding.tokens, "masks": masks}
+        return plain | super().to_json()
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """All logits, (mask, vocab)."""
+        import numpy as np
+
+        positions = np.array([mask.position for mask in self.masks])
+        return {"positions": positions, "logits": self.found.logits.float().cpu().numpy()}
+
+    def table(self) -> Table:
+        """A row for each prediction, theirs of the same rank beside it."""
+        positions = [mask.position for mask in self.masks]
+        columns = ("token", "token_id", "probability", "logit")
+        return side_rows({"position": positions}, self.pairs("masks"), "predictions", columns)
+
 
 class PredictView(View["Predictions | Classes"]):
     """The most likely tokens at every [MASK], side by side with Hugging Face.
@@ -60,7 +103,7 @@ class PredictView(View["Predictions | Classes"]):
     question = "What does the model predict?"
     group = "What"
     place = 1
-    papers = (MODERNBERT,)
+    papers = cited("warner2024smarter")
     early = {"hf": False}  # noqa: RUF012
 
     top_k: int = option(
@@ -102,7 +145,7 @@ class PredictView(View["Predictions | Classes"]):
         waiting.reverse()
         for answer in waiting[0].explorer.fill_masks_many(encodings, top_k=self.top_k):
             session = waiting.pop()
-            session.once(("answer", self.top_k), partial(_same, answer))
+            session.put(("answer", self.top_k), answer)
             yield self.of(session)
 
     def check(self, session: Session) -> None:
@@ -126,61 +169,7 @@ class PredictView(View["Predictions | Classes"]):
 
     def blocks(self, found: Predictions | Classes, session: Session) -> Iterator[Block]:
         """The best answers, whether Hugging Face agrees, and bars."""
-        if isinstance(found, Classes):
-            yield from class_blocks(found)
-            return
-        yield Headline(_headline(found.masks))
-        if found.comparison is not None:
-            yield verdict(found.comparison.same_top_k, f"top {self.top_k}")
-        panels = [
-            block for pair in found.pairs("masks")[:MOST_MASKS] for block in _bars(found, *pair)
-        ]
-        for first in range(0, len(panels), IN_A_ROW):
-            row = panels[first : first + IN_A_ROW]
-            yield Row(tuple(row)) if len(row) > 1 else row[0]
-        if len(found.masks) > MOST_MASKS:
-            yield Note(f"The first {MOST_MASKS} of {len(found.masks):,} masks; a file has all.")
-        yield from found.notes
-
-    def position(self, found: Predictions | Classes) -> int | None:
-        """The one mask, or the start of the answer in the text."""
-        if isinstance(found, Classes):
-            return found.position
-        return found.masks[0].position if len(found.masks) == 1 else None
-
-    def to_json(self, found: Predictions | Classes) -> dict[str, Any]:
-        """The predictions at every mask, theirs beside ours."""
-        if isinstance(found, Classes):
-            return class_json(found)
-        encoding = found.found.encoding
-        masks = [
-            dataclasses.asdict(ours)
-            | ({} if theirs is None else {"hf_predictions": theirs.predictions})
-            for ours, theirs in found.pairs("masks")
-        ]
-        plain = {"text": encoding.text, "tokens": encoding.tokens, "masks": masks}
-        return plain | found.to_json()
-
-    def arrays(self, found: Predictions | Classes) -> Mapping[str, NDArray[Any]]:
-        """All logits, (mask, vocab) or those of the labels."""
-        import numpy as np
-
-        if isinstance(found, Classes):
-            return {"logits": found.found.logits.cpu().numpy()}
-        positions = np.array([mask.position for mask in found.masks])
-        return {"positions": positions, "logits": found.found.logits.float().cpu().numpy()}
-
-    def table(self, found: Predictions | Classes, session: Session) -> Table:
-        """A row for each prediction, theirs of the same rank beside it."""
-        if isinstance(found, Classes):
-            return class_rows(found)
-        positions = [mask.position for mask in found.masks]
-        columns = ("token", "token_id", "probability", "logit")
-        return side_rows({"position": positions}, found.pairs("masks"), "predictions", columns)
-
-
-def _same(answer: Answer) -> Answer:
-    return answer
+        yield from found.blocks()
 
 
 def _headline(masks: Sequence[MaskPredictions]) -> str:

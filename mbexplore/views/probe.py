@@ -11,7 +11,7 @@ from mbexplore.display.numbers import percent
 from mbexplore.errors import MissingError, TextError, UsageError
 from mbexplore.rows import check_column, find_column, read_rows, split_row
 from mbexplore.text import quoted, state_name
-from mbexplore.views.papers import CONTROL_TASKS, LINEAR_PROBES
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import File
 from mbexplore.views.shared import layer_names, records, state_names
 from mbexplore.views.view import View, option
@@ -33,7 +33,7 @@ class ProbeView(View["Probe"]):
     question = "At which layer can a label be read off?"
     group = "When"
     place = 4
-    papers = (LINEAR_PROBES, CONTROL_TASKS)
+    papers = cited("alain2016understanding", "hewitt2019designing")
     limits = (
         "What a probe can read, the model need not use. Texts of one source may tell their labels "
         "by length or topic; compare with the embeddings, where nothing is computed yet."

@@ -19,7 +19,7 @@ from mbexplore.display.blocks import (
 )
 from mbexplore.display.numbers import fixed, significant
 from mbexplore.text import word
-from mbexplore.views.papers import CIRCUITS, CKA
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.shared import (
     layer_heat,
@@ -51,7 +51,7 @@ class ResidualView(View["Residual"]):
     question = "How does the representation grow and change from layer to layer?"
     group = "When"
     place = 2
-    papers = (CIRCUITS, CKA)
+    papers = cited("elhage2021mathematical", "kornblith2019similarity")
     limits = (
         "CKA leans towards 1 where the text has fewer tokens than the model has dimensions, and a "
         "few very long tokens or dimensions can decide it, and the cosine, alone."

@@ -72,8 +72,6 @@ class Result(Generic[Data]):
         """The command line that makes this again, ready for a shell."""
         return shlex.join(("mbexplore", *build_command(self.view, self.session)))
 
-    command_line = command
-
     @cached_property
     def table(self) -> Table | None:
         """The rows of csv and of `to_frame`."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import count, significant
-from mbexplore.views.papers import ROFORMER
+from mbexplore.views.papers import cited
 from mbexplore.views.view import View
 
 if TYPE_CHECKING:
@@ -31,9 +31,10 @@ class RopeView(View["tuple[RopeSpectrum, ...]"]):
     question = "How far can each rotary pair tell positions apart?"
     group = "Under the hood"
     place = 3
-    papers = (ROFORMER,)
+    papers = cited("su2021roformer")
     limits = "The score of two equal vectors takes every pair at one norm; trained heads do not."
     reads = "model"
+    needs_weights = False
     example = "-o rope.png"
 
     def compute(self, session: Session) -> tuple[RopeSpectrum, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.text import word
-from mbexplore.views.papers import ROFORMER
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Head, Layer, Token
 from mbexplore.views.shared import LISTED
 from mbexplore.views.view import View, option
@@ -31,7 +31,7 @@ class RopeScoreView(View["RopeScore"]):
     question = "Which rotary pairs make this attention score?"
     group = "Under the hood"
     place = 4
-    papers = (ROFORMER,)
+    papers = cited("su2021roformer")
     limits = "A score is what goes into the softmax: other keys decide how much weight it becomes."
     sample = True
     example = '"The river runs to the sea." --layer 3 --head 1 --token river --key sea'

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
@@ -13,7 +12,7 @@ from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import shown, word
 from mbexplore.views.likelihood import MASKING, LikelihoodView, Masking, TextLikelihood
-from mbexplore.views.papers import LITTLE_MODELS, X_FACTR
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.score_templates import (
     FilledScores,
@@ -68,7 +67,7 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
     question = "How likely are these words?"
     group = "What"
     place = 2
-    papers = (X_FACTR, LITTLE_MODELS)
+    papers = cited("jiang2020factr", "schick2021just")
     limits = (
         "A word of several tokens is read with more masks than one of a single token, so their "
         "probabilities belong to no one distribution: compare words of as many tokens."
@@ -176,7 +175,7 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
             explorer, encodings = waiting[0].explorer, [one.encoding for one in waiting]
             every = score_many(explorer, encodings, targets, **self.where)
             for session, found in zip(waiting, every, strict=True):
-                session.once(("score", targets, *self.where.values()), partial(_same, found))
+                session.put(("score", targets, *self.where.values()), found)
                 yield self.of(session)
 
     def _check_alone(self, mode: str, **others: object) -> None:
@@ -284,10 +283,6 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
             numbers = [getattr(side, name) for side in sides for name in columns]
             rows.append((one.text, "|".join(one.pieces), *numbers))
         return Table(("target", "pieces", *names), tuple(rows))
-
-
-def _same(found: TargetScores) -> TargetScores:
-    return found
 
 
 _ORDERS = {"left-to-right": "from left to right", "confidence": "the likeliest first"}

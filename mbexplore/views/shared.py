@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -242,11 +242,6 @@ def pair_rows(tokens: Sequence[str], **values: NDArray[Any]) -> Table:
         for i, query in enumerate(tokens)
         for j, key in enumerate(tokens)
     ))  # fmt: skip
-
-
-def column_rows(**columns: Iterable[Value]) -> Table:
-    """Columns as a table for files, by their names."""
-    return Table(tuple(columns), tuple(zip(*columns.values(), strict=True)))
 
 
 def records(found: Sequence[Any], *properties: str) -> Table:

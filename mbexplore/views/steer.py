@@ -9,7 +9,7 @@ from mbexplore.display.blocks import Block, Headline, Lines, Note, Row, Series, 
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import word
-from mbexplore.views.papers import ACTIVATION_ADDITION, CONTRASTIVE_ADDITION, SINGLE_DIRECTION
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import answer_bars
 from mbexplore.views.view import View, option
@@ -31,7 +31,7 @@ class SteerView(View["Steering"]):
     name = "steer"
     title = "Steering"
     question = "What does a direction do to the answer?"
-    papers = (ACTIVATION_ADDITION, CONTRASTIVE_ADDITION, SINGLE_DIRECTION)
+    papers = cited("turner2023activation", "rimsky2023steering", "arditi2024refusal")
     group = "Which part"
     place = 3
     limits = (

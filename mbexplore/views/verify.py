@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
-from mbexplore.views.papers import MODERNBERT
+from mbexplore.views.papers import cited
 from mbexplore.views.port_report import port_blocks, port_json, port_table
 from mbexplore.views.shared import layer_names, records
 from mbexplore.views.view import View, option
@@ -65,7 +65,7 @@ class VerifyView(View["Parity | PortReport"]):
     title = "Parity"
     question = "Are the numbers those of Hugging Face?"
     place = 5
-    papers = (MODERNBERT,)
+    papers = cited("warner2024smarter")
     limits = "One text on one machine: rounding differs from one processor to another."
     sample = True
     example = "--long"

@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
-from typing_extensions import dataclass_transform
+from typing_extensions import Self, dataclass_transform
 
 from mbexplore.display.blocks import Block, Table
 from mbexplore.errors import UsageError
@@ -60,6 +60,7 @@ class View(Generic[Data]):
             front end has another token selected, such a view stays with the first mask.
         needs_more: whether it shows nothing with its defaults; where nothing can be typed it is
             left out.
+        needs_weights: whether it looks at more of the model than the header of its weights.
         sample: whether a bundled paragraph stands in for a text that isn't given.
         formats: what its results can be saved as; found out from the data where it isn't said.
         none: on the page, what stands for no selected token: "all"; by default the first mask does.
@@ -81,6 +82,7 @@ class View(Generic[Data]):
     reads: ClassVar[Literal["text", "texts", "model"]] = "text"
     explains_answer: ClassVar[bool] = False
     needs_more: ClassVar[bool] = False
+    needs_weights: ClassVar[bool] = True
     sample: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = ()
     none: ClassVar[str] = ""
@@ -123,16 +125,21 @@ class View(Generic[Data]):
                     "leave it out, or set that too."
                 )
 
+    @classmethod
+    def with_effect(cls, values: Mapping[str, Any]) -> Self:
+        """The view with those of the values that have an effect beside the others.
+
+        Raises:
+            MbexploreError: the view refuses a value.
+        """
+        every = {one.name: values.get(one.name, one.default) for one in cls.parameters}
+        used = [one.name for one in cls.parameters if one.has_effect(every)]
+        return cls(**{name: values[name] for name in used if name in values})
+
     @property
     def values(self) -> dict[str, Any]:
         """The parameters' values by name."""
         return {one.name: getattr(self, one.name) for one in self.parameters}
-
-    @property
-    def changed(self) -> dict[str, Any]:
-        """The values that aren't the defaults."""
-        defaults = {one.name: one.default for one in self.parameters}
-        return {name: value for name, value in self.values.items() if value != defaults[name]}
 
     @classmethod
     def needs_file(cls) -> bool:
@@ -203,7 +210,7 @@ class View(Generic[Data]):
         """What is shown of it, the headline first."""
         raise NotImplementedError
 
-    # What a view may say, where the default doesn't fit.
+    # What a view or its data may say, where the default doesn't fit.
 
     def position(self, found: Data) -> int | None:
         """The token that the answer is about, marked in the text."""
@@ -226,20 +233,23 @@ class View(Generic[Data]):
         return "-".join((self.name, *chosen, *places))
 
     def to_json(self, found: Data) -> dict[str, Any]:
-        """What `--json` prints, beside the model: the fields of the data by default."""
+        """What `--json` prints, beside the model: by default its `to_json`, or else its fields."""
         from mbexplore.display.data import to_plain
 
-        plain: dict[str, Any] = to_plain(found)
+        own = getattr(found, "to_json", None)
+        plain: dict[str, Any] = to_plain(own() if own else found)
         return plain
 
     def arrays(self, found: Data) -> Mapping[str, NDArray[Any]]:
-        """Named arrays for npz: the arrays among the data's fields by default."""
+        """Named arrays for npz: by default its `arrays`, or else those among its fields."""
         from mbexplore.display.data import arrays_of
 
-        return arrays_of(found)
+        own = getattr(found, "arrays", None)
+        return own() if own else arrays_of(found)
 
     def table(self, found: Data, session: Session) -> Table | None:
-        """The rows of csv and of `to_frame`: the first table that is shown by default."""
+        """The rows of csv and of `to_frame`: by default its `table`, or else the first shown."""
         from mbexplore.display.data import first_table
 
-        return first_table(self.of(session).blocks)
+        own = getattr(found, "table", None)
+        return own() if own else first_table(self.of(session).blocks)

@@ -21,7 +21,7 @@ from mbexplore.display.numbers import significant
 from mbexplore.display.story_blocks import Sentence, Story
 from mbexplore.text import word
 from mbexplore.views._why_story import heads_of, tell, tokens_of, whole
-from mbexplore.views.papers import ACDC, ERASER, INTEGRATED_GRADIENTS, PATCHING
+from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.result import build_command
 from mbexplore.views.shared import (
@@ -67,7 +67,9 @@ class WhyView(View[Explained]):
     question = "Why does the model give this answer?"
     group = "What"
     place = 1
-    papers = (PATCHING, INTEGRATED_GRADIENTS, ACDC, ERASER)
+    papers = cited(
+        "zhang2024towards", "sundararajan2017axiomatic", "conmy2023towards", "deyoung2020eraser"
+    )
     limits = (
         "It is the difference between this text and one other that is explained; another change "
         "of the text may take another way, and what MLPs do along the way is not named."

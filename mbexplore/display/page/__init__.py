@@ -12,31 +12,8 @@ from mbexplore.display.blocks import Block
 from mbexplore.display.browser import to_parts
 from mbexplore.display.palette import DARK, LIGHT
 
-SCRIPTS = ("parts.js", "heat.js", "lines.js", "attention.js", "arcs.js", "saved.js")
+SCRIPTS = ("parts.js", "matrix.js", "heat.js", "lines.js", "attention.js", "arcs.js", "saved.js")
 """In the order in which they need each other."""
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy"
-  content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline';
-  img-src data:">
-<title>{title}</title>
-<style>body {{ margin: 0; }}
-{css}</style>
-</head>
-<body>
-<main class="mbexplore saved"><h1 dir="auto">{title}</h1><div class="blocks"></div>
-<p class="note">Made by <code>{command}</code></p></main>
-<script id="data" type="application/json">{data}</script>
-<script>{js}
-showSaved(document.querySelector("main"), document.getElementById("data").textContent);
-</script>
-</body>
-</html>
-"""
 
 _FRAME = (
     '<iframe title="{title}" sandbox="allow-scripts" srcdoc="{page}" loading="lazy" '
@@ -47,18 +24,21 @@ HEIGHT = 460
 
 
 @cache
-def script() -> str:
-    """The drawings of all blocks, with the colours of the palette."""
-    here = files("mbexplore.display.page")
-    stops = json.dumps({"light": LIGHT, "dark": DARK})
-    sources = (here.joinpath(name).read_text("utf-8") for name in SCRIPTS)
-    return "\n".join((f"const STOPS = {stops};", *sources))
+def source(name: str) -> str:
+    """A file of this folder."""
+    return files(__package__).joinpath(name).read_text("utf-8")
 
 
 @cache
+def script() -> str:
+    """The drawings of all blocks, with the colours of the palette."""
+    stops = json.dumps({"light": LIGHT, "dark": DARK})
+    return "\n".join((f"const STOPS = {stops};", *map(source, SCRIPTS)))
+
+
 def style() -> str:
     """How blocks look."""
-    return files("mbexplore.display.page").joinpath("parts.css").read_text("utf-8")
+    return source("parts.css")
 
 
 def build_page(blocks: Iterable[Block], title: str, command: str) -> str:
@@ -70,7 +50,7 @@ def build_page(blocks: Iterable[Block], title: str, command: str) -> str:
         command: that makes it again.
     """
     data = json.dumps(to_parts(blocks), ensure_ascii=False, separators=(",", ":"))
-    return _PAGE.format(
+    return source("saved.html").format(
         title=escape(title),
         command=escape(command),
         css=style(),

@@ -34,25 +34,27 @@ parts.lines = (part) => {
     "data-key": `lines ${part.title.replace(/[^a-z ]/gi, "")}`,
     "aria-label": `${part.title}: left and right move`,
   });
-  const named = part.x.ticks;
+  const placed = (places) => Object.entries(places).map(([name, at]) => ({ name, at }));
+  const marks = placed(part.marks), levels = placed(part.levels);
+  const named = part.ticks;
   const points = part.series.flatMap((s) => s.points).filter(([x, y]) => x !== null && y !== null);
-  const xs = extentOf([...points.map((p) => p[0]), ...part.marks.map((m) => m.at)], part.x.log);
-  const ys = roomy(extentOf([...points.map((p) => p[1]), ...part.levels.map((m) => m.at)], part.y.log), part.y.log);
+  const xs = extentOf([...points.map((p) => p[0]), ...marks.map((m) => m.at)], part.log_x);
+  const ys = roomy(extentOf([...points.map((p) => p[1]), ...levels.map((m) => m.at)], part.log_y), part.log_y);
   const places = [...new Set(points.map((p) => p[0]))].sort((a, b) => a - b);
   let cursor = null, x = null;
 
   const tell = () => {
     const near = (one) => one.points.find((p) => p[0] === cursor);
     const values = part.series.filter(near).map((one) => `${one.name} ${number(near(one)[1])}`);
-    const where = named ? named[cursor] : `${part.x.label} ${number(cursor)}`;
+    const where = named ? named[cursor] : `${part.x} ${number(cursor)}`;
     readout.textContent = [where, ...values].join(" · ");
   };
 
   const paint = (width) => {
-    const { left, right, top } = CHART, foot = part.x.label ? CHART.foot : CHART.bareFoot;
+    const { left, right, top } = CHART, foot = part.x ? CHART.foot : CHART.bareFoot;
     const low = CHART.tall, height = low + foot;
-    x = scaleTo(xs, part.x.log, left, width - right);
-    const y = part.y.down ? scaleTo(ys, part.y.log, top, low) : scaleTo(ys, part.y.log, low, top);
+    x = scaleTo(xs, part.log_x, left, width - right);
+    const y = part.y_down ? scaleTo(ys, part.log_y, top, low) : scaleTo(ys, part.log_y, low, top);
     const root = svg("svg", { width, height, "aria-hidden": "true" });
     const stroke = (x1, y1, x2, y2, kind) => root.append(svg("line", { x1, y1, x2, y2, class: kind }));
     const text = (at, anchor, label, kind = "tick") => {
@@ -60,22 +62,22 @@ parts.lines = (part) => {
       root.append(node);
       return node;
     };
-    for (const tick of ticks(ys, part.y.log, 5)) {
+    for (const tick of ticks(ys, part.log_y, 5)) {
       stroke(left, y(tick), width - right, y(tick), "grid");
-      text([left - 6, y(tick) + 4], "end", tickName(tick, part.y.log));
+      text([left - 6, y(tick) + 4], "end", tickName(tick, part.log_y));
     }
     const room = Math.max(2, Math.floor((width - left) / 66));
     const step = named ? Math.ceil(named.length / room) : 0;
-    const at = named ? named.map((_, i) => i).filter((i) => i % step === 0) : ticks(xs, part.x.log, room);
+    const at = named ? named.map((_, i) => i).filter((i) => i % step === 0) : ticks(xs, part.log_x, room);
     for (const tick of at) {
-      text([x(tick), low + 17], "middle", named ? cut(named[tick], 10) : tickName(tick, part.x.log));
+      text([x(tick), low + 17], "middle", named ? cut(named[tick], 10) : tickName(tick, part.log_x));
     }
-    text([(left + width) / 2, height - 6], "middle", part.x.label, "axis");
-    text([0, 0], "middle", part.y.label, "axis")
+    text([(left + width) / 2, height - 6], "middle", part.x, "axis");
+    text([0, 0], "middle", part.y, "axis")
       .setAttribute("transform", `translate(12 ${(low + top) / 2}) rotate(-90)`);
     // A level's name stands at the end that is farther from every curve.
     const away = (level, end) => Math.min(...part.series.map((one) => Math.abs(y(one.points.at(end)[1]) - y(level.at))));
-    for (const level of part.levels) {
+    for (const level of levels) {
       const isLeft = away(level, 0) > away(level, -1);
       stroke(left, y(level.at), width - right, y(level.at), "mark");
       text([isLeft ? left + 5 : width - right - 5, y(level.at) - 5], isLeft ? "start" : "end", level.name, "named");
@@ -83,7 +85,7 @@ parts.lines = (part) => {
     // A mark's name stands at the end that is farther from every curve beside it.
     const reached = (from, to) => part.series.flatMap((one) => one.points)
       .filter(([a, b]) => a !== null && b !== null && x(a) >= from && x(a) <= to).map((p) => y(p[1]));
-    for (const mark of part.marks) {
+    for (const mark of marks) {
       const isRight = x(mark.at) > width / 2, at = x(mark.at);
       const near = isRight ? reached(at - 0.4 * width, at) : reached(at, at + 0.4 * width);
       const isLow = Math.min(...near) - top < low - Math.max(...near);
@@ -91,7 +93,7 @@ parts.lines = (part) => {
       text([x(mark.at) + (isRight ? -5 : 5), isLow ? low - 6 : top + 4], isRight ? "end" : "start", mark.name, "named");
     }
     for (const one of part.series) {
-      const kept = one.points.filter(([a, b]) => a !== null && b !== null && (!part.y.log || b > 0));
+      const kept = one.points.filter(([a, b]) => a !== null && b !== null && (!part.log_y || b > 0));
       const path = kept.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
       const curve = svg("polyline", { points: path, class: `curve ${one.hue}` });
       if (one.dashed) curve.setAttribute("stroke-dasharray", "5 4");

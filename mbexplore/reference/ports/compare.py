@@ -19,7 +19,8 @@ from mbexplore.checkpoints.sentence_transformers import SentenceModel, read_sent
 from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import Progress
-from mbexplore.reference.ports.diagnosis import Diagnosis, Measured, diagnose, rms
+from mbexplore.reference.forward import rms
+from mbexplore.reference.ports.diagnosis import Diagnosis, Measured, diagnose
 from mbexplore.reference.ports.implementation import Implementation, Precision, Unable
 from mbexplore.reference.ports.implementations import as_named
 from mbexplore.reference.ports.precision import in_precision
@@ -217,8 +218,8 @@ def _measure(
                     f"{name} of {case.name} has the shape {tuple(other.shape)} a text, and ours "
                     f"{tuple(own.shape)}; compare the same checkpoint on both sides."
                 )
-        error = rms([a - b for a, b in zip(rounded[name], texts, strict=True)])
-        tolerances[name] = ratio * error + torch.finfo(torch.float32).eps * rms(texts)
+        error = rms(*(a - b for a, b in zip(rounded[name], texts, strict=True)))
+        tolerances[name] = ratio * error + torch.finfo(torch.float32).eps * rms(*texts)
     return Measured(case, theirs, ours, tolerances)
 
 
@@ -226,7 +227,7 @@ def _values(one: Measured) -> Iterable[Value]:
     for name, theirs in one.theirs.items():
         ours = one.ours[name]
         pairs = list(zip(ours, theirs, strict=True))
-        differences, size = [a - b for a, b in pairs], rms(ours)
+        differences, size = [a - b for a, b in pairs], rms(*ours)
         cosines = [
             float(torch.cosine_similarity(a.flatten(), b.flatten(), dim=0)) for a, b in pairs
         ]
@@ -236,10 +237,10 @@ def _values(one: Measured) -> Iterable[Value]:
             name,
             min(cosines),
             max(float(one.abs().max()) for one in differences),
-            rms(differences),
+            rms(*differences),
             one.tolerances[name],
             size,
-            rms(theirs) / size if size else float("nan"),
+            rms(*theirs) / size if size else float("nan"),
             *_tokens_beyond(name, pairs, one.tolerances[name]),
         )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from mbexplore.errors import MbexploreError
+from mbexplore.reference.forward import rms
 from mbexplore.reference.ports.faults import FAULTS, Fault
 from mbexplore.reference.ports.suite import Case
 from mbexplore.reference.ports.values import Ours
@@ -54,8 +54,8 @@ class Measured:
             pairs = list(zip(ours.get(name, []), theirs, strict=False))
             if len(pairs) != len(theirs) or any(a.shape != b.shape for a, b in pairs):
                 return float("inf")
-            grown = max(1.0, rms([a for a, _ in pairs]) / max(rms(self.ours[name]), 1e-30))
-            excess = rms([a - b for a, b in pairs]) / (grown * max(self.tolerances[name], 1e-30))
+            grown = max(1.0, rms(*(a for a, _ in pairs)) / max(rms(*self.ours[name]), 1e-30))
+            excess = rms(*(a - b for a, b in pairs)) / (grown * max(self.tolerances[name], 1e-30))
             worst = max(worst, excess) if excess == excess else float("inf")
         return worst
 
@@ -196,8 +196,3 @@ def _largest_difference(planted: Ours, measured: Sequence[Measured]) -> float:
             for a, b in zip(found[name], theirs, strict=True):
                 largest = max(largest, float((a - b).abs().max()))
     return largest
-
-
-def rms(values: Sequence[Tensor]) -> float:
-    """Root mean square of several tensors together."""
-    return float(torch.cat([x.flatten() for x in values]).square().mean().sqrt())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mbexplore.network.model import PretrainedModel
-from mbexplore.reference.forward import EVERY_TAP
+from mbexplore.reference.forward import EVERY_TAP, roundings
 from mbexplore.reference.ports.faults import rebuilt
 from mbexplore.reference.ports.implementation import Precision
 from mbexplore.reference.ports.values import Ours
@@ -32,13 +32,7 @@ def in_precision(ours: Ours, precision: Precision) -> Ours:
     model = rebuilt(ours.model, ours.model.config)
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).to(parameter.dtype)
-
-    def rounded(value: Tensor) -> Tensor:
-        return value.to(dtype).to(value.dtype)
-
-    layers = range(model.config.num_hidden_layers)
-    taps = ["embed", *(f"layers.{i}.{tap}" for i in layers for tap in EVERY_TAP)]
-    return replace(ours, model=model, edits=dict.fromkeys(taps, rounded))
+    return replace(ours, model=model, edits=roundings(model.config, EVERY_TAP, dtype))
 
 
 def _quantized(ours: Ours) -> PretrainedModel:

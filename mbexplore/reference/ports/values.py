@@ -12,19 +12,15 @@ Only real tokens are compared: padding has no defined value.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from mbexplore.checkpoints.sentence_transformers import SentenceModel
-from mbexplore.hooks import hooked
-from mbexplore.network.attention import attention_weights
-from mbexplore.network.heads import ClassifierModel
-from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
+from mbexplore.network.model import PretrainedModel
 from mbexplore.network.tap import Action
-from mbexplore.recording import to_float64
+from mbexplore.reference.forward import Forward, pad
 
 Values = Mapping[str, list[Tensor]]
 """By name, one tensor a text: its real tokens alone, float64 on the CPU."""
@@ -83,22 +79,24 @@ class Ours:
         """
         if self.rewrite is not None:
             ids, mask = self._rewritten(ids, mask)
-        real = mask.bool()
-        kept: dict[str, Tensor] = {}
-        with torch.no_grad(), hooked(self.model, dict(self.edits)), _keeping(self, names, kept):
-            states = self.model.encoder(
-                ids,
-                mask if self.visible is None else self.visible(mask),
-                position_ids=torch.zeros_like(ids[:1]) if self.without_positions else None,
-            )
-            last = self.model.config.num_hidden_layers
-            found = {name: _texts(value, real) for name, value in kept.items() if name in names}
-            found |= self._maps(kept, real, names)
-            found[hidden_state(last)] = _texts(states, real)
-            if LOGITS in names:
-                found[LOGITS] = self._logits(states, mask, real)
+        last = hidden_state(self.model.config.num_hidden_layers)
+        wanted = {name: self._place(name) for name in names}
+        forward = Forward(
+            self.model,
+            ids,
+            mask,
+            wanted={*wanted.values()},
+            edits=self.edits,
+            visible=None if self.visible is None else self.visible(mask),
+            position_ids=torch.zeros_like(ids[:1]) if self.without_positions else None,
+        )
+        found = {
+            name: [forward.text(place, row) for row in range(len(ids))]
+            for name, place in (wanted | {last: "final_norm"}).items()
+            if place in forward
+        }
         if POOLED in names:
-            found[POOLED] = [self._pooled(one) for one in found[hidden_state(last)]]
+            found[POOLED] = [self._pooled(one) for one in found[last]]
         found = {name: values for name, values in found.items() if name in names}
         return found if self.finish is None else self.finish(found)
 
@@ -107,70 +105,19 @@ class Ours:
         rows = [
             self.rewrite(row[real].tolist()) for row, real in zip(ids, mask.bool(), strict=True)
         ]
-        longest = max(map(len, rows))
-        pad = self.model.config.pad_token_id or 0
-        return (
-            torch.tensor([[*row, *[pad] * (longest - len(row))] for row in rows]),
-            torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows]),
-        )
+        return pad(rows, self.model.config.pad_token_id or 0)
 
-    def _maps(
-        self, kept: Mapping[str, Tensor], real: Tensor, names: Collection[str]
-    ) -> dict[str, list[Tensor]]:
-        config = self.model.config
-        return {
-            attention(layer): [
-                to_float64(
-                    attention_weights(
-                        *(
-                            kept[f"layers.{layer}.{tap}"][row][:, seen]
-                            for tap in ("rot_q", "rot_k")
-                        ),
-                        half_window=config.half_window(layer),
-                    )
-                )
-                for row, seen in enumerate(real)
-            ]
-            for layer in range(config.num_hidden_layers)
-            if attention(layer) in names
-        }
-
-    def _logits(self, states: Tensor, mask: Tensor, real: Tensor) -> list[Tensor]:
-        model = self.model
-        if isinstance(model, ModernBertForMaskedLM):
-            return _texts(model.logits(states), real)
-        if isinstance(model, ClassifierModel):
-            logits = model.answer(states, mask)
-            return _texts(logits, real) if logits.dim() == 3 else list(to_float64(logits))
-        return []
+    def _place(self, name: str) -> str:
+        """Where in the forward pass a name is; see `forward.places`."""
+        kind, _, number = name.partition(".")
+        if kind == "attention":
+            return f"layers.{number}.attention"
+        if kind != "hidden_states":
+            return name
+        if int(number) == self.model.config.num_hidden_layers:
+            return "final_norm"
+        return f"layers.{int(number) - 1}.resid_post" if int(number) else "embed"
 
     def _pooled(self, states: Tensor) -> Tensor:
         vector = self.sentence.vector(states)
         return torch.nn.functional.normalize(vector, dim=-1) if self.unit else vector
-
-
-def _keeping(
-    ours: Ours, names: Collection[str], kept: dict[str, Tensor]
-) -> AbstractContextManager[None]:
-    """Keeps what `names` need of the passes in the `with` block."""
-
-    def keep(name: str) -> Action:
-        def action(value: Tensor) -> None:
-            kept[name] = value
-
-        return action
-
-    wanted = {"embed": hidden_state(0)}
-    for layer in range(ours.model.config.num_hidden_layers - 1):
-        wanted[f"layers.{layer}.resid_post"] = hidden_state(layer + 1)
-    actions = {tap: keep(name) for tap, name in wanted.items() if name in names}
-    for layer in range(ours.model.config.num_hidden_layers):
-        if attention(layer) in names:
-            for tap in ("rot_q", "rot_k"):
-                actions[f"layers.{layer}.{tap}"] = keep(f"layers.{layer}.{tap}")
-    return hooked(ours.model, actions)
-
-
-def _texts(value: Tensor, real: Tensor) -> list[Tensor]:
-    """The real tokens of each text, (seq, ...)."""
-    return [to_float64(row[seen]) for row, seen in zip(value, real, strict=True)]
