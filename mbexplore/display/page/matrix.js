@@ -77,7 +77,8 @@ const matrix = (part, page, about) => {
       if (!isNamed(r, markRow, step)) return;
       context.font = r === markRow ? `bold ${FONT}` : FONT;
       context.fillStyle = about.inkOf?.(r, style) ?? style.color;
-      context.fillText(cut(name, LABEL_LETTERS), left - 6, above + (r + 0.5) * tall, left - 6 - axisWidth);
+      const y = clampTo((r + 0.5) * tall, LABEL / 2 + 1, rows * tall); // the first is not cut
+      context.fillText(cut(name, LABEL_LETTERS), left - 6, above + y, left - 6 - axisWidth);
     });
     context.font = FONT;
     context.fillStyle = style.color;
