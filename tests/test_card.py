@@ -78,6 +78,16 @@ def test_memory_counts_the_values_of_a_recording():
         map_memory(recording.config, 10**6)
 
 
+@pytest.mark.parametrize("name", ["info", "rope"])
+def test_what_looks_at_the_config_reads_no_weight_and_no_tokenizer(tmp_path, name):
+    write_hollow_checkpoint(tmp_path, ModernBertConfig.base())
+    found = json.loads(run_cli(name, "-m", tmp_path, "--dtype", "bfloat16", "--json").out)
+    model = found["model"]
+    assert (model["parameters"], model["dtype"]) == (149_655_232, "bfloat16")
+    assert (tmp_path / "model.safetensors").stat().st_blocks * 512 < 10**6
+    assert run_cli("predict", "a [MASK]", "-m", tmp_path).code == 1
+
+
 def test_info_on_the_command_line(tmp_path):
     result = run_cli("info", "--length", 100)
     assert result.code == 0 and "MLP" in result.out and "100 tokens" in result.out
