@@ -47,7 +47,9 @@ class PairsView(View["PairScores | ShownPair"]):
     question = "Which of two sentences does the model prefer?"
     group = "Versus"
     place = 3
-    papers = cited("warstadt2020blimp", "huebner2021babyberta", "salazar2020masked", "kauf2023better")
+    papers = cited(
+        "warstadt2020blimp", "huebner2021babyberta", "salazar2020masked", "kauf2023better"
+    )
     limits = (
         "Sentences are compared by their pseudo-log-likelihood, so where one is longer by a token, "
         "length alone may decide; and intervals take pairs for independent draws."
