@@ -1,6 +1,7 @@
 """Tables that a person gives: rows by column, of csv, tsv, jsonl, parquet, arrow and plain text.
 
-Rows come one at a time, so a file may be larger than memory.
+Rows come one at a time, so a file may be larger than memory. hf:NAME, or hf:NAME:SPLIT, is a
+dataset that the package datasets opens: one of the Hugging Face Hub, or a folder of files.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ TEXT = "text"
 """The one column of a plain text file."""
 _FIELD = 2**24
 """Most characters of a cell of csv."""
+_DATASET = "hf:"
 
 
 def read_rows(path: Path, *, headless: int = 0) -> Iterator[Row]:
@@ -35,22 +37,49 @@ def read_rows(path: Path, *, headless: int = 0) -> Iterator[Row]:
     Raises:
         TextError: the file can't be read, or a row is broken; the sentence names its line.
     """
+    for row in read_each(path, headless=headless):
+        if isinstance(row, TextError):
+            raise row
+        yield row
+
+
+def read_each(path: Path, *, headless: int = 0) -> Iterator[Row | TextError]:
+    """The same, with the error of a broken row in its place.
+
+    Raises:
+        TextError: the file can't be read.
+    """
     ending = path.suffix.lower()
     try:
+        if is_dataset(path):
+            yield from _dataset(str(path))
+            return
         if ending in (".parquet", ".arrow"):
             yield from _columnar(path)
             return
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        errors = "strict" if ending in SEPARATORS else "surrogateescape"  # seen line by line
+        with path.open(encoding="utf-8-sig", newline="", errors=errors) as file:
             if ending in SEPARATORS:
                 yield from _separated(file, path, SEPARATORS[ending], headless)
-            elif ending in (".jsonl", ".ndjson"):
-                yield from _json_lines(file, path)
             else:
-                yield from ({TEXT: line.rstrip("\r\n")} for line in file if line.strip())
+                yield from _lines(file, path, is_json=ending in (".jsonl", ".ndjson"))
     except UnicodeDecodeError as error:
         raise TextError(f"{path} is not UTF-8 ({error.reason}); convert it to UTF-8.") from None
     except OSError as error:
         raise TextError(f"{path} can't be read ({error.strerror}); name a file of texts.") from None
+
+
+def is_dataset(path: Path) -> bool:
+    """Whether this names a dataset of the package datasets, and no file."""
+    return str(path).startswith(_DATASET)
+
+
+def stamp(path: Path) -> list[Any]:
+    """What is another where the file has changed: its size and time; of a dataset, its name."""
+    if is_dataset(path):
+        return [str(path)]
+    stat = path.stat()
+    return [str(path), stat.st_size, stat.st_mtime_ns]
 
 
 def check_column(row: Row, column: str, path: Path) -> None:
@@ -70,7 +99,7 @@ def find_column(row: Row, names: Sequence[str]) -> str | None:
     return next((there[name] for name in names if name in there), None)
 
 
-def _separated(file: Any, path: Path, separator: str, headless: int) -> Iterator[Row]:
+def _separated(file: Any, path: Path, separator: str, headless: int) -> Iterator[Row | TextError]:
     csv.field_size_limit(_FIELD)
     reader = csv.reader(file, delimiter=separator)
     header: list[str] | None = None
@@ -84,10 +113,11 @@ def _separated(file: Any, path: Path, separator: str, headless: int) -> Iterator
                 if not is_data:
                     continue
             if len(cells) != len(header):
-                raise TextError(
+                yield TextError(
                     f"Line {reader.line_num:,} of {path} has {len(cells)} cells and the header "
                     f"{len(header)}; mend that line."
                 )
+                continue
             yield dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise TextError(
@@ -103,20 +133,53 @@ def _header(cells: Sequence[str], path: Path) -> list[str]:
     return names
 
 
-def _json_lines(file: Any, path: Path) -> Iterator[Row]:
+def _lines(file: Any, path: Path, *, is_json: bool) -> Iterator[Row | TextError]:
     for number, line in enumerate(file, 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError):
-            row = None
-        if not isinstance(row, dict):
-            raise TextError(
-                f"Line {number:,} of {path} is no JSON object ({quoted(shortened(line, 40))}); "
-                "mend that line."
+        where = f"Line {number:,} of {path}"
+        if not _is_text(line):
+            yield TextError(f"{where} is not UTF-8; convert it to UTF-8.")
+        elif not is_json:
+            yield {TEXT: line.rstrip("\r\n")}
+        elif (row := _object(line)) is not None:
+            yield row
+        else:
+            yield TextError(
+                f"{where} is no JSON object ({quoted(shortened(line, 40))}); mend that line."
             )
-        yield row
+
+
+def _is_text(line: str) -> bool:
+    """Whether a line that was read with "surrogateescape" was UTF-8."""
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _object(line: str) -> Row | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
+
+
+def _dataset(named: str) -> Iterator[Row]:
+    name, _, split = named.removeprefix(_DATASET).partition(":")
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise UsageError(f"{named} needs the package datasets; pip install datasets.") from None
+    try:
+        yield from load_dataset(name, split=split or "train", streaming=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = shortened(" ".join(str(error).split()), 200).rstrip(".")
+        raise TextError(
+            f"{named} can't be opened ({reason}); name a dataset and, after a colon, its split."
+        ) from None
 
 
 def _columnar(path: Path) -> Iterator[Row]:

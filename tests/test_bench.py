@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import torch
 
 import mbexplore
 from mbexplore import process
-from mbexplore.bench import report, works
+from mbexplore.bench import commands, corpus, report, works
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.lines import LINES, make_lines, read_answers
 from mbexplore.bench.prepare import _write_tokenizer, write_random
@@ -193,7 +194,7 @@ def test_answers_of_whole_processes_are_compared(theirs, monkeypatch, folders):
     def run(arguments):
         return Done(1.0, 2, own if "mbexplore" in arguments else theirs)
 
-    monkeypatch.setattr(works, "run_command", run)
+    monkeypatch.setattr(commands, "run_command", run)
     model = Model("random", folders[0], "[MASK]", folders[0])
     if theirs == "[[7, 0.5]]":
         [row] = measure(["predict"], model, repeats=2).rows
@@ -222,7 +223,7 @@ def test_many_short_texts_are_answered_by_both_sides(monkeypatch, folders):
         written.append(read_answers(Path(place)))
         return Done(1.0, 2, "", 0.5)
 
-    monkeypatch.setattr(works, "run_command", run)
+    monkeypatch.setattr(commands, "run_command", run)
     model = Model("random", folders[0], "[MASK]", folders[0])
     [row] = measure(["lines"], model, repeats=1, lines=3).rows
     assert (row.ratio, row.cpu_ratio, row.difference) == (1.0, 1.0, 0.0)
@@ -231,6 +232,33 @@ def test_many_short_texts_are_answered_by_both_sides(monkeypatch, folders):
     for found, answer in zip(written[0], explorer.fill_masks_many(lines[:3]), strict=True):
         expected = [one.probability for one in answer.masks[0].predictions]
         assert found.tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_heads_do_over_a_corpus_is_the_same_on_both_sides(monkeypatch, folders):
+    texts = corpus.make_texts(40, 5)
+    assert len(set(texts)) == 5
+    monkeypatch.setattr(corpus, "make_texts", lambda tokens: texts)
+    made = []
+
+    def run(arguments):
+        *_, last = arguments
+        if corpus.FRESH in arguments:
+            made.append(Path(arguments[3]))
+            shutil.rmtree(made[-1], ignore_errors=True)
+            done = run_cli(*arguments[4:])
+            assert done.code == 0, done.err
+        else:
+            monkeypatch.setattr(sys, "argv", ["script", *arguments[3:]])
+            exec(arguments[2], {})
+            assert len(list((Path(last) / "heads").iterdir())) == 9 * 4
+            first = json.loads((Path(last) / "heads" / "L0H0.json").read_text())
+            assert len(first["examples"]) == 5
+        return Done(1.0, 2, "")
+
+    monkeypatch.setattr(commands, "run_command", run)
+    model = Model("random", folders[0], "[MASK]", folders[0])
+    [row] = measure(["corpus"], model, repeats=1).rows
+    assert row.tokens == 512 and row.difference < 1e-4 and len(made) == 2
 
 
 def test_medians_spreads_and_ratios(bench):
@@ -393,7 +421,7 @@ def test_a_process_of_ours_is_tuned_and_others_are_not():
 
 def test_what_predict_prints_is_read():
     printed = run_cli("predict", "A [MASK].", "--json", "-k", 3, "--no-hf").out
-    found = works.read_probabilities(printed)
+    found = commands.read_probabilities(printed)
     expected = json.loads(printed)["masks"][0]["predictions"]
     assert list(found) == [one["token_id"] for one in expected]
     assert 0 < sum(found.values()) < 1

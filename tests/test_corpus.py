@@ -10,9 +10,10 @@ from scipy.stats import chisquare
 from mbexplore.analysis.head_masses import MASSES
 from mbexplore.analysis.heads import head_atlas
 from mbexplore.corpus import tiles
-from mbexplore.corpus.build import Block, add_block, find_thresholds
+from mbexplore.corpus.build import add_block, find_thresholds
 from mbexplore.corpus.observe import Observer
 from mbexplore.corpus.sketch import (
+    CLASSES,
     EMPTY,
     FIRING_EDGES,
     HEAD_SUMS,
@@ -26,6 +27,8 @@ from mbexplore.corpus.sketch import (
     hashes,
     merge,
 )
+from mbexplore.corpus.sources import Block
+from mbexplore.corpus.tables import _correlations
 from mbexplore.errors import ModelError
 from tests.handbuilt import build_explorer, build_random
 
@@ -197,6 +200,57 @@ def test_neurons_and_the_residual_stream(whole, explorer, recordings):
         )
         most = x.abs().amax(dim=0).numpy()
         np.testing.assert_allclose(whole.arrays["channel_most"][state] / VALUE, most, atol=1e-4)
+        longest = float(x.norm(dim=-1).max())
+        assert whole.arrays["norm_most"][state] / VALUE == pytest.approx(longest, abs=1e-4)
+
+
+def classes_of(encoding):
+    """Of each token, by hand."""
+    for i, token in enumerate(encoding.tokens):
+        word = encoding.words[i]
+        is_first = word is not None and (i == 0 or encoding.words[i - 1] != word)
+        found = {
+            "cls": token == "[CLS]",
+            "sep": token == "[SEP]",
+            "mask": token == "[MASK]",
+            "number": token.strip().isdigit(),
+            "punctuation": token.strip() in (",", ".", "-"),
+            "capitalized": token.strip()[:1].isupper(),
+            "word_start": is_first,
+            "word_rest": word is not None and not is_first,
+        }
+        yield [found[name] for name in CLASSES]
+
+
+@pytest.mark.parametrize("of", ["random", "tiny"])
+def test_correlations_are_pearsons(of, explorer, tiny):
+    explorer = explorer if of == "random" else tiny
+    texts = TEXTS if of == "random" else [
+        "In 1984, the Kuznetsov family sold 12 well-worn boats.", "Rain fell on Ljubljana - again.",
+        "The [MASK] of the sea.",
+    ]  # fmt: skip
+    sketch = Sketch(Shape.of(explorer.model.config), {"thresholds": find_thresholds(explorer)})
+    add_block(Observer(explorer.model, sketch.about["thresholds"], sketch), explorer,
+              Block(0, texts))  # fmt: skip
+    recordings = [explorer.record(text) for text in texts]
+    classes = np.array([row for one in recordings for row in classes_of(one.encoding)])
+    positions = np.concatenate([np.arange(len(one)) for one in recordings])
+    found = _correlations(sketch)
+    activations = [
+        torch.cat([one.neurons(layer) for one in recordings]).double().numpy()
+        for layer in range(sketch.shape.layers)
+    ]
+    activations = np.concatenate(activations, axis=1)  # (seq, all neurons)
+    lively = activations.std(axis=0) > 1e-2  # whole units of a still neuron say little
+    columns = {"position": positions, **dict(zip(CLASSES, classes.T, strict=True))}
+    for name, column in columns.items():
+        if column.std() == 0:
+            assert np.isnan(found[name]).all()
+            continue
+        wanted = [np.corrcoef(one, column)[0, 1] for one in activations.T[lively]]
+        np.testing.assert_allclose(found[name][lively], wanted, atol=2e-3)
+    if of == "tiny":
+        assert set(columns) - {"position"} == {n for n in CLASSES if columns[n].std() > 0}
 
 
 def test_long_texts_go_in_parts_of_their_maps(explorer, whole, monkeypatch):
@@ -211,7 +265,7 @@ def test_long_texts_go_in_parts_of_their_maps(explorer, whole, monkeypatch):
 
 @pytest.fixture(scope="module")
 def small_blocks(explorer, one_thread):
-    texts = [*make_texts(24, seed=1, longest=12), "", "  ", " ".join("a" * 100)]
+    texts = [*make_texts(24, seed=1, longest=12), "", "  ", " ".join("a" * 100), None]
     parts = [texts[start : start + 5] for start in range(0, len(texts), 5)]
     blocks = [Block(number, part) for number, part in enumerate(parts)]
     return blocks, [sketch_of(explorer, [block]) for block in blocks]
@@ -248,7 +302,7 @@ def test_any_partition_and_order_gives_the_same_bytes(
 def test_texts_without_a_word_and_too_long_ones_are_counted(small_blocks, explorer):
     _, alone = small_blocks
     sketch = merge(alone, lambda: Sketch(Shape.of(explorer.model.config), ABOUT))
-    assert sketch.arrays["counts"][[0, 2, 3]].tolist() == [24, 2, 1]
+    assert sketch.arrays["counts"][[0, 2, 3, 4]].tolist() == [24, 2, 1, 1]
 
 
 def test_hashes_sample_evenly():
@@ -258,6 +312,27 @@ def test_hashes_sample_evenly():
         smallest = np.argsort(hashes(seed, 5, texts, positions))[:20]
         np.add.at(chosen, smallest // 1000, 1)
     assert chisquare(chosen).pvalue > 0.001
+
+
+def test_a_reservoir_has_every_use_as_often(explorer, one_thread):
+    """Over seeds, each use of an interval is in the sample equally often."""
+    texts = make_texts(12, seed=3, longest=20)
+    thresholds, shape = find_thresholds(explorer), Shape.of(explorer.model.config)
+    drawn, whole = {}, {}
+    for seed in range(60):
+        sketch = Sketch(shape, ABOUT)
+        add_block(Observer(explorer.model, thresholds, sketch, seed), explorer, Block(0, texts))
+        for interval, rows in enumerate(sketch.arrays["head_sample"][1, 1]):
+            whole[interval] = int(sketch.arrays["largest"][1, 1, interval])
+            for _, text, position, *_ in rows[rows[:, 0] != EMPTY].tolist():
+                counts = drawn.setdefault(interval, {})
+                counts[text, position] = counts.get((text, position), 0) + 1
+    tested = [interval for interval, count in whole.items() if count >= 20]
+    assert tested
+    for interval in tested:
+        counts = list(drawn[interval].values())
+        counts += [0] * (whole[interval] - len(counts))
+        assert sum(counts) == 60 * 4 and chisquare(counts).pvalue > 0.001
 
 
 def test_a_model_that_computes_nan_is_refused(explorer):

@@ -5,12 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from mbexplore.corpus import build
-from mbexplore.corpus.build import STATE, alone
+from mbexplore.corpus import build, sources
+from mbexplore.corpus.build import alone
 from mbexplore.corpus.profile import bundled_folder
+from mbexplore.corpus.sketch import Shape, Sketch
+from mbexplore.corpus.sources import describe, describe_corpus, find_sources
 from mbexplore.corpus.store import TABLES, Store
+from mbexplore.corpus.tables import head_metrics
 from mbexplore.errors import ModelError, OutputError
-from mbexplore.prompts import Prompts
 from tests.cli_runner import run_cli
 from tests.test_structure import ROOT
 
@@ -28,21 +30,22 @@ def made(tmp_path_factory):
     texts = folder / "texts.jsonl"
     texts.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "BLOCK", 8)
+        patch.setattr(sources, "BLOCK", 8)
         done = run_cli("corpus", "build", texts, "-o", folder / "store", "--control")
     assert done.code == 0, done.err
     return texts, folder / "store", done
 
 
 def content(folder):
-    return {name: (folder / f"{name}.parquet").read_bytes() for name in TABLES}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_the_tables_hold_what_their_docs_say(made):
     texts, folder, done = made
     assert "36 of 38 texts" in done.err and "1 empty, 1 too long" in done.err
     assert {path.name for path in folder.iterdir()} == {
-        "manifest.json", *(f"{name}.parquet" for name in TABLES)
+        "manifest.json", "sketch.safetensors", "control.safetensors",
+        *(f"{name}.parquet" for name in TABLES),
     }  # fmt: skip
     manifest = json.loads((folder / "manifest.json").read_text())
     assert str(texts.parent) not in json.dumps(manifest)
@@ -80,7 +83,7 @@ def test_examples_name_texts_that_are_there(made):
 def test_a_build_that_was_stopped_goes_on_to_the_same_tables(made, tmp_path, monkeypatch):
     texts, folder, _ = made
     arguments = ("corpus", "build", texts, "-o", tmp_path / "store", "--control")
-    monkeypatch.setattr(build, "BLOCK", 8)
+    monkeypatch.setattr(sources, "BLOCK", 8)
     monkeypatch.setattr(build, "SAVE_AFTER", -1.0)
     real, seen = build.add_block, []
 
@@ -92,7 +95,7 @@ def test_a_build_that_was_stopped_goes_on_to_the_same_tables(made, tmp_path, mon
 
     monkeypatch.setattr(build, "add_block", stop)
     assert run_cli(*arguments).code == 130
-    assert (tmp_path / "store" / STATE).exists()
+    assert (tmp_path / "store" / "sketch-0.safetensors").exists()
     other = run_cli(*arguments, "--seed", 1)
     assert other.code == 2 and "another build" in other.err
     went_on = run_cli(*arguments)
@@ -101,6 +104,52 @@ def test_a_build_that_was_stopped_goes_on_to_the_same_tables(made, tmp_path, mon
     assert content(tmp_path / "store") == content(folder)
     again = run_cli(*arguments)
     assert again.code == 2 and "finished corpus" in again.err
+
+
+def test_the_tables_are_the_sketch(made, tiny):
+    """Every number that a table has of heads comes back from Parquet as it was."""
+    _, folder, _ = made
+    shape = Shape.of(tiny.model.config)
+    sketch, control = (Sketch.load(folder / f"{name}.safetensors", shape)
+                       for name in ("sketch", "control"))  # fmt: skip
+    rows = Store(folder).rows("heads")
+    for prefix, one in (("", sketch), ("control_", control)):
+        for name, values in head_metrics(one).items():
+            found = [np.nan if row[prefix + name] is None else row[prefix + name] for row in rows]
+            np.testing.assert_array_equal(found, values.ravel())
+    tokens = sketch.arrays["counts"][1]
+    for row in Store(folder).rows("sinks"):
+        weight = sketch.arrays["key_tokens"][row["layer"], :, row["token_id"]].sum() / 2**20
+        assert row["share"] == pytest.approx(weight / (4 * tokens))
+        assert row["lift"] == pytest.approx(row["share"] * tokens / row["occurrences"])
+    for state in Store(folder).rows("states"):
+        assert len(state["channels"]) == 256 and state["largest_norm"] >= state["mean_norm"]
+
+
+def test_merged_stores_are_one_build_over_both(made, tmp_path, monkeypatch):
+    texts, _, _ = made
+    monkeypatch.setattr(sources, "BLOCK", 8)
+    more = tmp_path / "more.txt"
+    more.write_text("\n".join(f"A {word} is what they found there." for word in "abcdefghij"))
+    parts = tmp_path / "a", tmp_path / "b"
+    for part, path in zip(parts, (texts, more), strict=True):
+        assert run_cli("corpus", "build", path, "-o", part, "--control").code == 0
+    for order in (parts, parts[::-1]):
+        done = run_cli("corpus", "merge", *order, "-o", tmp_path / order[0].name / "both")
+        assert done.code == 0 and "46 of 48 texts" in done.err, done.err
+    done = run_cli("corpus", "build", more, texts, "-o", tmp_path / "both", "--control")
+    assert done.code == 0, done.err
+    wanted = content(tmp_path / "both")
+    assert content(parts[0] / "both") == content(parts[1] / "both") == wanted
+    names = {one["text"]: one["id"] for one in Store(tmp_path / "both").rows("texts")}
+    assert names[0] == "0" and names[10] == "r0"  # more.txt comes before texts.jsonl
+    for given, words in ((parts[:1], "at least two"), ((parts[0],) * 2, "in both sketches"),
+                         ((parts[0], bundled_folder()), "is missing")):  # fmt: skip
+        done = run_cli("corpus", "merge", *given, "-o", tmp_path / "not")
+        assert done.code in (1, 2) and words in done.err, done.err
+        assert not (tmp_path / "not" / "manifest.json").exists()
+    twice = run_cli("corpus", "build", more, more, "-o", tmp_path / "not")
+    assert twice.code == 2 and "hold the same texts" in twice.err
 
 
 def test_two_builders_in_one_folder(made, tmp_path):
@@ -112,10 +161,24 @@ def test_two_builders_in_one_folder(made, tmp_path):
         pass
 
 
-def test_a_broken_line_ends_before_any_work(tmp_path):
-    (tmp_path / "broken.jsonl").write_text('{"text": "a"}\n{"text": \n')
-    done = run_cli("corpus", "build", tmp_path / "broken.jsonl", "-o", tmp_path / "store")
-    assert done.code == 1 and "Line 2" in done.err and not (tmp_path / "store").exists()
+def test_broken_rows_are_counted_and_named_or_end_the_build(tmp_path):
+    texts, store = tmp_path / "broken.jsonl", tmp_path / "store"
+    texts.write_bytes(
+        b'{"text": "One text."}\n{"text": \n{"text": 3}\n{"id": 1}\n'
+        b'{"text": "caf\xe9"}\n{"text": ""}\n{"text": "Another."}\n'
+    )
+    command = ("corpus", "build", texts, "-o", store)
+    done = run_cli(*command, "--strict")
+    assert done.code == 1 and "Line 2" in done.err and not store.exists()
+    done = run_cli(*command)
+    assert done.code == 0 and "2 of 7 texts" in done.err and "1 empty, 4 broken" in done.err
+    assert "Line 2" in done.err and "Row 2" in done.err
+    manifest = json.loads((store / "manifest.json").read_text())
+    assert (manifest["texts"], manifest["empty"], manifest["broken"]) == (2, 1, 4)
+    assert {one["text"] for one in Store(store).rows("texts")} == {0, 6}
+    texts.write_text("{\n{\n")
+    done = run_cli("corpus", "build", texts, "-o", tmp_path / "none")
+    assert done.code == 1 and "Line 1" in done.err and not (tmp_path / "none").exists()
 
 
 def test_without_pyarrow_a_sentence_says_what_to_install(monkeypatch, tmp_path):
@@ -189,6 +252,8 @@ def test_a_search_that_makes_no_sense_is_a_sentence(made, options, code, words):
 
 def test_the_bundled_corpus_is_of_the_bundled_model_and_texts(tiny):
     store = Store(bundled_folder())
-    about = build.describe(tiny, Prompts(ROOT / "assets" / "samples" / "factbook.txt"))
+    about = describe(tiny, build.find_thresholds(tiny))
+    [source] = find_sources([ROOT / "assets" / "samples" / "factbook.txt"], None, None)
+    about |= describe_corpus({str(source.key): dict(source.about)})
     assert {name: store.manifest[name] for name in about} == json.loads(json.dumps(about))
     assert "Head 5.2" in run_cli("corpus", "show", "--layer", 5, "--head", 2).out

@@ -8,6 +8,7 @@ import pytest
 import mbexplore
 from mbexplore import files
 from mbexplore.checkpoints.model import save_model
+from mbexplore.corpus import store
 from mbexplore.errors import OutputError
 from mbexplore.recording import Recording
 from tests.cli_runner import run_cli
@@ -60,6 +61,32 @@ def test_one_file_for_many_texts(full_disk, tmp_path, monkeypatch):
     monkeypatch.undo()
     assert run_cli(*command, str(tmp_path / "x.csv")).code == 0
     assert saved(tmp_path) == ["texts", "x.csv"]
+
+
+def test_a_corpus(full_disk, tmp_path, monkeypatch):
+    """No part, and no table without the others; with room again it goes on to the same tables."""
+    pytest.importorskip("pyarrow")
+    texts, command = tmp_path / "texts", ("corpus", "build", str(tmp_path / "texts"), "-o")
+    texts.write_text("The sea rises.\nThe sea falls.\n")
+    assert run_cli(*command, str(tmp_path / "whole")).code == 0
+    full_disk()
+    done = run_cli(*command, str(tmp_path / "store"))
+    assert done.code == 1 and FULL in done.err.splitlines()[-1]
+    assert saved(tmp_path / "store") == []
+    monkeypatch.undo()
+    real = store.write_whole
+
+    def fail(path, content):
+        raise OutputError(f"{path} can't be written ({FULL}); make room.")
+
+    monkeypatch.setattr(store, "write_whole", fail)  # the manifest, which comes last
+    assert run_cli(*command, str(tmp_path / "store")).code == 1
+    assert "finished" in run_cli("corpus", "show", str(tmp_path / "store")).err
+    monkeypatch.setattr(store, "write_whole", real)
+    assert run_cli(*command, str(tmp_path / "store")).code == 0
+    assert saved(tmp_path / "store") == saved(tmp_path / "whole")
+    for name in saved(tmp_path / "whole"):
+        assert (tmp_path / "store" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
 def test_a_recording(full_disk, tmp_path):

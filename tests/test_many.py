@@ -3,7 +3,11 @@
 import csv
 import importlib.util
 import json
+import re
+import sys
 import weakref
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -278,6 +282,63 @@ def test_texts_come_with_their_ids(tmp_path, name, content, expected):
     (tmp_path / name).write_bytes(content.encode())
     prompts = Prompts(tmp_path / name)
     assert list(prompts) == expected and prompts.count() == len(expected)
+
+
+BROKEN = [
+    ("a.jsonl", b'{"text": "a"}\n{"text": \n{"text": 3}\n{"id": 1}\n[]\n{"text": "caf\xe9"}\n'
+                b'{"text": "b"}\n', [1, 2, 3, 4, 5]),
+    ("a.csv", b"text,x\na,1\nb\nc,2\n", [1]),
+    ("a.txt", b"a\ncaf\xe9\nb\n", [1]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "broken"), BROKEN)
+def test_broken_rows_are_named_in_their_place(tmp_path, name, content, broken):
+    path = tmp_path / name
+    path.write_bytes(content)
+    prompts = list(Prompts(path).each())
+    assert [i for i, one in enumerate(prompts) if one.error] == broken
+    assert all(str(path) in prompts[i].error and not prompts[i].text for i in broken)
+    survey = Prompts(path).survey()
+    assert (survey.rows, survey.broken) == (len(prompts), len(broken))
+    assert survey.errors == tuple(prompts[i].error for i in broken[:3])
+    with pytest.raises(TextError, match=re.escape(prompts[broken[0]].error)):
+        Prompts(path).count()
+
+
+def test_a_broken_row_is_a_row_with_its_error(tmp_path):
+    texts, table = tmp_path / "texts.jsonl", tmp_path / "out.jsonl"
+    texts.write_text('{"text": "A [MASK]."}\n{"text":\n{"text": "The [MASK]."}\n')
+    done = run_cli("predict", "--file", texts, "-o", table, "--no-hf", "--strict")
+    assert done.code == 1 and "Line 2" in done.err and not table.exists()
+    done = run_cli("predict", "--file", texts, "-o", table, "--no-hf")
+    rows = [json.loads(line) for line in table.read_text().splitlines()]
+    failed = [row for row in rows if "error" in row]
+    assert [row["line"] for row in failed] == [1] and "Line 2" in failed[0]["error"]
+    assert {row["line"] for row in rows} == {0, 1, 2} and "1 with an error" in done.err
+
+
+def test_a_dataset_by_name(tmp_path, monkeypatch):
+    """A stand-in for the package: what it is asked for, and what it gives."""
+    asked = []
+
+    def load_dataset(name, *, split, streaming):
+        asked.append((name, split, streaming))
+        if split == "none":
+            raise ValueError('Bad split: none. Available splits: ["train"]')
+        return iter([{"id": "x1", "text": "One [MASK]."}, {"id": "x2", "text": "Two [MASK]."}])
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    prompts = Prompts(Path("hf:owner/name"))
+    assert [one.id for one in prompts] == ["x1", "x2"]
+    assert prompts.count() == 2 and asked[0] == ("owner/name", "train", True)
+    with pytest.raises(TextError, match=r"hf:owner/name:none can't be opened .*Bad split"):
+        Prompts(Path("hf:owner/name:none")).count()
+    done = run_cli("predict", "--lines", "hf:owner/name", "-o", tmp_path / "x.jsonl", "--no-hf")
+    assert done.code == 0 and (tmp_path / "x.jsonl").read_text().count("\n") >= 2, done.err
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UsageError, match="pip install datasets"):
+        prompts.count()
 
 
 @pytest.mark.parametrize(

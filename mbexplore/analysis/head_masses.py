@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -22,14 +23,17 @@ KINDS = ("cls", "sep", "punctuation", "mask", "separator")
 
 def token_kinds(encoding: Encoding) -> Tensor:
     """(seq, KINDS) of 0 and 1."""
-    kinds = torch.zeros(len(encoding), len(KINDS))
-    for i, (token, token_id) in enumerate(zip(encoding.tokens, encoding.ids, strict=True)):
-        is_cls, is_sep = token_id == encoding.cls_id, token_id == encoding.sep_id
-        is_mask = i in encoding.mask_positions
-        kinds[i] = torch.tensor([is_cls, is_sep, is_punctuation(token), is_mask, is_cls or is_sep])
-    return kinds
+    ids = torch.tensor(encoding.ids)
+    is_mask = torch.zeros(len(ids), dtype=torch.bool)
+    is_mask[list(encoding.mask_positions)] = True
+    no = torch.zeros_like(is_mask)
+    is_cls = no if encoding.cls_id is None else ids == encoding.cls_id
+    is_sep = no if encoding.sep_id is None else ids == encoding.sep_id
+    marks = torch.tensor([is_punctuation(token) for token in encoding.tokens])
+    return torch.stack((is_cls, is_sep, marks, is_mask, is_cls | is_sep), dim=1).float()
 
 
+@lru_cache(maxsize=2**17)
 def is_punctuation(token: str) -> bool:
     """Whether a token is nothing but punctuation, spaces aside."""
     marks = token.strip()

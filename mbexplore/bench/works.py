@@ -13,25 +13,26 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mbexplore.bench.lines import LINES, SCRIPT, make_lines, read_answers
-from mbexplore.bench.processes import (
-    PIPELINE,
-    Done,
-    Worker,
-    busy_process,
-    run_command,
-    temporary_folder,
+from mbexplore.bench.commands import (
+    OURS,
+    THEIRS,
+    Progress,
+    corpus_rows,
+    import_rows,
+    lines_rows,
+    predict_rows,
 )
+from mbexplore.bench.equal import TOLERANCE, Model, check_equal
+from mbexplore.bench.lines import LINES
+from mbexplore.bench.processes import Worker, busy_process, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
-from mbexplore.errors import MbexploreError, ModelError
+from mbexplore.errors import MbexploreError
 
 WORKS = ("import", "predict", "forward", "record", "batch")
-LONG_WORKS = ("lines",)
+LONG_WORKS = ("lines", "corpus")
 """Works that are measured only where they are named."""
 PEER_WORKS = ("features", "forward", "logits", "batch", "bfloat16")
 LENGTHS = {
@@ -41,36 +42,15 @@ LENGTHS = {
     "bfloat16": (512,),
     "record": (2048,),
     "batch": (500,),
+    "corpus": (512,),
 }
 """Tokens of the texts where nobody asks for others; of a batch, those of its longest."""
-
-TOLERANCE = {"float32": 1e-4, "bfloat16": 0.3}
-"""Largest difference between two answers to the same question, for values near 1."""
 
 MOST_FOR_MAPS = 2048
 """Tokens up to which transformers is asked for every attention map: more would take 10s of GiB."""
 
 CEILING = 2048
 """Rows and columns of the square matrices whose product is the machine's ceiling."""
-
-Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Model:
-    """What is run: on our side and, for them to be equal work, on theirs."""
-
-    name: str
-    folder: Path
-    mask: str
-    their_folder: Path
-    exported: Path | None = None
-
-    def place(self, side: str) -> Path:
-        """Where a side's weights are."""
-        folder = {"ours": self.folder, "theirs": self.their_folder}.get(side, self.exported)
-        assert folder is not None
-        return folder
 
 
 @dataclass(frozen=True)
@@ -82,7 +62,6 @@ class Entry:
     task: str
 
 
-OURS, THEIRS = "mbexplore", "transformers"
 EXPORTED = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 PEERS = (THEIRS, *EXPORTED)
 PLAIN = Entry("plain forward", "ours", "forward")
@@ -123,7 +102,7 @@ def measure(
             if work in PEER_WORKS:
                 rows += _peer_rows(work, model, lengths, against, repeats, progress)
             elif work == "lines":
-                rows += _lines_rows(model, repeats, progress, lines)
+                rows += lines_rows(model, repeats, progress, lines)
             else:
                 rows += _ROWS[work](model, lengths, repeats, progress)
             if work == "forward":
@@ -172,33 +151,6 @@ def contest(
         Row(work, tokens, sides[0], side, difference)
         for side, difference in zip(sides[1:], differences, strict=True)
     ]
-
-
-def check_equal(
-    ours: NDArray[Any],
-    theirs: NDArray[Any],
-    what: str,
-    tolerance: float = TOLERANCE["float32"],
-) -> float:
-    """The largest difference of two answers to the same question.
-
-    Raises:
-        ModelError: it is too large, or not a number: the work was not the same.
-    """
-    if ours.shape != theirs.shape:
-        raise ModelError(
-            f"The two sides of {what} gave {ours.shape} and {theirs.shape}, so their times would "
-            "compare unequal work; run `mbexplore verify` on this model."
-        )
-    difference = float(np.abs(ours.astype(np.float64) - theirs).max())
-    allowed = tolerance * max(1.0, float(np.sqrt(np.square(theirs.astype(np.float64)).mean())))
-    if not difference <= allowed:
-        raise ModelError(
-            f"The two sides of {what} differ by {difference:.1e} (at most {allowed:.0e} is "
-            "rounding), so their times would compare unequal work; run `mbexplore verify` on this "
-            "model."
-        )
-    return difference
 
 
 def measure_parts(
@@ -281,87 +233,12 @@ def _record_rows(
         yield row("a picture of one global head", tokens, "pooled picture", None)
 
 
-def read_probabilities(printed: str) -> dict[int, float]:
-    """Probability by token id at the one mask of what `predict --json` prints."""
-    [mask] = json.loads(printed)["masks"]
-    return {one["token_id"]: one["probability"] for one in mask["predictions"]}
-
-
-def _predict_rows(
-    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
-) -> Iterator[Row]:
-    progress("one sentence, whole process")
-    text = f"The capital of France is {model.mask}."
-    own = [*_OWN, "predict", text, "--no-hf", "--json", "-m", str(model.folder)]
-    their = [sys.executable, "-c", PIPELINE, str(model.their_folder), text]
-    ours = read_probabilities(run_command(own).printed)
-    theirs = dict(json.loads(run_command(their).printed))
-    if ours.keys() != theirs.keys():
-        raise ModelError(
-            f"mbexplore answers with the tokens {list(ours)} and transformers with {list(theirs)}, "
-            "so their times would compare unequal work; run `mbexplore verify` on this model."
-        )
-    pairs = np.array([[ours[token], theirs[token]] for token in ours])
-    difference = check_equal(pairs[:, 0], pairs[:, 1], "one sentence")
-    yield _processes("one sentence, whole process", own, their, repeats, difference)
-
-
-def _lines_rows(model: Model, repeats: int, progress: Progress, lines: int) -> Iterator[Row]:
-    written = "\n".join(make_lines(model.mask, lines))
-    work = f"{lines:,} short texts to a table, whole process"
-    progress(work)
-    with temporary_folder() as folder:
-        texts, ours, theirs = (folder / name for name in ("lines.txt", "ours.csv", "theirs.csv"))
-        texts.write_text(written)
-        own = [*_OWN, "predict", "--lines", str(texts), "-o", str(ours), "-m", str(model.folder)]
-        their = [sys.executable, "-c", SCRIPT, str(model.their_folder), str(texts), str(theirs)]
-        run_command(own)
-        run_command(their)
-        difference = check_equal(read_answers(ours), read_answers(theirs), work)
-        yield _processes(work, own, their, repeats, difference, is_warm=True)
-
-
-def _import_rows(
-    model: Model, lengths: Sequence[int], repeats: int, progress: Progress
-) -> Iterator[Row]:
-    progress("imports")
-    yield _processes("mbexplore --help", [*_OWN, "--help"], None, repeats)
-    own = [sys.executable, "-c", "import mbexplore; mbexplore.load"]
-    their = [sys.executable, "-c", "import transformers; transformers.ModernBertForMaskedLM"]
-    yield _processes("import, ready to load a model", own, their, repeats)
-
-
-_OWN = [sys.executable, "-m", "mbexplore"]
 _ROWS: dict[str, Callable[[Model, Sequence[int], int, Progress], Iterator[Row]]] = {
-    "import": _import_rows,
-    "predict": _predict_rows,
+    "import": import_rows,
+    "predict": predict_rows,
+    "corpus": corpus_rows,
     "record": _record_rows,
 }
-
-
-def _processes(
-    work: str,
-    own: list[str],
-    their: list[str] | None,
-    repeats: int,
-    difference: float | None = None,
-    *,
-    is_warm: bool = False,
-) -> Row:
-    """A row of whole processes, in turn; the first of each warms the disk's cache alone."""
-    commands = [(OURS, own)] + ([(THEIRS, their)] if their is not None else [])
-    runs: dict[str, list[Done]] = {name: [] for name, _ in commands}
-    for number in range(is_warm, repeats + 1):
-        for name, command in commands if number % 2 == 0 else commands[::-1]:
-            done = run_command(command)
-            if number > 0:
-                runs[name].append(done)
-    sides = []
-    for name, measured in runs.items():
-        peak = max((one.peak for one in measured if one.peak is not None), default=None)
-        cpu = tuple(one.cpu for one in measured if one.cpu is not None)
-        sides.append(Side(name, tuple(one.seconds for one in measured), peak, cpu=cpu))
-    return Row(work, None, sides[0], sides[1] if len(sides) > 1 else None, difference)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Works = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[predict|features|forward|logits|bfloat16|record|batch|lines|import]...",
+        metavar="[predict|features|forward|logits|bfloat16|record|batch|lines|corpus|import]...",
         help="What to measure; predict, forward, record, batch and import by default.",
     ),
 ]

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mbexplore.cli import options
 from mbexplore.cli.output import notice, print_blocks, print_json
 from mbexplore.cli.progress import progress
-from mbexplore.prompts import Prompts
+from mbexplore.errors import UsageError
 
 if TYPE_CHECKING:
+    from mbexplore.corpus.build import Build
+    from mbexplore.corpus.cluster import Cluster
     from mbexplore.corpus.sketch import Sketch
-    from mbexplore.explorer import Explorer
 
 app = typer.Typer(
     name="corpus",
@@ -24,10 +26,22 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 Texts = Annotated[
-    Path,
-    typer.Argument(metavar="TEXTS", help="One text a line, or csv, tsv, jsonl or parquet."),
+    list[Path],
+    typer.Argument(
+        metavar="TEXTS...",
+        help="Files with a text a line, or csv, tsv, jsonl or parquet; or hf:NAME[:SPLIT], a "
+        "dataset of the Hugging Face Hub.",
+    ),
 ]
 Folder = Annotated[Path, typer.Option("-o", "--output", help="The folder to write.")]
+Engine = Annotated[
+    Literal["here", "ray", "torchrun"],
+    typer.Option(
+        help="Where it runs: in this process, on a Ray cluster ($RAY_ADDRESS, or this machine), or "
+        "as one of the processes that torchrun or Slurm starts ($RANK of $WORLD_SIZE)."
+    ),
+]
+_RAY = "With --engine ray"
 
 
 @app.command()
@@ -40,7 +54,35 @@ def build(
         bool, typer.Option("--control", help="Run the freshly initialised model beside it.")
     ] = False,
     truncate: options.Truncate = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop where a row is broken.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples and the control.")] = 0,
+    engine: Engine = "here",
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Copies of the model; 2 by default.", rich_help_panel=_RAY),
+    ] = None,
+    cpus: Annotated[
+        float | None,
+        typer.Option(min=0, help="Of each copy; 1 by default.", rich_help_panel=_RAY),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option(min=0, help="Of each copy; none by default.", rich_help_panel=_RAY),
+    ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Blocks of 64 texts between two saves; 16 by default.",
+            rich_help_panel=_RAY,
+        ),
+    ] = None,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--runtime-env", metavar="JSON", help="Ray's runtime_env.", rich_help_panel=_RAY
+        ),
+    ] = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -48,47 +90,145 @@ def build(
     """Run the model over every text and write what its heads and neurons do, as Parquet.
 
     Attention weights and activations are summed as they pass and none is kept. A build that was
-    stopped goes on when the command is given again.
+    stopped goes on when the command is given again, with any engine.
 
     Example: mbexplore corpus build sentences.txt -o sentences
     """
     from mbexplore.corpus import build as work
-    from mbexplore.corpus.store import MANIFEST, arrow, write_store
+    from mbexplore.corpus.finish import finish
+    from mbexplore.corpus.sources import describe, find_sources
+    from mbexplore.corpus.store import arrow
     from mbexplore.explorer import load
 
+    given = {"workers": workers, "cpus": cpus, "gpus": gpus, "batch": batch,
+             "environment": environment}  # fmt: skip
+    cluster = _cluster(engine, given)
+    rank, world = _place(engine)
     arrow()  # before any work
-    prompts = Prompts(texts, column, id)
-    total = prompts.count()
+    sources = find_sources(texts, column, id, strict=strict)
+    for error in (error for source in sources for error in source.errors):
+        notice(error)
     explorer = load(model, device=device, dtype=dtype)
-    about = work.describe(explorer, prompts, truncate=truncate, seed=seed)
-    with work.alone(output):
+    thresholds = work.find_thresholds(explorer)
+    about = describe(explorer, thresholds, truncate=truncate, seed=seed)
+    kinds = (work.SKETCH, work.CONTROL) if control else (work.SKETCH,)
+    planned = work.Build(output.absolute(), sources, about, explorer, kinds)
+    started = monotonic()
+    with work.alone(output, str(rank)):
         work.check_free(output)
-        started = monotonic()
-        sketch = _run(explorer, prompts, output / work.STATE, about, "Texts")
-        chance = None
-        if control:
-            chance = _run(
-                work.build_control(explorer, seed), prompts, output / work.CONTROL, about, "Control"
-            )
-        write_store(output, explorer, prompts, sketch, work.find_thresholds(explorer), chance)
-        for name in (work.STATE, work.CONTROL):
-            (output / name).unlink(missing_ok=True)
-        seconds = monotonic() - started
-    ran, tokens, empty, unusable = sketch.arrays["counts"].tolist()
-    left_out = f", {empty:,} empty" * (empty > 0) + f", {unusable:,} too long" * (unusable > 0)
-    notice(f"{output / MANIFEST}: {ran:,} of {total:,} texts, {tokens:,} tokens{left_out}; "
-           f"{seconds:.0f} s", dim=False)  # fmt: skip
+        for kind in kinds:
+            _run(planned, kind, cluster, (model, device, dtype), rank, world)
+        whole = finish(planned)
+    if whole is None:
+        notice(f"Worker {rank} of {world} is done; the last one writes the tables.")
+        return
+    _report(output, whole, planned.rows, monotonic() - started)
 
 
 def _run(
-    explorer: Explorer, prompts: Prompts, path: Path, about: dict[str, Any], what: str
-) -> Sketch:
-    from mbexplore.corpus.build import run_blocks
+    planned: Build, kind: str, cluster: Cluster | None, opened: tuple[Any, ...], rank: int,
+    world: int,
+) -> None:  # fmt: skip
+    """All blocks of one kind, or those of this process."""
+    from mbexplore.corpus.build import CONTROL, run_share
 
-    if path.exists():
-        notice(f"Going on with what {path} has.")
-    with progress(what) as advance:
-        return run_blocks(explorer, prompts, path, about, advance)
+    if there := len(planned.done(kind)):
+        notice(f"Going on after {there:,} of {len(planned.keys):,} blocks.")
+    with progress("Control" if kind == CONTROL else "Texts") as advance:
+        if cluster is None:
+            run_share(planned, kind, advance, rank, world)
+            return
+        from mbexplore.corpus.cluster import Opened, run_on_ray
+
+        run_on_ray(planned, Opened(*opened), cluster, kind, advance)
+
+
+def _cluster(engine: str, given: dict[str, Any]) -> Cluster | None:
+    """What is asked of Ray, where it is the engine.
+
+    Raises:
+        UsageError: it isn't and an option of it was given; or its environment is no JSON object.
+    """
+    import json
+
+    from mbexplore.corpus.cluster import Cluster
+
+    given = {name: value for name, value in given.items() if value is not None}
+    if engine != "ray":
+        for name in given:
+            name = "runtime-env" if name == "environment" else name
+            raise UsageError(f"--{name} has no effect without --engine ray; leave it out.")
+        return None
+    if "environment" in given:
+        try:
+            given["environment"] = dict(json.loads(given["environment"]))
+        except (ValueError, TypeError):
+            raise UsageError(
+                f"--runtime-env {given['environment']!r} is no JSON object; write "
+                """'{"pip": ["mbexplore"]}', say."""
+            ) from None
+    return Cluster(**given)
+
+
+def _place(engine: str) -> tuple[int, int]:
+    """The rank of this process, and how many there are.
+
+    Raises:
+        UsageError: nothing says so.
+    """
+    if engine != "torchrun":
+        return 0, 1
+    try:
+        rank, world = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE"))
+    except (KeyError, ValueError):
+        raise UsageError(
+            "--engine torchrun reads $RANK and $WORLD_SIZE; start it with torchrun "
+            "--nproc-per-node 2 -m mbexplore corpus build, or set both."
+        ) from None
+    if not 0 <= rank < world:
+        raise UsageError(f"$RANK is {rank} and $WORLD_SIZE {world}; ranks count from 0.")
+    return rank, world
+
+
+def _report(folder: Path, whole: Sketch, rows: int, seconds: float | None = None) -> None:
+    from mbexplore.corpus.store import MANIFEST
+
+    ran, tokens, *others = whole.arrays["counts"].tolist()
+    named = zip(others, ("empty", "too long", "broken"), strict=True)
+    left_out = "".join(f", {count:,} {what}" for count, what in named if count)
+    took = "" if seconds is None else f"; {seconds:.0f} s, {ran / seconds:,.0f} texts/s"
+    notice(
+        f"{folder / MANIFEST}: {ran:,} of {rows:,} texts, {tokens:,} tokens{left_out}{took}",
+        dim=False,
+    )
+
+
+@app.command()
+def merge(
+    stores: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Finished stores of one model.")
+    ],
+    output: Folder,
+    model: options.Model = None,
+) -> None:
+    """Join finished stores into one, as one build over all their texts writes it.
+
+    Example: mbexplore corpus merge notes letters -o both
+    """
+    from mbexplore.corpus.build import alone, check_free
+    from mbexplore.corpus.finish import merge_stores
+    from mbexplore.corpus.store import Store
+    from mbexplore.explorer import load
+
+    opened = [Store(folder) for folder in stores]
+    if len(opened) < 2:
+        raise UsageError(f"{stores[0]} is one store; name at least two.")
+    dtypes = {store.manifest["model"]["dtype"] for store in opened}
+    explorer = load(model, device="cpu", dtype=dtypes.pop())
+    with alone(output):
+        check_free(output)
+        whole = merge_stores(explorer, opened, output)
+    _report(output, whole, sum(one["rows"] for one in whole.sources.values()))
 
 
 @app.command()

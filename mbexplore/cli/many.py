@@ -13,7 +13,7 @@ from mbexplore.cli.progress import progress
 from mbexplore.errors import MbexploreError, RangeError, TextError, UsageError
 from mbexplore.partial import ENDINGS, Partial
 from mbexplore.prompts import Prompt, Prompts
-from mbexplore.rows import TABLES
+from mbexplore.rows import TABLES, stamp
 from mbexplore.views import View
 
 if TYPE_CHECKING:
@@ -80,11 +80,12 @@ def write_table(
         MbexploreError: the first part has no text that can be looked at; or, with `strict`, one
             can't.
     """
-    total, names = prompts.count(), (prompts.id_name, "text")
+    total = prompts.survey(strict=shared["strict"]).rows
+    names = (prompts.id_name, "text")
     partial = Partial(path, _about(view, explorer, prompts))
     if partial.done:
         notice(f"Going on at text {partial.done:,} of {total:,}.")
-    waiting = islice(prompts, partial.done, None)
+    waiting = islice(prompts.each(), partial.done, None)
     with progress(view.title or view.name) as advance:
         while some := list(islice(waiting, TOGETHER)):
             advance(partial.done, total)
@@ -110,12 +111,11 @@ def write_table(
 
 def _about(view: View[Any], explorer: Explorer, prompts: Prompts) -> dict[str, Any]:
     """What the rows depend on."""
-    stat = prompts.path.stat()
     return {
         "view": view.name,
         "parameters": view.values,
         "model": [explorer.info.name, explorer.info.dtype],
-        "input": [str(prompts.path), stat.st_size, stat.st_mtime_ns],
+        "input": stamp(prompts.path),
         "columns": [prompts.column, prompts.id],
     }
 
@@ -138,8 +138,10 @@ def _rows_of(
         found[number] = [{"error": str(error)}]
 
     good = []
-    for number, session in enumerate(sessions):
+    for number, (prompt, session) in enumerate(zip(some, sessions, strict=True)):
         try:
+            if prompt.error is not None:
+                raise TextError(prompt.error)
             view.check(session)
         except OF_ONE_TEXT as error:
             fail(number, error)

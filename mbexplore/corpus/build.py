@@ -1,76 +1,49 @@
 """A corpus into a sketch, block by block; goes on where it was broken off.
 
 A block is a fixed number of neighbouring texts, always computed alone and in the same way, so what
-it gives doesn't depend on where, when or beside what it was computed.
+it gives doesn't depend on where, when or beside what it was computed. A worker keeps a sketch of
+the blocks that it did in a file of its own, its part; whoever finds that all blocks are in parts
+merges them. So workers need nothing of each other but the folder.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from filelock import FileLock, Timeout
 
 from mbexplore.corpus.observe import Observer
 from mbexplore.corpus.sketch import COUNTS, Shape, Sketch
+from mbexplore.corpus.sources import Block, Source, read_blocks
+from mbexplore.corpus.store import MANIFEST, save_sketch
 from mbexplore.corpus.tiles import Pack
 from mbexplore.errors import OutputError, TextError, UsageError
 from mbexplore.explorer import Explorer
-from mbexplore.files import clear_parts
 from mbexplore.hooks import hooked
 from mbexplore.network.init import init_weights
 from mbexplore.network.packing import PACK, no_gradients, packs
-from mbexplore.prompts import Prompts
 from mbexplore.sample import sample_text
 
-BLOCK = 64
-"""Texts of a block."""
 SAVE_AFTER = 20.0
 """Seconds of work that a kill may cost."""
-STATE, CONTROL = "state.safetensors", "control.safetensors"
-"""Sketches of a build that isn't finished."""
+SKETCH, CONTROL = "sketch", "control"
+"""What is built: of the model, and of the same freshly initialised."""
 
 Advance = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Block:
-    """Neighbouring texts of a corpus.
-
-    Attributes:
-        number: from 0.
-        texts: "" where there is none.
-    """
-
-    number: int
-    texts: Sequence[str]
-
-
-def read_blocks(prompts: Prompts, done: Collection[int] = ()) -> Iterator[Block]:
-    """The blocks of a corpus, those left out that are done.
-
-    Raises:
-        TextError: the file can't be read.
-    """
-    texts, number = (one.text for one in prompts), 0
-    while some := list(islice(texts, BLOCK)):
-        if number not in done:
-            yield Block(number, some)
-        number += 1
 
 
 def add_block(
     observer: Observer, explorer: Explorer, block: Block, *, truncate: bool = False
 ) -> None:
-    """Takes a block into the observer's sketch. Texts without a word or too long are counted.
+    """Takes a block into the observer's sketch. Texts that can't be run are counted.
 
     Args:
         observer: of the explorer's model, or of its control.
@@ -83,22 +56,22 @@ def add_block(
     """
     counts, found = observer.sketch.arrays["counts"], []
     for i, text in enumerate(block.texts):
-        if not text.strip():
-            counts[COUNTS.index("empty")] += 1
+        if text is None or not text.strip():
+            counts[COUNTS.index("broken" if text is None else "empty")] += 1
             continue
         try:
-            found.append((block.number * BLOCK + i, explorer.encode(text, truncate=truncate)))
+            found.append((block.first + i, explorer.encode(text, truncate=truncate)))
         except TextError:
             counts[COUNTS.index("unusable")] += 1
     found.sort(key=lambda pair: len(pair[1]))  # texts of like length beside each other
     for group in packs([len(one) for _, one in found], PACK):
-        numbers, encodings = zip(*(found[i] for i in group), strict=True)
-        observer.see(Pack(numbers, encodings))
-    observer.sketch.blocks.add(block.number)
+        keys, encodings = zip(*(found[i] for i in group), strict=True)
+        observer.see(Pack(keys, encodings))
+    observer.sketch.blocks.add(block.key)
 
 
 def find_thresholds(explorer: Explorer) -> tuple[float, ...]:
-    """From which |activation| on a neuron of each layer fires.
+    """From which |activation| on a neuron of each layer fires, to three digits.
 
     The root mean square of the layer's activations over the bundled paragraph: it depends on the
     model alone, so sketches of different texts agree on it.
@@ -108,7 +81,7 @@ def find_thresholds(explorer: Explorer) -> tuple[float, ...]:
 
     def keep(layer: int) -> Callable[[torch.Tensor], None]:
         def action(value: torch.Tensor) -> None:
-            found[layer] = float(value.float().square().mean().sqrt())
+            found[layer] = float(f"{float(value.float().square().mean().sqrt()):.3g}")
 
         return action
 
@@ -130,71 +103,22 @@ def build_control(explorer: Explorer, seed: int = 0) -> Explorer:
     return Explorer(model.eval(), explorer.tokenizer, explorer.files)
 
 
-def hash_model(explorer: Explorer) -> str:
-    """SHA-256 over the names, shapes and values of all parameters."""
-    found = hashlib.sha256()
-    for name, value in sorted(explorer.model.encoder.state_dict().items()):
-        found.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        found.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return found.hexdigest()
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of a file.
-
-    Raises:
-        TextError: it can't be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return _digest(file)
-    except OSError as error:
-        raise TextError(f"{path} can't be read ({error.strerror}); name a file of texts.") from None
-
-
-def _digest(file: BinaryIO) -> str:
-    found = hashlib.sha256()
-    while part := file.read(2**20):
-        found.update(part)
-    return found.hexdigest()
-
-
-def describe(
-    explorer: Explorer, prompts: Prompts, *, truncate: bool = False, seed: int = 0
-) -> dict[str, Any]:
-    """What a store depends on, and no path of this machine: the same, the same store."""
-    return {
-        "model": {
-            "name": explorer.info.name if explorer.info.source != str(explorer.files.folder)
-            else explorer.files.folder.name,
-            "sha256": hash_model(explorer),
-            "dtype": explorer.info.dtype,
-        },
-        "tokenizer": {"sha256": explorer.tokenizer.sha256},
-        "corpus": {
-            "file": prompts.path.name,
-            "sha256": hash_file(prompts.path),
-            "column": prompts.column,
-            "id": prompts.id,
-        },
-        "truncate": truncate,
-        "seed": seed,
-        "block": BLOCK,
-        "format": 1,
-    }  # fmt: skip
-
-
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keeps a second builder out of a folder; the lock of a killed one is free.
+def alone(folder: Path, name: str = "0", *, wait: bool = False) -> Iterator[None]:
+    """Keeps a second worker of the same name out of a folder; the lock of a killed one is free.
+
+    Args:
+        folder: made where it isn't there.
+        name: of the worker.
+        wait: for the end of another, rather than refusing.
 
     Raises:
         OutputError: another builds there, or the folder can't be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=0)
+        lock = FileLock(folder / f".lock-{name}")
+        lock.acquire(timeout=-1 if wait else 0)
     except Timeout:
         raise OutputError(
             f"Another build writes to {folder}; wait for its end, or choose another folder."
@@ -204,29 +128,11 @@ def alone(folder: Path) -> Iterator[None]:
             f"{folder} can't be written ({error.strerror}); choose another folder."
         ) from None
     try:
-        clear_parts(folder)
         yield
     finally:
         lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
-
-
-def find_sketch(path: Path, shape: Shape, about: dict[str, Any]) -> Sketch:
-    """What an earlier build left at `path`, or an empty sketch.
-
-    Raises:
-        UsageError: it is of another model, corpus or command.
-        ModelError: it is no sketch.
-    """
-    if not path.exists():
-        return Sketch(shape, about)
-    found = Sketch.load(path, shape)
-    if found.about != about:
-        raise UsageError(
-            f"{path.parent} has a part of another build (other texts, model or options); remove "
-            "it, or choose another folder."
-        )
-    return found
+        if not wait:  # who waits for this file must not be passed by on a new one
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def check_free(folder: Path) -> None:
@@ -235,52 +141,136 @@ def check_free(folder: Path) -> None:
     Raises:
         UsageError: it has one.
     """
-    if (folder / "manifest.json").exists():
-        raise UsageError(f"{folder} has a finished corpus; remove it, or choose another folder.")
+    if (folder / MANIFEST).exists():
+        raise UsageError(
+            f"{folder} has a finished corpus; choose another folder, and to add texts join the "
+            "two with mbexplore corpus merge."
+        )
+
+
+@dataclass(frozen=True)
+class Build:
+    """What is built, and where.
+
+    Attributes:
+        folder: of the store to be.
+        sources: the texts.
+        about: see `describe`.
+        explorer: whose model runs.
+        kinds: `SKETCH`, and `CONTROL` where it is wanted.
+    """
+
+    folder: Path
+    sources: tuple[Source, ...]
+    about: dict[str, Any]
+    explorer: Explorer
+    kinds: tuple[str, ...] = (SKETCH,)
+
+    @cached_property
+    def keys(self) -> list[int]:
+        """Of all blocks, in the order of the texts."""
+        return [key for source in self.sources for key in source.keys]
+
+    @property
+    def rows(self) -> int:
+        """Of all sources."""
+        return sum(source.about["rows"] for source in self.sources)
+
+    def part(self, kind: str, worker: str) -> Path:
+        """The file of a worker's sketch."""
+        return self.folder / f"{kind}-{worker}.safetensors"
+
+    def parts(self, kind: str) -> list[Path]:
+        """The files that are there."""
+        return sorted(self.folder.glob(f"{kind}-*.safetensors"))
+
+    def done(self, kind: str) -> set[int]:
+        """Keys of the blocks that are in them.
+
+        Raises:
+            ModelError: one of them is no sketch.
+        """
+        return {key for path in self.parts(kind) for key in Sketch.read_blocks(path)}
+
+    def is_complete(self) -> bool:
+        """Whether all blocks are there."""
+        return all(self.done(kind).issuperset(self.keys) for kind in self.kinds)
+
+    def empty(self) -> Sketch:
+        """A sketch that has no block."""
+        sources = {str(one.key): dict(one.about) for one in self.sources}
+        return Sketch(Shape.of(self.explorer.model.config), self.about, sources)
+
+    def load(self, path: Path) -> Sketch:
+        """A part.
+
+        Raises:
+            UsageError: it is of another model, corpus or command.
+            ModelError: it is no sketch.
+        """
+        found, mine = Sketch.load(path, Shape.of(self.explorer.model.config)), self.empty()
+        if (found.about, found.sources) != (mine.about, mine.sources):
+            raise UsageError(
+                f"{path.parent} has a part of another build (other texts, model or options); "
+                "remove it, or choose another folder."
+            )
+        return found
+
+    def merged(self, kind: str) -> Sketch:
+        """All parts in one.
+
+        Raises:
+            MbexploreError: see `load` and `Sketch.add`.
+        """
+        whole = self.empty()
+        for path in self.parts(kind):
+            whole.add(self.load(path))
+        return whole
+
+    @cached_property
+    def control(self) -> Explorer:
+        """The model freshly initialised."""
+        return build_control(self.explorer, self.about["seed"])
+
+
+def run_share(build: Build, kind: str, advance: Advance, rank: int = 0, world: int = 1) -> None:
+    """Every `world`-th block that isn't done, into a part that is saved on the way.
+
+    Args:
+        build: what is built.
+        kind: of model.
+        advance: called with the texts that are done and all there are.
+        rank: of this worker, from 0.
+        world: how many workers there are.
+
+    Raises:
+        MbexploreError: the texts can't be read, or the part can't be written.
+    """
+    path, done = build.part(kind, str(rank)), build.done(kind)
+    share = build.keys[rank::world]
+    if done.issuperset(share):
+        return
+    sketch = build.load(path) if path.exists() else build.empty()
+    others = set(build.keys) - set(share)
+    run_blocks(build, kind, sketch, read_blocks(build.sources, done | others), advance, path)
 
 
 def run_blocks(
-    explorer: Explorer,
-    prompts: Prompts,
-    path: Path,
-    about: dict[str, Any],
-    advance: Advance,
-) -> Sketch:
-    """All blocks of a corpus that aren't done; the sketch is saved on the way.
-
-    Args:
-        explorer: whose model runs.
-        prompts: the texts.
-        path: of the sketch.
-        about: see `describe`.
-        advance: called with the texts that are done and all there are.
+    build: Build, kind: str, sketch: Sketch, blocks: Iterable[Block], advance: Advance, path: Path
+) -> None:
+    """Takes blocks into a sketch, which is saved every `SAVE_AFTER` and in the end.
 
     Raises:
         MbexploreError: the texts can't be read, or the sketch can't be written.
     """
-    sketch = find_sketch(path, Shape.of(explorer.model.config), about)
-    total = prompts.count()
-    observer = Observer(explorer.model, find_thresholds(explorer), sketch, about["seed"])
+    explorer, about = build.control if kind == CONTROL else build.explorer, build.about
+    observer = Observer(explorer.model, about["thresholds"], sketch, about["seed"])
     saved = monotonic()
-    for block in read_blocks(prompts, sketch.blocks):
+    for block in blocks:
         add_block(observer, explorer, block, truncate=about["truncate"])
-        advance(min(len(sketch.blocks) * BLOCK, total), total)
+        counts = sketch.arrays["counts"]
+        advance(int(counts.sum() - counts[COUNTS.index("tokens")]), build.rows)
         if monotonic() - saved > SAVE_AFTER:
             save_sketch(sketch, path)
             saved = monotonic()
     save_sketch(sketch, path)
-    return sketch
-
-
-def save_sketch(sketch: Sketch, path: Path) -> None:
-    """Writes a sketch whole.
-
-    Raises:
-        OutputError: it can't be written; what was there before is unharmed.
-    """
-    try:
-        sketch.save(path)
-    except OSError as error:
-        raise OutputError(
-            f"{path} can't be written ({error.strerror}); make room, or choose another folder."
-        ) from None

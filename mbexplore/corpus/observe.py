@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -18,21 +17,17 @@ from mbexplore.corpus.sketch import (
     EMPTY,
     FIRING_EDGES,
     HEAD_SUMS,
-    SAMPLED_HEADS,
-    SAMPLED_NEURONS,
+    PLACED,
     SCALE,
     SCALES,
-    TOP_HEADS,
-    TOP_NEURONS,
     VALUE,
     WEIGHT,
     WEIGHT_EDGES,
     Ints,
     Sketch,
     hashes,
-    smallest,
 )
-from mbexplore.corpus.tiles import OF_OFFSETS, Pack, Part, offset_columns, sum_by_offset
+from mbexplore.corpus.tiles import OF_OFFSETS, Offsets, Pack, Part, sum_by_offset
 from mbexplore.hooks import hooked
 from mbexplore.network.model import PretrainedModel
 from mbexplore.network.packing import no_gradients, pack
@@ -58,6 +53,7 @@ class Observer:
 
     def __post_init__(self) -> None:
         self._spare: tuple[Tensor, Tensor] | None = None
+        self._offsets: dict[int | None, Offsets] = {}
 
     def see(self, texts: Pack) -> None:
         """Runs the model over a pack of texts.
@@ -67,7 +63,9 @@ class Observer:
         """
         self._pack = texts
         self._queries: dict[int, Tensor] = {}
-        self._numbers = np.asarray(texts.texts, dtype=np.int64)
+        self._keys = np.asarray(texts.texts, dtype=np.int64)
+        classes, positions = texts.classes(), texts.positions.float()
+        self._traits = torch.cat((classes, positions[:, None]), dim=1).to(self.model.device)
         actions: dict[str, Action] = {"embed": lambda x: self._state(0, x[0])}
         for layer in range(self.sketch.shape.layers):
             actions |= self._of_layer(layer)
@@ -78,6 +76,9 @@ class Observer:
             self.model.encoder(**inputs)
         self.sketch.arrays["counts"][:2] += [len(texts.encodings), len(texts.ids)]
         np.add.at(self.sketch.arrays["token_counts"], texts.ids.numpy(), 1)
+        self.sketch.arrays["class_counts"] += _whole(classes.double().sum(dim=0), 1)
+        far = texts.positions
+        self.sketch.arrays["position_sums"] += [int(far.sum()), int((far**2).sum())]
 
     def _of_layer(self, layer: int) -> dict[str, Action]:
         def keep_queries(value: Tensor) -> None:
@@ -101,6 +102,8 @@ class Observer:
         window = self.model.config.half_window(layer)
         far, heads = self.model.config.local_attention // 2, shape.heads
         bins = shape.distance_bins
+        if window not in self._offsets:
+            self._offsets[window] = Offsets(shape.positions, window, far, bins)
         seen, which = torch.unique(texts.ids, return_inverse=True)
         sums = torch.zeros(heads, len(HEAD_SUMS), dtype=torch.float64)
         by_bin = torch.zeros(heads, len(bins), dtype=torch.float64)
@@ -111,7 +114,7 @@ class Observer:
             weights = _weights(part, q, k)
             (start, stop), (low, high) = part.rows, part.keys
             group, count = part.group, stop - start + high - low + 1
-            columns = offset_columns(low - stop, count, window, far, bins)
+            columns = self._offsets[window].of(low - stop, count)
             offsets = sum_by_offset(weights.sum(dim=1)).cpu() @ columns
             by_bin += offsets[:, len(OF_OFFSETS) :]
             sums[:, _PLACES[: len(OF_OFFSETS)]] += offsets[:, : len(OF_OFFSETS)]
@@ -137,24 +140,21 @@ class Observer:
     def _keep_uses(self, layer: int, weights: Ints, keys: Ints) -> None:
         """Examples of each head out of the largest weight of each query, (heads, seq) both."""
         numbers, positions = self._pack.numbers.numpy(), self._pack.positions.numpy()
-        texts, real = self._numbers[numbers], keys[0] >= 0
-        where = np.broadcast_arrays(texts, positions, weights)[:2]
-        uses = np.stack((-weights, *where, keys, weights), axis=-1)
+        texts, real, keep = self._keys[numbers], keys[0] >= 0, self.sketch.keep
         by_text = np.split(np.where(real, weights, -1), self._pack.starts[1:], axis=1)
         most = np.stack([part.argmax(axis=1) for part in by_text], axis=1) + self._pack.starts
-        top = np.take_along_axis(uses, most[..., None], axis=1)
-        top[~real[most]] = EMPTY
-        self.sketch.keep("head_top", layer, smallest(top, TOP_HEADS))
+        strongest, key = (np.take_along_axis(one, most, axis=1) for one in (weights, keys))
+        keep("head_top", layer, np.where(real[most], -strongest, EMPTY),
+             self._keys, positions[most], key, strongest)  # fmt: skip
         edges = np.round(np.array(WEIGHT_EDGES) * WEIGHT).astype(np.int64)
         interval = np.where(real, np.searchsorted(edges, weights, side="right"), -1)
         place = np.arange(len(weights))[:, None] + layer * len(weights)
-        uses[..., 0] = hashes(self.seed, place, texts[None], positions[None])
+        order = hashes(self.seed, place, texts[None], positions[None])
         for i in range(len(edges) + 1):
             inside = interval == i
             self.sketch.arrays["largest"][layer, :, i] += inside.sum(axis=1)
-        self.sketch.keep("head_sample", layer, np.stack([
-            _sample(uses, interval == i, SAMPLED_HEADS) for i in range(len(edges) + 1)
-        ], axis=1))  # fmt: skip
+            keep("head_sample", (layer, slice(None), i), np.where(inside, order, EMPTY),
+                 texts, positions, keys, weights)  # fmt: skip
 
     # Neurons.
 
@@ -171,6 +171,9 @@ class Observer:
             arrays["fired"][layer, :, i] += _whole(fired[0], 1)
         sums = [to_float64((ones @ one)[0]) for one in (values, values.square())]
         arrays["neuron_sums"][layer] += _whole(torch.stack(sums, dim=1), VALUE)
+        by_trait = to_float64(self._traits.T @ values)  # (CLASSES + 1, neurons)
+        arrays["neuron_classes"][layer] += _whole(by_trait[:-1].T, VALUE)
+        arrays["neuron_positions"][layer] += _whole(by_trait[-1], PLACED)
         ends = torch.stack((values.amax(dim=0), -values.amin(dim=0)), dim=1)
         np.maximum(arrays["neuron_extremes"][layer], _whole(ends, VALUE),
                    out=arrays["neuron_extremes"][layer])  # fmt: skip
@@ -178,17 +181,17 @@ class Observer:
         starts = torch.tensor(self._pack.starts, device=places.device)[:, None]
         strongest = values.gather(0, places + starts).T  # (neurons, texts)
         number = _whole(strongest.double(), VALUE)
-        texts = np.broadcast_to(self._numbers, number.shape)
-        uses = np.stack((-np.abs(number), texts, places.T.cpu().numpy(), number), axis=-1)
-        self.sketch.keep("neuron_top", layer, _first(uses, TOP_NEURONS))
+        where = places.T.cpu().numpy()
+        self.sketch.keep("neuron_top", layer, -np.abs(number), self._keys, where, number)
         edges = torch.tensor(FIRING_EDGES, device=values.device) * threshold
         inside = (strongest.abs()[..., None] > edges).sum(dim=-1).cpu().numpy()
         # A text has one hash for all neurons of a layer: each neuron's sample is as good, and it
         # is made once.
-        uses[..., 0] = hashes(self.seed, layer + 2**32, self._numbers, np.zeros_like(self._numbers))
-        self.sketch.keep("neuron_sample", layer, np.stack([
-            _sample(uses, inside == i + 1, SAMPLED_NEURONS) for i in range(len(FIRING_EDGES))
-        ], axis=1))  # fmt: skip
+        order = hashes(self.seed, layer + 2**32, self._keys, np.zeros_like(self._keys))
+        for i in range(len(FIRING_EDGES)):
+            self.sketch.keep("neuron_sample", (layer, slice(None), i),
+                             np.where(inside == i + 1, order, EMPTY),
+                             self._keys, where, number)  # fmt: skip
 
     def _scratch(self, like: Tensor) -> tuple[Tensor, Tensor]:
         """Two tensors to work in, the same ones in every layer."""
@@ -205,17 +208,19 @@ class Observer:
         if not bool(norms.isfinite().all()):
             check_finite(self.model, values)
         arrays["norm_sums"][state] += int(_whole(norms.sum(), VALUE))
+        arrays["norm_most"][state] = max(arrays["norm_most"][state], _whole(norms.max(), VALUE))
         sizes = values.abs()
         most = _whole(sizes.amax(dim=0), VALUE)
         np.maximum(arrays["channel_most"][state], most, out=arrays["channel_most"][state])
-        rows, lengths = [], [len(one) for one in self._pack.encodings]
-        for i, part in enumerate(torch.split(sizes.amax(dim=-1), lengths)):
-            position = int(part.argmax())
-            at = self._pack.starts[i] + position
-            channel = int(sizes[at].argmax())
-            value = round(float(values[at, channel]) * VALUE)
-            rows.append((-abs(value), int(self._numbers[i]), position, channel, value))
-        self.sketch.keep("channel_top", state, np.array(rows, dtype=np.int64))
+        lengths = [len(one) for one in self._pack.encodings]
+        parts = torch.split(sizes.amax(dim=-1), lengths)
+        where = torch.stack([part.argmax() for part in parts]).cpu()
+        strongest = sizes[where + torch.tensor(self._pack.starts)]  # (texts, hidden)
+        channel = strongest.argmax(dim=-1, keepdim=True)
+        at = values[where + torch.tensor(self._pack.starts)].gather(1, channel)
+        value = _whole(at.double().T, VALUE)
+        self.sketch.keep("channel_top", slice(state, state + 1), -np.abs(value), self._keys,
+                         where.numpy(), channel.T.cpu().numpy(), value)  # fmt: skip
 
 
 _KINDS = ("cls", "sep", "punctuation", "mask", "separator")
@@ -282,23 +287,6 @@ def _first_largest(sizes: Tensor, lengths: list[int], scratch: Tensor) -> Tensor
         places = len(part) - left.amax(dim=0).long()
         found.append(places.clamp(max=len(part) - 1))  # NaN is equal to nothing
     return torch.stack(found)
-
-
-def _sample(uses: Ints, inside: npt.NDArray[np.bool_], count: int) -> Ints:
-    """The uses with the smallest hashes, of those inside: (heads or neurons, count, columns)."""
-    return _first(np.where(inside[..., None], uses, EMPTY), count)
-
-
-def _first(uses: Ints, count: int) -> Ints:
-    """`smallest`, after leaving out what can't be among them."""
-    if uses.shape[1] > 4 * count:
-        # Ties at the edge stay in: they are decided by text and position.
-        edge = np.partition(uses[..., 0], count - 1, axis=1)[:, count - 1 : count]
-        most = int((uses[..., 0] <= edge).sum(axis=1).max())
-        if most < uses.shape[1] // 2:
-            chosen = np.argpartition(uses[..., 0], most - 1, axis=1)[:, :most]
-            uses = np.take_along_axis(uses, chosen[..., None], axis=1)
-    return smallest(uses, count)
 
 
 def _whole(values: Tensor, scale: float | Sequence[int]) -> Ints:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mbexplore.corpus.build import hash_model
+from mbexplore.corpus.sources import hash_model
 from mbexplore.corpus.store import METRICS, Store
 from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer

@@ -8,7 +8,7 @@ therefore associative and commutative to the bit. Knows no model.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,8 +26,12 @@ from mbexplore.network.config import ModernBertConfig
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 
-COUNTS = ("texts", "tokens", "empty", "unusable")
-"""Texts that were run, their tokens, and texts that were left out: without a word, or too long."""
+COUNTS = ("texts", "tokens", "empty", "unusable", "broken")
+"""Texts that were run, their tokens, and what was left out: texts without a word or too long, and
+rows that can't be read."""
+
+CLASSES = ("cls", "sep", "mask", "punctuation", "number", "capitalized", "word_start", "word_rest")
+"""Classes of tokens; they may overlap."""
 
 HEAD_SUMS = (
     *COUNTED, "left", "right", "duplicate", "induction", "entropy", "nats", "distance",
@@ -44,6 +48,10 @@ WEIGHT = 2**24
 """Units of a weight in 1, as examples hold it."""
 VALUE = 2**16
 """Units of an activation in 1."""
+PLACED = 2**8
+"""Units of an activation times its position in 1."""
+NUMBERS = 2**32
+"""Texts that one source may have: the key of a text is its source's, times this, and its number."""
 
 WEIGHT_EDGES = (0.2, 0.4, 0.6, 0.8)
 """Between the intervals of a query's largest weight."""
@@ -113,6 +121,8 @@ def _arrays(shape: Shape) -> dict[str, tuple[tuple[int, ...], int]]:
     return {
         "counts": ((len(COUNTS),), 0),
         "token_counts": ((shape.vocab,), 0),
+        "class_counts": ((len(CLASSES),), 0),
+        "position_sums": ((2,), 0),
         "head_rows": ((shape.layers, len(HEAD_SUMS)), 0),
         "head_sums": ((*heads, len(HEAD_SUMS)), 0),
         "distances": ((*heads, len(shape.distance_bins)), 0),
@@ -123,10 +133,13 @@ def _arrays(shape: Shape) -> dict[str, tuple[tuple[int, ...], int]]:
         "head_sample": ((*heads, strong, SAMPLED_HEADS, 5), EMPTY),
         "fired": ((*neurons, len(FIRING_EDGES)), 0),
         "neuron_sums": ((*neurons, 2), 0),
+        "neuron_classes": ((*neurons, len(CLASSES)), 0),
+        "neuron_positions": (neurons, 0),
         "neuron_extremes": ((*neurons, 2), -EMPTY),
         "neuron_top": ((*neurons, TOP_NEURONS, 4), EMPTY),
         "neuron_sample": ((*neurons, len(FIRING_EDGES), SAMPLED_NEURONS, 4), EMPTY),
         "norm_sums": ((states,), 0),
+        "norm_most": ((states,), 0),
         "channel_most": ((states, shape.hidden), 0),
         "channel_top": ((states, TOP_HEADS, 5), EMPTY),
     }
@@ -134,11 +147,11 @@ def _arrays(shape: Shape) -> dict[str, tuple[tuple[int, ...], int]]:
 
 TOKEN_TABLES = ("query_tokens", "key_tokens")
 """Arrays of which most columns are empty; files hold the others alone."""
-MAXIMA = ("neuron_extremes", "channel_most")
+MAXIMA = ("neuron_extremes", "norm_most", "channel_most")
 EXAMPLES = ("head_top", "head_sample", "neuron_top", "neuron_sample", "channel_top")
-"""Rows in rising order, the smallest kept: an order (less the strength, or a hash), the text, the
-query or token, and for heads the key and the weight, for neurons the activation, for channels the
-channel and its value."""
+"""Rows in rising order, the smallest kept: an order (less the strength, or a hash), the text's key,
+the query or token, and for heads the key and the weight, for neurons the activation, for channels
+the channel and its value."""
 
 
 def smallest(rows: Ints, count: int) -> Ints:
@@ -166,7 +179,7 @@ def hashes(seed: int, place: Ints | int, text: Ints, position: Ints) -> Ints:
     Args:
         seed: of the sample.
         place: of the head or the neuron in the model.
-        text: number of the text in the corpus.
+        text: key of the text.
         position: of the token.
     """
     state = _mixed(np.uint64(seed) + np.uint64(0x9E3779B97F4A7C15))
@@ -190,13 +203,15 @@ class Sketch:
 
     Attributes:
         shape: of the model.
-        about: what it depends on, as JSON holds it: model, corpus, seed.
-        blocks: numbers of the blocks that are in it.
+        about: what it depends on, as JSON holds it: model, seed.
+        sources: what its texts are from, by the source's key.
+        blocks: keys of the blocks that are in it.
         arrays: by name, see `_arrays`; all of int64.
     """
 
     shape: Shape
     about: Mapping[str, Any]
+    sources: dict[str, Any] = field(default_factory=dict)
     blocks: set[int] = field(default_factory=set)
     arrays: dict[str, Ints] = field(default_factory=dict)
 
@@ -205,26 +220,50 @@ class Sketch:
             if name not in self.arrays:
                 self.arrays[name] = np.full(size, value, dtype=np.int64)
 
-    def keep(self, name: str, layer: int, rows: Ints) -> None:
-        """Takes in examples of a layer: the smallest of these and of those that are there."""
-        there = self.arrays[name][layer]
-        both = np.concatenate((there, rows), axis=-2)
-        self.arrays[name][layer] = smallest(both, there.shape[-2])
+    def keep(self, name: str, place: Any, order: Ints, *columns: Ints) -> None:
+        """Takes in examples: the smallest of these and of those that are there.
+
+        Args:
+            name: of the array.
+            place: the layer, or what is indexed before groups and rows.
+            order: (groups, rows), the first column; `EMPTY` where there is no example.
+            columns: the others, of that shape or broadcast to it.
+        """
+        there = self.arrays[name][place]
+        count = there.shape[-2]
+        edge = there[:, -1, :1]  # once there are many texts, few rows come before the last one
+        if order.shape[1] > 4 * count:
+            edge = np.minimum(edge, np.partition(order, count - 1, axis=1)[:, count - 1 : count])
+        inside = (order <= edge) & (order != EMPTY)  # ties are decided by text and position
+        chosen = np.flatnonzero(inside.any(axis=1))
+        if not len(chosen):
+            return
+        first = np.where(inside[chosen], order[chosen], EMPTY)
+        most = int(inside[chosen].sum(axis=1).max())
+        picked = np.argpartition(first, most - 1, axis=1)[:, :most]
+        rows = [np.take_along_axis(first, picked, axis=1)]
+        for column in columns:
+            wide = np.broadcast_to(column, order.shape)[chosen]
+            rows.append(np.where(rows[0] == EMPTY, EMPTY, np.take_along_axis(wide, picked, axis=1)))
+        both = np.concatenate((there[chosen], np.stack(rows, axis=-1)), axis=-2)
+        there[chosen] = smallest(both, count)
 
     def add(self, other: Sketch) -> None:
-        """Takes in what other blocks of the same corpus gave.
+        """Takes in what other blocks gave, of the same texts or of others.
 
         Raises:
-            UsageError: it is of another corpus or model, or has a block that is in this one.
+            UsageError: it is of another model, or has a block that is in this one.
         """
         if (self.shape, dict(self.about)) != (other.shape, dict(other.about)):
             raise UsageError(
-                "The two sketches are of different models, corpora or versions; build both anew."
+                "The two sketches are of different models, options or versions; build both anew."
             )
         if twice := self.blocks & other.blocks:
+            source = self.sources.get(str(min(twice) // NUMBERS), {"file": "a source"})
             raise UsageError(
-                f"Block {min(twice)} is in both sketches; merge sketches of different blocks."
+                f"Texts of {source['file']} are in both sketches; merge those of different texts."
             )
+        self.sources |= other.sources
         for name, mine in self.arrays.items():
             theirs = other.arrays[name]
             if name in EXAMPLES:
@@ -236,18 +275,24 @@ class Sketch:
                 mine += theirs
         self.blocks |= other.blocks
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, names: Collection[str] | None = None) -> None:
         """Writes it whole, the same bytes for the same content.
+
+        Args:
+            path: of the file.
+            names: of the arrays that are kept; None for all.
 
         Raises:
             OSError: it can't be written.
         """
-        tensors = {name: one for name, one in self.arrays.items() if name not in TOKEN_TABLES}
-        for name in TOKEN_TABLES:
+        kept = [name for name in self.arrays if names is None or name in names]
+        tensors = {name: self.arrays[name] for name in kept if name not in TOKEN_TABLES}
+        for name in (name for name in TOKEN_TABLES if name in kept):
             seen = np.flatnonzero(self.arrays[name].any(axis=(0, 1)))
             tensors |= {f"{name}.ids": seen, name: self.arrays[name][:, :, seen].copy()}
         tensors["blocks"] = np.array(sorted(self.blocks), dtype=np.int64)
-        header = {"about": json.dumps(self.about, sort_keys=True)}
+        # One entry: safetensors writes several in any order.
+        header = {"sketch": json.dumps([self.about, self.sources], sort_keys=True)}
         write_beside(path, lambda beside: save_file(tensors, beside, header))
 
     @classmethod
@@ -259,25 +304,42 @@ class Sketch:
         """
         try:
             with safe_open(path, framework="numpy") as file:
-                about = json.loads(file.metadata()["about"])
+                about, sources = json.loads(file.metadata()["sketch"])
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             blocks = set(arrays.pop("blocks").tolist())
-            for name in TOKEN_TABLES:
+            for name in (name for name in TOKEN_TABLES if name in arrays):
                 ids, dense = arrays.pop(f"{name}.ids"), np.zeros(_arrays(shape)[name][0], np.int64)
                 dense[:, :, ids] = arrays[name]
                 arrays[name] = dense
+            if any(
+                arrays[n].shape != size for n, (size, _) in _arrays(shape).items() if n in arrays
+            ):
+                raise ValueError("of another size")
         except (OSError, SafetensorError, ValueError, KeyError, TypeError, IndexError) as error:
             raise ModelError(
                 f"{path} holds no sketch of this model ({error}); remove it and build it again."
             ) from None
-        return cls(shape, about, blocks, arrays)
+        return cls(shape, about, sources, blocks, arrays)
+
+    @staticmethod
+    def read_blocks(path: Path) -> set[int]:
+        """The keys of the blocks that a file has; nothing else of it is read.
+
+        Raises:
+            ModelError: it holds no sketch.
+        """
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return set(file.get_tensor("blocks").tolist())
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"{path} holds no sketch ({error}); remove it.") from None
 
 
 def merge(sketches: Iterable[Sketch], empty: Callable[[], Sketch]) -> Sketch:
     """All blocks of some sketches in one; the same to the bit in any order.
 
     Args:
-        sketches: of different blocks of one corpus.
+        sketches: of different blocks.
         empty: makes one that has no block.
 
     Raises:

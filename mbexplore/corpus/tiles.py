@@ -12,9 +12,9 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.head_masses import COUNTED, eligible_rows, token_kinds
+from mbexplore.analysis.head_masses import COUNTED, KINDS, eligible_rows, token_kinds
 from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.corpus.sketch import HEAD_SUMS
+from mbexplore.corpus.sketch import CLASSES, HEAD_SUMS
 from mbexplore.network.visibility import key_span
 from mbexplore.recording import to_float64
 
@@ -73,7 +73,7 @@ class Pack:
     """Texts that are run together.
 
     Attributes:
-        texts: their numbers in the corpus.
+        texts: their keys.
         encodings: their tokens.
     """
 
@@ -89,6 +89,15 @@ class Pack:
         self.numbers = torch.arange(len(lengths)).repeat_interleave(lengths)
         self.positions = torch.cat([torch.arange(len(one)) for one in self.encodings])
         self.kinds = [token_kinds(one) for one in self.encodings]
+
+    def classes(self) -> Tensor:
+        """Which of `CLASSES` each token is of, (seq, CLASSES) of 0 and 1."""
+        named = dict(zip(KINDS, torch.cat(self.kinds).T, strict=True))
+        traits = [_traits(token) for one in self.encodings for token in one.tokens]
+        named["number"], named["capitalized"] = torch.tensor(traits, dtype=torch.float32).T
+        places = [place for one in self.encodings for place in _word_places(one.words)]
+        named["word_start"], named["word_rest"] = torch.tensor(places, dtype=torch.float32).T
+        return torch.stack([named[name] for name in CLASSES], dim=1)
 
     def parts(self, half_window: int | None, heads: int) -> Iterator[Part]:
         """The tiles that the maps of a layer are computed in.
@@ -208,28 +217,50 @@ OF_OFFSETS = (
 """Those of `HEAD_SUMS` that follow from how much weight lies at each distance."""
 
 
-@lru_cache(maxsize=256)
-def offset_columns(
-    first: int, count: int, half_window: int | None, far: int, bins: tuple[tuple[int, int], ...]
-) -> Tensor:
-    """What a weight at each offset (key less query) counts for, (count, OF_OFFSETS + bins).
+class Offsets:
+    """What a weight at each offset (key less query) counts for, made once for all tiles."""
 
-    Args:
-        first: the first offset.
-        count: how many.
-        half_window: of the layer; None for a global one.
-        far: the distance beyond which a key is far.
-        bins: first and last offset of each.
-    """
-    offsets = torch.arange(first, first + count)
-    away = offsets.abs()
-    none = torch.zeros(count, dtype=torch.bool)
-    columns = [
-        away == 0, offsets == -1, offsets == 1, away == half_window if half_window else none,
-        away > far, offsets < 0, offsets > 0, away, away**2,
-    ]  # fmt: skip
-    inside = [(offsets >= low) & (offsets <= high) for low, high in bins]
-    return torch.stack([one.double() for one in (*columns, *inside)], dim=1)
+    def __init__(
+        self, longest: int, half_window: int | None, far: int, bins: tuple[tuple[int, int], ...]
+    ) -> None:
+        """Makes the table.
+
+        Args:
+            longest: tokens of a text.
+            half_window: of the layer; None for a global one.
+            far: the distance beyond which a key is far.
+            bins: first and last offset of each.
+        """
+        self._first = -longest
+        offsets = torch.arange(-longest, longest + 1)
+        away = offsets.abs()
+        none = torch.zeros(len(offsets), dtype=torch.bool)
+        columns = [
+            away == 0, offsets == -1, offsets == 1, away == half_window if half_window else none,
+            away > far, offsets < 0, offsets > 0, away, away**2,
+        ]  # fmt: skip
+        inside = [(offsets >= low) & (offsets <= high) for low, high in bins]
+        self._columns = torch.stack([one.double() for one in (*columns, *inside)], dim=1)
+
+    def of(self, first: int, count: int) -> Tensor:
+        """Of `count` offsets from `first` on, (count, OF_OFFSETS + bins)."""
+        start = first - self._first
+        return self._columns[start : start + count]
+
+
+@lru_cache(maxsize=2**17)
+def _traits(token: str) -> tuple[bool, bool]:
+    """Whether a token is a number, and whether it begins with a capital letter."""
+    word = token.strip()
+    return word.isnumeric(), word[:1].isupper()
+
+
+def _word_places(words: Sequence[int | None]) -> Iterator[tuple[bool, bool]]:
+    """Of each token, whether it begins a word, and whether it goes on with one."""
+    before: int | None = None
+    for word in words:
+        yield word is not None and word != before, word is not None and word == before
+        before = word
 
 
 def sum_by_offset(weights: Tensor) -> Tensor:
