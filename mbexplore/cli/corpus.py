@@ -28,7 +28,7 @@ app = typer.Typer(
 Texts = Annotated[
     list[Path],
     typer.Argument(
-        metavar="TEXTS...",
+        metavar="TEXTS",
         help="Files with a text a line, or csv, tsv, jsonl or parquet; or hf:NAME[:SPLIT], a "
         "dataset of the Hugging Face Hub.",
     ),
@@ -41,7 +41,27 @@ Engine = Annotated[
         "as one of the processes that torchrun or Slurm starts ($RANK of $WORLD_SIZE)."
     ),
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop where a row is broken.")]
 _RAY = "With --engine ray"
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Copies of the model; 2 by default.", rich_help_panel=_RAY)
+]
+Cpus = Annotated[
+    float | None, typer.Option(min=0, help="Of each copy; 1 by default.", rich_help_panel=_RAY)
+]
+Gpus = Annotated[
+    float | None, typer.Option(min=0, help="Of each copy; none by default.", rich_help_panel=_RAY)
+]
+Batch = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Blocks of 64 texts between two saves; 16 by default.", rich_help_panel=_RAY
+    ),
+]
+Environment = Annotated[
+    str | None,
+    typer.Option("--runtime-env", metavar="JSON", help="Ray's runtime_env.", rich_help_panel=_RAY),
+]
 
 
 @app.command()
@@ -54,35 +74,14 @@ def build(
         bool, typer.Option("--control", help="Run the freshly initialised model beside it.")
     ] = False,
     truncate: options.Truncate = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop where a row is broken.")] = False,
+    strict: Strict = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples and the control.")] = 0,
     engine: Engine = "here",
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Copies of the model; 2 by default.", rich_help_panel=_RAY),
-    ] = None,
-    cpus: Annotated[
-        float | None,
-        typer.Option(min=0, help="Of each copy; 1 by default.", rich_help_panel=_RAY),
-    ] = None,
-    gpus: Annotated[
-        float | None,
-        typer.Option(min=0, help="Of each copy; none by default.", rich_help_panel=_RAY),
-    ] = None,
-    batch: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Blocks of 64 texts between two saves; 16 by default.",
-            rich_help_panel=_RAY,
-        ),
-    ] = None,
-    environment: Annotated[
-        str | None,
-        typer.Option(
-            "--runtime-env", metavar="JSON", help="Ray's runtime_env.", rich_help_panel=_RAY
-        ),
-    ] = None,
+    workers: Workers = None,
+    cpus: Cpus = None,
+    gpus: Gpus = None,
+    batch: Batch = None,
+    environment: Environment = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
@@ -97,7 +96,7 @@ def build(
     from mbexplore.corpus import build as work
     from mbexplore.corpus.finish import finish
     from mbexplore.corpus.sources import describe, find_sources
-    from mbexplore.corpus.store import arrow
+    from mbexplore.corpus.tables import arrow
     from mbexplore.explorer import load
 
     given = {"workers": workers, "cpus": cpus, "gpus": gpus, "batch": batch,
@@ -206,7 +205,7 @@ def _report(folder: Path, whole: Sketch, rows: int, seconds: float | None = None
 @app.command()
 def merge(
     stores: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Finished stores of one model.")
+        list[Path], typer.Argument(metavar="DIR", help="Finished stores of one model.")
     ],
     output: Folder,
     model: options.Model = None,

@@ -7,6 +7,7 @@ which writes the same file; what is in files is left out when the command is giv
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,7 +139,7 @@ def _started(cluster: Cluster) -> Any:
         raise UsageError("--engine ray needs Ray; pip install 'mbexplore[ray]'.") from None
     if not ray.is_initialized():
         ray.init(
-            runtime_env=dict(cluster.environment), logging_level="error", log_to_driver=False,
+            runtime_env=dict(cluster.environment), logging_level=logging.ERROR, log_to_driver=False,
             include_dashboard=False,
         )  # fmt: skip
     ray.data.DataContext.get_current().enable_progress_bars = False
