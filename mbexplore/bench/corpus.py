@@ -32,7 +32,7 @@ from transformers import AutoModel, AutoTokenizer
 model = AutoModel.from_pretrained(sys.argv[1], attn_implementation="eager", dtype=torch.float32)
 model.eval()
 tokenizer, folder = AutoTokenizer.from_pretrained(sys.argv[1]), Path(sys.argv[3])
-lines = open(sys.argv[2]).read().splitlines()
+lines = Path(sys.argv[2]).read_text().splitlines()
 layers, heads = model.config.num_hidden_layers, model.config.num_attention_heads
 names, longest = {METRICS}, model.config.max_position_embeddings
 sums = torch.zeros(layers, heads, len(names), dtype=torch.float64)
