@@ -291,21 +291,17 @@ def _table(found: ShownPair) -> Table:
     def name(token: str) -> Cell:
         return Cell(token, word(token) if token else "")
 
-    def value(nats: float | None, *, signed: bool = False) -> Cell:
-        return Cell(nats, "" if nats is None else significant(nats, signed=signed))
-
-    scored = [
-        one
-        for one in found.tokens
-        if (one.log_probability, one.other_log_probability) != (None,) * 2
-    ]
     rows = tuple(
         (
-            name(one.token), value(one.log_probability), name(one.other_token),
-            value(one.other_log_probability), value(one.difference, signed=True),
+            name(one.token),
+            one.log_probability,
+            name(one.other_token),
+            one.other_log_probability,
+            Cell(one.difference, hue="signed"),
         )
-        for one in scored
-    )  # fmt: skip
+        for one in found.tokens
+        if one.log_probability is not None or one.other_log_probability is not None
+    )
     columns = ("acceptable", "log p", "other", "log p ", "difference")
     return Table(columns, rows, "Token by token, nats", ("acceptable", "other"))
 

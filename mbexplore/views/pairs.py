@@ -67,7 +67,7 @@ class PairsView(View["PairScores | ShownPair"]):
     )  # fmt: skip
     show: int | None = option(
         "One pair, by its number from 0: its tokens, and the commands that explain the difference.",
-        default=None, at_least=0,
+        default=None, at_least=0, label="pair shown",
     )  # fmt: skip
     masking: Masking = option(MASKING, default="token")
     by: str | None = option(
