@@ -14,6 +14,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mbexplore.renamed import renamed
+
 if TYPE_CHECKING:
     from mbexplore_ui.serve import ui
 
@@ -58,6 +60,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads a public name from its module when it is first asked for."""
+    now = renamed("name", name)
+    if now != name:
+        return globals().get(now) or __getattr__(now)
     if name == "ui":
         return import_module("mbexplore_ui.serve").ui
     if name not in _HOME_OF:

@@ -123,5 +123,5 @@ def find_device(name: str) -> torch.device:
         return torch.device(next(kind for kind, is_there in there.items() if is_there))
     if not there.get(name, False):
         have = ", ".join(kind for kind, is_there in there.items() if is_there)
-        raise DeviceError(f"There is no device {name!r} here; this machine has {have}.")
+        raise DeviceError(f"There is no device {name!r} here; choose one of {have}.")
     return torch.device(name)

@@ -29,7 +29,7 @@ def find_tap(model: PretrainedModel, name: str) -> Tap:
     if name not in taps:
         short = dict.fromkeys(tap.rpartition(".")[2] for tap in taps if "." in tap)
         raise RangeError(
-            f"There is no tap {name!r}; taps are 'embed' and 'layers.N.T' with N from 0 to "
+            f"There is no tap {name!r}; choose 'embed' or 'layers.N.T' with N from 0 to "
             f"{model.config.num_hidden_layers - 1} and T one of {', '.join(short)}."
         )
     return taps[name]

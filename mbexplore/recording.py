@@ -320,9 +320,7 @@ def find_positions(wanted: Positions, seq: int, device: torch.device) -> Tensor:
     listed = listed.long().reshape(-1)
     outside = listed[(listed < -seq) | (listed >= seq)]
     if len(outside):
-        raise RangeError(
-            f"There is no token {int(outside[0])}; the text has tokens 0 to {seq - 1}."
-        )
+        raise RangeError(f"There is no token {int(outside[0])}; choose 0 to {seq - 1}.")
     return listed % seq
 
 

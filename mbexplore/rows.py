@@ -90,7 +90,7 @@ def check_column(row: Row, column: str, path: Path) -> None:
     """
     if column not in row:
         there = ", ".join(map(quoted, row)) or "none"
-        raise TextError(f"{path} has no column {quoted(column)}; its columns are {there}.")
+        raise TextError(f"{path} has no column {quoted(column)}; name one of {there}.")
 
 
 def find_column(row: Row, names: Sequence[str]) -> str | None:

@@ -37,18 +37,22 @@ DRAWN = ".mbexplore[data-drawn]"
 
 
 @contextmanager
-def served(models, auth: tuple[str, str] | None = None) -> Iterator[tuple[str, Sessions]]:
-    """The page over open models: its address, and what it holds."""
+def served(
+    models, auth: tuple[str, str] | None = None, tools: bool = False
+) -> Iterator[tuple[str, Sessions]]:
+    """The page over open models, with `tools` for agents too: its address, and what it holds."""
     from mbexplore_ui.app import build_app
     from mbexplore_ui.serve import launched
     from mbexplore_ui.sessions import Sessions
+    from mbexplore_ui.tools import Tools
 
     sessions = Sessions(models)
     host = "127.0.0.1"
     with socket.socket() as probe:  # one that no other worker looks at
         probe.bind((host, 0))
         port = probe.getsockname()[1]
-    with launched(build_app(sessions), host, port, auth=auth) as (address, _):
+    beside = Tools(sessions, auth) if tools else None
+    with launched(build_app(sessions), host, port, auth=auth, tools=beside) as (address, _):
         yield address, sessions
     with warnings.catch_warnings():  # Gradio leaves loops and sockets to the collector
         warnings.simplefilter("ignore", ResourceWarning)

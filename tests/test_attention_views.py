@@ -270,8 +270,8 @@ BAD = {
     "a band of words": (["--layer", "1", "--picture", "band", "--words"], 2, "no effect"),
     "a global band": (["--picture", "band"], 1, "Layer 0 is global and has no band"),
     "no range": (["--tokens", "5"], 1, "'5' is no token range; write A:B"),
-    "a range outside": (["--tokens", "5:99"], 1, "5:99 is empty or outside the text; it has "
-                        "tokens 0 to 11"),
+    "a range outside": (["--tokens", "5:99"], 1, "5:99 is empty or outside the text; "
+                        "choose tokens of 0 to 11"),
     "an empty range": (["--tokens", "5:5"], 1, "5:5 is empty"),
     "both cuts": (["--tokens", "1:5", "--keys", "0:3"], 2, "cuts both sides of a map"),
     "only special": (["--tokens", "0:1", "--no-special"], 1, "special ones only"),

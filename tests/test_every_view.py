@@ -38,7 +38,7 @@ from mbexplore.session import Session
 from mbexplore.text import shown
 from mbexplore.views import REGISTRY
 from mbexplore.views.result import FORMATS
-from tests import typed
+from tests import public, typed
 from tests.cli_runner import run_cli
 
 TEXT = "The capital of France is [MASK]."
@@ -115,23 +115,28 @@ def _is_needed(one):
     return one.is_required or one.option.positional
 
 
-@pytest.fixture(scope="module")
-def results(explorer):
+class Cases:
     """The result of a case, computed once."""
-    found = {}
 
-    def result_of(case):
-        if name_of(case) not in found:
+    def __init__(self, explorer):
+        self.explorer, self.found = explorer, {}
+
+    def __call__(self, case):
+        if name_of(case) not in self.found:
             name, values = case
             view = REGISTRY[name]
             kinds = {"text": TWIN, "token": 0, "integer": 1, "model": "tiny", "file": PAIRS}
             needed = {one.name: kinds[one.kind] for one in view.parameters if _is_needed(one)}
             text = TEMPLATE if "fill" in values else TEXT
             texts = {"text": text, "texts": (TEXT, TWIN), "model": ()}[view.reads]
-            found[name_of(case)] = view(**needed | values).of(Session(explorer, texts))
-        return found[name_of(case)]
+            session = Session(self.explorer, texts)
+            self.found[name_of(case)] = view(**needed | values).of(session)
+        return self.found[name_of(case)]
 
-    return result_of
+
+@pytest.fixture(scope="module")
+def results(explorer):
+    return Cases(explorer)
 
 
 @pytest.fixture(params=CASES, ids=name_of)
@@ -254,6 +259,13 @@ def test_a_figure_draws_the_same_numbers(result):
         texts = {text.get_text() for axes in every for text in axes.texts}
         for table in of_kind(result, Table):
             assert {cell.shown for row in table.cells for cell in row if cell.bar} <= texts
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_json_keys_are_promised(results, name):
+    """A key that goes breaks programs: see tests/public.py and CONTRIBUTING.md."""
+    there = public.json_keys(results((name, BASE.get(name, {}))))
+    assert set(public.promised()["json"].get(name, ())) <= set(there)
 
 
 def leaves(value):

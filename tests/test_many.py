@@ -240,8 +240,8 @@ def test_without_a_file_results_are_printed_with_their_ids(prompts):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--column", "txt"], "has no column 'txt'; its columns are 'id', 'kind', 'prompt'"),
-        (["--id", "name"], "has no column 'name'; its columns are"),
+        (["--column", "txt"], "has no column 'txt'; name one of 'id', 'kind', 'prompt'"),
+        (["--id", "name"], "has no column 'name'; name one of"),
         (["-o", "x.docx"], "choose one of"),
         (["-o", "x.jsonl", "-m", "none"], "none"),
     ],
@@ -347,7 +347,7 @@ def test_a_dataset_by_name(tmp_path, monkeypatch):
         ("a.csv", b"a,b\n1,2\n", "has several columns, 'a', 'b'; name the one with the texts"),
         ("a.csv", b"text\n\xff\n", "is not UTF-8"),
         ("a.jsonl", b'{"text": 3}\n', r"Row 0 of .* has 3 in column 'text', which is no text"),
-        ("a.jsonl", b'{"text": "a"}\n{"id": 1}\n', "has no column 'text'; its columns are 'id'"),
+        ("a.jsonl", b'{"text": "a"}\n{"id": 1}\n', "has no column 'text'; name one of 'id'"),
         ("a.csv", b"text\n", "has no rows; give at least one text"),
     ],
 )

@@ -148,7 +148,7 @@ def test_prompts(folder):
     plain = [states[0] for states in hidden_states(folder, TEXTS)]
     assert_vectors(folder, plain)
     explorer = load(str(folder), device="cpu")
-    with pytest.raises(RangeError, match="no prompt 'other'; the model has 'query', 'document'"):
+    with pytest.raises(RangeError, match="no prompt 'other'; choose one of 'query', 'document'"):
         embed(explorer, TEXTS, prompt="other")
     (folder / "config_sentence_transformers.json").write_text(
         json.dumps(PROMPTS | {"default_prompt_name": "query"})

@@ -125,7 +125,7 @@ def test_directions_come_from_files(tmp_path):
     (tmp_path / "bad.npy").write_text("x")
     for path, sentence in (
         ("a.safetensors", r"holds x, y; name one: .*a.safetensors:NAME"),
-        ("a.safetensors:z", "holds no 'z'; it holds x, y"),
+        ("a.safetensors:z", "holds no 'z'; name one of x, y"),
         ("short.npy", r"has the shape \(3,\), and a direction in handbuilt has 32 numbers"),
         ("whole.npy", "a direction in handbuilt has 32 numbers"),
         ("bad.npy", "can't be read"),

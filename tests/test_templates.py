@@ -86,7 +86,7 @@ def test_slots_are_filled_where_they_stand():
         ("A [MASK].", {"name": ["a"]}, UsageError, "has no slot; put {} or {name}"),
         ("{a} [MASK].", {}, UsageError, "The slot {a} has no filling; give a=WORD"),
         ("{} {} [MASK].", {"a": ["x"]}, UsageError, "The slot {} has no filling"),
-        ("{a} [MASK].", {"a": ["x"], "b": ["y"]}, UsageError, "no slot {b} in the template; it"),
+        ("{a} [MASK].", {"a": ["x"], "b": ["y"]}, UsageError, "no slot {b} in the template; use"),
         ("{a [MASK].", {"a": ["x"]}, UsageError, "has a single brace"),
         ("{a.b} [MASK].", {"a": ["x"]}, UsageError, "'a.b' is no name of a slot"),
         ("{a!r} [MASK].", {"a": ["x"]}, UsageError, "is no name of a slot"),

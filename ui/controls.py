@@ -24,7 +24,7 @@ NONE: dict[str, Any] = {"layer": 0, "head": -1, "token": -1, "integer": -1, "num
 """What stands for None in an endpoint's arguments; the empty text for every other kind."""
 
 
-def _settable(view: type[View[Any]]) -> list[Parameter]:
+def settable(view: type[View[Any]]) -> list[Parameter]:
     """The parameters that a visitor of the page may set."""
     return [one for one in view.parameters if not one.option.local]
 
@@ -35,7 +35,7 @@ def parameters_of(view: type[View[Any]]) -> list[Parameter]:
     def own(name: str, kind: Any, default: Any, label: str) -> Parameter:
         return Parameter(name, kind, default, False, (), Option(label=label))
 
-    found = [*_settable(view), own(FIRST, "integer", -1, "")]
+    found = [*settable(view), own(FIRST, "integer", -1, "")]
     texts = list(takewhile(lambda one: one[:1] != "-", shlex.split(view.example)))
     others = texts[1:]  # so that there is something to see
     if view.reads == "texts" and others:
@@ -77,12 +77,12 @@ def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:
         UsageError: an argument is unknown.
         MbexploreError: the view refuses a value.
     """
-    known = {one.name: one for one in _settable(view)}
+    known = {one.name: one for one in settable(view)}
     given = {name: value for name, value in given.items() if name not in (FIRST, OTHERS)}
     for name in given:
         if name not in known:
             raise UsageError(
-                f"{view.name} has no parameter {name!r}; it has {', '.join(known) or 'none'}."
+                f"{view.name} has no parameter {name!r}; use {', '.join(known) or 'none'}."
             )
     required = {one.name: default_of(one) for one in view.parameters if one.is_required}
     values = {name: _plain(known[name], value) for name, value in (required | dict(given)).items()}

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 from starlette.middleware import Middleware
+from starlette.routing import Route
 
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
@@ -17,6 +18,7 @@ from mbexplore.explorer import Explorer
 from .app import POLICY, build_app, inside_a_loop
 from .guard import Guard
 from .sessions import Sessions
+from .tools import PATH
 
 HERE = ("127.0.0.1", "localhost", "::1")
 
@@ -29,6 +31,7 @@ def launched(
     *,
     share: bool = False,
     auth: tuple[str, str] | None = None,
+    tools: Any = None,
 ) -> Iterator[tuple[str, str | None]]:
     """Serves the page for as long as the `with` block lasts.
 
@@ -38,6 +41,7 @@ def launched(
         port: to listen on; None for the first free one from 7860 on.
         share: whether Gradio opens a public tunnel to it.
         auth: user and password that the page asks for.
+        tools: ASGI app that is served beside it, at `tools.PATH`.
 
     Yields:
         Its address, and the public one where it is shared.
@@ -46,6 +50,8 @@ def launched(
         UsageError: there is no such host or port, or it is taken.
     """
     local, public = _launch(app, host, port, share=share, auth=auth)
+    if tools is not None:
+        app.app.router.routes.insert(0, Route(PATH, tools))  # before Gradio's own, which take all
     try:
         yield local.rstrip("/"), public
     finally:

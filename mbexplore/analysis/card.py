@@ -142,7 +142,7 @@ def map_memory(config: ModernBertConfig, length: int | None = None) -> MapMemory
     limit = config.max_position_embeddings
     seq = limit if length is None else length
     if not 1 <= seq <= limit:
-        raise RangeError(f"The length {seq:,} is outside 1 to {limit:,}, the model's limit.")
+        raise RangeError(f"The length is {seq:,}; choose 1 to {limit:,}, the model's limit.")
     heads, layers = config.num_attention_heads, config.num_hidden_layers
     one_map = seq * seq * FLOAT32
     return MapMemory(

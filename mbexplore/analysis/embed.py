@@ -159,8 +159,9 @@ def _find_prompt(model: SentenceModel, name: str | None) -> tuple[str | None, st
     if name is None:
         return None, ""
     if name not in model.prompts:
-        there = ", ".join(map(quoted, model.prompts)) or "none"
-        raise RangeError(f"There is no prompt {quoted(name)}; the model has {there}.")
+        there = ", ".join(map(quoted, model.prompts))
+        remedy = f"choose one of {there}" if there else "leave it out, the model has none"
+        raise RangeError(f"There is no prompt {quoted(name)}; {remedy}.")
     return name, model.prompts[name]
 
 

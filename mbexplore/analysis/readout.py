@@ -276,7 +276,8 @@ def _read_span(
     places, end = [0, *encoding.pair_positions], ENDS.index(answer or ENDS[0])
     if position is not None and position not in places:
         raise RangeError(
-            f"Token {position} is outside the text that is searched, {places[1]} to {places[-1]}."
+            f"Token {position} is outside the text that is searched; choose {places[1]} to "
+            f"{places[-1]}."
         )
 
     def find(name: str) -> int:

@@ -130,7 +130,7 @@ def load_direction(explorer: Explorer, path: str) -> Tensor:
     if not name and len(arrays) != 1:
         raise TextError(f"{file} holds {', '.join(arrays) or 'nothing'}; name one: {file}:NAME.")
     if name and name not in arrays:
-        raise TextError(f"{file} holds no {quoted(name)}; it holds {', '.join(arrays)}.")
+        raise TextError(f"{file} holds no {quoted(name)}; name one of {', '.join(arrays)}.")
     found = torch.as_tensor(arrays[name or next(iter(arrays))])
     hidden = explorer.model.config.hidden_size
     if tuple(found.squeeze().shape) != (hidden,) or not found.is_floating_point():
@@ -173,7 +173,10 @@ def steer(
     check_index("layer", layer, explorer.model.config.num_hidden_layers)
     norm = float(direction.norm())
     if not norm > 0:
-        raise RangeError("The direction has length 0, so there is nothing to add or to take out.")
+        raise RangeError(
+            "The direction has length 0, so there is nothing to add or to take out; give another "
+            "vector, or texts that differ."
+        )
     readout = build_readout(explorer, encoding, position)
     ids = torch.tensor([encoding.ids], device=explorer.model.device)
     shares = () if ablate else STRENGTHS

@@ -206,7 +206,7 @@ def fill_template(
             raise UsageError(f"The slot {slot} has no filling; give {given or 'name'}=WORD,WORD.")
     if unused := next(nameless, None):
         there = ", ".join(f"{{{name}}}" for name in named)
-        raise UsageError(f"There is no slot {{{unused}}} in the template; it has {there}.")
+        raise UsageError(f"There is no slot {{{unused}}} in the template; use one of {there}.")
     slots = tuple(dict.fromkeys(names))
     lists = [tuple(dict.fromkeys(fills[slot])) for slot in slots]
     if (count := prod(map(len, lists))) > MOST_FILLINGS:

@@ -34,8 +34,8 @@ def find_token_position(encoding: Encoding, name: str) -> int:
     there = list(dict.fromkeys(word for word in (*starts, *whole) if word))
     near = difflib.get_close_matches(wanted, there, n=1, cutoff=0.0)
     raise RangeError(
-        f"The text has no token or word {wanted!r}; the nearest is {near[0] if near else ''!r}, "
-        f"or give a position from 0 to {len(encoding) - 1}."
+        f"The text has no token or word {wanted!r}; the nearest is {near[0] if near else ''!r}; "
+        f"give one of the text's, or a position from 0 to {len(encoding) - 1}."
     )
 
 
@@ -77,7 +77,7 @@ def find_token_range(encoding: Encoding, name: str) -> tuple[int, int]:
     start, stop = int(parts[0]), int(parts[1])
     if not 0 <= start < stop <= seq:
         raise RangeError(
-            f"The token range {name} is empty or outside the text; it has tokens 0 to {seq - 1}, "
-            f"the whole is 0:{seq}."
+            f"The token range {name} is empty or outside the text; choose tokens of 0 to "
+            f"{seq - 1}, or 0:{seq} for the whole."
         )
     return start, stop

@@ -151,7 +151,7 @@ def read_modules(folder: Path) -> list[tuple[str, str]]:
         parts = PurePosixPath(path).parts if isinstance(path, str) else ("..",)
         if not isinstance(kind, str) or ".." in parts or "/" in parts or "\\" in str(path):
             raise ModelError(
-                f"{file} names the module {quoted(value)}; a module has a type, and a path inside "
+                f"{file} names the module {quoted(value)}; it must have a type, and a path inside "
                 "the folder."
             )
         found.append((kind.rpartition(".")[2], str(path)))

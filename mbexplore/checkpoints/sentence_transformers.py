@@ -198,7 +198,7 @@ def _read_poolings(folder: Path, values: Mapping[str, Any]) -> tuple[str, ...]:
     if unknown or not modes:
         raise ModelError(
             f"{folder / 'config.json'} asks for the pooling {quoted((unknown or [None])[0])}; "
-            f"mbexplore knows {', '.join(POOLINGS)}."
+            f"open a model with {', '.join(POOLINGS)}."
         )
     return tuple(name for name in POOLINGS if name in modes)
 
@@ -207,8 +207,8 @@ def _read_dense(folder: Path, values: Mapping[str, Any]) -> Dense:
     activation = str(values.get("activation_function", "Tanh")).rpartition(".")[2].rstrip("()")
     if activation not in _ACTIVATIONS:
         raise ModelError(
-            f"{folder / 'config.json'} asks for the activation {quoted(activation)}; mbexplore "
-            f"knows {', '.join(_ACTIVATIONS)}."
+            f"{folder / 'config.json'} asks for the activation {quoted(activation)}; open a "
+            f"model with {', '.join(_ACTIVATIONS)}."
         )
     path = folder / WEIGHTS_FILE
     try:

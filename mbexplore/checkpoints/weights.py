@@ -88,8 +88,8 @@ class Checkpoint:
                 dtype = header.get_dtype()
                 if dtype not in _DTYPES:
                     raise ModelError(
-                        f"{path} holds {shortened(key, 60)} as {dtype}; mbexplore reads "
-                        f"{', '.join(_DTYPES)}: save the model in one of these."
+                        f"{path} holds {shortened(key, 60)} as {dtype}; save the model as one "
+                        f"of {', '.join(_DTYPES)}."
                     )
                 self.dtypes[key] = _DTYPES[dtype]
                 self._file_of[key] = file

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -19,11 +19,13 @@ import mbexplore
 from mbexplore.cli.bench import bench
 from mbexplore.cli.build import add_view
 from mbexplore.cli.cite import cite
+from mbexplore.cli.command import Group, OnceCommand
 from mbexplore.cli.corpus import app as corpus
 from mbexplore.cli.doctor import doctor
 from mbexplore.cli.download import download
 from mbexplore.cli.examples import examples, welcome
 from mbexplore.cli.explore import explore
+from mbexplore.cli.man import man
 from mbexplore.cli.models import models
 from mbexplore.cli.options import use_threads
 from mbexplore.cli.record import record
@@ -35,6 +37,7 @@ from mbexplore.views import REGISTRY
 
 app = typer.Typer(
     name="mbexplore",
+    cls=Group,
     help="Look inside ModernBERT: predictions beside Hugging Face, and what made them. "
     "Layers, heads and tokens count from 0.",
     invoke_without_command=True,
@@ -56,17 +59,12 @@ def add_views() -> None:
 
 
 add_views()  # first in the help: they are what people come for
-app.command()(ui)
-app.command()(explore)
-app.command()(record)
-app.command()(models)
-app.command()(download)
-app.command()(train)
+_OTHERS: tuple[Any, ...] = (
+    ui, explore, record, models, download, train, bench, examples, doctor, cite, man,
+)  # fmt: skip
+for _command in _OTHERS:
+    app.command(cls=OnceCommand)(_command)
 app.add_typer(corpus)
-app.command()(bench)
-app.command()(examples)
-app.command()(doctor)
-app.command()(cite)
 
 
 def _print_version(wanted: bool) -> None:

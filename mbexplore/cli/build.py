@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from mbexplore.cli import options
+from mbexplore.cli.command import GIVEN, OnceCommand
 from mbexplore.cli.listed import file_option, read_list
 from mbexplore.cli.many import find_prompts, is_table_file, write_table
 from mbexplore.cli.output import (
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
     from mbexplore.explorer import Explorer
 
 Shared = dict[str, Any]
-PANEL = "Text and model"
 JOINED = ("json", "csv")
 """Formats of the results for several texts in one file."""
 
@@ -49,13 +47,14 @@ TYPES: dict[str, Any] = {"texts": list[str], "token": str}
 """What an option takes, where it isn't the first type of its kind."""
 _DEFAULTS = {
     "plot": False, "json": False, "strict": False, "truncate": False, "device": "auto",
-    "dtype": "float32",
+    "dtype": "float32", "no_title": False, "data": False,
 }  # fmt: skip
 SHARED: dict[str, tuple[Any, Any]] = {
     name: (getattr(options, name.title()), _DEFAULTS.get(name))
     for name in (
         "plot", "output", "json", "file", "lines", "column", "id", "strict", "recording",
-        "context", "truncate", "model", "device", "dtype",
+        "context", "truncate", "model", "device", "dtype", "style", "width", "dpi", "title",
+        "no_title", "font", "data",
     )
 }  # fmt: skip
 """Options that every command of a view has, with their defaults: here and nowhere else."""
@@ -64,36 +63,21 @@ FLAGGED = "text_by_flag"
 OF_TEXTS = ("file", "lines", *OF_MANY, "recording", "context", "truncate")
 
 
-_GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
-"""Parameters that the command line has options of."""
-
-
-class OnceCommand(TyperCommand):
-    """A command that refuses an option given twice, where only one could count."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parses, after looking at what is there more than once."""
-        *_, order = self.make_parser(ctx).parse_args(args=list(args))
-        _GIVEN.set(frozenset(str(parameter.name) for parameter in order))
-        for parameter, times in Counter(order).items():
-            if times > 1 and not parameter.multiple and not getattr(parameter, "count", False):
-                name = max(parameter.opts, key=len)
-                raise UsageError(f"{name} was given {times} times; give it once.")
-        return super().parse_args(ctx, args)
-
-
 def add_view(app: typer.Typer, view: type[View[Any]]) -> None:
     """Adds a view's command to the command line."""
     app.command(
-        view.command.split()[-1], help=_help(view), short_help=view.question, cls=OnceCommand
+        view.command.split()[-1],
+        help=_help(view),
+        short_help=view.question,
+        epilog="\n\n".join(map(str, view.papers)),
+        cls=OnceCommand,
     )(build_function(view))
 
 
 def _help(view: type[View[Any]]) -> str:
     about = " ".join((view.__doc__ or "").split("\n\n")[0].split())
-    papers = "".join(f"\n\n{paper}" for paper in view.papers)
     example = f"Example: mbexplore {view.command} {view.example}"
-    return f"{about}\n\n{view.question}\n\n{view.limits}{papers}\n\n{example}"
+    return f"{about}\n\n{view.question}\n\n{view.limits}\n\n{example}"
 
 
 def build_function(view: type[View[Any]]) -> Callable[..., None]:
@@ -170,6 +154,7 @@ def _of(one: Parameter) -> Any:
 def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared) -> None:
     """Reads the texts, opens the model, computes the view, prints and saves it."""
     path = options.target(shared["output"], shared["plot"], view.name, (*FORMATS, *ENDINGS))
+    drawn = options.figure_options(shared, path)
     chosen = view(**{one.name: _value(one, given) for one in view.parameters})
     prompts = find_prompts(view, shared)
     is_table = prompts is not None and is_table_file(path)
@@ -197,7 +182,7 @@ def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared
         result = next(results)
         is_named = shared["output"] is not None  # --plot leaves the name to the view
         try:  # saved first: whoever reads what is printed may leave early
-            save(result, path if is_named else path.with_stem(result.name))
+            save(result, path if is_named else path.with_stem(result.name), drawn)
         finally:
             deque(results, maxlen=0)
     notice_bundled(explorer.info, shared["model"])
@@ -207,7 +192,7 @@ def run(view: type[View[Any]], texts: Any, given: dict[str, Any], shared: Shared
 
 def _unless_given(values: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the values whose options the command line doesn't have."""
-    return {name: value for name, value in values.items() if name not in _GIVEN.get()}
+    return {name: value for name, value in values.items() if name not in GIVEN.get()}
 
 
 def _value(one: Parameter, given: dict[str, Any]) -> Any:
@@ -337,12 +322,19 @@ def renderables(result: Result[Any]) -> Iterator[ConsoleRenderable]:
     yield from map(render, result.blocks)
 
 
-def save(result: Result[Any], path: Path) -> None:
-    """Saves one result; says where."""
+def save(result: Result[Any], path: Path, drawn: Mapping[str, Any]) -> None:
+    """Saves one result; says where.
+
+    Args:
+        result: the result.
+        path: the file.
+        drawn: keywords of `Result.save`.
+    """
     with progress("Saving"):
-        content = result.content(path.suffix.removeprefix(".").lower())
-    write_whole(path, content)
+        result.save(path, **drawn)
     notice(str(path), dim=False)
+    if drawn.get("data"):
+        notice(str(result.data_path(path)), dim=False)
     if path.suffix.removeprefix(".").lower() in PICTURES:
         from mbexplore.display.fonts import explain_missing
 

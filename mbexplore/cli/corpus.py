@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from mbexplore.cli import options
+from mbexplore.cli.command import Group, OnceCommand
 from mbexplore.cli.output import notice, print_blocks, print_json
 from mbexplore.cli.progress import progress
 from mbexplore.errors import UsageError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="corpus",
+    cls=Group,
     help="What every head and neuron does over many texts.\n\n"
     "Example: mbexplore corpus build notes.txt -o notes",
     no_args_is_help=True,
@@ -64,7 +66,7 @@ Environment = Annotated[
 ]
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def build(
     texts: Texts,
     output: Folder,
@@ -230,7 +232,7 @@ def merge(
     _report(output, whole, sum(one["rows"] for one in whole.sources.values()))
 
 
-@app.command()
+@app.command(cls=OnceCommand)
 def search(
     folder: Annotated[
         Path | None, typer.Argument(metavar="[DIR]", help="The corpus; the bundled one by default.")

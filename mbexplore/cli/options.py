@@ -6,14 +6,15 @@ import dataclasses
 import inspect
 import os
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from mbexplore.display.style import STYLES, FigureStyle
 from mbexplore.errors import TextError, UsageError
-from mbexplore.files import check_target
+from mbexplore.files import PICTURES, check_target
 from mbexplore.sample import sample_text as sample_text
 
 Text = Annotated[
@@ -81,6 +82,72 @@ Output = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PICTURE = "Picture"
+"""The panel of the help that options of pictures stand in."""
+Style = Annotated[
+    str | None,
+    typer.Option(
+        metavar="|".join(STYLES),
+        autocompletion=lambda: list(STYLES),
+        help="What the picture is for: size of letters, and ground; screen by default.",
+        rich_help_panel=PICTURE,
+    ),
+]
+Width = Annotated[
+    str | None,
+    typer.Option(metavar="LENGTH", help="Its width: 3.3in, 84mm, 240pt.", rich_help_panel=PICTURE),
+]
+Dpi = Annotated[
+    int | None,
+    typer.Option(help="Dots per inch of a png; 150, on paper 300.", rich_help_panel=PICTURE),
+]
+Title = Annotated[
+    str | None,
+    typer.Option(
+        help="Above it, in place of the model, the text and the answer.", rich_help_panel=PICTURE
+    ),
+]
+No_Title = Annotated[
+    bool, typer.Option("--no-title", help="Nothing above it.", rich_help_panel=PICTURE)
+]
+Font = Annotated[
+    str | None, typer.Option(help="An installed family of fonts.", rich_help_panel=PICTURE)
+]
+Data = Annotated[
+    bool,
+    typer.Option(
+        "--data", help="Save its numbers beside it, as csv or json.", rich_help_panel=PICTURE
+    ),
+]
+
+
+def figure_options(shared: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    """The keywords of `Result.save`, checked before any work is done.
+
+    Raises:
+        UsageError: they have no effect, or contradict each other.
+        MbexploreError: there is no such style, width or font.
+    """
+    names = ("style", "width", "dpi", "title", "font", "no_title", "data")
+    given = {name: shared[name] for name in names if shared[name] not in (None, False)}
+    if not given:
+        return {}
+    if path is None or path.suffix.lower().removeprefix(".") not in PICTURES:
+        raise UsageError(
+            f"--{next(iter(given)).replace('_', '-')} has no effect without a picture; add --plot, "
+            "or -o with a file that ends in .png, .svg or .pdf."
+        )
+    if given.pop("no_title", False):
+        if "title" in given:
+            raise UsageError("--title and --no-title were both given; give one of them.")
+        given["title"] = ""
+    FigureStyle(**{name: value for name, value in given.items() if name != "data"})
+    if "font" in given:
+        from mbexplore.display.fonts import named_font
+
+        with named_font(given["font"]):
+            pass
+    return given
 
 
 def target(output: Path | None, plot: bool, name: str, formats: Collection[str]) -> Path | None:

@@ -42,6 +42,12 @@ Auth = Annotated[
     str | None,
     typer.Option(metavar="USER:PASS", help="Ask for a user and password."),
 ]
+Mcp = Annotated[
+    bool,
+    typer.Option(
+        "--mcp", help="Give every view to agents too, as a tool of the Model Context Protocol."
+    ),
+]
 
 
 def ui(
@@ -50,6 +56,7 @@ def ui(
     port: Port = None,
     share: Share = False,
     auth: Auth = None,
+    mcp: Mcp = False,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
 ) -> None:
@@ -64,6 +71,7 @@ def ui(
     from mbexplore_ui.app import build_app
     from mbexplore_ui.serve import HERE, launched
     from mbexplore_ui.sessions import Sessions
+    from mbexplore_ui.tools import PATH, Tools
 
     from mbexplore.explorer import load
 
@@ -73,12 +81,17 @@ def ui(
     names: list[str | None] = list(dict.fromkeys(models)) if models else [None]
     opened = [load(name, device=device, dtype=dtype) for name in names]
     sessions = Sessions({explorer.info.name: explorer for explorer in opened})
+    tools = Tools(sessions, pair) if mcp else None
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with launched(build_app(sessions), host, port, share=share, auth=pair) as addresses:
+    with launched(
+        build_app(sessions), host, port, share=share, auth=pair, tools=tools
+    ) as addresses:
         for address in filter(None, addresses):
             typer.echo(address)
+        if mcp:
+            notice(f"Tools for agents (MCP): {addresses[0]}{PATH}")
         notice("Ctrl-C ends it.")
         while not stop.wait(SWEEP):
             sessions.sweep()
@@ -94,5 +107,5 @@ def _parse_auth(auth: str | None) -> tuple[str, str] | None:
         return None
     user, colon, password = auth.partition(":")
     if not (user and colon and password):
-        raise UsageError("--auth takes USER:PASS, a user and a password with a colon between.")
+        raise UsageError("--auth has no user and password; give USER:PASS, with a colon between.")
     return user, password

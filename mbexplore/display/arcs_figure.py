@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 from mbexplore.analysis.axis import Axis
 from mbexplore.analysis.links import Link
 from mbexplore.display.attention_blocks import Arcs
-from mbexplore.display.axes import Size, Surface, place, size_of, titled
+from mbexplore.display.axes import Size, Surface, in_lines, place, size_of, titled
 from mbexplore.display.fonts import token_label
 from mbexplore.display.numbers import significant
-from mbexplore.display.palette import FAINT, HUE, INK, head_colour
+from mbexplore.display.style import faint, head_ink, ink, room
 
 WIDEST = 3.2
 """Points of the line that stands for the largest weight."""
@@ -45,12 +45,13 @@ def _panels(block: Arcs) -> tuple[list[int], int]:
     if block.mark is not None:
         return [MARK], 1
     heads = [-1] if block.arcs.is_mean else list(block.arcs.heads)
-    return heads, 1 if len(heads) == 1 or len(block.arcs.axis) > 24 else 2
+    is_wide = len(block.arcs.axis) > 24 or room() < 2 * _width(len(block.arcs.axis))
+    return heads, 1 if len(heads) == 1 or is_wide else 2
 
 
 def _width(places: int) -> float:
     """Inches for so many tokens in a row."""
-    return float(np.clip(0.26 * places + 1.0, 6.0, 14.0))
+    return float(min(np.clip(0.26 * places + 1.0, 6.0, 14.0), room()))
 
 
 @size_of.register
@@ -62,7 +63,7 @@ def _(block: Arcs) -> Size:
 
 @place.register
 def _(block: Arcs, surface: Surface) -> None:
-    part = titled(surface, block.title, HUE[block.arcs.kind])
+    part = titled(surface, block.title, ink(block.arcs.kind))
     panels, across = _panels(block)
     down = math.ceil(len(panels) / across)
     grid = part.subplots(down, across, squeeze=False, sharex=True)
@@ -86,13 +87,13 @@ def _draw_panel(axes: Axes, block: Arcs, head: int, width: float) -> None:
     axes.set_ylim(-reach / 2 * 1.06, reach / 2 * 1.06)
     axes.set_xlim(-0.6, len(block.arcs.axis) - 0.4)
     _draw_arcs(axes, links, max(LEAST, block.high), (width, 2.6 if head == MARK else 1.8))
-    axes.axhline(0, color=FAINT, linewidth=0.5)
+    axes.axhline(0, color=faint(), linewidth=0.5)
     if head != MARK:
         name = f"mean of {len(block.arcs.heads)} heads" if head < 0 else f"head {head}"
-        axes.set_title(name, fontsize=9, color=INK, weight="bold", pad=3, loc="left")
+        axes.set_title(name, fontsize=9, color=ink(), weight="bold", pad=3, loc="left")
     if links:
         most = f"max {significant(max(link.weight for link in links), 2)}"
-        axes.set_title(most, fontsize=8, color=FAINT, pad=3, loc="right")
+        axes.set_title(most, fontsize=8, color=faint(), pad=3, loc="right")
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -169,8 +170,8 @@ def _label(axes: Axes, block: Arcs, width: float) -> None:
                 chosen.append(one)
         chosen.sort()
     labels = [_label_of(axis, i, apart > 1) for i in chosen]
-    axes.set_xticks(chosen, labels, rotation=90, fontsize=7.5, color=INK, parse_math=False)
-    axes.tick_params(axis="x", length=2 if apart > 1 else 0, pad=3, color=FAINT)
+    axes.set_xticks(chosen, labels, rotation=90, fontsize=7.5, color=ink(), parse_math=False)
+    axes.tick_params(axis="x", length=2 if apart > 1 else 0, pad=3, color=faint())
     for one, label in zip(chosen, axes.get_xticklabels(), strict=True):
         if one == block.mark:
             label.set_fontweight("bold")
@@ -185,22 +186,23 @@ def _legend(part: Surface, block: Arcs) -> None:
     """What widths stand for, and hues where one panel holds several heads."""
     most = max(LEAST, block.high)
     lines = [
-        Line2D((), (), color=FAINT, linewidth=WIDEST * math.sqrt(share), label=significant(
+        Line2D((), (), color=faint(), linewidth=WIDEST * math.sqrt(share), label=significant(
             most * share, 2))
         for share in (0.1, 0.5, 1.0)
     ]  # fmt: skip
     if block.mark is not None and not block.arcs.is_mean and len(block.arcs.heads) > 1:
         lines += [
-            Line2D((), (), color=head_colour(head), linewidth=2.4, label=f"head {head}")
+            Line2D((), (), color=head_ink(head), linewidth=2.4, label=f"head {head}")
             for head in block.arcs.heads
         ]
+    title = f"weight; {block.arcs.mass:.0%} of each row; above: earlier keys, below: later ones"
+    across = int(min(len(lines), room() / 0.9))
     legend = part.legend(
-        handles=lines, loc="outside lower left", ncols=len(lines), fontsize=7.5, frameon=False,
-        labelcolor=INK, title=f"weight; {block.arcs.mass:.0%} of each row; above: earlier keys, "
-        "below: later ones", title_fontsize=7.5, alignment="left",
+        handles=lines, loc="outside lower left", ncols=across, fontsize=7.5, frameon=False,
+        labelcolor=ink(), title=in_lines(title, 7.5), title_fontsize=7.5, alignment="left",
     )  # fmt: skip
-    legend.get_title().set_color(FAINT)
+    legend.get_title().set_color(faint())
 
 
 def _hue(head: int) -> str:
-    return INK if head < 0 else head_colour(head)
+    return ink() if head < 0 else head_ink(head)

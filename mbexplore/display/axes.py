@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import singledispatch
+from math import inf
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from matplotlib.axes import Axes
@@ -19,7 +21,7 @@ from mbexplore.display.blocks import Block, Hue
 from mbexplore.display.fonts import drawable, token_label
 from mbexplore.display.kinds import renderer
 from mbexplore.display.numbers import significant
-from mbexplore.display.palette import FAINT, HUE, INK, LIGHT
+from mbexplore.display.style import faint, ink, room, stops
 
 if TYPE_CHECKING:
     from functools import _SingleDispatchCallable
@@ -43,37 +45,58 @@ def draw(block: Block, axes: Axes) -> None:
 
 
 @singledispatch
+def fit(block: Block) -> Block:
+    """The block, or in its place those that it is cut into where there is little room."""
+    return block
+
+
+@singledispatch
 def place(block: Block, surface: Surface) -> None:
     """Draws a block on a part of the figure; a block that needs several axes registers itself."""
     draw(block, surface.subplots())
 
 
-def titled(surface: Surface, title: str, colour: str = INK) -> SubFigure:
+def titled(surface: Surface, title: str, colour: str) -> SubFigure:
     """A part of a figure with a title of its own, to the left above everything in it."""
     part = surface.subfigures(1, 1)
     assert isinstance(part, SubFigure)
     if title:
-        text = part.suptitle(drawable(title), color=colour, fontsize=10, x=0.02, ha="left")
+        text = part.suptitle(
+            in_lines(drawable(title), 10), color=colour, fontsize=10, x=0.02, ha="left"
+        )
         text.set_parse_math(False)
     return part
 
 
 def colours_of(hue: Hue) -> Colormap:
     """A hue's scale, as matplotlib takes it."""
-    return LinearSegmentedColormap.from_list(f"mbexplore-{hue}", list(LIGHT[hue]))
+    return LinearSegmentedColormap.from_list(f"mbexplore-{hue}", stops(hue))
 
 
-def name_axes(axes: Axes, title: str = "", x: str = "", y: str = "") -> None:
-    """Title and names of the axes; nothing in them is taken for mathematics."""
+def in_lines(text: str, size: float, width: float = inf) -> str:
+    """A text in lines that there is room for, where that is little.
+
+    Args:
+        text: the text.
+        size: of its letters, in points.
+        width: inches of a line; all the room by default.
+    """
+    if room() == inf:
+        return text
+    return "\n".join(wrap(text, max(8, int(115 * min(room(), width) / size))))
+
+
+def name_axes(axes: Axes, title: str = "", x: str = "", y: str = "", width: float = inf) -> None:
+    """Title, in lines of so many inches, and names of the axes; none is taken for mathematics."""
     for text in (
-        axes.set_title(drawable(title), fontsize=9, color=INK, loc="left"),
-        axes.set_xlabel(drawable(x), fontsize=8, color=INK),
-        axes.set_ylabel(drawable(y), fontsize=8, color=INK),
+        axes.set_title(in_lines(drawable(title), 9, width), fontsize=9, color=ink(), loc="left"),
+        axes.set_xlabel(drawable(x), fontsize=8, color=ink()),
+        axes.set_ylabel(drawable(y), fontsize=8, color=ink()),
     ):
         text.set_parse_math(False)
-    axes.tick_params(length=0, pad=3, labelsize=7.5, labelcolor=INK)
+    axes.tick_params(length=0, pad=3, labelsize=7.5, labelcolor=ink())
     for spine in axes.spines.values():
-        spine.set_color(FAINT)
+        spine.set_color(faint())
         spine.set_linewidth(0.5)
 
 
@@ -90,11 +113,6 @@ def label_axis(
     ticks = range(0, len(names), step)
     labels = [token_label(names[i], letters) for i in ticks]
     set_ticks(list(ticks), labels, rotation=rotation, fontsize=7.5, parse_math=False)
-
-
-def ink(hue: Hue) -> str:
-    """The colour of words and lines in a hue."""
-    return HUE[hue] if hue == "global" or hue == "local" else INK
 
 
 def plain_ticks(axis: Axis) -> None:

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from textwrap import wrap
 from typing import Any
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.collections import Collection
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.text import Text
+from matplotlib.ticker import FixedLocator
 
 from mbexplore.display import blocks as b
 from mbexplore.display import figure_heat as figure_heat
 from mbexplore.display import figure_lines as figure_lines
-from mbexplore.display.axes import Size, Surface, draw, ink, label_axis, name_axes, place, size_of
+from mbexplore.display.axes import Size, Surface, draw, fit, label_axis, name_axes, place, size_of
 from mbexplore.display.blocks import Block, Cell
-from mbexplore.display.fonts import drawable, token_label, use_fonts, without_font_notices
+from mbexplore.display.fonts import (
+    drawable,
+    named_font,
+    token_label,
+    use_fonts,
+    without_font_notices,
+)
 from mbexplore.display.numbers import decimals, fixed, percent
-from mbexplore.display.palette import FAINT, INK, SIGN, colour_of, ink_on
+from mbexplore.display.palette import ink_on
+from mbexplore.display.style import (
+    LEAST_POINTS,
+    SCREEN,
+    FigureStyle,
+    colour_of,
+    drawn_in,
+    faint,
+    ground,
+    ink,
+    room,
+    sign,
+)
+from mbexplore.text import shortened
 
 WIDEST = 15.0
 """Inches of the widest row."""
@@ -30,39 +56,66 @@ BAR_LETTERS = 32
 """Most letters of the label of a bar."""
 
 
-def build_figure(blocks: Iterable[Block], title: str = "") -> Figure:
+def build_figure(blocks: Iterable[Block], title: str = "", style: FigureStyle = SCREEN) -> Figure:
     """All blocks below each other, each as large as what it shows.
 
     Args:
         blocks: of a view. Tables are drawn only where nothing else is; notes never: they belong to
             the text around a picture.
-        title: what is shown, of which model.
+        title: what is shown, of which model; `style` may have another.
+        style: what the picture is made for.
+
+    Raises:
+        UsageError: the font of the style isn't there.
     """
-    blocks = tuple(blocks)
+    with drawn_in(style), named_font(style.font):
+        return _build(tuple(blocks), title, style)
+
+
+def _build(blocks: tuple[Block, ...], title: str, style: FigureStyle) -> Figure:
     tables = all(isinstance(one, b.Table | b.Note | b.Headline) for one in b.walk(blocks))
     whole = b.Column(tuple(one for one in (_drawn(each, tables) for each in blocks) if one))
     headline = next((one.text for one in blocks if isinstance(one, b.Headline)), "")
+    above = (title, headline) if style.title is None else (style.title,)
     width, height = size_of(whole)
-    width = max(width, 5.5)
-    letters = int(width * 11)
-    lines = [*wrap(title, letters), *wrap(headline, letters)]
+    width = max(width, 5.5) if style.inches is None else room()
+    lines = [line for one in above for line in wrap(one, int(width * 11))]
+    height += 0.25 * len(lines) + 0.2
     figure = Figure(
-        figsize=(width, height + 0.25 * len(lines) + 0.2), facecolor="white", layout="constrained"
+        figsize=(width * style.zoom, height * style.zoom), facecolor=ground(), layout="constrained"
     )
     if lines:
         name = "\n".join(map(drawable, lines))
-        text = figure.suptitle(name, color=INK, fontsize=11, x=0.01, ha="left")
+        text = figure.suptitle(name, color=ink(), fontsize=11, x=0.01, ha="left")
         text.set_parse_math(False)
     place(whole, figure)
     use_fonts(figure)
+    _enlarge(figure, style.zoom)
+    for axes in figure.findobj(Axes):
+        axes.set_facecolor(ground())
     return figure
 
 
-def to_bytes(figure: Figure, ending: str, dpi: int = 150) -> bytes:
+def _enlarge(figure: Figure, zoom: float) -> None:
+    """Letters and lines of another size than they were drawn with."""
+    for text in figure.findobj(Text):
+        text.set_fontsize(max(LEAST_POINTS, float(text.get_fontsize()) * zoom))
+    for one in figure.findobj():
+        if isinstance(one, Line2D | Patch):
+            one.set_linewidth(one.get_linewidth() * zoom)
+        elif isinstance(one, Collection):
+            one.set_linewidth(np.multiply(one.get_linewidth(), zoom).tolist())
+    for axis in figure.findobj(Axis):
+        size = axis.get_tick_params().get("labelsize")
+        if size is not None and not isinstance(axis.get_major_locator(), FixedLocator):
+            axis.set_tick_params(which="both", labelsize=max(LEAST_POINTS, size * zoom))
+
+
+def to_bytes(figure: Figure, ending: str, style: FigureStyle = SCREEN) -> bytes:
     """A figure as a file: png, svg or pdf."""
     buffer = BytesIO()
-    with rc_context(TEXT_AS_TEXT), without_font_notices():
-        figure.savefig(buffer, format=ending, dpi=dpi)
+    with named_font(style.font), rc_context(TEXT_AS_TEXT), without_font_notices():
+        figure.savefig(buffer, format=ending, dpi=style.dots)
     return buffer.getvalue()
 
 
@@ -72,6 +125,7 @@ def _drawn(block: Block, tables: bool) -> Block | None:
         return None
     if isinstance(block, b.Table) and not tables:
         return None
+    block = fit(block)
     if isinstance(block, b.Row | b.Column):
         inside = tuple(one for one in (_drawn(each, tables) for each in block.blocks) if one)
         if isinstance(block, b.Column) or not inside:
@@ -83,7 +137,7 @@ def _drawn(block: Block, tables: bool) -> Block | None:
 
 def _lines(blocks: Sequence[Block]) -> list[tuple[Block, ...]]:
     """The blocks of a row, as many beside each other as there is room for, evenly."""
-    lines = max(1, math.ceil(sum(size_of(one)[0] for one in blocks) / WIDEST))
+    lines = max(1, math.ceil(sum(size_of(one)[0] for one in blocks) / min(WIDEST, room())))
     most = math.ceil(len(blocks) / lines)
     filled = [*blocks, *[_Blank(size_of(blocks[-1]))] * (-len(blocks) % most)]
     return [tuple(filled[i : i + most]) for i in range(0, len(filled), most)]
@@ -148,16 +202,21 @@ def _spread(
             place(one, part)
 
 
+def _bar_letters() -> int:
+    """Most letters of the label of a bar: a third of the room at most."""
+    return int(min(BAR_LETTERS, room() / 3 / 0.07))
+
+
 @size_of.register
 def _(block: b.Bars) -> Size:
-    longest = min(max(map(len, block.labels), default=0), BAR_LETTERS)
-    return 4.0 + 0.07 * longest, 0.26 * len(block.labels) + 0.7
+    longest = min(max(map(len, block.labels), default=0), _bar_letters())
+    return min(4.0 + 0.07 * longest, room()), 0.26 * len(block.labels) + 0.7
 
 
 @draw.register
 def _(block: b.Bars, axes: Axes) -> None:
     signed = block.hue == "signed"
-    colours = [SIGN[value >= 0] if signed else ink(block.hue) for value in block.values]
+    colours = [sign(value >= 0) if signed else ink(block.hue) for value in block.values]
     axes.barh(range(len(block.values)), block.values, color=colours, height=0.7)
     places = decimals(block.full, 3)
     for i, value in enumerate(block.values):
@@ -173,38 +232,42 @@ def _(block: b.Bars, axes: Axes) -> None:
                 textcoords="offset points",
                 va="center",
                 fontsize=7.5,
-                color=INK,
+                color=ink(),
             )
             continue
         side = 1 if value >= 0 else -1
         end = side * max(abs(value), side * (ring or 0.0))  # beyond the ring: both can be read
         apart = side * (7 if ring else 4)
         axes.annotate(text, (end, i), xytext=(apart, 0), textcoords="offset points", va="center",
-                      ha="left" if value >= 0 else "right", fontsize=7.5, color=INK)  # fmt: skip
+                      ha="left" if value >= 0 else "right", fontsize=7.5, color=ink())  # fmt: skip
     if block.theirs is not None:
         rings = [(i, value) for i, value in enumerate(block.theirs) if value is not None]
         axes.scatter(
-            [value for _, value in rings], [i for i, _ in rings], s=26, facecolors="white",
-            edgecolors=INK, linewidths=1.1, label=drawable(block.theirs_name), zorder=3,
+            [value for _, value in rings], [i for i, _ in rings], s=26, facecolors=ground(),
+            edgecolors=ink(), linewidths=1.1, label=drawable(block.theirs_name), zorder=3,
         )  # fmt: skip
-        axes.legend(fontsize=7, frameon=False, labelcolor=INK, loc="lower right")
+        axes.legend(fontsize=7, frameon=False, labelcolor=ink(), loc="lower right")
     if signed:  # room for a number beyond the longest bar of each side
         ends = [0.0, *block.values, *(value for value in block.theirs or () if value is not None)]
         room = 0.2 * (max(ends) - min(ends))
         axes.set_xlim(min(ends) - room, max(ends) + room)
     else:
         axes.set_xlim(0, block.full * 1.25)
-    name_axes(axes, block.title)
-    label_axis(axes.set_yticks, block.labels, letters=BAR_LETTERS)
+    name_axes(axes, block.title, width=0.6 * room())
+    label_axis(axes.set_yticks, block.labels, letters=_bar_letters())
     axes.set_xticks([])
     axes.invert_yaxis()
     axes.spines[["top", "right", "bottom", *(["left"] * signed)]].set_visible(False)
     if signed:
-        axes.axvline(0, color=FAINT, linewidth=0.8)
+        axes.axvline(0, color=faint(), linewidth=0.8)
 
 
-STRIP = 96
-"""Letters of a line of a text whose tokens are coloured."""
+STRIP, STRIP_WIDTH = 96, 8.0
+"""Letters of a line of a text whose tokens are coloured, and its inches."""
+
+
+def _strip_letters() -> float:
+    return STRIP * min(1.0, room() / STRIP_WIDTH)
 
 
 def _strip_gap(block: b.TokenStrip, i: int) -> float:
@@ -220,7 +283,7 @@ def _strip_lines(block: b.TokenStrip) -> list[list[tuple[int, float]]]:
     for i, token in enumerate(block.tokens):
         letters = len(token_label(token))
         x += _strip_gap(block, i) if lines[-1] else 0.0
-        if x + letters > STRIP and lines[-1]:
+        if x + letters > _strip_letters() and lines[-1]:
             lines.append([])
             x = 0.0
         lines[-1].append((i, x))
@@ -230,7 +293,7 @@ def _strip_lines(block: b.TokenStrip) -> list[list[tuple[int, float]]]:
 
 @size_of.register
 def _(block: b.TokenStrip) -> Size:
-    return 8.0, 0.27 * len(_strip_lines(block)) + 0.5
+    return min(STRIP_WIDTH, room()), 0.27 * len(_strip_lines(block)) + 0.5
 
 
 @draw.register
@@ -244,10 +307,10 @@ def _(block: b.TokenStrip, axes: Axes) -> None:
             axes.text(
                 x, row, text, fontsize=8, family="monospace", va="center", parse_math=False,
                 color=ink_on(ground),
-                bbox={"facecolor": ground, "edgecolor": INK if i == block.mark else "none",
+                bbox={"facecolor": ground, "edgecolor": ink() if i == block.mark else "none",
                       "boxstyle": "square,pad=0.25"},
             )  # fmt: skip
-    axes.set_xlim(-1, STRIP + 2)
+    axes.set_xlim(-1, _strip_letters() + 2)
     axes.set_ylim(len(lines) - 0.4, -0.6)
     name_axes(axes, block.title)
     axes.set_axis_off()
@@ -256,13 +319,38 @@ def _(block: b.TokenStrip, axes: Axes) -> None:
 @size_of.register
 def _(block: b.Table) -> Size:
     widths = _widths(block)
-    return min(0.095 * sum(widths) + 0.8, 14.0), 0.22 * (len(block.rows) + 1) + 0.5
+    return min(0.095 * sum(widths) + 0.8, 14.0, room()), 0.22 * (len(block.rows) + 1) + 0.5
 
 
 def _widths(block: b.Table) -> list[int]:
-    rows = ([cell.shown for cell in row] for row in block.cells)
+    rows = ([_written(cell) for cell in row] for row in block.cells)
     columns = zip(block.columns, *rows, strict=True)
     return [max(map(len, column)) + 2 for column in columns]
+
+
+def _written(cell: Cell) -> str:
+    """What stands in a cell: half the room at most."""
+    return shortened(cell.shown, int(min(room() / 0.095 / 2, 1e6)))
+
+
+@fit.register
+def _(block: b.Table) -> Block:
+    """Columns that there is no room for go on below, after the first one."""
+    first, *widths = _widths(block)
+    parts: list[list[int]] = [[]]
+    for i, width in enumerate(widths, start=1):
+        used = first + sum(widths[j - 1] for j in parts[-1])
+        if parts[-1] and 0.095 * (used + width) + 0.3 > room():
+            parts.append([])
+        parts[-1].append(i)
+    if len(parts) == 1:
+        return block
+    return b.Column(tuple(
+        replace(block, columns=tuple(block.columns[i] for i in (0, *part)),
+                rows=tuple(tuple(row[i] for i in (0, *part)) for row in block.cells),
+                title=block.title if part is parts[0] else "")
+        for part in parts
+    ))  # fmt: skip
 
 
 @draw.register
@@ -274,13 +362,13 @@ def _(block: b.Table, axes: Axes) -> None:
         for name, cell, width in zip(block.columns, row, widths, strict=True):
             is_word = name in block.left
             if cell.bar is not None:
-                colour = SIGN[cell.bar >= 0] if cell.hue == "signed" else ink(cell.hue)
+                colour = sign(cell.bar >= 0) if cell.hue == "signed" else ink(cell.hue)
                 axes.barh(i, min(abs(cell.bar), 1.0) * (width - 1), 0.7, left=left - 0.5,
                           color=colour, alpha=0.25, linewidth=0)  # fmt: skip
             axes.text(
-                left if is_word else left + width - 2, i, drawable(cell.shown), fontsize=8,
+                left if is_word else left + width - 2, i, drawable(_written(cell)), fontsize=8,
                 va="center", ha="left" if is_word else "right", parse_math=False,
-                color=ink(cell.hue) if cell.bar is None else INK,
+                color=ink(cell.hue) if cell.bar is None else ink(),
                 weight="bold" if cell.strong else "normal",
             )  # fmt: skip
             left += width

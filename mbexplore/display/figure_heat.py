@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -16,15 +18,16 @@ from mbexplore.display.axes import (
     Size,
     colours_of,
     draw,
-    ink,
+    fit,
     label_axis,
     name_axes,
     plain_ticks,
     size_of,
 )
-from mbexplore.display.blocks import Heat
+from mbexplore.display.blocks import Block, Column, Heat
 from mbexplore.display.fonts import drawable, token_label
-from mbexplore.display.palette import INK, colour_of, ink_on
+from mbexplore.display.palette import ink_on
+from mbexplore.display.style import colour_of, ink, room
 
 WORDS = 40
 """Most columns whose words are written into the cells."""
@@ -32,26 +35,92 @@ WORDS = 40
 ROW_LETTERS = 32
 """Most letters of the label of a row."""
 
+NARROW, SHORT = 8.0, 7
+"""Where there is less room than so many inches, maps are narrower, and words in cells have no more
+letters than these where more have no room."""
+_LETTER, _CLOSE = 0.07, 0.06
+"""Inches of a letter in a cell, and where there is little room."""
+
 
 @size_of.register
 def _(block: Heat) -> Size:
     rows = len(block.rows)
-    beside = 0.07 * max((len(name) for name in block.rows), default=0) + 0.3 + 0.75 * block.scale
     below = 0.6 if _fit_below(block) else 1.2
-    return _cells_width(block) + beside, min(max(rows * 0.24, 0.8), max(4.0, rows * 0.15)) + below
+    return _cells_width(block) + _beside(block), min(
+        max(rows * 0.24, 0.8), max(4.0, rows * 0.15)
+    ) + below
+
+
+def _beside(block: Heat) -> float:
+    """Inches of the names of rows and of the colour scale."""
+    longest = max((len(name) for name in block.rows), default=0)
+    return 0.07 * (longest if room() == inf else min(longest, _row_letters())) + (
+        0.3 + 0.75 * block.scale
+    )
+
+
+def _row_letters() -> int:
+    """Most letters of the label of a row: a third of the room at most."""
+    return int(min(ROW_LETTERS, room() / 3 / 0.07))
 
 
 def _cells_width(block: Heat) -> float:
     columns = len(block.columns)
+    free = room() - _beside(block)
     if block.texts is not None and columns <= WORDS:
-        return min(columns * (0.07 * _letters(block) + 0.16), 14.0)
-    return min(max(columns * 0.3, 1.8), max(5.0, columns * 0.14), 12.0)
+        return min(columns * _word_width(block), 14.0, free)
+    least = 1.8 if room() > NARROW else 1.0
+    return min(max(columns * 0.3, least), max(5.0, columns * 0.14), 12.0, free)
+
+
+def _word_width(block: Heat) -> float:
+    """Inches of a cell with a word."""
+    return (_LETTER if room() == inf else _CLOSE) * _letters(block) + 0.16
 
 
 def _letters(block: Heat) -> int:
-    """Letters of the longest word in a cell, as it is written."""
+    """Letters of a word in a cell: of the longest, or as many as there is room for."""
     longest = max((len(text) for row in block.texts or () for text in row), default=0)
-    return min(max(longest, 3), LETTERS)
+    natural = min(max(longest, 3), LETTERS)
+    if room() == inf:
+        return natural
+    free = (room() - _beside(block)) / len(block.columns) - 0.16
+    return min(natural, max(SHORT, int(free / _CLOSE)))
+
+
+@fit.register
+def _(block: Heat) -> Block:
+    """Where the words have no room in the cells, the columns go on below."""
+    count = len(block.columns)
+    if block.texts is None or count > WORDS:
+        return block
+    most = max(1, int((room() - _beside(block)) / _word_width(block)) if room() < inf else count)
+    panels = -(-count // most)
+    step = -(-count // panels)
+    if panels == 1:
+        return block
+    low, high = block.bounds
+    chosen = range(0, count, step)
+    parts = [_columns(block, slice(first, first + step), low, high) for first in chosen]
+    return Column(tuple(
+        replace(part, title=block.title if part is parts[0] else "",
+                column_axis=block.column_axis if part is parts[-1] else "")
+        for part in parts
+    ))  # fmt: skip
+
+
+def _columns(block: Heat, part: slice, low: float, high: float) -> Heat:
+    """Some columns of a matrix, on the colour scale of the whole."""
+    mark = block.mark
+    if mark is not None and mark[1] is not None:
+        is_here = mark[1] in range(len(block.columns))[part]
+        mark = (mark[0], mark[1] - part.start) if is_here else None
+    assert block.texts is not None
+    return replace(
+        block, values=block.values[:, part], columns=block.columns[part], low=low, high=high,
+        texts=tuple(row[part] for row in block.texts), mark=mark,
+        column_values=block.column_values and block.column_values[part],
+    )  # fmt: skip
 
 
 def _fit_below(block: Heat) -> bool:
@@ -83,10 +152,14 @@ def _(block: Heat, axes: Axes) -> None:
             origin=origin,
             interpolation="nearest",
         )
-    name_axes(axes, block.title, block.column_axis, block.row_axis)
-    label_axis(axes.set_yticks, block.rows, letters=ROW_LETTERS)
+    wide = _cells_width(block) + 0.75 * block.scale
+    name_axes(axes, block.title, block.column_axis, block.row_axis, wide)
+    label_axis(axes.set_yticks, block.rows, letters=_row_letters())
     upright = not _fit_below(block)
     most = 16 if _numeric(block.columns) and len(block.columns) > 32 else LABELS
+    if room() < inf:
+        longest = 0.15 if upright else 0.1 + 0.07 * max(map(len, block.columns))
+        most = min(most, max(2, int(_cells_width(block) / longest)))
     label_axis(axes.set_xticks, block.columns, most, rotation=90 if upright else 0)
     if block.row_hues is not None and len(axes.get_yticklabels()) == len(block.rows):
         for label, kind in zip(axes.get_yticklabels(), block.row_hues, strict=True):
@@ -96,8 +169,8 @@ def _(block: Heat, axes: Axes) -> None:
     if image is not None and block.scale:
         name = f"{block.unit}{' (logarithmic)' if block.log else ''}"
         bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
-        bar.set_label(drawable(name), fontsize=8, color=INK)
-        bar.ax.tick_params(which="both", labelsize=7, colors=INK, length=2)
+        bar.set_label(drawable(name), fontsize=8, color=ink())
+        bar.ax.tick_params(which="both", labelsize=7, colors=ink(), length=2)
         if block.log:
             plain_ticks(bar.ax.yaxis)
         bar.outline.set_visible(False)
@@ -108,13 +181,14 @@ def _(block: Heat, axes: Axes) -> None:
 def _write_cells(block: Heat, axes: Axes) -> None:
     if block.texts is None or len(block.columns) > WORDS:
         return
+    letters = _letters(block)
     for row, texts in enumerate(block.texts):
         for column, text in enumerate(texts):
             if not text:
                 continue
             ground = colour_of(block.hue_of(row), block.shade(float(block.values[row, column])))
             axes.text(
-                column, row, token_label(text, LETTERS), ha="center", va="center", fontsize=6.5,
+                column, row, token_label(text, letters), ha="center", va="center", fontsize=6.5,
                 color=ink_on(ground), parse_math=False,
             )  # fmt: skip
 
@@ -125,4 +199,4 @@ def _mark(block: Heat, axes: Axes) -> None:
     row, column = block.mark
     x, wide = (-0.5, len(block.columns)) if column is None else (column - 0.5, 1)
     y, tall = (-0.5, len(block.rows)) if row is None else (row - 0.5, 1)
-    axes.add_patch(Rectangle((x, y), wide, tall, fill=False, edgecolor=INK, linewidth=1.2))
+    axes.add_patch(Rectangle((x, y), wide, tall, fill=False, edgecolor=ink(), linewidth=1.2))

@@ -6,11 +6,15 @@ import logging
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from functools import cache
 
+from matplotlib import rc_context, rcParams
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font
 from matplotlib.text import Text
+
+from mbexplore.errors import UsageError
 
 ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 BOX = "\N{WHITE SQUARE}"
@@ -45,6 +49,31 @@ def family_of(character: str) -> str | None:
         if not any(part in name for part in UNUSABLE) and _has(fonts[name], character):
             return name
     return None
+
+
+@contextmanager
+def named_font(family: str | None) -> Iterator[None]:
+    """Draws with a family of fonts in the block, and with matplotlib's own where it has no glyph.
+
+    Raises:
+        UsageError: it isn't installed.
+    """
+    if family is None:
+        yield
+        return
+    known = {font.name.casefold(): font.name for font in fontManager.ttflist}
+    if family.casefold() not in known:
+        near = get_close_matches(family.casefold(), known, 3) or sorted(known)[:3]
+        raise UsageError(
+            f"There is no font {family!r} here; install it, or choose one that is here, such as "
+            f"{', '.join(known[name] for name in near)}."
+        )
+    with rc_context({"font.family": [known[family.casefold()], *rcParams["font.family"]]}):
+        family_of.cache_clear()
+        try:
+            yield
+        finally:
+            family_of.cache_clear()
 
 
 def _has(path: str, character: str) -> bool:

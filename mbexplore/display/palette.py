@@ -6,12 +6,15 @@ Knows no library that draws.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Hue
-from mbexplore.network.config import LayerKind
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from mbexplore.network.config import LayerKind
 
 HUE: dict[LayerKind, str] = {"global": "#0b4f8a", "local": "#a84300"}
 """Blue for global layers and orange for local ones, in every view; all eyes can tell them apart."""
@@ -75,9 +78,18 @@ def colour_of(hue: Hue, share: float, *, dark: bool = False) -> str:
 
 def ink_on(colour: str) -> str:
     """Black or white, whichever has the larger contrast on a colour (WCAG 2): 4.58 at least."""
+    return "#000000" if _luminance(colour) > 0.179 else "#ffffff"
+
+
+def contrast(colour: str, other: str) -> float:
+    """How far two colours stand apart (WCAG 2), from 1 to 21."""
+    low, high = sorted(map(_luminance, (colour, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _luminance(colour: str) -> float:
     linear = [v / 3295 if v <= 10 else ((v / 255 + 0.055) / 1.055) ** 2.4 for v in _rgb(colour)]
-    light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "#000000" if light > 0.179 else "#ffffff"
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def head_colour(head: int) -> str:
@@ -99,6 +111,8 @@ def showing_root(weights: NDArray[np.floating]) -> int:
     Args:
         weights: (heads, rows, columns) of maps that are drawn on one scale.
     """
+    import numpy as np
+
     largest = float(weights.max())
     strong = [float(np.quantile(each[each > 0], 0.95)) for each in weights if each.any()]
     faintest = min(strong, default=0.0) / max(largest, 1e-9)

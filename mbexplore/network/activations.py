@@ -55,7 +55,7 @@ def build_activation(name: str) -> Callable[[Tensor], Tensor]:
     """
     if name not in ACTIVATIONS:
         raise ModelError(
-            f"config.json asks for the activation {quoted(name)}; mbexplore has "
+            f"config.json asks for the activation {quoted(name)}; open a model with "
             f"{', '.join(ACTIVATIONS)}."
         )
     return ACTIVATIONS[name]

@@ -130,7 +130,7 @@ class ModernBertConfig:
         for name in ("attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout"):
             if getattr(self, name) > 1:
                 raise ModelError(
-                    f"{name} is {getattr(self, name)} in config.json, and more than 1."
+                    f"{name} is {getattr(self, name)} in config.json; it must be 1 or less."
                 )
         if self.pad_token_id is not None and self.pad_token_id >= self.vocab_size:
             raise ModelError(
@@ -198,8 +198,8 @@ class ModernBertConfig:
         model_type = values.get("model_type", "modernbert")
         if model_type != "modernbert":
             raise ModelError(
-                f"config.json has model_type {quoted(model_type)}; mbexplore opens only "
-                "'modernbert'."
+                f"config.json has model_type {quoted(model_type)}; name a model of "
+                "'modernbert', the one type that mbexplore opens."
             )
         derived = {"layer_kinds", "architectures", "labels"}
         derived |= {f"{kind}_rope_{what}" for kind in _NAME_OF for what in ("theta", "scaling")}
@@ -339,8 +339,8 @@ def _read_layer_kinds(values: Mapping[str, Any], num_layers: int) -> tuple[Layer
     unknown = sorted({str(name) for name in names} - _KIND_OF.keys())
     if unknown:
         raise ModelError(
-            f"config.json has the layer type {quoted(unknown[0])}; mbexplore knows "
-            "'full_attention' and 'sliding_attention'."
+            f"config.json has the layer type {quoted(unknown[0])}; open a model with "
+            "'full_attention' and 'sliding_attention' alone."
         )
     return tuple(_KIND_OF[name] for name in names)
 

@@ -143,7 +143,7 @@ def pool(hidden_states: Tensor, attention_mask: Tensor | None, pooling: str) -> 
 def _check_name(field: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ModelError(
-            f"{field} is {quoted(value)} in config.json; mbexplore knows {', '.join(known)}."
+            f"{field} is {quoted(value)} in config.json; open a model with {', '.join(known)}."
         )
 
 

@@ -76,13 +76,13 @@ def read_scaling(rope: Mapping[str, Any], kind: str, longest: int) -> RopeScalin
     if rope_type not in ("linear", "yarn"):
         raise ModelError(
             f"config.json asks for rope_type {quoted(rope_type)} on {kind} layers; "
-            "mbexplore computes 'default', 'linear' and 'yarn' only."
+            "open a model with 'default', 'linear' or 'yarn'."
         )
     for name, plain in (("partial_rotary_factor", 1.0), ("truncate", True)):
         if rope.get(name, plain) not in (plain, None):
             raise ModelError(
                 f"{name} is {quoted(rope[name])} for the {rope_type} rope of {kind} layers in "
-                f"config.json; mbexplore computes it for {plain} only."
+                f"config.json; open a model that has {plain} there."
             )
 
     def number(name: str, value: Any, least: float = 1e-9) -> float:

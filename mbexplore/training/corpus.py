@@ -47,8 +47,8 @@ def parse_corpus_spec(argument: str) -> CorpusSpec:
         weight = -1.0
     if not 0 < weight < 1000:
         raise TextError(
-            f"--corpus {argument}: the weight {tail!r} must be a number over 0 and under 1,000, "
-            "as in facts.txt:8."
+            f"--corpus {argument}: the weight is {tail!r}; give a number over 0 and under "
+            "1,000, as in facts.txt:8."
         )
     return CorpusSpec(Path(head), weight, lines)
 

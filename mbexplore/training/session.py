@@ -123,7 +123,7 @@ def use_bf16(precision: str, device: torch.device) -> bool:
         UsageError: the precision is none of auto, bfloat16, float32.
     """
     if precision not in ("auto", "bfloat16", "float32"):
-        raise UsageError(f"--precision {precision!r} must be auto, bfloat16 or float32.")
+        raise UsageError(f"--precision is {precision!r}; choose auto, bfloat16 or float32.")
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
@@ -134,7 +134,9 @@ def use_bf16(precision: str, device: torch.device) -> bool:
 
 def _check(options: TrainOptions) -> Budget:
     if (options.steps is None) == (options.minutes is None):
-        raise UsageError("Give either --steps or --minutes, to say how long to train.")
+        raise UsageError(
+            "Nothing says how long to train, or two things do; give --steps or --minutes."
+        )
     if options.start is not None and (options.tokenizer or options.words or options.vocab_size):
         raise UsageError(
             f"--from {options.start} brings its own tokenizer; leave out --tokenizer, --words and "

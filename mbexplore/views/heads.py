@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mbexplore.recording import Recording
     from mbexplore.session import Session
 
-LEAST = 0.005
-"""The least score of a head that is named as the strongest of a class."""
 NAMES = {
     "previous": "the token before", "next": "the token after", "self": "the token itself",
     "cls": "[CLS]", "sep": "[SEP]", "punctuation": "punctuation", "mask": "[MASK]",
@@ -203,12 +201,13 @@ def _sentence(found: Atlas) -> str:
             f"Head {best.layer}.{best.head} is most like {found.like} "
             f"(distance {significant(best.distance)})."
         )
+    strongest = {row.label: row for row in sorted(found.heads, key=lambda row: row.score)}
     named = [
-        f"{name} {one['layer']}.{one['head']} ({percent(one['score'], 0)})"
-        for name, one in found.strongest.items()
-        if one["score"] >= LEAST
+        f"{name} {row.layer}.{row.head} ({percent(row.score, 0)})"
+        for name in found.strongest
+        if (row := strongest.get(name))
     ]
-    return f"Strongest heads: {', '.join(named)}."
+    return f"Strongest head of each class: {', '.join(named)}." if named else "No head has a class."
 
 
 def _head_cell(row: HeadRow) -> Cell:

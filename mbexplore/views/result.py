@@ -20,7 +20,9 @@ from mbexplore.text import shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Unpack
 
+    from mbexplore.display.style import FigureOptions
     from mbexplore.explorer import ModelInfo
     from mbexplore.session import Session
     from mbexplore.views.view import View
@@ -108,11 +110,19 @@ class Result(Generic[Data]):
         header, *rows = self._rows()
         return pandas.DataFrame(rows, columns=header)
 
-    def figure(self) -> Figure:
-        """The picture."""
-        from mbexplore.display.figure import build_figure
+    def figure(self, **options: Unpack[FigureOptions]) -> Figure:
+        """The picture.
 
-        return build_figure(self.blocks, self._title())
+        Args:
+            options: of the picture, see `FigureStyle`: style, width, dpi, title, font.
+
+        Raises:
+            MbexploreError: there is no such style or font, or no such width.
+        """
+        from mbexplore.display.figure import build_figure
+        from mbexplore.display.style import FigureStyle
+
+        return build_figure(self.blocks, self._title(), FigureStyle(**options))
 
     def html(self) -> str:
         """A page that needs nothing else and shows every number under the pointer."""
@@ -120,11 +130,12 @@ class Result(Generic[Data]):
 
         return build_page(self.blocks, self._title(), self.command)
 
-    def content(self, ending: str) -> bytes:
+    def content(self, ending: str, **options: Unpack[FigureOptions]) -> bytes:
         """The bytes of a file.
 
         Args:
             ending: one of `formats`.
+            options: of a picture, see `figure`.
 
         Raises:
             OutputError: the format can't hold this view.
@@ -143,18 +154,33 @@ class Result(Generic[Data]):
         if ending == "html":
             return self.html().encode()
         from mbexplore.display.figure import to_bytes
+        from mbexplore.display.style import FigureStyle
 
-        return to_bytes(self.figure(), ending)
+        return to_bytes(self.figure(**options), ending, FigureStyle(**options))
 
-    def save(self, path: str | Path) -> Path:
+    def save(
+        self, path: str | Path, *, data: bool = False, **options: Unpack[FigureOptions]
+    ) -> Path:
         """Writes a file whole, in the format of its ending.
+
+        Args:
+            path: the file.
+            data: whether to write the numbers beside a picture too, see `data_path`.
+            options: of a picture, see `figure`.
 
         Raises:
             OutputError: it can't be written, or the format can't hold this view.
         """
         path = check_target(Path(path), self.formats)
-        write_whole(path, self.content(path.suffix.removeprefix(".").lower()))
+        write_whole(path, self.content(path.suffix.removeprefix(".").lower(), **options))
+        if data:
+            beside = check_target(self.data_path(path), self.formats)
+            write_whole(beside, self.content(beside.suffix.removeprefix(".")))
         return path
+
+    def data_path(self, path: Path) -> Path:
+        """The file of a picture's numbers: csv, or json where there are no rows."""
+        return path.with_suffix(".csv" if "csv" in self.formats else ".json")
 
     def _repr_mimebundle_(
         self, include: object = None, exclude: object = None

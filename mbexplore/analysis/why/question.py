@@ -110,7 +110,7 @@ def ask(
     readout = build_readout(explorer, encoding, position, answer)
     logits = readout.logits(torch.tensor([encoding.ids], device=explorer.model.device))[0]
     if len(logits) < 2:
-        raise ModelError(f"{explorer.info.name} has one answer alone; nothing is set against it.")
+        raise ModelError(f"{explorer.info.name} has one answer alone; use a model with several.")
     target = readout.target(logits)
     likely = [readout.option(i) for i in logits.topk(min(10, len(logits))).indices.tolist()]
     others = [one for one in likely if one != target]

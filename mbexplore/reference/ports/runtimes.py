@@ -106,7 +106,7 @@ def _inputs_for(names: Mapping[str, Any], case: Case) -> dict[str, NDArray[np.in
     unknown = sorted(names.keys() - known.keys())
     if unknown:
         raise ModelError(
-            f"The model has an input {quoted(unknown[0])}; mbexplore gives {', '.join(known)}."
+            f"The model has an input {quoted(unknown[0])}; export it with {', '.join(known)} alone."
         )
     return {name: known[name] for name in names}
 

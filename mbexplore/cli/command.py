@@ -1,0 +1,73 @@
+"""How every command is parsed and how its help looks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextvars import ContextVar
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
+
+from mbexplore.cli.output import notice
+from mbexplore.errors import UsageError
+from mbexplore.renamed import Kind, find_renamed
+
+GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
+"""Parameters that the command line has options of."""
+
+
+def _without_types(parameters: list[Any]) -> list[Any]:
+    """Parameters whose flags have no type in the help: there is nothing to write after them."""
+    for one in parameters:
+        if getattr(one, "is_flag", False):
+            one.metavar = ""
+    return parameters
+
+
+def _current(kind: Kind, name: str, command: str = "") -> str:
+    """The name of now; says so where an old one was given."""
+    entry = find_renamed(kind, name, command)
+    if entry is None:
+        return name
+    notice(entry.sentence, dim=False)
+    return entry.new
+
+
+class Group(TyperGroup):
+    """Several commands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, as the help shows them."""
+        return _without_types(super().get_params(ctx))
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A command, by its old name too."""
+        return super().get_command(ctx, _current("command", cmd_name))
+
+
+class OnceCommand(TyperCommand):
+    """A command that refuses an option given twice, where only one could count."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options, as the help shows them."""
+        return _without_types(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parses, after looking at what is there more than once."""
+        args = list(self._current(args))
+        *_, order = self.make_parser(ctx).parse_args(args=list(args))
+        GIVEN.set(frozenset(str(parameter.name) for parameter in order))
+        for parameter, times in Counter(order).items():
+            if times > 1 and not parameter.multiple and not getattr(parameter, "count", False):
+                name = max(parameter.opts, key=len)
+                raise UsageError(f"{name} was given {times} times; give it once.")
+        return super().parse_args(ctx, args)
+
+    def _current(self, args: list[str]) -> Iterator[str]:
+        """The arguments with the options' names of now."""
+        end = args.index("--") if "--" in args else len(args)
+        for one in args[:end]:
+            name, equals, value = one.partition("=")
+            yield _current("option", name, self.name or "") + equals + value
+        yield from args[end:]
