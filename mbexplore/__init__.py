@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.renamed import renamed
+from mbexplore.renamed import current_name
 
 if TYPE_CHECKING:
     from mbexplore_ui.serve import ui
@@ -60,7 +60,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Loads a public name from its module when it is first asked for."""
-    now = renamed("name", name)
+    now = current_name("name", name)
     if now != name:
         return globals().get(now) or __getattr__(now)
     if name == "ui":

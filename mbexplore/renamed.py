@@ -48,7 +48,7 @@ def find_renamed(kind: Kind, old: str, view: str = "") -> Renamed | None:
     )
 
 
-def renamed(kind: Kind, old: str, view: str = "") -> str:
+def current_name(kind: Kind, old: str, view: str = "") -> str:
     """The name that counts now; warns where `old` is an old one."""
     entry = find_renamed(kind, old, view)
     if entry is None:

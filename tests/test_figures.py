@@ -67,9 +67,12 @@ def test_files_have_the_size_that_is_asked_for(lens, tmp_path):
     pdf = lens.save(tmp_path / "x.pdf", style="paper", width="84mm").read_bytes()
     [box] = re.findall(rb"/MediaBox \[ ?0 0 ([\d.]+) [\d.]+ ?\]", pdf)
     assert float(box) == pytest.approx(84 / 25.4 * 72, abs=0.1)
-    png = Image.open(lens.save(tmp_path / "x.png", width=4, dpi=200))
-    assert png.width == 800
-    assert Image.open(lens.save(tmp_path / "x.png", style="paper", width="3in")).width == 900
+    for options, dots in (
+        ({"width": 4, "dpi": 200}, 800),
+        ({"style": "paper", "width": "3in"}, 900),
+    ):
+        with Image.open(lens.save(tmp_path / "x.png", **options)) as png:
+            assert png.width == dots
     svg = lens.save(tmp_path / "x.svg", width="240pt").read_text()
     assert re.search(r'width="240(\.0*)?pt"', svg)
 
@@ -82,8 +85,8 @@ def test_slides_are_the_same_picture_with_larger_letters(lens):
 
 
 def test_a_dark_picture_has_a_dark_ground_on_which_all_is_read(lens, tmp_path):
-    image = np.asarray(Image.open(lens.save(tmp_path / "x.png", style="dark")).convert("L"))
-    assert np.median(image) < 60
+    with Image.open(lens.save(tmp_path / "x.png", style="dark")) as image:
+        assert np.median(np.asarray(image.convert("L"))) < 60
     with drawn_in(FigureStyle(style="dark")):
         from mbexplore.display.style import head_ink
 

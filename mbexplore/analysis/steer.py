@@ -173,10 +173,7 @@ def steer(
     check_index("layer", layer, explorer.model.config.num_hidden_layers)
     norm = float(direction.norm())
     if not norm > 0:
-        raise RangeError(
-            "The direction has length 0, so there is nothing to add or to take out; give another "
-            "vector, or texts that differ."
-        )
+        raise RangeError("The direction has length 0; give another vector, or texts that differ.")
     readout = build_readout(explorer, encoding, position)
     ids = torch.tensor([encoding.ids], device=explorer.model.device)
     shares = () if ablate else STRENGTHS

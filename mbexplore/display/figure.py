@@ -249,8 +249,8 @@ def _(block: b.Bars, axes: Axes) -> None:
         axes.legend(fontsize=7, frameon=False, labelcolor=ink(), loc="lower right")
     if signed:  # room for a number beyond the longest bar of each side
         ends = [0.0, *block.values, *(value for value in block.theirs or () if value is not None)]
-        room = 0.2 * (max(ends) - min(ends))
-        axes.set_xlim(min(ends) - room, max(ends) + room)
+        beyond = 0.2 * (max(ends) - min(ends))
+        axes.set_xlim(min(ends) - beyond, max(ends) + beyond)
     else:
         axes.set_xlim(0, block.full * 1.25)
     name_axes(axes, block.title, width=0.6 * room())

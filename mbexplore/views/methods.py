@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.renamed import renamed
+from mbexplore.renamed import current_name
 from mbexplore.sample import sample_text
 from mbexplore.views.parameters import Parameter
 from mbexplore.views.view import REGISTRY, View
@@ -26,7 +26,7 @@ def build_method(view: type[View[Any]]) -> Callable[..., Result[Any]]:
     def method(explorer: Explorer, *given: Any, **parameters: Any) -> Result[Any]:
         from mbexplore.session import Session
 
-        parameters = {renamed("keyword", one, view.name): x for one, x in parameters.items()}
+        parameters = {current_name("keyword", one, view.name): x for one, x in parameters.items()}
         bound = signature.bind(explorer, *given, **parameters).arguments
         bound.pop("self")
         text = bound.pop("text", bound.pop("texts", None))
