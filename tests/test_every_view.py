@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import mbexplore
 from mbexplore.cli import app
@@ -40,6 +41,7 @@ from mbexplore.views import REGISTRY
 from mbexplore.views.result import FORMATS
 from tests import public, typed
 from tests.cli_runner import run_cli
+from tests.drawn import overlapping, visible_texts
 
 TEXT = "The capital of France is [MASK]."
 TWIN = "The capital of Italy is [MASK]."
@@ -259,6 +261,18 @@ def test_a_figure_draws_the_same_numbers(result):
         texts = {text.get_text() for axes in every for text in axes.texts}
         for table in of_kind(result, Table):
             assert {cell.shown for row in table.cells for cell in row if cell.bar} <= texts
+
+
+def test_a_column_of_a_paper_holds_the_picture(result):
+    figure = result.figure(style="paper", width="3.3in")
+    FigureCanvasAgg(figure).draw()
+    assert figure.get_figwidth() == pytest.approx(3.3)
+    edge = figure.bbox
+    for text, box in visible_texts(figure):
+        assert text.get_fontsize() >= 6, text
+        assert edge.x0 - 2 <= box.x0 and box.x1 <= edge.x1 + 2, text
+        assert edge.y0 - 2 <= box.y0 and box.y1 <= edge.y1 + 2, text
+    assert list(overlapping(figure)) == []
 
 
 @pytest.mark.parametrize("name", REGISTRY)

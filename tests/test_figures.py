@@ -15,7 +15,6 @@ from mbexplore.display.palette import FAINT, HEADS, HUE, INK, SIGN, contrast
 from mbexplore.display.style import STYLES, FigureStyle, drawn_in, faint, ground, ink, sign
 from mbexplore.errors import MbexploreError
 from tests.cli_runner import run_cli
-from tests.test_every_view import BASE, CASES, name_of, results  # noqa: F401 - a fixture
 
 TEXT = "The capital of France is [MASK]."
 
@@ -28,39 +27,6 @@ def explorer():
 @pytest.fixture(scope="module")
 def lens(explorer):
     return explorer.lens(TEXT)
-
-
-def visible_texts(figure):
-    """What is written on a figure that was drawn: text, size, and its box in dots."""
-    renderer = figure.canvas.get_renderer()
-    for text in figure.findobj(Text):
-        if text.get_visible() and text.get_text().strip():
-            yield text, text.get_window_extent(renderer)
-
-
-def overlapping(figure, share=0.3):
-    """Pairs of texts of which one covers more than a share of the other."""
-    found = [(t, box) for t, box in visible_texts(figure) if t.get_rotation() % 90 == 0]
-    for i, (one, a) in enumerate(found):
-        for other, b in found[i + 1 :]:
-            wide = min(a.x1, b.x1) - max(a.x0, b.x0)
-            tall = min(a.y1, b.y1) - max(a.y0, b.y0)
-            least = min(a.width * a.height, b.width * b.height)
-            if wide > 0 and tall > 0 and wide * tall > share * least > 0:
-                yield one.get_text(), other.get_text()
-
-
-@pytest.mark.parametrize("case", CASES, ids=name_of)
-def test_a_column_of_a_paper_holds_every_picture(results, case):  # noqa: F811
-    figure = results(case).figure(style="paper", width="3.3in")
-    figure.canvas.draw()
-    assert figure.get_figwidth() == pytest.approx(3.3)
-    edge = figure.bbox
-    for text, box in visible_texts(figure):
-        assert text.get_fontsize() >= 6, text
-        assert edge.x0 - 2 <= box.x0 and box.x1 <= edge.x1 + 2, text
-        assert edge.y0 - 2 <= box.y0 and box.y1 <= edge.y1 + 2, text
-    assert list(overlapping(figure)) == []
 
 
 def test_files_have_the_size_that_is_asked_for(lens, tmp_path):
