@@ -11,7 +11,7 @@ from tests.test_structure import FILES
 KINDS = {name for name, one in vars(errors).items() if isinstance(one, type)}
 VERBS = """
 accept add ask block build check choose close compare compress convert copy correct delete
-download end export fetch free give install keep leave list load log make mask mend merge move
+download end export fetch free get give install keep leave list load log make mask mend merge move
 name open pip point put raise record remove rename repeat report restart resume return run save
 say see send set shorten spell split start take train try turn type unset update use wait write
 """.split()  # noqa: SIM905

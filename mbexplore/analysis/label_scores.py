@@ -32,7 +32,7 @@ def check_scores(explorer: Explorer) -> None:
     elif not is_labeller(explorer):
         raise ModelError(
             f"{explorer.info.name} {model.does} and has neither words nor labels to score; "
-            "`mbexplore predict` shows its answers."
+            "see its answers with `mbexplore predict`."
         )
 
 

@@ -47,7 +47,7 @@ def make_lines(mask: str, count: int = LINES) -> list[str]:
         UsageError: so many there aren't.
     """
     if not 1 <= count <= (most := prod(map(len, _WORDS))):
-        raise UsageError(f"The work lines has 1 to {most:,} lines, not {count:,}.")
+        raise UsageError(f"{count:,} lines were asked for; choose 1 to {most:,}.")
     some = (f"{a}{b} {c} {d} {mask}{e}." for a, b, c, d, e in product(*_WORDS))
     return list(islice(some, count))
 
