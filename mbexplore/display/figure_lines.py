@@ -50,8 +50,8 @@ def _(block: Lines, axes: Axes) -> None:
         axes.invert_yaxis()
     for name, at in block.marks.items():
         _mark_place(axes, name, at)
-    surface = axes.get_figure(root=False)
-    if _is_legend_below(block) and surface is not None and surface.axes == [axes]:
+    surface = axes.figure
+    if _is_legend_below(block) and surface.axes == [axes]:
         surface.legend(*axes.get_legend_handles_labels(), loc="outside lower left", fontsize=7,
                        frameon=False, labelcolor=ink(), borderaxespad=0)  # fmt: skip
     elif len(block.series) > 1:
