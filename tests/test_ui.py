@@ -304,6 +304,11 @@ def test_every_view_is_a_named_endpoint(served_page):
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     views = {name.replace("-", "_") for name, view in REGISTRY.items() if not view.needs_file()}
     assert named.keys() == {f"/{name}" for name in ("start", *PUBLIC, *views)}
+    described = named["/lens"]["description"]
+    assert REGISTRY["lens"].question in described
+    for one in REGISTRY["lens"].parameters:
+        assert f"{one.name}: {one.option.help}" in described
+    assert "api" in client.config["footer_links"]  # or Gradio has no page of them
     answer = client.predict(model="tiny", text=PARIS, token=4, api_name="/lens")
     assert answer["command"].startswith("mbexplore lens") and "--token 4" in answer["command"]
     assert answer["line"] and answer["parts"]

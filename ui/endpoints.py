@@ -23,7 +23,7 @@ from mbexplore.text import word
 from mbexplore.views import REGISTRY, View
 from mbexplore.views.result import Result
 
-from .controls import FIRST, OTHERS, arguments_of, build_view
+from .controls import FIRST, OTHERS, arguments_of, build_view, parameters_of
 from .sessions import Sessions
 
 Answer = dict[str, Any]
@@ -122,7 +122,7 @@ class Endpoints:
         shown = [
             _named(
                 partial(self.show, view), view.name.replace("-", "_"),
-                [*shared, *arguments_of(view)], f"{view.question} {view.__doc__}",
+                [*shared, *arguments_of(view)], describe(view),
             )
             for view in views().values()
         ]  # fmt: skip
@@ -136,6 +136,13 @@ class Endpoints:
 def views() -> dict[str, type[View[Any]]]:
     """The views that the page has: all but those of files, since it must not read the server's."""
     return {name: view for name, view in REGISTRY.items() if not view.needs_file()}
+
+
+def describe(view: type[View[Any]]) -> str:
+    """What the API page says of a view's endpoint: what it answers, and its parameters."""
+    about = " ".join((view.__doc__ or "").split("\n\n")[0].split())
+    help = (f"{one.name}: {one.option.help}" for one in parameters_of(view) if one.option.help)
+    return " ".join((view.question, about, *help))
 
 
 def find_view(name: str) -> type[View[Any]]:

@@ -187,7 +187,7 @@ def _place(engine: str) -> tuple[int, int]:
             "--nproc-per-node 2 -m mbexplore corpus build, or set both."
         ) from None
     if not 0 <= rank < world:
-        raise UsageError(f"$RANK is {rank} and $WORLD_SIZE {world}; ranks count from 0.")
+        raise UsageError(f"$RANK is {rank} and $WORLD_SIZE {world}; set ranks that count from 0.")
     return rank, world
 
 
