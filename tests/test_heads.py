@@ -247,8 +247,12 @@ def test_heads_on_the_command_line(explorer, tmp_path):
         assert float(line["previous spread"]) == row["spread"]["previous"]
     for name, best in answer["strongest"].items():
         assert best["score"] == max(row["scores"][name] for row in answer["heads"])
-        named = f" {name} {best['layer']}.{best['head']} (" in " ".join(result.out.split())
-        assert named == (best["score"] >= 0.005)  # these texts are too short for an edge
+    said = " ".join(result.out.split())
+    for name in {row["label"] for row in answer["heads"]} - {"unclassified"}:
+        best = max((r for r in answer["heads"] if r["label"] == name), key=lambda r: r["score"])
+        share = f"{best['score']:.0%}"  # the one that the table has in the class's column
+        assert f" {name} {best['layer']}.{best['head']} ({share})" in said
+        assert f"{best['layer']}.{best['head']} {name} {share}" in said
 
 
 @pytest.mark.parametrize("sort", ["score", "spread", "entropy", "distance", "previous", "class"])
