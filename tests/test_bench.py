@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -17,14 +18,16 @@ import torch
 import mbexplore
 from mbexplore import process
 from mbexplore.bench import commands, corpus, report, works
+from mbexplore.bench.equal import check_equal
 from mbexplore.bench.inputs import make_batch, make_ids
 from mbexplore.bench.lines import LINES, make_lines, read_answers
 from mbexplore.bench.prepare import _write_tokenizer, write_random
 from mbexplore.bench.processes import Done, Worker, busy_process, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
-from mbexplore.bench.works import Entry, Model, check_equal, contest, measure, measure_parts
+from mbexplore.bench.works import Entry, Model, contest, measure, measure_parts
 from mbexplore.checkpoints.model import load_model, save_model
 from mbexplore.checkpoints.tokenizer import Tokenizer
+from mbexplore.display.blocks import Table
 from mbexplore.display.figure import build_figure
 from mbexplore.display.terminal import to_text
 from mbexplore.errors import MbexploreError, ModelError, UsageError
@@ -174,6 +177,32 @@ def test_a_worker_that_fails_says_why(tmp_path):
         Worker("ours", "forward", tmp_path, 8) as worker,
     ):
         worker.wait()
+
+
+class Hungry(Worker):
+    """A worker whose peer the system kills at the first answer."""
+
+    def result(self):
+        if "theirs" in self._what:
+            self._process.kill()
+        return super().result()
+
+
+def test_a_peer_that_is_killed_gets_a_row_that_says_so(folders, monkeypatch):
+    monkeypatch.setattr(works, "Worker", Hungry)
+    model = Model("random", folders[0], "[MASK]", folders[1])
+    ours, theirs = Entry("mbexplore", "ours", "forward"), Entry("other", "theirs", "forward")
+    [row] = contest("some work", 8, ours, [theirs], model, 2)
+    assert len(row.left.seconds) == 2
+    assert row.right.failure.startswith("killed")
+    assert row.ratio is row.worst_ratio is row.cpu_ratio is row.memory_ratio is None
+    bench = Bench("random", "float32", 2, find_machine(), (row,))
+    [table] = [block for block in report.to_blocks(bench) if isinstance(block, Table)]
+    assert "killed: too little memory?" in table.rows[0]
+    json.dumps(report.to_json(bench))
+    theirs = Entry("other", "theirs", "no such task")
+    with pytest.raises(ModelError, match="ended early"):
+        contest("some work", 8, ours, [theirs], model, 1)
 
 
 def test_a_command_is_measured_from_outside():
@@ -485,3 +514,26 @@ def test_threads_are_taken_from_the_command_line(monkeypatch):
     finally:
         torch.set_num_threads(before)
     assert run_cli("--threads", 0, "info").code == 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc's options are GNU's")
+@pytest.mark.parametrize(("names", "is_kept"), [({}, True), ({"MALLOC_ARENA_MAX": "2"}, False)])
+def test_a_process_of_ours_keeps_the_memory_that_it_freed(names, is_kept):
+    size = 2**27
+    script = f"""
+from pathlib import Path
+from mbexplore.process import tune_process
+def held():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+tune_process()
+for _ in range(3):
+    block = bytearray({size})
+    block[::4096] = block[::4096]
+    full = held()
+    del block
+print(full - held())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | names, capture_output=True, check=True
+    )
+    assert (int(done.stdout) < size / 2) is is_kept

@@ -14,18 +14,17 @@ from tests.harsh import KINDS, make_harsh
 from tests.test_family import RELATIVES, reduced
 
 LENGTHS = (1, 2, 65, 301)
-MOST = dict.fromkeys(KINDS, 2.0) | {"outlier channels": 3.0}
-"""Where two channels hold all of the error, chance makes more of it."""
+OUTLIERS = "outlier channels"
 
 
-def error_ratio(case, kind="mild", lengths=LENGTHS):
-    """How many times transformers' error ours is: rms over logits and states of all lengths."""
+def square_errors(case, kind="mild", lengths=LENGTHS, seed=3):
+    """Squared errors against float64, (length, side): ours and theirs, over logits and states."""
     ours = parity.build_ours(case)
-    make_harsh(ours, kind)
+    make_harsh(ours, kind, seed)
     theirs, exact = parity.build_theirs(ours, case.config), copy.deepcopy(ours).double()
-    errors = torch.zeros(2, dtype=torch.float64)
+    errors = torch.zeros(len(lengths), 2, dtype=torch.float64)
     generator = torch.Generator().manual_seed(case.seed)
-    for length in lengths:
+    for text, length in enumerate(lengths):
         ids = torch.randint(1, 61, (1, length), generator=generator)
         output = parity.run_theirs(theirs, ids)
         sides = [parity.run_ours(ours, ids), (output.logits, output.hidden_states)]
@@ -34,19 +33,38 @@ def error_ratio(case, kind="mild", lengths=LENGTHS):
             values, expected = [logits, *states], [right, *right_states]
             for value, other in zip(values, expected, strict=True):
                 scale = float(other.square().mean())
-                errors[side] += (value.double() - other).square().mean() / scale
-    return float((errors[0] / errors[1]).sqrt())
+                errors[text, side] += (value.double() - other).square().mean() / scale
+    return errors
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def error_ratio(case, kind="mild", lengths=LENGTHS):
+    """How many times transformers' error ours is: rms over logits and states of all lengths."""
+    ours, theirs = square_errors(case, kind, lengths).sum(dim=0)
+    return float((ours / theirs).sqrt())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != OUTLIERS])
 @pytest.mark.parametrize("case", parity.CASES[:24:4], ids=str)
 def test_our_error_is_at_most_twice_theirs(case, kind, record_property):
     ratio = error_ratio(case, kind)
     record_property("ratio", ratio)
-    assert ratio <= MOST[kind]
+    assert ratio <= 2
 
 
-@pytest.mark.parametrize("kind", ["mild", "outlier channels"])
+@pytest.mark.parametrize("case", parity.CASES[:24:4], ids=str)
+def test_so_it_is_where_two_channels_are_outliers(case, record_property):
+    """Where two scores nearly tie, one rounding becomes a hundred times as large, on either side.
+
+    The rms then tells of the one such text, and of chance, so each text's ratio counts alike.
+    """
+    draws = torch.cat([square_errors(case, OUTLIERS, seed=seed) for seed in range(3, 9)])
+    ratios = (draws[:, 0] / draws[:, 1]).sqrt()
+    record_property("ratios", ratios.tolist())
+    assert float(ratios.log().mean().exp()) <= 1.2  # no worse, however the texts fall out
+    assert float(ratios.quantile(0.9)) <= 2
+
+
+@pytest.mark.parametrize("kind", ["mild", OUTLIERS])
 @pytest.mark.parametrize("name", RELATIVES)
 def test_every_relative_of_modernbert_too(name, kind, record_property):
     ratio = error_ratio(reduced(name, layers=2), kind, (1, 150))

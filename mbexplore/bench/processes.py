@@ -72,6 +72,10 @@ def environment() -> dict[str, str]:
     return without_tuning(os.environ) | {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
 
 
+class Killed(ModelError):
+    """The system ended a process, as it does with one that wants more memory than there is."""
+
+
 class Worker:
     """One side of one piece of work in a process of its own; a context manager.
 
@@ -141,7 +145,8 @@ class Worker:
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"exit status {self._process.returncode}"
-        raise ModelError(f"The benchmark of {self._what} ended early ({reason}); try fewer tokens.")
+        kind = Killed if self._process.returncode < 0 else ModelError
+        raise kind(f"The benchmark of {self._what} ended early ({reason}); try fewer tokens.")
 
     def __enter__(self) -> Self:
         return self

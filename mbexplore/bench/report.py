@@ -106,6 +106,8 @@ def _table(rows: list[Row], opponent: str | None) -> Table:
 
 
 def _seconds(side: Side) -> str:
+    if side.spread is None:
+        return side.failure or ""
     spread = f" \N{PLUS-MINUS SIGN}{side.spread / 2:.0%}" if len(side.seconds) > 1 else ""
     return f"{side.median:.3g} s{spread}"
 

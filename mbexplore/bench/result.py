@@ -26,6 +26,7 @@ class Side:
         peak: bytes of memory the process held at most; None where the system can't tell.
         loaded: bytes it had held at most before the first run; None for whole processes.
         cpu: seconds of all its threads in each run; empty for whole processes.
+        failure: how its process ended where it could not do the work; it has no seconds then.
     """
 
     name: str
@@ -33,16 +34,17 @@ class Side:
     peak: int | None
     loaded: int | None = None
     cpu: tuple[float, ...] = ()
+    failure: str | None = None
 
     @property
-    def median(self) -> float:
-        """Median of the seconds."""
-        return median(self.seconds)
+    def median(self) -> float | None:
+        """Median of the seconds; None where there are none."""
+        return median(self.seconds) if self.seconds else None
 
     @property
-    def spread(self) -> float:
+    def spread(self) -> float | None:
         """From the fastest run to the slowest, as a share of the median."""
-        return (max(self.seconds) - min(self.seconds)) / self.median
+        return (max(self.seconds) - min(self.seconds)) / self.median if self.median else None
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,14 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """How many times as long the right side takes; above 1 the left one is faster."""
-        return None if self.right is None else self.right.median / self.left.median
+        if self.right is None or not (self.right.median and self.left.median):
+            return None
+        return self.right.median / self.left.median
 
     @property
     def worst_ratio(self) -> float | None:
         """The same of the single pass, both sides in turn, that was worst for the left side."""
-        if self.right is None:
+        if self.right is None or not self.right.seconds:
             return None
         passes = zip(self.left.seconds, self.right.seconds, strict=True)
         return min(right / left for left, right in passes)

@@ -13,8 +13,10 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mbexplore.bench.commands import (
     OURS,
@@ -27,7 +29,7 @@ from mbexplore.bench.commands import (
 )
 from mbexplore.bench.equal import TOLERANCE, Model, check_equal
 from mbexplore.bench.lines import LINES
-from mbexplore.bench.processes import Worker, busy_process, run_command, temporary_folder
+from mbexplore.bench.processes import Killed, Worker, busy_process, run_command, temporary_folder
 from mbexplore.bench.result import PARTS, Bench, Part, Row, Side, find_machine
 from mbexplore.errors import MbexploreError
 
@@ -121,36 +123,45 @@ def contest(
 ) -> list[Row]:
     """A row for each opponent: all sides loaded, compared once, then run in turn.
 
+    An opponent that the system kills, as it does where memory ends, gets a row that says so.
+
     Raises:
-        ModelError: their answers differ.
+        ModelError: their answers differ, or a side failed by itself.
     """
+    what = f"{work}, {tokens:,} tokens"
+    workers: dict[Entry, Worker] = {}
+    answers: list[NDArray[Any]] = []
+    killed: list[Side] = []
     with ExitStack() as stack:
-        entries = [left, *rights]
-        workers = []
-        for entry in entries:  # one after the other, so that none loads while another does
-            worker = stack.enter_context(
-                Worker(entry.side, entry.task, model.place(entry.side), tokens)
-            )
-            worker.wait()
-            workers.append(worker)
-        own, *others = [worker.result() for worker in workers]
-        what = f"{work}, {tokens:,} tokens"
-        differences = [check_equal(own, other, what, tolerance) for other in others]
-        for worker in workers:  # our second use packs weights: not counted
+        for entry in (left, *rights):  # one after the other, so that none loads while another does
+            folder = model.place(entry.side)
+            worker = stack.enter_context(Worker(entry.side, entry.task, folder, tokens))
+            try:
+                worker.wait()
+                answers.append(worker.result())
+                workers[entry] = worker
+            except Killed:
+                if entry is left:
+                    raise
+                killed.append(Side(entry.name, (), None, failure="killed: too little memory?"))
+        differences = [check_equal(answers[0], other, what, tolerance) for other in answers[1:]]
+        order = list(workers.values())
+        for worker in order:  # our second use packs weights: not counted
             worker.run(counts=False)
         for number in range(repeats):
-            for worker in workers if number % 2 == 0 else workers[::-1]:
+            for worker in order if number % 2 == 0 else order[::-1]:
                 worker.run()
-        sides = [
+        own, *sides = [
             Side(entry.name, tuple(worker.seconds), worker.peak, worker.loaded, tuple(worker.cpu))
-            for entry, worker in zip(entries, workers, strict=True)
+            for entry, worker in workers.items()
         ]
     if not rights:
-        return [Row(work, tokens, sides[0])]
-    return [
-        Row(work, tokens, sides[0], side, difference)
-        for side, difference in zip(sides[1:], differences, strict=True)
+        return [Row(work, tokens, own)]
+    rows = [
+        Row(work, tokens, own, side, difference)
+        for side, difference in zip(sides, differences, strict=True)
     ]
+    return rows + [Row(work, tokens, own, side) for side in killed]
 
 
 def measure_parts(
