@@ -66,8 +66,6 @@ class Explore(gr.HTML):
         value: dict[str, Any] | None = None,
         **options: Any,
     ) -> None:
-        if isinstance(models, Explorer):
-            models = {models.info.name: models}
         self.sessions = models if isinstance(models, Sessions) else Sessions(models)
         self.endpoints = Endpoints(self.sessions)
 

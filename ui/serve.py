@@ -74,8 +74,6 @@ def ui(
     Raises:
         UsageError: there is no such port, or it is taken.
     """
-    if isinstance(models, Explorer):
-        models = {models.info.name: models}
     app = build_app(Sessions(models))
     _launch(app, HERE[0], port, inline=inline)
     return app

@@ -100,7 +100,7 @@ class Sessions:
     """The sessions of all pages, each found by its own page alone.
 
     Args:
-        models: by the name that a page asks for.
+        models: by the name that a page asks for; one by its own.
         idle: seconds after which an unused page is forgotten.
         budget: bytes of recordings held in all.
         clock: seconds, rising.
@@ -108,12 +108,12 @@ class Sessions:
 
     def __init__(
         self,
-        models: Mapping[str, Explorer],
+        models: Explorer | Mapping[str, Explorer],
         idle: float = IDLE,
         budget: int = BUDGET,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.models = models
+        self.models = {models.info.name: models} if isinstance(models, Explorer) else models
         self._idle = idle
         self._budget = budget
         self._clock = clock

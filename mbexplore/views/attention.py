@@ -56,7 +56,7 @@ class AttentionView(View["Attention"]):
         "value, such as a separator's, changes little."
     )
     sample = True
-    none = "all"
+
     navigator = "model-view"
     formats: ClassVar[tuple[str, ...]] = ("png", "svg", "pdf", "html", "json", "csv", "npz")
     example = '"The capital of France is [MASK]." --layer 6 --head 3 --token 6'

@@ -14,6 +14,7 @@ from mbexplore.views.shared import records
 
 if TYPE_CHECKING:
     from mbexplore.reference.ports.compare import PortReport, Value
+    from mbexplore.reference.verify import Check
 
 EXPLAIN = (
     "Cosine: the least of any text. Error: from ours in float64, root mean square; allowed: from "
@@ -122,10 +123,16 @@ def _row(values: list[Value]) -> tuple[Cell, ...]:
         Cell(worst.tokens),
         Cell(_name(worst)),
         Cell(worst.cosine, f"{worst.cosine:.6f}"),
-        *(Cell(x, significant(x, 2)) for x in (worst.max_abs, worst.error, worst.tolerance)),
-        Cell(worst.passed, "\N{CHECK MARK}" if worst.passed else "\N{MULTIPLICATION X} beyond",
-             strong=not worst.passed),
-    )  # fmt: skip
+        *verdict_cells(worst),
+    )
+
+
+def verdict_cells(one: Check | Value) -> tuple[Cell, ...]:
+    """The largest difference, the error, what it may be, and whether it is within."""
+    numbers = (one.max_abs, one.error, one.tolerance)
+    sign = "\N{CHECK MARK}" if one.passed else "\N{MULTIPLICATION X} beyond"
+    passed = Cell(one.passed, sign, strong=not one.passed)
+    return (*(Cell(x, significant(x, 2)) for x in numbers), passed)
 
 
 def _excess(value: Value) -> float:

@@ -11,7 +11,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Row, Se
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.views.papers import cited
-from mbexplore.views.port_report import port_blocks, port_json, port_table
+from mbexplore.views.port_report import port_blocks, port_json, port_table, verdict_cells
 from mbexplore.views.shared import layer_names, records
 from mbexplore.views.view import View, option
 
@@ -212,7 +212,5 @@ def _row(check: Check) -> tuple[Cell, ...]:
     return (
         Cell(name),
         Cell(check.layer, layer or " ", hue=check.kind or "plain"),
-        *(Cell(x, significant(x, 2)) for x in (check.max_abs, check.error, check.tolerance)),
-        Cell(check.passed, "\N{CHECK MARK}" if check.passed else "\N{MULTIPLICATION X} beyond",
-             strong=not check.passed),
-    )  # fmt: skip
+        *verdict_cells(check),
+    )

@@ -63,7 +63,7 @@ class View(Generic[Data]):
         needs_weights: whether it looks at more of the model than the header of its weights.
         sample: whether a bundled paragraph stands in for a text that isn't given.
         formats: what its results can be saved as; found out from the data where it isn't said.
-        none: on the page, what stands for no selected token: "all"; by default the first mask does.
+
         navigator: on the page, the view beside this one on which a head is chosen.
         method: name of the method of `Explorer`.
         command: of the command line, where it isn't the name: "corpus show".
@@ -85,7 +85,7 @@ class View(Generic[Data]):
     needs_weights: ClassVar[bool] = True
     sample: ClassVar[bool] = False
     formats: ClassVar[tuple[str, ...]] = ()
-    none: ClassVar[str] = ""
+
     navigator: ClassVar[str] = ""
     method: ClassVar[str] = ""
     command: ClassVar[str] = ""
