@@ -6,7 +6,6 @@ Where nobody looks, in a pipe, the tables beside them say it all and maps print 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,18 +138,6 @@ class MapLines(Titled[AttentionMap]):
             yield line
 
 
-@dataclass(frozen=True, eq=False)
-class _Numbers(Heat):
-    """A matrix on the colour scale of maps, where faint weights show."""
-
-    root: int = 2
-
-    def shade(self, value: float) -> float:
-        """How dark a value is, from 0 to 1."""
-        share: float = super().shade(value) ** (1 / self.root)
-        return share
-
-
 def _numbers(block: AttentionMap) -> Heat:
     """A small map with its numbers in the cells."""
     tile, outside = block.tile, _outside(block.tile)
@@ -159,7 +146,7 @@ def _numbers(block: AttentionMap) -> Heat:
         tuple(OUTSIDE if out else fixed(value, places) for value, out in zip(*row, strict=True))
         for row in zip(tile.weights[0].tolist(), outside.tolist(), strict=True)
     )
-    return _Numbers(
+    return Heat(
         np.where(outside, np.nan, tile.weights[0]),
         tuple(map(tile.queries.name_of, range(len(tile.queries)))),
         tuple(map(word, tile.keys.labels)), hue=tile.kind, low=0.0, high=block.high, texts=texts,

@@ -168,6 +168,7 @@ class Heat(Block):
         low: value of the lightest colour; the least by default, minus `high` for "signed".
         high: value of the darkest; the most by default.
         log: whether colours are spaced by logarithms; all values are above 0 then.
+        root: in a terminal, the root of a value's share that its colour follows: faint ones show.
         unit: of the values: "nats".
         texts: a word in each cell, where there is room.
         select: the parameters that a click sets by its row and by its column.
@@ -192,6 +193,7 @@ class Heat(Block):
     low: float | None = None
     high: float | None = None
     log: bool = False
+    root: int = 1
     unit: str = ""
     texts: tuple[tuple[str, ...], ...] | None = None
     select: tuple[str | None, str | None] = (None, None)
@@ -230,7 +232,7 @@ class Heat(Block):
             return 0.0
         if self.log:
             low, high, value = log(max(low, 1e-30)), log(high), log(max(value, low, 1e-30))
-        share = min(max((value - low) / (high - low), 0.0), 1.0)
+        share: float = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / self.root)
         return 1 - share if self.darkest_low else share
 
 
