@@ -9,6 +9,7 @@ import json
 import math
 import re
 import reprlib
+from functools import lru_cache
 from typing import Any
 
 _UNSAFE = re.compile(
@@ -72,6 +73,7 @@ _SIGNS = str.maketrans({
 })  # fmt: skip
 
 
+@lru_cache(maxsize=1 << 16)
 def word(token: str) -> str:
     """A token by itself: without its leading space, and with nothing in it invisible."""
     bare = token.removeprefix(" ") or " "

@@ -80,7 +80,7 @@ class Visit:
     def open(self, **state) -> None:
         """Opens the page with a state in its address, and waits until it is drawn."""
         self.page.goto("about:blank")
-        self.page.goto(f"{self.address}/#{urlencode(state)}")
+        self.page.goto(f"{self.address}/#{urlencode({'view': 'predict'} | state)}")
         self.settle()
 
     def settle(self) -> None:
@@ -88,9 +88,17 @@ class Visit:
         self.page.wait_for_selector(DRAWN)
 
     def tab(self, name: str) -> None:
-        """Opens a view and waits for it."""
-        self.page.click(f'[data-view="{name}"]')
+        """Opens a view, by its group where that is closed, and waits for it."""
+        tab = self.page.locator(f'[data-view="{name}"]')
+        if not tab.is_visible():
+            self.page.locator(".tabs .group").filter(has=tab).locator(".question").click()
+        tab.click()
         self.settle()
+
+    def mask(self, token: int) -> None:
+        """Masks a token with a key, or shows it again."""
+        self.page.focus(f'.chips [data-token="{token}"]')
+        self.page.keyboard.press("m")
 
     def saved(self, ending: str) -> bytes:
         """What a click on a Save button downloads."""

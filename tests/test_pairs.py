@@ -4,7 +4,6 @@ import json
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import parse_qsl
 
 import pytest
 import torch
@@ -355,13 +354,13 @@ def test_a_difference_goes_to_score_why_and_patch(explorer):
 )
 def test_only_what_has_an_answer_is_offered(explorer, good, bad, words):
     result = explorer.pairs(pairs=(f"{good} | {bad}",), show=0)
-    steps = [shlex.split(one.command)[1:] for one in result.data.story]
+    steps = [shlex.split(one.commands[0])[1:] for one in result.data.story]
     assert [step[0] for step in steps[:2]] == ["likelihood", "score" if words else "patch"]
     assert steps[1][steps[1].index("--targets") + 1] == words if words else len(steps) <= 3
     for arguments, one in zip(steps[1:], result.data.story[1:], strict=True):
-        assert run_cli(*arguments, "--json").code == 0, one.command
-        query = dict(parse_qsl(one.address))
-        assert query["view"] == arguments[0] and query["text"].count("[MASK]") == 1
+        assert run_cli(*arguments, "--json").code == 0, one.text
+        [phrase] = one.phrases
+        assert phrase.proof.view == arguments[0] and phrase.proof.text.count("[MASK]") == 1
 
 
 # ---- the page

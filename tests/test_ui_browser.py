@@ -59,8 +59,8 @@ def test_the_tour(person):
 class Looked(Tour):
     """A tour on which text stands out from its ground in every view, in both themes."""
 
-    def shoot(self, name):
-        super().shoot(name)
+    def shoot(self, name, whole=True):
+        super().shoot(name, whole)
         for _ in range(2):
             theme = self.page.inner_text(".theme")
             assert self.page.evaluate(CONTRAST) >= 4.5, (name, theme)
@@ -215,7 +215,7 @@ def test_a_recording_can_be_stopped_and_a_new_text_ends_it(person, slow):
     assert page.locator(".mbexplore.busy").count() == 0 and page.locator(".chip").count() == 5
     # Two clicks at once, then another text: what was begun ends, and only the last is drawn.
     page.click("button.run")
-    page.click('[data-view="attention"]')
+    page.click('[data-group="From where"]')
     page.wait_for_selector(".progress:has-text(' of 9')")
     page.fill("#mb-text", "Two [MASK] here.")
     page.press("#mb-text", "Enter")
@@ -236,6 +236,9 @@ def test_shift_click_masks_a_range_and_shows_it_again(person):
 
     def click(token, masks, **how):
         page.click(f'.chips [data-token="{token}"]', **how)
+        if not how:
+            person.settle()
+            page.click(".chip.held .corner")
         page.wait_for_function(
             "count => document.querySelectorAll('.chip.mask').length === count", arg=masks
         )
@@ -248,8 +251,7 @@ def test_shift_click_masks_a_range_and_shows_it_again(person):
     click(4, 0, modifiers=["Shift"])
     assert page.input_value("#mb-text") == whole
     # The same with keys alone; an arrow goes one token on, however often the text ran before.
-    page.focus('.chips [data-token="4"]')
-    page.keyboard.press("Enter")
+    person.mask(4)
     page.wait_for_selector('.chip.mask[data-token="4"]:focus')
     person.settle()
     page.keyboard.press("ArrowRight")
@@ -336,7 +338,7 @@ def test_a_server_that_is_gone_is_one_sentence(world):
     with served({"tiny": mbexplore.load("tiny", device="cpu")}) as (address, _):
         person = visit(browser, address)
         person.open(text=PARIS, view="rope")
-    for control in ('[data-view="lens"]', "button.run", ".examples .link >> nth=1"):
+    for control in ('[data-group="When"]', "button.run", ".examples .link >> nth=1"):
         person.page.click(control)
         person.page.wait_for_selector(".message:has-text('The server does not answer; start')")
         person.settle()
@@ -423,8 +425,7 @@ def test_two_people_never_meet(world):
     tab = tab_of(second.page.context, address)  # another of the same person's: a session too
     tab.open(text="The moon is [MASK].")
     assert len(sessions) == 3
-    second.page.click('[data-view="lens"]')
-    second.settle()
+    second.tab("lens")
     assert second.page.input_value("#mb-text") == PARIS
     assert tab.page.locator(".chip:has-text('moon')").count() == 1
     for one in (first, second):

@@ -162,6 +162,7 @@ def test_a_long_text_scrolls_in_its_map_and_not_in_the_page(world):
         other='"' + "The sea fell again and the moon rose. " * 11 + 'The [MASK] is small."',
     )  # fmt: skip
     assert person.page.evaluate(f"{scroller}.scrollLeft") > 50
+    person.page.focus("#mb-text")
     assert person.page.evaluate("document.querySelector('#mb-text').clientHeight") > 100
     person.page.context.close()
     assert person.errors == []

@@ -21,7 +21,8 @@ from mbexplore.analysis.why.question import ask
 from mbexplore.analysis.why.route import choose, prune
 from mbexplore.analysis.why.sensitivity import estimate
 from mbexplore.analysis.why.trust import OtherChange, Spread, Trust
-from mbexplore.display.blocks import Bars, Heat, TokenStrip, walk
+from mbexplore.display.blocks import Bars, TokenStrip, walk
+from mbexplore.display.route_blocks import RouteGraph
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import hooked
@@ -271,7 +272,7 @@ def test_a_named_rival_is_put_before_the_answer(tiny):
 
 def test_every_sentence_has_a_command_and_their_numbers_are_the_same(paris):
     """The commands of the story, run: each shows the number that its sentence says."""
-    story = {one.text: one.command for one in paris.data.story}
+    story = {one.text: one.commands[-1] for one in paris.data.story}
     found = paris.data.why
 
     def of(beginning):
@@ -286,9 +287,11 @@ def test_every_sentence_has_a_command_and_their_numbers_are_the_same(paris):
     )  # fmt: skip
     changed = of("for France the answer is")["masks"][0]["predictions"][0]
     assert changed["token"] == found.counterfactual.answer.token
-    masked = of("falls most without France")["masks"]
-    assert len(masked) == 2
-    shares = of("carries Paris rather than")["integrated"]
+    [masked] = of("falls most without France")["targets"]
+    assert masked["probability"] == pytest.approx(found.evidence.tokens[4].without, rel=1e-3)
+    [whence] = [one for one in paris.data.story if "carries Paris rather than" in one.text]
+    _, *arguments = shlex.split(whence.commands[0])
+    shares = json.loads(run_cli(*arguments, "--json").out)["integrated"]
     expected = [one.attribution for one in found.evidence.tokens]
     assert shares == pytest.approx(expected, abs=1e-3)
     patched = of("Patching finds")
@@ -322,8 +325,8 @@ def test_the_view_draws_the_text_the_layers_and_the_tests(paris):
     found = paris.data.why
     [strip] = [one for one in blocks if isinstance(one, TokenStrip)]
     assert strip.values == tuple(one.attribution for one in found.evidence.tokens)
-    [heat] = [one for one in blocks if isinstance(one, Heat)]
-    np.testing.assert_array_equal(heat.values, found.route.carried.shares)
+    [graph] = [one for one in blocks if isinstance(one, RouteGraph)]
+    np.testing.assert_array_equal(graph.nodes.values, found.route.carried.shares)
     [bars] = [one for one in blocks if isinstance(one, Bars)]
     assert bars.values[:2] == (1.0, found.route.trust.sufficiency)
     header, row = csv.reader(io.StringIO(paris.content("csv").decode()))
@@ -375,7 +378,7 @@ def test_every_head_that_chooses_is_explained(explorers, kind):
     logits = readout.logits(torch.tensor([change.encoding.ids]))[0]
     assert int(logits.argmax()) == change.target.token_id != found.target.token_id
     assert result.headline and len(result.data.story) > 4
-    for command in dict.fromkeys(one.command for one in result.data.story):
+    for command in dict.fromkeys(each for one in result.data.story for each in one.commands):
         program, *arguments = shlex.split(command)
         done = run_cli(*arguments, "--json")
         assert (program, done.code) == ("mbexplore", 0), (command, done.err)

@@ -1,8 +1,8 @@
 """The tour of the page: what a person does, with a picture of every view.
 
 `python -m tests.tour FOLDER` saves them all; the README's are made by
-`python -m tests.tour assets/images attention-local ablate explore`, and the first picture of maps
-by `mbexplore attention --layer 4 -o assets/images/attention.png`. The browser tests take the same
+`python -m tests.tour assets/images landing ablate explore`, and the first picture of maps by
+`mbexplore attention --layer 4 -o assets/images/attention.png`. The browser tests take the same
 tour.
 """
 
@@ -44,14 +44,15 @@ class Tour:
     ) -> None:
         self.person, self.page, self.folder, self.names = person, person.page, folder, names
 
-    def shoot(self, name: str) -> None:
-        """Saves the whole page as a picture, where pictures are wanted: all, or those named."""
+    def shoot(self, name: str, whole: bool = True) -> None:
+        """Saves the page as a picture, where pictures are wanted: all, or those named."""
         if self.folder is not None and (not self.names or name in self.names):
             self.page.wait_for_timeout(150)  # a canvas is painted in the frame after its layout
-            self.page.screenshot(path=self.folder / f"ui-{name}.png", full_page=True)
+            self.page.screenshot(path=self.folder / f"ui-{name}.png", full_page=whole)
 
     def run(self) -> None:
         """All of it."""
+        self.land()
         self.mask_by_click()
         self.hold_heads()
         self.hover_a_token()
@@ -61,21 +62,33 @@ class Tour:
         self.save()
         self.reload()
 
+    def land(self) -> None:
+        """The page as it opens: the answer, why, and the route."""
+        self.page.goto(self.person.address)
+        self.person.settle()
+        assert self.page.inner_text(".answered").startswith("Paris")
+        self.page.wait_for_selector(".parity .badge.good")
+        assert "Madrid" in self.page.inner_text(".story")
+        assert self.page.locator(".route g.edge").count() > 2
+        self.shoot("landing", whole=False)
+
     def mask_by_click(self) -> None:
         """A click on a word hides it, another one shows it again; ours and theirs stand beside."""
         self.person.open(text="The capital of France is Paris.")
         assert "no [MASK]" in self.person.message
-        self.page.click(f'[data-token="{MASK}"]')
+        self.page.click(f'.chips [data-token="{MASK}"]')
+        self.person.settle()
+        self.page.click(".chip.held .corner")
         self.page.wait_for_selector(".chip.mask")
         self.person.settle()
         assert self.page.input_value("#mb-text") == PARIS
         shown = self.page.inner_text("#mb-view")
         assert all(name in shown for name in ("mbexplore", "Hugging Face", "Paris"))
         assert "Largest logit difference" in shown
-        self.page.click(f'[data-token="{MASK}"]')
+        self.person.mask(MASK)
         self.page.wait_for_selector(".chip.mask", state="detached")
         assert self.page.input_value("#mb-text") == "The capital of France is Paris."
-        self.page.click(f'[data-token="{MASK}"]')
+        self.page.click(".next button:has-text('Mask')")
         self.page.wait_for_selector(".chip.mask")
         self.person.settle()
         self.shoot("predict")

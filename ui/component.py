@@ -28,7 +28,9 @@ from .controls import controls_of
 from .endpoints import Endpoints
 from .sessions import Sessions
 
-SCRIPTS = ("server.js", "controls.js", "navigator.js", "page.js")
+SCRIPTS = (
+    "server.js", "controls.js", "navigator.js", "editor.js", "answer.js", "tabs.js", "page.js",
+)  # fmt: skip
 EXAMPLES = (
     "The capital of France is [MASK].",
     "She poured the [MASK] into a cup and drank it.",

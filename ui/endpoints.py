@@ -23,11 +23,12 @@ from mbexplore.text import word
 from mbexplore.views import REGISTRY, View
 from mbexplore.views.result import Result
 
+from .answers import SECOND_TEXTS, answers_of, other_text
 from .controls import FIRST, OTHERS, arguments_of, build_view, parameters_of
 from .sessions import Sessions
 
 Answer = dict[str, Any]
-PUBLIC = ("tokens", "toggle", "progress", "stop", "save")
+PUBLIC = ("tokens", "answers", "counterfactual", "toggle", "progress", "stop", "save")
 """Endpoints for other programs, besides the views."""
 
 
@@ -59,7 +60,8 @@ class Endpoints:
                 result = self._result(view, session, given)
             except MissingError as error:  # a second text, say, that can be typed now
                 note = {"kind": "note", "text": str(error)}
-                return {"line": "", "parts": [note], "command": "", "formats": []}
+                offers = [{"kind": "offer", "of": view.name}] if view.name in SECOND_TEXTS else []
+                return {"line": "", "parts": [note, *offers], "command": "", "formats": []}
             first = given[FIRST] if given.get(FIRST, -1) >= 0 else None
             parts = to_parts(result.blocks, first)
         return {
@@ -95,6 +97,18 @@ class Endpoints:
         """The tokens of a text, and how many there would be had the model taken all of them."""
         encoding = self.sessions.session(page, model, text).encoding
         return {"tokens": chips(encoding), "full_length": encoding.full_length}
+
+    def answers(self, page: str, model: str, text: str, hf: bool) -> Answer:
+        """The likeliest answers at each mask; with `hf`, whether transformers says the same."""
+        session = self.sessions.session(page, model, text)
+        with self.sessions.work(page).begun():
+            return answers_of(session, hf=hf)
+
+    def counterfactual(self, page: str, model: str, text: str, view: str) -> Answer:
+        """Settings with which a view of two texts shows something: one that gets another answer."""
+        session = self.sessions.session(page, model, text)
+        with self.sessions.work(page).begun():
+            return other_text(session, view)
 
     def toggle(
         self, page: str, model: str, text: str, first: int, last: int, masked_words: list[str]

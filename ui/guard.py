@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from starlette.middleware.gzip import GZipMiddleware
+
 from mbexplore.text import quoted
 
 Message = MutableMapping[str, Any]
@@ -78,6 +80,21 @@ class Guard:
         if not length.isdecimal() or int(length) > LARGEST:
             return 413, f"A request holds at most {LARGEST:,} bytes; send a shorter text."
         return None
+
+
+class Packed:
+    """ASGI middleware: the page itself is compressed, which holds all of its scripts.
+
+    Answers are not: on one machine packing takes longer than sending.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app, self.packed = app, GZipMiddleware(app, minimum_size=2000, compresslevel=6)
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        """Has the app answer, compressed where the page is asked for."""
+        is_page = scope["type"] == "http" and scope["path"].rstrip("/") == ""
+        await (self.packed if is_page else self.app)(scope, receive, send)
 
 
 def _name_of(host: str) -> str:

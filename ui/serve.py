@@ -16,7 +16,7 @@ from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
 
 from .app import POLICY, build_app, inside_a_loop
-from .guard import Guard
+from .guard import Guard, Packed
 from .sessions import Sessions
 from .tools import PATH
 
@@ -104,7 +104,7 @@ def _launch(app: gr.Blocks, host: str, port: int | None, **more: Any) -> tuple[s
         ),
         "css": (files(__package__) / "static" / "frame.css").read_text(encoding="utf-8"),
         "head": POLICY,
-        "app_kwargs": {"middleware": [Middleware(Guard, hosts=names)]},
+        "app_kwargs": {"middleware": [Middleware(Guard, hosts=names), Middleware(Packed)]},
         "_frontend": False,  # or Gradio gives up where its own first page takes over 3 seconds
     }
     try:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from mbexplore.display.browser import Part, to_part
-from mbexplore.display.story_blocks import Story
+from mbexplore.display.story_blocks import Phrase, Proof, Story
+
+
+def link_of(proof: Proof) -> Part:
+    """What opens the view of a proof."""
+    return {"view": proof.view, "settings": dict(proof.settings), "text": proof.text}
 
 
 @to_part.register
@@ -11,9 +16,11 @@ def _(block: Story) -> Part:
     return {
         "kind": "story",
         "sentences": [
-            {"text": one.text, "command": one.command}
-            | ({"hold": dict(one.select)} if one.select else {})
-            | ({"address": one.address} if one.address else {})
+            {"phrases": [_phrase(each) for each in one.phrases], "commands": list(one.elsewhere)}
             for one in block.sentences
         ],
     }
+
+
+def _phrase(phrase: Phrase) -> Part:
+    return {"text": phrase.text, "figure": phrase.proof.figure, "open": link_of(phrase.proof)}

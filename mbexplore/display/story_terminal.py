@@ -1,4 +1,4 @@
-"""A story in a terminal: each sentence with its number, its command quiet below."""
+"""A story in a terminal: each sentence with its number, its commands quiet below."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def _(block: Story) -> ConsoleRenderable:
     grid.add_column(overflow="fold")
     for number, one in enumerate(block.sentences, start=1):
         lines = [Text(shown(one.text))]
-        command = shortened(shown(one.command), LETTERS)
-        lines += [Text(command, style="dim")] if command else []
+        lines += [
+            Text(shortened(shown(command), LETTERS), style="dim") for command in one.elsewhere
+        ]
         grid.add_row(Text(f"{number}."), Group(*lines))
     return Group(Text(), grid, Text())

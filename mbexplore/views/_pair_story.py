@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Row, Table, TokenStrip
 from mbexplore.display.numbers import significant
-from mbexplore.display.story_blocks import Sentence, Story
+from mbexplore.display.story_blocks import Phrase, Sentence, Story
 from mbexplore.errors import RangeError
 from mbexplore.text import word
 from mbexplore.views.likelihood import LikelihoodView, surprises
 from mbexplore.views.patch import PatchView
-from mbexplore.views.result import build_address, build_command
+from mbexplore.views.result import prove
 from mbexplore.views.score import ScoreView
 from mbexplore.views.view import View
 from mbexplore.views.why import WhyView
@@ -204,8 +203,7 @@ def _quoted(token: str) -> str:
 
 
 def _step(text: str, view: View[Any], session: Session) -> Sentence:
-    command = shlex.join(("mbexplore", *build_command(view, session)))
-    return Sentence(text, command, address=build_address(view, session))
+    return Sentence((Phrase(text, prove(view, session)),))
 
 
 def _whole_words(encoding: Encoding, start: int, stop: int) -> tuple[int, int]:
@@ -317,5 +315,5 @@ def pair_json(found: ShownPair) -> dict[str, Any]:
         "pll_bad": found.bad.pll,
         "difference": found.difference,
         "tokens": found.tokens,
-        "next": [{"text": one.text, "command": one.command} for one in found.story],
+        "next": [{"text": one.text, "command": one.commands[0]} for one in found.story],
     }

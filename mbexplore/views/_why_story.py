@@ -2,82 +2,94 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from mbexplore.display.numbers import percent, significant
-from mbexplore.display.story_blocks import Sentence
+from mbexplore.display.story_blocks import Phrase, Proof, Sentence
 from mbexplore.text import shown, state_name, word
 from mbexplore.views.attention import AttentionView
 from mbexplore.views.attribute import AttributeView
 from mbexplore.views.lens import LensView
 from mbexplore.views.patch import PatchView
 from mbexplore.views.predict import PredictView
-from mbexplore.views.result import build_command
-from mbexplore.views.view import View
+from mbexplore.views.result import prove
+from mbexplore.views.score import ScoreView
 
 if TYPE_CHECKING:
     from mbexplore.analysis.why import Route, Why
+    from mbexplore.analysis.why.evidence import TokenEvidence
     from mbexplore.analysis.why.route import Step
     from mbexplore.checkpoints.tokenizer import Encoding
     from mbexplore.session import Session
 
 ALONE = 3
 """Heads with a sentence each."""
+TOKENS, ROUTE = "What each token adds", "The way of the difference"
+TESTS = "Share of the difference that remains"
+"""Titles of the figures that show the numbers of the story itself."""
+
+WhyProof: TypeAlias = Callable[[str], Proof]
+"""The proof of what a figure of the explanation shows, by the figure's title."""
 
 
-def tell(found: Why, session: Session, command: str, parity: str = "") -> Iterator[Sentence]:
+def tell(found: Why, session: Session, own: WhyProof, parity: str = "") -> Iterator[Sentence]:
     """The story, a sentence at a time.
 
     Args:
         found: the explanation.
         session: the text.
-        command: that makes this explanation again.
+        own: gives the proof of what a figure of this explanation shows, by the figure's title.
         parity: how close Hugging Face's logits are; "" where they weren't compared.
     """
-    answer = None if found.is_top else found.spellings[0]
-    what = f"{_what(found)} {parity}".strip()
-    yield Sentence(what, _shown(PredictView(hf=bool(parity)), session))
+    same = [Phrase(f" {parity}", prove(PredictView(hf=True), session))] if parity else []
+    yield Sentence((*_what(found, session, bool(parity)), *same))
     rests = max(range(len(found.tokens)), key=found.evidence.rests)
     masked = _masked(session, rests)
     if masked is not None and found.evidence.rests(rests) > 0:
-        yield Sentence(
-            _rests(found, rests), _shown(PredictView(hf=False), masked), {"token": rests}
-        )
-    contrast = AttributeView(token=found.position, answer=answer, contrast=found.spellings[1])
-    named = command if contrast.contrast is None else _shown(contrast, session)
-    yield Sentence(_whence(found), named, {"token": _first(found)})
-    for one in found.evidence.disputed[:1]:
-        text = (
-            f"The two measures disagree on {_at(found.tokens, one.position)}: "
-            f"{significant(one.attribution, signed=True)} by attribution, "
-            f"{significant(one.ablation or 0.0, signed=True)} by masking it."
-        )
-        yield Sentence(text, named, {"token": one.position})
+        yield _rests(found, rests, masked, _answered(found, session, is_named=not found.is_top))
     if found.counterfactual is None:
         text = (
             "No change of up to 3 tokens that was tried moves the answer away from "
             f"{word(found.target.token)}."
         )
-        yield Sentence(text, command)
+        yield _one(text, own(TOKENS))
     else:
         other = _session_of(session, found.counterfactual.encoding)
-        yield Sentence(_changed(found), _shown(PredictView(hf=False), other))
+        is_named = not found.counterfactual.is_top
+        yield _one(_changed(found), _answered(found, other, is_named=is_named))
+    answer = None if found.is_top else found.spellings[0]
+    yield Sentence(tuple(_whence(found, answer, session, own)))
     if found.route is not None:
-        yield from _route(found, found.route, session, answer, command)
+        yield from _route(found, found.route, session, answer, own)
     lens = LensView(token=found.position, answer=answer)
-    yield Sentence(_when(found), _shown(lens, session))
+    yield _one(_when(found), prove(lens, session))
     if found.route is not None:
-        yield Sentence(_tested(found.route, found), command)
+        yield _one(_tested(found.route, found), own(TESTS))
         if found.route.backups:
-            yield Sentence(_redundant(found.route), command)
+            yield _one(_redundant(found.route), own(TESTS))
         if found.route.trust.other_changes:
-            yield Sentence(_elsewhere(found.route, found), command)
+            yield _one(_elsewhere(found.route, found), own(TESTS))
 
 
-def _shown(view: View[Any], session: Session) -> str:
-    return shlex.join(("mbexplore", *build_command(view, session)))
+def _one(text: str, proof: Proof) -> Sentence:
+    return Sentence((Phrase(text, proof),))
+
+
+def _answered(found: Why, session: Session, hf: bool = False, *, is_named: bool = False) -> Proof:
+    """What shows the answer of a text; where a person named it or its rival, both are scored."""
+    named = tuple(name for name in found.spellings if name is not None)
+    if is_named and len(named) == 2 and (mask := _mask_of(found, session)) is not None:
+        return prove(ScoreView(targets=named, mask=mask, hf=False), session)
+    return prove(PredictView(hf=hf), session)
+
+
+def _mask_of(found: Why, session: Session) -> int | None:
+    """Which mask of a text is answered; None for another token, and for a classifier."""
+    from mbexplore.analysis.classify import is_classifier
+
+    masks, own = session.encoding.mask_positions, found.target.position
+    return masks.index(own) if own in masks and not is_classifier(session.explorer) else None
 
 
 def _session_of(session: Session, encoding: Encoding) -> Session:
@@ -97,12 +109,20 @@ def _masked(session: Session, position: int) -> Session | None:
     return session.beside(f"{encoding.text[:start]}{space}{mask}{encoding.text[stop:]}")
 
 
-def _rests(found: Why, position: int) -> str:
+def _rests(found: Why, position: int, masked: Session, before: Proof) -> Sentence:
+    """How the answer falls without a token, and what shows it."""
+    name = found.spellings[0]
+    after = prove(PredictView(hf=False), masked)
+    mask = _mask_of(found, masked)
+    if mask is not None and name is not None:
+        after = prove(ScoreView(targets=(name,), mask=mask, hf=False), masked)
     without = found.evidence.tokens[position].without or 0.0
-    return (
+    first = (
         f"{word(found.target.token)} falls most without {_at(found.tokens, position)}: from "
-        f"{percent(found.evidence.probability)} to {percent(without)} with that token masked."
+        f"{percent(found.evidence.probability)}"
     )
+    second = f" to {percent(without)} with that token masked."
+    return Sentence((Phrase(first, before), Phrase(second, after)))
 
 
 def _at(tokens: Sequence[str], position: int) -> str:
@@ -134,28 +154,50 @@ def tokens_of(found: Why, route: Route) -> str:
     return names_of([word(found.tokens[i]) for i in route.tokens])
 
 
-def _what(found: Why) -> str:
-    answer, against = found.answer, found.against
+def _what(found: Why, session: Session, hf: bool) -> Iterator[Phrase]:
+    """The answer, and what the model says next; or both as they were named."""
+    answer, against = found.answer, found.runner_up or found.against
     first = f"{word(answer.token)} {percent(answer.probability)}"
     second = f"{word(against.token)} {percent(against.probability)}"
-    if not found.is_top:
-        return f"{first} is set against {second}."
-    return f"The answer is {first}, {'then' if found.is_runner_up else 'set against'} {second}."
+    named = _answered(found, session, is_named=True)
+    if found.runner_up is None:
+        yield Phrase(f"The answer is {first}, set against {second}.", named)
+    elif not found.is_top:
+        yield Phrase(f"{first} is explained", named)
+        own = prove(PredictView(hf=hf), session)
+        yield Phrase(f"; the model's own answer is {second}.", own)
+    else:
+        yield Phrase(f"The answer is {first}, then {second}.", prove(PredictView(hf=hf), session))
 
 
-def _first(found: Why) -> int:
-    return max(found.evidence.tokens, key=lambda one: one.attribution).position
-
-
-def _whence(found: Why) -> str:
-    evidence = found.evidence
-    first = evidence.tokens[_first(found)]
-    text = (
-        f"{_at(found.tokens, first.position)} carries {word(found.target.token)} rather than "
+def _whence(found: Why, answer: str | None, session: Session, own: WhyProof) -> Iterator[Phrase]:
+    """What each token adds to the difference to the rival, by both measures."""
+    evidence, tokens = found.evidence, found.tokens
+    contrast = AttributeView(
+        token=found.position, answer=answer, contrast=found.spellings[1], steps=evidence.steps
+    )
+    shown = own(TOKENS) if contrast.contrast is None else prove(contrast, session)
+    first = max(evidence.tokens, key=lambda one: one.attribution)
+    yield Phrase(
+        f"{_at(tokens, first.position)} carries {word(found.target.token)} rather than "
         f"{word(found.rival.token)} most: {significant(first.attribution, signed=True)} of a logit "
         f"difference of {significant(evidence.value, signed=True)} by integrated gradients "
-        f"(completeness error {percent(evidence.completeness_error)})"
+        f"(completeness error {percent(evidence.completeness_error)})",
+        shown,
     )
+    least = min(evidence.tokens, key=lambda one: one.attribution)
+    if -least.attribution > abs(first.attribution) / 2:
+        yield Phrase(
+            f"; {_at(tokens, least.position)} carries {word(found.rival.token)}, "
+            f"{significant(least.attribution, signed=True)}",
+            shown,
+        )
+    yield Phrase(f"{_by_masking(found, first)}.", own(TOKENS))
+
+
+def _by_masking(found: Why, first: TokenEvidence) -> str:
+    """What masking says of the token that carries most, and of others where it disagrees."""
+    evidence, text = found.evidence, ""
     if first.ablation is not None:
         change = significant(-first.ablation, signed=True)
         way = "but" if first.ablation < 0 else "and"
@@ -166,13 +208,14 @@ def _whence(found: Why) -> str:
             f"; masking {_at(found.tokens, most.position)} lowers it most, by "
             f"{significant(-most.ablation, signed=True)}"
         )
-    least = min(evidence.tokens, key=lambda one: one.attribution)
-    if -least.attribution > abs(first.attribution) / 2:
-        text += (
-            f"; {_at(found.tokens, least.position)} carries {word(found.rival.token)}, "
-            f"{significant(least.attribution, signed=True)}"
-        )
-    return f"{text}."
+    for one in evidence.disputed[:1]:
+        if one.position not in (first.position, most.position):
+            text += (
+                f"; the two measures disagree on {_at(found.tokens, one.position)}: "
+                f"{significant(one.attribution, signed=True)} by attribution, "
+                f"{significant(-(one.ablation or 0.0), signed=True)} by masking it"
+            )
+    return text
 
 
 def _changed(found: Why) -> str:
@@ -186,7 +229,7 @@ def _changed(found: Why) -> str:
 
 
 def _route(
-    found: Why, route: Route, session: Session, answer: str | None, command: str
+    found: Why, route: Route, session: Session, answer: str | None, own: WhyProof
 ) -> Iterator[Sentence]:
     change = found.counterfactual
     assert change is not None
@@ -195,18 +238,18 @@ def _route(
         other_answer=route.other_spelling,
     )  # fmt: skip
     same = change.encoding.context == session.encoding.context  # what the command can say
-    patched = _shown(patch, session) if same and patch.other_answer else command
-    yield Sentence(_held(found, route), patched)
+    is_shown = same and patch.other_answer
+    yield _one(_held(found, route), prove(patch, session) if is_shown else own(ROUTE))
     strongest = sorted(route.steps, key=lambda step: -step.restored)
     for step in sorted(strongest[:ALONE], key=lambda step: step.part):
         view = AttentionView(layer=step.layer, head=step.head, token=step.query, top=5)
-        select = {"layer": step.layer, "head": step.head, "token": step.query}
-        yield Sentence(_step(found.tokens, step), _shown(view, session), select)
+        shares, attention = describe_step(found.tokens, step)
+        yield Sentence((Phrase(shares, own(ROUTE)), Phrase(attention, prove(view, session))))
     if not route.steps:
-        yield Sentence(f"No head is needed: {tokens_of(found, route)} acts by itself.", command)
+        yield _one(f"No head is needed: {tokens_of(found, route)} acts by itself.", own(TESTS))
     if rest := sorted(strongest[ALONE:], key=lambda step: step.part):
-        shares = names_of([f"{step.name} ({whole(step.restored)})" for step in rest])
-        yield Sentence(f"Further heads, by the share they restore: {shares}.", patched)
+        names = names_of([f"{step.name} ({whole(step.restored)})" for step in rest])
+        yield _one(f"Further heads, by the share they restore: {names}.", own(ROUTE))
 
 
 def _held(found: Why, route: Route) -> str:
@@ -229,7 +272,8 @@ def _held(found: Why, route: Route) -> str:
     return f"Patching finds the difference between {both} {names_of(places)}."
 
 
-def _step(tokens: Sequence[str], step: Step) -> str:
+def describe_step(tokens: Sequence[str], step: Step) -> tuple[str, str]:
+    """What a head restores, and how it attends."""
     away = f"{step.distance} token{'s' * (step.distance != 1)} away"
     if step.key == step.query:
         way, away = f"acts at {_at(tokens, step.query)} itself", "no distance"
@@ -238,8 +282,8 @@ def _step(tokens: Sequence[str], step: Step) -> str:
     reach = "a local layer could reach it too" if step.in_window else "beyond any local layer"
     kind = f"{step.kind}: {away}{f'; {reach}' if step.kind == 'global' else ''}"
     return (
-        f"Head {step.name} {way}: {whole(step.restored)} restored, attention weight "
-        f"{step.weight:.2f} ({kind})."
+        f"Head {step.name} {way}: {whole(step.restored)} restored",
+        f", attention weight {step.weight:.2f} ({kind}).",
     )
 
 
@@ -275,17 +319,22 @@ def _tested(route: Route, found: Why) -> str:
     return f"{text}."
 
 
-def _elsewhere(route: Route, found: Why) -> str:
+def names_elsewhere(found: Why) -> list[str]:
+    """The other changes under which the parts were tested: "Belgium (Brussels)"."""
     change = found.counterfactual
     assert change is not None
     names = []
     for encoding, target in change.others:
         new = shown("".join(encoding.tokens[one.position] for one in change.changes).strip())
         names.append(f"{new} ({word(target.token)})")
+    return names
+
+
+def _elsewhere(route: Route, found: Why) -> str:
     shares = [whole(one.sufficiency) for one in route.trust.other_changes]
     return (
-        f"Under other changes of the same place, {names_of(names)}, the same parts keep "
-        f"{names_of(shares)}."
+        f"Under other changes of the same place, {names_of(names_elsewhere(found))}, the same "
+        f"parts keep {names_of(shares)}."
     )
 
 

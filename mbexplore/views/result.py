@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import shlex
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import urlencode
 
 from mbexplore.display.blocks import Block, Headline, Table
 from mbexplore.display.data import rows_of, to_csv, to_json, to_npz, to_plain
+from mbexplore.display.story_blocks import Proof
 from mbexplore.errors import OutputError, UsageError
 from mbexplore.files import PICTURES, check_target, write_whole
 from mbexplore.sample import sample_text
 from mbexplore.text import shortened
+from mbexplore.views.parameters import SELECTED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -258,18 +258,15 @@ def build_command(view: View[Any], session: Session) -> list[str]:
     return [*arguments, *positional, *options]
 
 
-def build_address(view: View[Any], session: Session) -> str:
-    """What stands behind the page's # where it shows a view of a text: see `fromAddress` there."""
-    query = {"view": view.name, "text": session.texts[0]}
-    for parameter in view.parameters:
-        value = getattr(view, parameter.name)
-        if value == parameter.default:
-            continue
-        if isinstance(value, tuple):
-            value = parameter.join(value)
-        held = parameter.kind == parameter.name
-        query[parameter.name] = str(value) if held else json.dumps(value)
-    return urlencode(query)
+def prove(view: View[Any], session: Session, figure: str = "") -> Proof:
+    """A view of a text as the proof of a phrase; `figure` where it is the story's own."""
+    settings = {}
+    for one in view.parameters:
+        value = getattr(view, one.name)
+        if value != one.default or (one.kind in SELECTED and value is not None):
+            settings[one.name] = one.join(value) if isinstance(value, tuple) else value
+    command = shlex.join(("mbexplore", *build_command(view, session)))
+    return Proof(view.name, settings, session.texts[0], command, figure)
 
 
 def model_options(info: ModelInfo) -> tuple[str, ...]:

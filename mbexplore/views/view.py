@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mbexplore.views.result import Result
 
 Data = TypeVar("Data")
-Group = Literal["What", "From where", "When", "Which part", "Versus", "Under the hood"]
+Group = Literal["Why", "What", "From where", "When", "Which part", "Versus", "Under the hood"]
 
 REGISTRY: dict[str, type[View[Any]]] = {}
 """Every view by name. A class with a `name` enters itself."""

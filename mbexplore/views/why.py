@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import (
@@ -18,14 +18,27 @@ from mbexplore.display.blocks import (
     TokenStrip,
 )
 from mbexplore.display.numbers import significant
+from mbexplore.display.route_blocks import LEAST, Edge, RouteGraph
 from mbexplore.display.story_blocks import Sentence, Story
 from mbexplore.text import word
-from mbexplore.views._why_story import heads_of, tell, tokens_of, whole
+from mbexplore.views._why_story import (
+    ROUTE,
+    TESTS,
+    TOKENS,
+    describe_step,
+    heads_of,
+    names_elsewhere,
+    tell,
+    tokens_of,
+    whole,
+)
+from mbexplore.views.attention import AttentionView
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
-from mbexplore.views.result import build_command
+from mbexplore.views.result import prove
 from mbexplore.views.shared import (
     HUGGING_FACE,
+    MOST_BARS,
     compared,
     layer_heat,
     pair_names,
@@ -38,7 +51,11 @@ if TYPE_CHECKING:
 
     from mbexplore.analysis.target import Target
     from mbexplore.analysis.why import Route, Why
+    from mbexplore.analysis.why.route import Step
     from mbexplore.session import Session
+
+MOST_DRAWN = 12
+"""Tokens of the route that are drawn, those on the way first."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +82,7 @@ class WhyView(View[Explained]):
     name = "why"
     title = "Why"
     question = "Why does the model give this answer?"
-    group = "What"
+    group = "Why"
     place = 1
     papers = cited(
         "zhang2024towards", "sundararajan2017axiomatic", "conmy2023towards", "deyoung2020eraser"
@@ -79,7 +96,7 @@ class WhyView(View[Explained]):
     token: Token = None
     answer: str | None = None
     rival: str | None = option(
-        "Why the answer and not this one; by default the runner-up.",
+        "Why the answer and not this one; by default the answer to the changed text.",
         default=None, flag="--not", label="not",
     )  # fmt: skip
     counterfactual: str | None = option(
@@ -108,8 +125,8 @@ class WhyView(View[Explained]):
             progress=session.progress,
         )
         parity = self._parity(session)
-        command = shlex.join(("mbexplore", *build_command(self, session)))
-        return Explained(found, tuple(tell(found, session, command, parity)))
+        own = partial(prove, self, session)
+        return Explained(found, tuple(tell(found, session, own, parity)))
 
     def _parity(self, session: Session) -> str:
         """How close transformers comes at the masks, or why it can't; "" where it isn't asked."""
@@ -129,7 +146,8 @@ class WhyView(View[Explained]):
         """The headline, the story, then what it rests on."""
         found = explained.why
         yield Headline(headline(found))
-        yield Story(explained.story)
+        story = Story(explained.story)
+        yield story if found.route is None else Row((story, _graph(found, found.route, session)))
         yield TokenStrip(
             found.tokens,
             tuple(one.attribution for one in found.evidence.tokens),
@@ -137,8 +155,12 @@ class WhyView(View[Explained]):
             unit="logits, integrated gradients",
             mark=found.target.position,
         )
+        tokens = _tokens(found)
         if found.route is not None:
-            yield from _route(found, found.route, session)
+            yield Row((tokens, _bars(found.route, found)))
+            yield _heads(found, found.route)
+        else:
+            yield tokens
         yield Note(f"{_thresholds(found)} {self.limits}")
 
     def to_json(self, found: Explained) -> dict[str, Any]:
@@ -148,6 +170,7 @@ class WhyView(View[Explained]):
         plain: dict[str, Any] = {
             "answer": why.answer,
             "rival": why.against,
+            "runner_up": why.runner_up,
             "target": why.target,
             "logit_difference": why.evidence.value,
             "completeness_error": why.evidence.completeness_error,
@@ -160,7 +183,7 @@ class WhyView(View[Explained]):
             "decided_after_layer": _layer(why.decided_state),
             "verdict": why.verdict,
             "story": [one.text for one in found.story],
-            "shown_by": [one.command for one in found.story],
+            "shown_by": [one.commands for one in found.story],
         }
         if change is not None:
             plain["counterfactual"] = {
@@ -240,17 +263,32 @@ def headline(found: Why) -> str:
     )
 
 
-def _route(found: Why, route: Route, session: Session) -> Iterator[Block]:
-    """The heads, where the difference is carried, and the tests."""
-    tokens = found.tokens
+def _tokens(found: Why) -> Table:
+    """Both measures of the tokens, of a long text those with the largest."""
+    order = sorted(found.evidence.tokens, key=lambda one: -abs(one.attribution))[:MOST_BARS]
+    rows = tuple(
+        (
+            token_cell(found.tokens, one.position),
+            Cell(one.attribution, hue="signed"),
+            Cell(None if one.ablation is None else -one.ablation, hue="signed"),
+            one.without,
+        )
+        for one in sorted(order, key=lambda one: one.position)
+    )
+    columns = ("token", "attribution", "masked", "answer without it")
+    return Table(columns, rows, TOKENS, left=columns[:1], shares=columns[3:], bars=columns[1:3])
+
+
+def _heads(found: Why, route: Route) -> Table:
+    """The named heads and their backups."""
     rows = tuple(
         (
             Cell(
                 step.name, hue=step.kind,
                 select={"layer": step.layer, "head": step.head, "token": step.query},
             ),
-            token_cell(tokens, step.key),
-            token_cell(tokens, step.query),
+            token_cell(found.tokens, step.key),
+            token_cell(found.tokens, step.query),
             Cell(
                 step.restored, whole(step.restored),
                 bar=max(-1.0, min(step.restored, 1.0)), hue="signed",
@@ -265,39 +303,71 @@ def _route(found: Why, route: Route, session: Session) -> Iterator[Block]:
     title += f"{significant(route.clean_difference, signed=True)} on the text, "
     title += f"{significant(route.corrupted_difference, signed=True)} on the counterfactual"
     columns = ("head", "key", "query", "restored", "lost", "weight", "distance")
-    yield Table(columns, rows, title=title, left=columns[:3])
+    return Table(columns, rows, title=title, left=columns[:3])
+
+
+def _graph(found: Why, route: Route, session: Session) -> RouteGraph:
+    """Where the difference is, layer by token, and the heads that move it on."""
+    import numpy as np
+
     carried, own, change = route.carried, found.target.position, found.counterfactual
     assert change is not None
-    both = ([text[i] for i in carried.positions] for text in (tokens, change.encoding.tokens))
-    heat = layer_heat(
-        carried.shares,
-        pair_names(*both),
-        session,
-        "token",
-        title="Where the difference is carried",
-        hue="signed",
-        high=max(1.0, float(abs(carried.shares).max())),
-        unit="share restored",
-        column_values=carried.positions,
-        mark=(None, carried.positions.index(own)) if own in carried.positions else None,
+    steps = (*route.steps, *route.backups)
+    ends = {place for step in steps for place in (step.key, step.query)}
+    most = dict(zip(carried.positions, abs(carried.shares).max(axis=0), strict=True))
+    drawn = {i for i, share in most.items() if share >= LEAST} | ends | ({own} - {None})
+    if len(found.tokens) <= MOST_DRAWN:  # so few that all have room
+        drawn |= set(range(len(found.tokens)))
+    chosen = sorted(sorted(drawn, key=lambda i: (i not in ends, -most.get(i, 0.0)))[:MOST_DRAWN])
+    shares = np.full((len(carried.shares), len(chosen)), np.nan)
+    for column, position in enumerate(chosen):
+        if position in carried.positions:
+            shares[:, column] = carried.shares[:, carried.positions.index(position)]
+    both = ([text[i] for i in chosen] for text in (found.tokens, change.encoding.tokens))
+    nodes = layer_heat(
+        shares, pair_names(*both), session, "token", title=ROUTE, hue="signed",
+        high=max(1.0, float(abs(carried.shares).max())), unit="share restored",
+        column_values=tuple(chosen), mark=(None, chosen.index(own)) if own in chosen else None,
+    )  # fmt: skip
+    edges = tuple(
+        _edge(found, step, chosen, session, step in route.backups)
+        for step in steps if {step.key, step.query} <= set(chosen)
+    )  # fmt: skip
+    return RouteGraph(nodes, edges)
+
+
+def _edge(found: Why, step: Step, chosen: Sequence[int], session: Session, is_backup: bool) -> Edge:
+    view = AttentionView(layer=step.layer, head=step.head, token=step.query, top=5)
+    return Edge(
+        row=step.layer,
+        key=chosen.index(step.key),
+        query=chosen.index(step.query),
+        name=step.name,
+        share=step.restored,
+        text=whole(step.restored),
+        about="".join(describe_step(found.tokens, step)),
+        hue=step.kind,
+        proof=prove(view, session),
+        backup=is_backup,
     )
-    yield Row((heat, _bars(route)))
 
 
-def _bars(route: Route) -> Bars:
+def _bars(route: Route, found: Why) -> Bars:
     trust = route.trust
     values = {
         "the text as it is": 1.0,
         "named parts alone": trust.sufficiency,
-        "random heads alone": trust.random.mean,
+        f"random heads, \N{PLUS-MINUS SIGN} {whole(trust.random.std)} "
+        f"({trust.random.n} draws)": trust.random.mean,
         "without the named heads": 1 - trust.necessity,
         "without random heads": 1 - trust.random_necessity.mean,
     }
     if trust.necessity_with_backups is not None:
         values["without the backups too"] = 1 - trust.necessity_with_backups
+    for name, one in zip(names_elsewhere(found), trust.other_changes, strict=True):
+        values[f"under {name}"] = one.sufficiency
     return Bars(
-        tuple(values), tuple(values.values()), "Share of the difference that remains", unit="%",
-        strong=frozenset({1}),
+        tuple(values), tuple(values.values()), TESTS, unit="%", strong=frozenset({1}),
     )  # fmt: skip
 
 

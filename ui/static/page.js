@@ -15,13 +15,13 @@ const newSession = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), 
 
 const explore = (main, about, server, trigger) => {
   const views = Object.fromEntries(about.views.map((view) => [view.name, view]));
+  const SHORT = 24; // tokens that the editor shows at once
   const LONGEST = 50000; // characters of a text that an address carries
 
   const state = {
     model: about.models[0].name, text: about.examples[0], view: about.views[0].name,
     layer: 0, head: 0, token: -1, settings: {}, maskedWords: [],
   };
-  let chips = [], length = 0; // of the text that is shown; its tokens before it was cut
   let turn = 0; // of the drawing; a later one makes an earlier one stale
   let missing = ""; // a sentence on what a link names and this page has not
   let selectedAt = -Infinity; // when something was selected last
@@ -81,25 +81,7 @@ const explore = (main, about, server, trigger) => {
   };
 
   // ---- the text
-  const area = el("textarea", {
-    id: "mb-text", rows: 2, spellcheck: "false", dir: "auto", "aria-describedby": "mb-message",
-    oninput: () => { fit(); main.classList.toggle("edited", isEdited()); },
-    onkeydown: (event) => {
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      run();
-    },
-  });
-  const isEdited = () => area.value !== state.text; // typed and not run yet: whatever comes next runs it
-  const fit = () => {
-    area.style.height = "auto";
-    area.style.height = `${Math.min(area.scrollHeight + 2, 140)}px`;
-  };
   const message = el("p", { id: "mb-message", class: "message", role: "alert" });
-  const count = el("p", { class: "count" });
-  const tokens = roving(el("div", {
-    class: "tokens chips", role: "group", "aria-label": "Tokens: Enter masks or unmasks, Shift and Enter a range",
-  }));
   const models = el("select", {
     id: "mb-model",
     onchange: () => {
@@ -112,82 +94,49 @@ const explore = (main, about, server, trigger) => {
   }, ...about.models.map((m) => el("option", { value: m.name }, m.name)));
   const facts = el("span", { class: "facts" });
 
-  let anchor = null; // where a shift-click's range starts
-  tokens.addEventListener("click", async (event) => {
-    const chip = event.target.closest("button");
-    if (isEdited()) return run(); // the chip is of the text before
-    if (!chip || chip.getAttribute("aria-disabled")) return;
-    const last = Number(chip.dataset.token);
-    const first = event.shiftKey && anchor !== null ? anchor : last;
-    anchor = last;
-    begin();
-    try {
-      const changed = await busy(ask("toggle", state.model, state.text, first, last, state.maskedWords));
-      area.value = changed.text;
-      fit();
-      await run(changed.masked_words);
-      tokens.querySelector(`[data-token="${Math.min(last, chips.length - 1)}"]`)?.focus();
-    } catch (error) {
-      main.dataset.drawn = "";
-      say(error);
-    }
-  });
-
-  const drawChips = () => {
-    tokens.replaceChildren(...chips.map((chip, i) => {
-      const kinds = ["chip", chip.mask && "mask", chip.special && "special", chip.joined && "joined", i === state.token && "held"];
-      return el("button", {
-        class: kinds.filter(Boolean).join(" "), "data-token": String(i), dir: "auto", tabindex: i ? "-1" : "0",
-        "aria-pressed": chip.special ? null : String(chip.mask),
-        "aria-disabled": chip.special ? "true" : null,
-        title: chip.special ? `token ${i}` : `token ${i}: click to ${chip.mask ? "unmask" : "mask"}`,
-      }, chip.text);
-    }));
-    const many = chips.length.toLocaleString("en"), all = Math.max(length, model().limit).toLocaleString("en");
-    const isCut = length > chips.length;
-    count.classList.toggle("cut", isCut);
-    count.textContent = !chips.length ? "" : isCut
-      ? `The first ${many} of ${all} tokens: the model takes no more`
-      : `${many} of ${all} tokens · click one to mask it, Shift-click a range`;
-  };
-
-  // Of many chips the held one is visible, or the first mask; only their own box scrolls for it.
-  const showChip = (place = state.token) => {
-    const chip = tokens.children[place];
-    if (!chip) return;
-    const top = chip.offsetTop - tokens.offsetTop, room = tokens.clientHeight - chip.offsetHeight;
-    if (top < tokens.scrollTop || top > tokens.scrollTop + room) tokens.scrollTop = top - room / 2;
-  };
-
-  // A new text or model: tokens, then the view. `hidden` are the words behind its masks; `push`
-  // tells whether the way back leads to what was there before.
+  // A new text or model: tokens, then the answer and the view. `hidden` are the words behind its
+  // masks; `push` tells whether the way back leads to what was there before.
   const run = async (hidden, push = true) => {
     const mine = begin();
     if (main.classList.contains("busy")) await ask("stop").catch(() => null); // what is no longer wanted
     if (push) missing = "";
-    if (isEdited()) {
+    if (editor.isEdited()) {
       forgetWindows();
       state.token = -1;
       state.maskedWords = hidden ?? [];
     }
-    state.text = area.value;
-    main.classList.remove("edited");
+    state.text = editor.text;
     toAddress(push);
     say(null);
     body.classList.toggle("stale", shown !== key());
+    let found = { tokens: [], full_length: 0 };
     try {
-      const found = await busy(ask("tokens", state.model, state.text));
+      found = await busy(ask("tokens", state.model, state.text));
       if (mine !== turn) return;
-      chips = found.tokens;
-      length = found.full_length;
     } catch (error) {
       if (mine !== turn) return;
-      chips = [];
       say(error);
     }
-    drawChips();
-    if (state.token < 0) showChip(chips.findIndex((chip) => chip.mask));
+    editor.show(found.tokens, found.full_length);
+    answer.show(null);
+    const answers = found.tokens.length
+      ? busy(ask("answers", state.model, state.text, false)).catch((error) => ({ refused: error.message })) : null;
+    const isNew = () => asked === answers;
+    asked = answers;
+    answers?.then((got) => isNew() && (got.refused ? answer.offer(nextSteps(got.refused)) : answer.show(got.answers)));
     await show();
+    // Transformers opens the weights itself, which takes time that the view had better have.
+    const compared = await answers?.then((got) => !got.refused && isNew() && ask("answers", state.model, state.text, true).catch(() => null));
+    if (compared && isNew()) answer.parity(compared.parity);
+  };
+  let asked = null; // the answers of the text that is shown
+  // What can be done with a text that has no mask.
+  const nextSteps = (refused) => {
+    if (!refused.includes("no [MASK]")) return [];
+    const { chips } = editor, words = chips.flatMap((chip, i) => (!chip.special && !chip.mask && /\p{L}/u.test(chip.text) ? [i] : []));
+    if (!words.length || chips.some((chip) => chip.mask)) return [];
+    const place = words.includes(state.token) ? state.token : words.at(-1);
+    return [[`Mask \u201c${chips[place].text}\u201d`, () => editor.mask(place, place)]];
   };
 
   // ---- the view
@@ -197,23 +146,40 @@ const explore = (main, about, server, trigger) => {
   const line = el("p", { class: "line" });
   const foot = el("div", { class: "foot" });
   const held = el("div", { class: "holding", role: "group", "aria-label": "Held" });
-  const tabOf = (one) => el("button", {
-    role: "tab", "data-view": one.name, "aria-controls": "mb-view", title: one.about,
-    onclick: () => {
-      state.view = one.name;
-      if (isEdited()) return run();
-      toAddress(true);
-      show();
-    },
-  }, one.title);
-  const shownViews = about.views.filter((one) => one.title);
-  const tabs = roving(el("div", { class: "tabs", role: "tablist" },
-    ...[...new Set(shownViews.map((one) => one.group))].map((group) => el("div", { class: "group", role: "presentation" },
-      el("span", { "aria-hidden": "true" }, group),
-      ...shownViews.filter((one) => one.group === group).map(tabOf)))));
+  const openView = (name, push = true) => {
+    state.view = name;
+    if (editor.isEdited()) return run(undefined, push);
+    toAddress(push);
+    return show();
+  };
+  const tabs = tabBar(about.views.filter((one) => one.title), openView);
+  tabs.append(purpose);
 
   const page = {
     state, model, ask, busy,
+    begin: () => begin(),
+    failed: (error) => void say(error),
+    // The address of what `open` opens.
+    addressOf({ view: name, settings, text = state.text }) {
+      const query = new URLSearchParams({ model: model().link, view: name });
+      for (const [one, value] of Object.entries(settings)) query.set(one, ["layer", "head", "token"].includes(one) ? value : JSON.stringify(value));
+      query.set("text", text);
+      return `#${query}`;
+    },
+    titleOf: (name) => views[name].title,
+    // The values of a view's controls, with changes; of the view that is shown by default.
+    values: (changes = {}, name = state.view) => views[name].controls.map((one) =>
+      one.name in changes ? changes[one.name] : one.kind === "held" ? state[one.name] : setting(one)),
+    // Opens a view as a link has it: with these settings and no others, of this text or another.
+    open({ view: name, settings, text = state.text }) {
+      const { layer = state.layer, head = state.head, token = -1, ...others } = settings;
+      Object.assign(state, { view: name, layer, head, token });
+      for (const { name: one } of view().controls) delete settingsOf(one)[one];
+      for (const [one, value] of Object.entries(others)) settingsOf(one)[one] = value;
+      if (text !== state.text) editor.set(text);
+      openView(name);
+      main.scrollIntoView({ block: "start" });
+    },
     cursors: new Map(), // where the cursor stands in a map, by the map: a redraw leaves it there
     // Sets layer, head, token, or settings of the view that is shown, and draws it anew.
     hold(changes) {
@@ -234,11 +200,13 @@ const explore = (main, about, server, trigger) => {
       toAddress(performance.now() - selectedAt > 1000 || "queries" in changes);
       selectedAt = performance.now();
       trigger("select", { layer: state.layer, head: state.head, token: state.token });
-      return isEdited() ? run() : show();
+      return editor.isEdited() ? run() : show();
     },
   };
+  const editor = textEditor(main, page, { run, failed: say });
+  const answer = answerBar(page, editor, { failed: say });
 
-  const isHeld = () => state.token >= 0 && state.token < chips.length;
+  const isHeld = () => state.token >= 0 && state.token < editor.chips.length;
   // Whether a setting makes a difference beside the others.
   const matters = (one) => Object.entries(one.only).every(([name, which]) =>
       which.includes(setting(view().controls.find((other) => other.name === name))));
@@ -260,7 +228,7 @@ const explore = (main, about, server, trigger) => {
     const numbers = { // how many there are, which is held, and what that is
       layer: [kinds.length, state.layer, kind, `kind ${kind}`],
       head: [heads, state.head, "", ""],
-      token: [chips.length, place, chips[place]?.text ?? "none", place < 0 ? "none" : "word"],
+      token: [editor.chips.length, place, editor.chips[place]?.text ?? "none", place < 0 ? "none" : "word"],
     };
     const nodes = used.filter((one) => one.kind === "held" && numbers[one.name][0]).map((one) => {
       const [count, value, word, style] = numbers[one.name], node = shownAs({ ...one, label: one.name, count }, value);
@@ -275,39 +243,35 @@ const explore = (main, about, server, trigger) => {
   };
 
   const drawFrame = () => {
-    for (const tab of tabs.querySelectorAll("button")) {
-      const chosen = tab.dataset.view === state.view;
-      tab.setAttribute("aria-selected", String(chosen));
-      tab.tabIndex = chosen ? 0 : -1;
-      if (chosen) tabs.scrollLeft = tab.offsetLeft - tabs.offsetLeft - (tabs.clientWidth - tab.offsetWidth) / 2;
-    }
+    tabs.update(state.view);
     models.value = state.model;
     const m = model();
     facts.textContent = `${m.kinds.length} layers × ${m.heads} heads · ${(m.parameters / 1e6).toFixed(1)}M parameters · ${m.dtype} on ${m.device}`;
-    for (const chip of tokens.children) chip.classList.toggle("held", Number(chip.dataset.token) === state.token);
-    showChip();
+    editor.held();
+    answer.draw();
     purpose.textContent = view().about;
     drawControls();
   };
 
   let shown = ""; // the view, model and text of the answer that is drawn
   const key = () => JSON.stringify([state.view, state.model, state.text]);
-  const drawAnswer = (answer) => {
+  const drawAnswer = (found) => {
     shown = key();
     body.classList.remove("stale", "failed");
-    line.textContent = answer.line;
+    line.textContent = found.line;
     page.window = null;
     const focused = document.activeElement;
     const inside = body.contains(focused) ? focused.dataset.key : null;
-    const drawn = answer.parts.map((part) => draw(part, page)), { navigator } = view();
+    // A strip of a short text stands in the editor: its tokens have its colours.
+    const strip = found.parts.find((part) => part.kind === "strip" && part.values.length === editor.chips.length) ?? null;
+    const seen = found.parts.filter((part) => part !== strip || strip.values.length > SHORT);
+    const drawn = seen.map((part) => draw(part, page)), { navigator } = view();
     body.replaceChildren(...(navigator
-      ? [besideNavigator(navigator, drawn, page, values({}, views[navigator]))] : drawn));
+      ? [besideNavigator(navigator, drawn, page, page.values({}, navigator))] : drawn));
+    answer.tint(strip);
     if (inside) body.querySelector(`[data-key="${inside}"]`)?.focus({ preventScroll: true });
-    foot.replaceChildren(...footOf(answer, { save, link, say }));
+    foot.replaceChildren(...footOf(found, { save, link, say }));
   };
-
-  const values = (changes = {}, of = view()) => of.controls.map((one) =>
-    one.name in changes ? changes[one.name] : one.kind === "held" ? state[one.name] : setting(one));
 
   // A new drawing begins; `data-drawn` comes back when it is whole.
   const begin = () => {
@@ -327,16 +291,16 @@ const explore = (main, about, server, trigger) => {
     const mine = begin();
     let isPart = false; // what comes early is there, and no more
     drawFrame();
-    if (!chips.length) return clear();
+    if (!editor.chips.length) return clear();
     say(null);
     body.classList.toggle("stale", shown !== key());
     const { name, early } = view(), isNew = shown !== key() && Object.keys(early).length > 0;
     try {
       for (const changes of isNew ? [early, {}] : [{}]) {
-        const answer = await busy(ask(name, state.model, state.text, ...values(changes)));
+        const found = await busy(ask(name, state.model, state.text, ...page.values(changes)));
         if (mine !== turn) return;
         isPart = changes === early;
-        drawAnswer(isPart ? { ...answer, formats: [] } : answer);
+        drawAnswer(isPart ? { ...found, formats: [] } : found);
       }
     } catch (error) {
       if (mine !== turn) return;
@@ -351,7 +315,7 @@ const explore = (main, about, server, trigger) => {
 
   // ---- files and links
   const save = (ending) => {
-    const settings = Object.fromEntries(view().controls.map((one, i) => [one.name, values()[i]]));
+    const settings = Object.fromEntries(view().controls.map((one, i) => [one.name, page.values()[i]]));
     return busy(ask("save", state.view, ending, state.model, state.text, settings));
   };
   const link = () => ({ href: location.href, isWhole: state.text.length <= LONGEST });
@@ -375,22 +339,18 @@ const explore = (main, about, server, trigger) => {
   // ---- all together
   main.append(
     el("header", { class: "top" }, el("h1", {}, "mbexplore"),
-      el("label", { class: "model", for: "mb-model" }, el("span", {}, "model"), models), facts, progress, theme),
-    el("section", { class: "text", "aria-label": "Text" },
-      el("div", { class: "entry" },
-        el("label", { for: "mb-text", class: "hidden" }, "Text, with [MASK] where a word is to be predicted"),
-        area, el("button", { class: "run", onclick: () => run() }, "Run")),
+      el("label", { class: "model", for: "mb-model" }, el("span", {}, "model"), models), progress,
       el("div", { class: "examples" }, el("span", {}, "Try"),
         ...about.examples.map((text) => el("button", {
-          class: "link", onclick: () => { area.value = text; fit(); run(); },
-        }, text))),
-      message, tokens, count),
-    el("nav", {}, tabs), purpose, held, el("section", { class: "view" }, controls, line, body, foot));
+          class: "link", onclick: () => { editor.set(text); run(); },
+        }, text))), theme),
+    editor.root, message, answer.root, tabs,
+    el("section", { class: "view", "aria-label": "View" },
+      el("div", { class: "settings" }, held, controls), line, body, foot, facts));
   const restore = () => {
     forgetWindows();
     fromAddress();
-    area.value = state.text;
-    fit();
+    editor.set(state.text);
     nameTheme();
     run(undefined, false);
   };

@@ -18,7 +18,7 @@ from mbexplore.analysis.lens import normed_state, top1_from
 from mbexplore.analysis.target import Target
 from mbexplore.analysis.why.carried import Carried, carry
 from mbexplore.analysis.why.counterfactual import Counterfactual, check, find
-from mbexplore.analysis.why.evidence import LONG, Evidence, gather
+from mbexplore.analysis.why.evidence import LONG, Evidence, Masked, gather
 from mbexplore.analysis.why.pair import Part, TextPair
 from mbexplore.analysis.why.question import Question, Scored, ask
 from mbexplore.analysis.why.refill import MOST_TOKENS
@@ -83,13 +83,14 @@ class Why:
     Attributes:
         tokens: of the text.
         target: the answer that is explained.
-        rival: the answer it is set against.
+        rival: the answer it is set against: the counterfactual's, or the one that was named, or the
+            runner-up where no counterfactual was found.
         answer: the target with its probability.
         against: the rival with its probability.
         position: the token that was asked about; None where the head chooses.
         spellings: the answer and the rival as a person names them; see `Question.spelled`.
         is_top: whether the answer is the model's own.
-        is_runner_up: whether the rival is the model's next choice.
+        runner_up: the model's next choice after the answer; None where a rival was named.
         evidence: what each token adds.
         counterfactual: a change that moves the answer; None where none was found.
         route: how the difference travels; None without a counterfactual.
@@ -107,7 +108,7 @@ class Why:
     position: int | None
     spellings: tuple[str | None, str | None]
     is_top: bool
-    is_runner_up: bool
+    runner_up: Scored | None
     evidence: Evidence
     counterfactual: Counterfactual | None
     route: Route | None
@@ -139,7 +140,7 @@ def why(
         text: the text.
         position: which token is asked about; see `readout.build_readout`.
         answer: the answer explained; None for the model's own.
-        rival: why the answer and not this one; None for the runner-up.
+        rival: why the answer and not this one; None for the counterfactual's answer.
         counterfactual: a text of as many tokens that gets another answer; None to search for one.
         detail: whether up to 16 heads are named, not 6.
         progress: called with the steps done and all there are; what it raises ends the work.
@@ -154,12 +155,11 @@ def why(
     stages, is_named = Stages(progress), rival is not None
     if isinstance(counterfactual, str):
         counterfactual = explorer.encode(counterfactual, pair=encoding.context)
-    change = None
-    if counterfactual is not None:
-        change = check(question, counterfactual, is_named=is_named)
-    evidence = gather(question, stages.part(150))
-    if counterfactual is None:
-        change = find(question, evidence, is_named=is_named, progress=stages.part(150))
+    next_best = question.scored(question.rival)
+    change, masked = _change(question, counterfactual, is_named, stages)
+    if change is not None and not is_named:
+        question = replace(question, rival=change.target)  # one rival throughout
+    evidence = gather(question, stages.part(100), masked=masked)
     first, decided = _decided(question)
     route = None if change is None else _route(question, evidence, change, detail, stages)
     stages.finish()
@@ -172,7 +172,7 @@ def why(
         position=position,
         spellings=(question.spelled(question.target), question.spelled(question.rival)),
         is_top=question.target == question.top,
-        is_runner_up=not is_named,
+        runner_up=None if is_named else next_best,
         evidence=evidence,
         counterfactual=change,
         route=route,
@@ -180,6 +180,18 @@ def why(
         decided_state=decided,
         is_pruned=len(encoding) > LONG,
     )
+
+
+def _change(
+    question: Question, counterfactual: Encoding | None, is_named: bool, stages: Stages
+) -> tuple[Counterfactual | None, Masked | None]:
+    """The counterfactual, given or found, and the runs with tokens masked that finding it took."""
+    if counterfactual is not None:
+        return check(question, counterfactual, is_named=is_named), None
+    # Tokens are ablated to find which to change; of a long text attribution chooses them.
+    rough = gather(question, stages.part(100), attributed=len(question.encoding) > LONG)
+    change = find(question, rough, is_named=is_named, progress=stages.part(100))
+    return change, rough.masked
 
 
 def _route(

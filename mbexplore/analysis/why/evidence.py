@@ -7,6 +7,7 @@ ablation: the change of the difference when a token is masked.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,16 +48,32 @@ class TokenEvidence:
     without: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Masked:
+    """What the model answers with single tokens masked.
+
+    Attributes:
+        positions: of the tokens.
+        logits: (rows, option), a row for each of them.
+        is_same: (rows,), whether the text is the same with the token masked.
+    """
+
+    positions: tuple[int, ...]
+    logits: Tensor
+    is_same: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """Both measures of every token.
 
     Attributes:
-        tokens: one entry a token.
+        tokens: one entry a token; attributions are 0 where none were asked for.
         value: the logit difference on the text.
         probability: of the answer on the text.
         completeness_error: of the attributions, as a share of what they add up to.
-        steps: points on the path of integrated gradients.
+        steps: points on the path of integrated gradients; 0 for none.
+        masked: the runs that ablation took, which serve any rival.
     """
 
     tokens: tuple[TokenEvidence, ...]
@@ -64,6 +81,7 @@ class Evidence:
     probability: float
     completeness_error: float
     steps: int
+    masked: Masked
 
     @property
     def scales(self) -> tuple[float, float]:
@@ -92,47 +110,75 @@ class Evidence:
         return tuple(sorted(found, key=clarity))
 
 
-def gather(question: Question, progress: Progress | None = None) -> Evidence:
+def gather(
+    question: Question,
+    progress: Progress | None = None,
+    *,
+    masked: Masked | None = None,
+    attributed: bool = True,
+) -> Evidence:
     """Attribution of every token, and ablation of those that it finds.
 
     Args:
         question: what is asked.
         progress: called with the steps done and all there are; what it raises ends the work.
+        masked: runs with tokens masked, of the same text and another rival; None to make them.
+        attributed: whether attributions are made; without them all tokens are ablated.
     """
     seq = len(question.encoding)
-    steps = STEPS if seq <= LONG else FEW_STEPS
-    ablated = min(seq, MOST_ABLATED) if seq > LONG else seq
-    total = steps + ablated
+    steps = (STEPS if seq <= LONG else FEW_STEPS) * attributed
+    ablated = min(seq, MOST_ABLATED) if seq > LONG and attributed else seq
+    total = steps + ablated * (masked is None)
+    value, error, integrated = question.difference_here, 0.0, (0.0,) * seq
 
-    def attributing(done: int, _: int) -> None:
+    def report(done: int, _: int) -> None:
         if progress is not None:
             progress(done, total)
 
-    found = attribute_difference(
-        question.explorer, question.encoding, question.readout, question.target, question.rival,
-        steps=steps, progress=attributing,
-    )  # fmt: skip
-    order = sorted(range(seq), key=lambda i: -abs(found.integrated[i]))[:ablated]
-    probabilities: dict[int, float] = {}
-    changes: dict[int, float] = {}
-    size = max(1, BATCH_TOKENS // seq)
-    for first in range(0, len(order), size):
-        some = order[first : first + size]
-        logits, is_same = _masked(question, some)
-        share = question.readout.probabilities(logits)[:, question.target.token_id]
-        change = torch.where(is_same, 0.0, found.value - question.difference(logits))
-        probabilities |= dict(zip(some, share.tolist(), strict=True))
-        changes |= dict(zip(some, change.tolist(), strict=True))
-        attributing(steps + first + len(some), total)
+    if attributed:
+        found = attribute_difference(
+            question.explorer, question.encoding, question.readout, question.target,
+            question.rival, steps=steps, progress=report,
+        )  # fmt: skip
+        value, error, integrated = found.value, found.completeness_error, found.integrated
+    if masked is None:
+        order = sorted(range(seq), key=lambda i: -abs(integrated[i]))[:ablated]
+        masked = mask_each(question, order, lambda done, _: report(steps + done, total))
+    shares = question.readout.probabilities(masked.logits)[:, question.target.token_id]
+    change = torch.where(masked.is_same, 0.0, value - question.difference(masked.logits))
+    probabilities = dict(zip(masked.positions, shares.tolist(), strict=True))
+    changes = dict(zip(masked.positions, change.tolist(), strict=True))
     tokens = tuple(
-        TokenEvidence(i, token, found.integrated[i], changes.get(i), probabilities.get(i))
+        TokenEvidence(i, token, integrated[i], changes.get(i), probabilities.get(i))
         for i, token in enumerate(question.encoding.tokens)
     )
     probability = question.scored(question.target).probability
-    return Evidence(tokens, found.value, probability, found.completeness_error, steps)
+    return Evidence(tokens, value, probability, error, steps, masked)
 
 
-def _masked(question: Question, positions: list[int]) -> tuple[Tensor, Tensor]:
+def mask_each(
+    question: Question, positions: Sequence[int], progress: Progress | None = None
+) -> Masked:
+    """Runs the text once for each of some tokens, with that token masked.
+
+    Args:
+        question: what is asked.
+        positions: of the tokens.
+        progress: called with the runs done and all there are; what it raises ends the work.
+    """
+    size = max(1, BATCH_TOKENS // len(question.encoding))
+    rows, same = [], []
+    for first in range(0, len(positions), size):
+        some = positions[first : first + size]
+        logits, is_same = _masked(question, some)
+        rows.append(logits)
+        same.append(is_same)
+        if progress is not None:
+            progress(first + len(some), len(positions))
+    return Masked(tuple(positions), torch.cat(rows), torch.cat(same))
+
+
+def _masked(question: Question, positions: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Logits with each token masked, (rows, option), and which rows are the text itself."""
     masked = baseline_ids(question.explorer, question.encoding)
     ids = question.ids.repeat(len(positions), 1)

@@ -12,7 +12,10 @@ from mbexplore.display.blocks import Block
 from mbexplore.display.browser import to_parts
 from mbexplore.display.palette import DARK, LIGHT
 
-SCRIPTS = ("parts.js", "matrix.js", "heat.js", "lines.js", "attention.js", "arcs.js", "saved.js")
+SCRIPTS = (
+    "parts.js", "matrix.js", "heat.js", "lines.js", "attention.js", "arcs.js", "route.js",
+    "saved.js",
+)  # fmt: skip
 """In the order in which they need each other."""
 
 _FRAME = (

@@ -88,8 +88,17 @@ const sized = (canvas, width, height, most = Infinity) => {
 // A figure: its title with what explains its colours, and everything else under it. Two children,
 // so that figures in one row share the line on which their drawings begin.
 const figure = (part, beside, ...children) =>
-  el("figure", { class: `part ${part.kind}` },
+  el("figure", { class: `part ${part.kind}`, "data-title": part.title || null },
     el("figcaption", {}, part.title, beside), el("div", {}, ...children));
+
+// Leads the eye to the figure with a title.
+const point = (title) => {
+  const found = [...document.querySelectorAll(".mbexplore figure")].find((one) => one.dataset.title === title);
+  if (!found) return;
+  found.scrollIntoView({ block: "center" });
+  found.tabIndex = -1;
+  found.focus({ preventScroll: true });
+};
 
 const LABEL = 11; // px, of labels on a canvas
 const FONT = `${LABEL}px system-ui, sans-serif`;
@@ -104,11 +113,19 @@ const parts = {
   row: (part, page) => el("div", { class: "row" }, ...part.parts.map((p) => draw(p, page))),
   column: (part, page) => el("div", { class: "column" }, ...part.parts.map((p) => draw(p, page))),
 
-  story: (part, page) => el("ol", { class: "story" }, ...part.sentences.map((one) => el("li", {},
-    one.address && page.ask ? el("a", { class: "link", dir: "auto", href: `#${one.address}` }, one.text)
-    : one.hold ? el("button", { class: "link", dir: "auto", onclick: () => page.hold(one.hold) }, one.text)
-      : el("span", { dir: "auto" }, one.text),
-    one.command ? el("code", {}, one.command) : null))),
+  // A phrase leads to what shows its numbers: another tab, or a figure of this view.
+  story: (part, page) => el("ol", { class: "story" }, ...part.sentences.map((one) => el("li", { dir: "auto" },
+    ...one.phrases.map((each) => {
+      const show = each.figure ? () => point(each.figure) : page.open && (() => page.open(each.open));
+      if (!show) return el("span", {}, each.text);
+      const follow = (event) => {
+        if (event.ctrlKey || event.metaKey || event.shiftKey) return; // in a tab of its own
+        event.preventDefault();
+        show();
+      };
+      return el("a", { class: "phrase", href: page.addressOf?.(each.open) ?? "#", title: each.figure || page.titleOf?.(each.open.view), onclick: follow }, each.text);
+    }),
+    ...(page.open ? [] : one.commands.map((command) => el("code", {}, command)))))),
 
   table(part, page) {
     const head = part.columns.map((c) =>

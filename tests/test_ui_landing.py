@@ -1,0 +1,217 @@
+"""The page as a newcomer meets it: the answer, why, the route; and what axe says of it."""
+
+import re
+from urllib.parse import urlencode
+
+import pytest
+
+import mbexplore
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from tests.browser import MARKS, chromium, served, visit
+
+pytestmark = MARKS
+PARIS = "The capital of France is [MASK]."
+JAPAN = "The capital of Japan is [MASK]."
+LONG = "The sea fell again and the moon rose. " * 12 + "The [MASK] is large."
+
+
+@pytest.fixture(scope="module")
+def world():
+    tiny = mbexplore.load("tiny", device="cpu")
+    assert tiny.reference  # opened here, so that no step waits for transformers
+    with served({"tiny": tiny}) as (address, _), chromium() as browser:
+        yield browser, address
+
+
+@pytest.fixture
+def person(world):
+    visited = visit(*world, width=1440)
+    yield visited
+    visited.page.context.close()
+    assert visited.foreign == [] and visited.errors == []
+
+
+def begin(person, **state):
+    """The page as it opens by itself."""
+    person.page.goto(f"{person.address}/#{urlencode(state)}" if state else person.address)
+    person.settle()
+
+
+def test_a_newcomer_finds_out_why(world, person):
+    """Type, run, read why, follow the route, break a head, open the counterfactual, share it."""
+    browser, address = world
+    page = person.page
+    begin(person)
+    assert page.get_attribute('[data-view="why"]', "aria-selected") == "true"
+    assert page.inner_text(".answered") == "Paris 59.0%"
+    assert page.inner_text(".chip.mask") == "Paris 59.0%"
+    page.wait_for_selector(".parity .badge.good:has-text('matches transformers')")
+    # Type and run; the tokens are the text again, and the answer stands in the mask's chip.
+    page.fill("#mb-text", JAPAN)
+    page.press("#mb-text", "Enter")
+    page.wait_for_selector(".chip.mask:has-text('Tokyo')")
+    person.settle()
+    story = page.inner_text(".story")
+    assert "Tokyo" in story and "Japan (4)" in story and "Paris" not in story
+    # The route: a curve opens the head, the way back leads to the story.
+    edge = page.locator(".route g.edge[role=button]").last
+    name = re.match(r"Head (\d+)\.(\d+) ", edge.get_attribute("aria-label"))
+    edge.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector('[data-view="attention"][aria-selected="true"]')
+    person.settle()
+    assert f"layer={name[1]}&head={name[2]}&token=6" in page.url
+    page.wait_for_selector(f".map figcaption:has-text('Layer {name[1]} head {name[2]}')")
+    # Break it.
+    person.tab("ablate")
+    assert "Tokyo" in page.inner_text(".line")
+    page.focus('canvas[data-key^="heat Change"]')
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("figcaption:has-text('Without head')")
+    person.settle()
+    person.tab("why")
+    # The counterfactual is a text of its own.
+    sentence = page.locator(".story li", has_text=" for Japan the answer is ")
+    word, answer = re.match(
+        r"With (\w+) for Japan the answer is (\w+)", sentence.inner_text()
+    ).groups()
+    sentence.locator("a").click()
+    page.wait_for_selector(f".chip.mask:has-text('{answer}')")
+    person.settle()
+    assert page.input_value("#mb-text") == JAPAN.replace("Japan", word)
+    assert page.inner_text(".answered").startswith(answer)
+    # The link brings it back for somebody else.
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click("button:has-text('Copy link')")
+    page.wait_for_selector(".copied:has-text('copied')")
+    link = page.evaluate("navigator.clipboard.readText()")
+    other = visit(browser, address)
+    other.page.goto(link)
+    other.settle()
+    assert other.page.inner_text(".answered") == page.inner_text(".answered")
+    assert other.page.get_attribute('[data-view="predict"]', "aria-selected") == "true"
+    other.page.context.close()
+
+
+def test_every_phrase_opens_the_view_that_shows_its_number(person):
+    """The percentages of the phrases that lead elsewhere stand on the page that they open."""
+    page = person.page
+    begin(person, text=PARIS, view="why")
+    count = page.locator(".story .phrase").count()
+    seen = set()
+    for i in range(count):
+        phrase = page.locator(".story .phrase").nth(i)
+        text, title = phrase.inner_text(), phrase.get_attribute("title")
+        phrase.click()
+        if page.locator(f'figure[data-title="{title}"]').count():  # a figure of this view
+            assert page.evaluate("document.activeElement.dataset.title") == title
+            continue
+        page.wait_for_selector(".story", state="detached")
+        person.settle()
+        chosen = page.inner_text('.tabs [aria-selected="true"]')
+        assert chosen == title
+        seen.add(chosen)
+        shown = page.inner_text(".view")
+        for number in re.findall(r"\d+\.\d%", text):
+            assert number in shown or "completeness" in text, (text, chosen)
+        begin(person, text=PARIS, view="why")
+    assert {"Predictions", "Scores", "Attribution", "Patching", "Attention", "Lens"} <= seen
+
+
+def test_a_rival_colours_the_text_and_asks_why_not(person):
+    page = person.page
+    begin(person, text=PARIS, view="rope")
+    ground = "getComputedStyle(document.querySelector('.chips [data-token=\"4\"]')).backgroundColor"
+    before = page.evaluate(ground)
+    page.click(".rival:has-text('Madrid')")
+    page.wait_for_selector(".legend-row:has-text('Paris rather than Madrid')")
+    assert page.evaluate(ground) != before
+    assert page.get_attribute(".rival:has-text('Madrid')", "aria-pressed") == "true"
+    page.click("button:has-text('Why not Madrid?')")
+    page.wait_for_selector(".story")
+    person.settle()
+    assert page.input_value("#mb-setting-rival") == "Madrid"
+    assert "Madrid" in page.inner_text(".line")
+    page.click(".rival:has-text('Madrid')")  # again: no rival
+    assert page.get_attribute(".rival:has-text('Madrid')", "aria-pressed") == "false"
+
+
+def test_the_text_is_a_strip_and_the_first_figure_is_high(person):
+    page = person.page
+    begin(person, text=PARIS, view="why")
+    top = "document.querySelector('#mb-view figure').getBoundingClientRect().top + scrollY"
+    assert page.evaluate(top) < 240
+    person.tab("rope")  # needs no time for a long text
+    for text in (PARIS, LONG):
+        page.fill("#mb-text", text)
+        page.press("#mb-text", "Enter")
+        page.wait_for_selector(".chip.mask small")
+        strip = page.locator(".editor").bounding_box()
+        assert strip["height"] <= 50, text
+    person.settle()
+    page.evaluate("scrollTo(0, 600)")
+    assert page.locator(".editor").bounding_box()["y"] == 0  # it stays in sight
+    page.click("button:has-text('All lines')")
+    assert page.locator(".editor").bounding_box()["height"] > 100
+
+
+def test_the_chips_hold_mask_and_edit(person):
+    page = person.page
+    begin(person, text=PARIS, view="predict")
+    page.click('.chips [data-token="4"]')
+    page.wait_for_selector('.chip.held[data-token="4"]')
+    person.settle()
+    assert "token=4" in page.url and page.input_value("#mb-text") == PARIS
+    page.keyboard.press("m")
+    page.wait_for_selector('.chip.mask[data-token="4"]')
+    person.settle()
+    assert page.input_value("#mb-text") == "The capital of [MASK] is [MASK]."
+    page.keyboard.press("e")
+    assert page.evaluate("document.activeElement.id") == "mb-text"
+    page.keyboard.type("x")
+    page.keyboard.press("Escape")  # as it was
+    assert page.input_value("#mb-text") == "The capital of [MASK] is [MASK]."
+
+
+@pytest.mark.parametrize("view", ["patch", "compare", "steer"])
+def test_an_empty_view_offers_the_next_thing(person, view):
+    page = person.page
+    begin(person, text=PARIS, view=view)
+    page.click("#mb-view button.offer")
+    page.wait_for_selector("#mb-view figure")
+    person.settle()
+    assert person.message == "" and "Spain" in page.inner_text(".foot code")
+
+
+LEFT = {"region"}
+"""Rules that are Gradio's: its own frame has an element outside of the landmarks."""
+
+
+@pytest.mark.parametrize(("view", "width", "theme"), [
+    ("why", 1440, "light"), ("why", 390, "dark"), ("attention", 1440, "light"),
+    ("lens", 1440, "dark"), ("ablate", 390, "light"), ("patch", 1440, "light"),
+])  # fmt: skip
+def test_axe_finds_nothing(world, view, width, theme):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    person = visit(*world, width=width, theme=theme)
+    begin(person, text=PARIS, view=view)
+    found = axe.run(person.page, context=".mbexplore").response["violations"]
+    wrong = {
+        one["id"]: [node["html"][:160] for node in one["nodes"]][:4]
+        for one in found if one["id"] not in LEFT
+    }  # fmt: skip
+    assert wrong == {}
+    small = person.page.evaluate(SMALL)
+    assert small == []
+    person.page.context.close()
+
+
+SMALL = """[...document.querySelectorAll(
+  ".mbexplore button, .mbexplore select, .mbexplore input:not([type=checkbox]):not([type=radio])")]
+  .filter((one) => one.getClientRects().length)
+  .map((one) => [one.className || one.id || one.textContent, one.getBoundingClientRect()])
+  .filter(([, box]) => box.height < 23.5 || box.width < 23.5).map(([name]) => name)"""
+"""Controls under 24 px."""
