@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patches import Rectangle
 
 import mbexplore
 from mbexplore.cli import app
@@ -31,6 +32,7 @@ from mbexplore.display.blocks import (
 )
 from mbexplore.display.browser import to_parts
 from mbexplore.display.numbers import decimals, fixed, percent, significant
+from mbexplore.display.route_blocks import RouteGraph
 from mbexplore.display.terminal import to_text
 from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer
@@ -250,15 +252,18 @@ def test_a_figure_draws_the_same_numbers(result):
     for lines in of_kind(result, Lines):
         for one in lines.series:
             assert any(np.array_equal(y, one.y, equal_nan=True) for y in curves), one.name
-    widths = [patch.get_width() for axes in every for patch in axes.patches]
+    patches = (patch for axes in every for patch in axes.patches if isinstance(patch, Rectangle))
+    widths = [patch.get_width() for patch in patches]
     for bars in of_kind(result, Bars):
         assert all(np.isclose(widths, value).any() for value in bars.values)
+    texts = {text.get_text() for axes in every for text in axes.texts}
+    for graph in of_kind(result, RouteGraph):
+        assert {f"{edge.name}  {edge.text}" for edge in graph.edges} <= texts
     for block in of_kind(result, AttentionMap):
         for weights in block.tile.weights:
             assert any(np.array_equal(image, weights.astype(float)) for image, _ in images)
     drawable = of_kind(result, (Heat, Lines, Bars, TokenStrip, AttentionMap, Arcs, ModelView))
     if not drawable:
-        texts = {text.get_text() for axes in every for text in axes.texts}
         for table in of_kind(result, Table):
             assert {cell.shown for row in table.cells for cell in row if cell.bar} <= texts
 

@@ -14,7 +14,7 @@ from mbexplore.views.classes import Classes
 from mbexplore.views.predict import Predictions, PredictView
 from mbexplore.views.why import WhyView
 
-TOP = 6
+TOP = 5
 """Candidates of an answer."""
 SECOND_TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "patch": (("other",), ()),

@@ -7,10 +7,10 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch
 
-from mbexplore.display.axes import Size, draw, ink, label_axis, name_axes, size_of
+from mbexplore.display.axes import Size, draw, label_axis, name_axes, size_of
 from mbexplore.display.fonts import token_label
-from mbexplore.display.palette import FAINT, INK, colour_of
 from mbexplore.display.route_blocks import LEAST, Edge, RouteGraph
+from mbexplore.display.style import colour_of, faint, ground, ink, room
 
 APART = 0.36
 """Rows between heads that lead from one place to the same other one."""
@@ -19,7 +19,7 @@ APART = 0.36
 @size_of.register
 def _(block: RouteGraph) -> Size:
     rows, columns = block.nodes.values.shape
-    return min(max(0.75 * columns, 4.0) + 1.2, 12.0), 0.42 * rows + 0.9
+    return min(max(0.75 * columns, 4.0) + 1.2, 12.0, room()), 0.42 * rows + 0.9
 
 
 @draw.register
@@ -31,15 +31,15 @@ def _(block: RouteGraph, axes: Axes) -> None:
         for column in range(columns):
             share = float(nodes.values[row, column])
             if math.isnan(share) or abs(share) < LEAST:
-                axes.plot(column, row, ".", color=FAINT, markersize=2)
+                axes.plot(column, row, ".", color=faint(), markersize=2)
                 continue
             above = float(nodes.values[row + 1, column]) if row + 1 < rows else 0.0
             if above >= LEAST and share > 0:
-                axes.plot([column, column], [row, row + 1], color=FAINT, zorder=1,
+                axes.plot([column, column], [row, row + 1], color=faint(), zorder=1,
                           linewidth=5 * min(share, above, 1.0))  # fmt: skip
             colour = colour_of("signed", (share / high + 1) / 2)
             size = 3 + 8 * math.sqrt(min(abs(share), 1.0))
-            axes.plot(column, row, "o", color=colour, markersize=size, markeredgecolor=INK,
+            axes.plot(column, row, "o", color=colour, markersize=size, markeredgecolor=ink(),
                       markeredgewidth=0.6, zorder=3)  # fmt: skip
     for edge, number, count in block.ends:
         _draw_edge(axes, edge, (count - 1) / 2 - number)
@@ -74,5 +74,5 @@ def _draw_edge(axes: Axes, edge: Edge, bend: float) -> None:
     axes.add_patch(arrow)
     axes.text(
         *middle, text, fontsize=6.5, color=colour, ha="center", va="center", zorder=4,
-        bbox={"facecolor": "white", "edgecolor": "none", "boxstyle": "square,pad=0"},
+        bbox={"facecolor": ground(), "edgecolor": "none", "boxstyle": "square,pad=0"},
     )  # fmt: skip

@@ -42,8 +42,8 @@ def of_texts(
 def of_model(view: Callable[P, View[Data]]) -> Callable[Concatenate[Any, P], Result[Data]]: ...
 
 class ViewMethods:
-    predict = of_text(PredictView)
     why = of_text(WhyView)
+    predict = of_text(PredictView)
     score = of_text(ScoreView)
     likelihood = of_text(LikelihoodView)
     attention = of_text(AttentionView)
