@@ -61,7 +61,7 @@ def _draw_edge(axes: Axes, edge: Edge, bend: float) -> None:
     colour = ink(edge.hue)
     text = f"{edge.name}  {edge.text}"
     if key == query:
-        axes.annotate(text, (query, row + 1), xytext=(9, -3 + 9 * bend), fontsize=7, color=colour,
+        axes.annotate(text, (query, row + 1), xytext=(9, -3 + 9 * bend), fontsize=7.2, color=colour,
                       textcoords="offset points")  # fmt: skip
         return
     middle = ((key + query) / 2, row + 0.5 + APART * bend)
@@ -73,6 +73,6 @@ def _draw_edge(axes: Axes, edge: Edge, bend: float) -> None:
     )  # fmt: skip
     axes.add_patch(arrow)
     axes.text(
-        *middle, text, fontsize=6.5, color=colour, ha="center", va="center", zorder=4,
+        *middle, text, fontsize=7.2, color=colour, ha="center", va="center", zorder=4,
         bbox={"facecolor": ground(), "edgecolor": "none", "boxstyle": "square,pad=0"},
     )  # fmt: skip
