@@ -129,7 +129,7 @@ const parts = {
 
   table(part, page) {
     const head = part.columns.map((c) =>
-      el("th", { scope: "col", class: c.left ? "left" : "" }, c.name));
+      el(c.name.trim() ? "th" : "td", { scope: c.name.trim() ? "col" : null, class: c.left ? "left" : "" }, c.name));
     const cells = (row) => row.map((one, i) => {
       const inside = one.hold
         ? el("button", { class: "link", onclick: () => page.hold(one.hold) }, one.text)
