@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mbexplore.errors import OutputError
@@ -76,19 +76,31 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+@contextmanager
+def writing(path: Path, remedy: str) -> Iterator[None]:
+    """Turns a failure of the disk in the `with` block into a sentence.
+
+    Args:
+        path: what is written there.
+        remedy: the end of the sentence, after "can't be written (reason)".
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path} can't be written ({error.strerror}){remedy}") from None
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file whole.
 
     Raises:
         OutputError: it can't be written; what was there before is unharmed.
     """
-    try:
+    with writing(path, " and is as it was; make room, or choose another place."):
         write_beside(path, lambda beside: beside.write_bytes(content))
-    except OSError as error:
-        raise OutputError(
-            f"{path} can't be written ({error.strerror}) and is as it was; make room, or choose "
-            "another place."
-        ) from None
 
 
 def clear_parts(folder: Path) -> None:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mbexplore.errors import OutputError, UsageError
-from mbexplore.files import write_beside
+from mbexplore.errors import UsageError
+from mbexplore.files import write_beside, writing
 from mbexplore.text import json_line
 
 Row = dict[str, Any]
 ENDINGS = ("csv", "jsonl", "parquet")
+REMEDY = "; make room, or choose another place."
 _BATCH = 1024
 
 
@@ -48,7 +48,7 @@ class Partial:
         self.done = 0
         if path.suffix.lower() == ".parquet":
             _arrow(path)  # before any work
-        with _written(self._place):
+        with writing(self._place, REMEDY):
             self._resume()
 
     def _resume(self) -> None:
@@ -79,7 +79,7 @@ class Partial:
             OutputError: they can't be written.
         """
         lines = [json_line(list(rows)) + "\n" for rows in texts]
-        with _written(self._place), self._place.open("a", encoding="utf-8") as file:
+        with writing(self._place, REMEDY), self._place.open("a", encoding="utf-8") as file:
             file.write("".join(lines))
         self.done += len(lines)
 
@@ -97,7 +97,7 @@ class Partial:
             OutputError: it can't be written.
         """
         write = {".csv": self._csv, ".jsonl": self._jsonl, ".parquet": self._parquet}
-        with _written(self.path):
+        with writing(self.path, REMEDY):
             write_beside(self.path, write[self.path.suffix.lower()])
             self._place.unlink()
 
@@ -129,17 +129,6 @@ class Partial:
         columns = dict.fromkeys(name for row in self.rows() for name in row)
         for row in self.rows():
             yield {name: row.get(name) for name in columns}
-
-
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Turns a failure of the disk into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path} can't be written ({error.strerror}); make room, or choose another place."
-        ) from None
 
 
 def _parsed(line: bytes) -> Any:

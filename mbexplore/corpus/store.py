@@ -26,7 +26,6 @@ import json
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import islice
@@ -49,9 +48,9 @@ from mbexplore.corpus.sketch import (
 from mbexplore.corpus.sources import Numbers, Source, describe_corpus
 from mbexplore.corpus.tables import METRICS as METRICS
 from mbexplore.corpus.tables import Columns, arrow, build_tables
-from mbexplore.errors import ModelError, OutputError
+from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
-from mbexplore.files import write_beside, write_whole
+from mbexplore.files import write_beside, write_whole, writing
 
 TABLES = (
     "heads", "head_examples", "head_tokens", "sinks", "neurons", "neuron_examples", "states",
@@ -126,12 +125,8 @@ def save_sketch(sketch: Sketch, path: Path, names: Sequence[str] | None = None) 
     Raises:
         OutputError: it can't be written; what was there before is unharmed.
     """
-    try:
+    with writing(path, "; make room, or choose another folder."):
         sketch.save(path, names)
-    except OSError as error:
-        raise OutputError(
-            f"{path} can't be written ({error.strerror}); make room, or choose another folder."
-        ) from None
 
 
 def _write_texts(
@@ -161,7 +156,7 @@ def _write_texts(
             while some := list(islice(waiting, _ROWS)):  # the same groups, wherever texts are from
                 writer.write_table(pyarrow.Table.from_pylist(some, schema))
 
-    with _written(path):
+    with writing(path, "; make room and build again."):
         write_beside(path, write)
     return found
 
@@ -179,21 +174,10 @@ def _places(sketch: Sketch) -> dict[int, list[int]]:
     return found
 
 
-@contextmanager
-def _written(path: Path) -> Iterator[None]:
-    """Turns a failure of the disk into a sentence."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"{path} can't be written ({error.strerror}); make room and build again."
-        ) from None
-
-
 def _write_table(path: Path, columns: Columns) -> None:
     pyarrow, parquet = arrow()
     table = pyarrow.table(columns)
-    with _written(path):
+    with writing(path, "; make room and build again."):
         write_beside(path, lambda beside: parquet.write_table(table, beside, **_COMPRESSION))
 
 

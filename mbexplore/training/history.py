@@ -8,8 +8,7 @@ from statistics import fmean as mean
 from typing import TYPE_CHECKING
 
 from mbexplore.display.palette import HUE, INK
-from mbexplore.errors import OutputError
-from mbexplore.files import write_whole
+from mbexplore.files import write_whole, writing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,14 +30,10 @@ class History:
         Raises:
             OutputError: it can't be written.
         """
-        try:
+        with writing(self.path, "; free some space, then --resume."):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(values) + "\n")
-        except OSError as error:
-            raise OutputError(
-                f"{self.path} can't be written ({error.strerror}); free some space, then --resume."
-            ) from None
 
     def read(self) -> list[Entry]:
         """All entries; a last line cut short by a crash is left out."""
