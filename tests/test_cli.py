@@ -286,3 +286,12 @@ def test_demo_agrees_with_hugging_face():
     last = done.stdout.decode().splitlines()[-1]
     assert done.returncode == 0, done.stderr.decode()
     assert "Largest logit difference over 12 prompts" in last and "within 2." in last
+
+
+def test_only_the_command_that_is_asked_for_is_built():
+    """Building all of them is a fifth of the time that --help takes."""
+    from mbexplore.cli import _app_of, app
+
+    assert [one.name for one in _app_of(["lens", "--help"]).registered_commands] == ["lens"]
+    assert _app_of(["corpus"]) is _app_of(["--threads", "2", "lens"]) is _app_of([]) is app
+    assert run_cli("lense").err.strip().endswith("?")  # the rest is known to be near it

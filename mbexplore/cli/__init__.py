@@ -6,6 +6,7 @@ Each command has a module: it parses, calls the service once, and prints or save
 from __future__ import annotations
 
 import atexit
+import copy
 import gc
 import os
 import signal
@@ -102,7 +103,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         tune_process()
     add_views()
     try:
-        code = app(arguments, prog_name="mbexplore", standalone_mode=False)
+        code = _app_of(arguments)(arguments, prog_name="mbexplore", standalone_mode=False)
     except MbexploreError as error:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
@@ -115,6 +116,21 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     sys.exit(code or 0)  # the code of a `typer.Exit`, or what commands return: None
+
+
+def _app_of(arguments: list[str] | None) -> typer.Typer:
+    """The app with the one command that is asked for: to build them all takes a while."""
+    first = next(iter(sys.argv[1:] if arguments is None else arguments), "")
+    asked = [one for one in app.registered_commands if first == _name_of(one)]
+    if not asked:
+        return app
+    found = copy.copy(app)
+    found.registered_commands, found.registered_groups = asked, []
+    return found
+
+
+def _name_of(command: Any) -> str:
+    return str(command.name or command.callback.__name__)
 
 
 _NUMBERS = {"int_parsing": "a whole number", "float_parsing": "a number"}
