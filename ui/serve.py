@@ -97,7 +97,7 @@ def _launch(app: gr.Blocks, host: str, port: int | None, **more: Any) -> tuple[s
         "pwa": False,
         "mcp_server": False,
         "enable_monitoring": False,
-        "footer_links": ["api"],  # for `/?view=api`; the footer itself is hidden
+        "footer_links": ["api"],  # Gradio's page of the endpoints
         # Gradio's plainest theme with the system's own fonts: none is fetched.
         "theme": gr.themes.Base(
             font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]

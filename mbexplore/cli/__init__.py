@@ -122,7 +122,7 @@ def _app_of(arguments: list[str] | None) -> typer.Typer:
     """The app with the one command that is asked for: to build them all takes a while."""
     first = next(iter(sys.argv[1:] if arguments is None else arguments), "")
     asked = [one for one in app.registered_commands if first == _name_of(one)]
-    if not asked:
+    if not asked or first == man.__name__:  # the manual is about all of them
         return app
     found = copy.copy(app)
     found.registered_commands, found.registered_groups = asked, []
