@@ -8,9 +8,10 @@ import pytest
 from mbexplore.corpus import build, sources
 from mbexplore.corpus.build import alone
 from mbexplore.corpus.profile import bundled_folder
+from mbexplore.corpus.reader import Store
 from mbexplore.corpus.sketch import Shape, Sketch
 from mbexplore.corpus.sources import describe, describe_corpus, find_sources
-from mbexplore.corpus.store import TABLES, Store
+from mbexplore.corpus.store import TABLES
 from mbexplore.corpus.tables import head_metrics
 from mbexplore.errors import ModelError, OutputError
 from tests.cli_runner import run_cli
@@ -69,14 +70,14 @@ def test_examples_name_texts_that_are_there(made):
     store = Store(folder)
     texts = {one["text"]: one for one in store.rows("texts")}
     assert all(one["id"] == f"r{number}" for number, one in texts.items())
-    examples = store.rows("head_examples", [("layer", "=", 4), ("head", "=", 1)])
+    examples = store.rows("head_examples", layer=4, head=1)
     strongest = [one["weight"] for one in examples if one["interval"] == "strongest"]
     assert strongest == sorted(strongest, reverse=True) and len(strongest) == 16
     for one in examples:
         assert texts[one["text"]]["tokens"][one["query"]] == one["query_token"]
-    for one in store.rows("neuron_examples", [("layer", "=", 4)]):
+    for one in store.rows("neuron_examples", layer=4):
         assert texts[one["text"]]["tokens"][one["position"]] == one["token"]
-    tokens = store.rows("head_tokens", [("layer", "=", 0), ("role", "=", "key")])
+    tokens = store.rows("head_tokens", layer=0, role="key")
     assert any(one["token"] == " sea" and one["occurrences"] == 36 for one in tokens)
 
 
@@ -216,33 +217,13 @@ def test_a_corpus_of_another_model_is_refused(made, explorer):
         explorer.corpus()
 
 
-def test_search_finds_what_the_tables_hold(made):
-    _, folder, _ = made
-    heads = Store(folder).rows("heads")
-    wanted = {(one["layer"], one["head"]) for one in heads
-              if one["previous"] > 0.3 and one["kind"] == "local"}  # fmt: skip
-    options = ("--metric", "previous > 0.3", "--kind", "local", "--limit", 99, "--json")
-    found = json.loads(run_cli("corpus", "search", folder, *options).out)
-    assert {(one["layer"], one["head"]) for one in found["heads"]} == wanted != set()
-    by_token = json.loads(run_cli("corpus", "search", folder, "--token", "sea", "--json").out)
-    uses = Store(folder).rows("head_examples")
-    first = by_token["heads"][0]
-    assert first["examples"] == sum(
-        (one["layer"], one["head"]) == (first["layer"], first["head"])
-        and one[f"{first['as']}_token"] in ("sea", " sea")
-        for one in uses
-    )
-    assert by_token["neurons"]
-    assert "heads" in run_cli("corpus", "search", folder, "--token", "sea").out
-
-
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
         ((), 2, "Nothing to search for"),
         (("--metric", "previous"), 2, "is no comparison"),
         (("--metric", "nearness>1"), 1, "There is no metric"),
-        (("--kind", "wide", "--token", "a"), 1, "no kind of layer"),
+        (("--kind", "wide", "--token", "a"), 2, "choose any, global, local"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_a_sentence(made, options, code, words):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mbexplore.corpus.store import Store
+from mbexplore.corpus.reader import Store
 from tests.cli_runner import run_cli
 
 pytest.importorskip("pyarrow")

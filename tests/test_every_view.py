@@ -33,6 +33,7 @@ from mbexplore.display.blocks import (
 from mbexplore.display.browser import to_parts
 from mbexplore.display.numbers import decimals, fixed, percent, significant
 from mbexplore.display.route_blocks import RouteGraph
+from mbexplore.display.scatter_blocks import Scatter
 from mbexplore.display.terminal import to_text
 from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer
@@ -76,7 +77,11 @@ MODES = {
     "corpus": [
         {"corpus": None, "layer": 3, "head": 2, "examples": 2},
         {"corpus": None, "layer": 4, "neuron": 117, "examples": 2},
-        {"corpus": None, "metric": "edge"},
+        {"corpus": None, "metric": "edge", "against": "distance"},
+    ],
+    "corpus-search": [
+        {"corpus": None, "pattern": "query is lowercase, distance < 0", "kind": "local"},
+        {"corpus": None, "word": "sea", "limit": 5},
     ],
     "score": [
         {"targets": ("Paris", "Rome", "fishermen"), "hf": False},
@@ -91,6 +96,7 @@ PAIRS, LABELS = str(DATA / "pairs.jsonl"), str(DATA / "labels.csv")
 ALONE = ("predict", "score", "likelihood")
 BASE = {
     "corpus": {"corpus": None},
+    "corpus-search": {"corpus": None, "metrics": ("previous>0.1", "entropy<0.9")},
     "compare": {"other": TWIN},
     "probe": {"path": LABELS, "folds": 2},
     "steer": {"toward": (TWIN,), "away": (TEXT,), "layer": 4},
@@ -198,6 +204,12 @@ def test_a_terminal_shows_every_cell_and_every_scale(result):
             assert not y or f"{significant(y[0])} to {significant(y[-1])}" in text
     for block in of_kind(result, TokenStrip):
         assert significant(block.full) in text
+    for block in of_kind(result, Scatter):
+        x, y = zip(*block.points().values(), *block.points(theirs=True).values(), strict=True)
+        for name, values in ((block.x, x), (block.y, y)):
+            ends = " to ".join(block.shown(name, end) for end in (min(values), max(values)))
+            assert f"{name.replace('_', ' ')}, {ends}" in text
+        assert block.mark is None or f"\N{BLACK DIAMOND}{block.names[block.mark]}" in text
 
 
 def test_a_browser_gets_the_same_numbers(result):
@@ -215,6 +227,11 @@ def test_a_browser_gets_the_same_numbers(result):
         assert np.array(values) == near(seen)
         assert (part["low"], part["high"]) == near(heat.bounds)
         assert part["rows"] == list(heat.rows) and part["upward"] == heat.upward
+    scatters = [part for part in parts if part["kind"] == "scatter"]
+    for block, part in zip(of_kind(result, Scatter), scatters, strict=True):
+        for name, values in block.measures.items():
+            drawn = [math.nan if x is None else x for x in part["measures"][name]]
+            assert np.array(drawn) == near([math.nan if x is None else x for x in values])
     for lines, part in zip(of_kind(result, Lines), by_kind["lines"], strict=True):
         for one, drawn in zip(lines.series, part["series"], strict=True):
             y = [math.nan if y is None else y for _, y in drawn["points"]]
@@ -259,10 +276,16 @@ def test_a_figure_draws_the_same_numbers(result):
     texts = {text.get_text() for axes in every for text in axes.texts}
     for graph in of_kind(result, RouteGraph):
         assert {f"{edge.name}  {edge.text}" for edge in graph.edges} <= texts
+    dots = [np.asarray(one.get_offsets()) for axes in every for one in axes.collections]
+    dots = {tuple(place) for some in dots for place in some.tolist()}
+    for block in of_kind(result, Scatter):
+        assert set(block.points().values()) <= dots
     for block in of_kind(result, AttentionMap):
         for weights in block.tile.weights:
             assert any(np.array_equal(image, weights.astype(float)) for image, _ in images)
-    drawable = of_kind(result, (Heat, Lines, Bars, TokenStrip, AttentionMap, Arcs, ModelView))
+    drawable = of_kind(
+        result, (Heat, Lines, Bars, TokenStrip, Scatter, AttentionMap, Arcs, ModelView)
+    )
     if not drawable:
         for table in of_kind(result, Table):
             assert {cell.shown for row in table.cells for cell in row if cell.bar} <= texts

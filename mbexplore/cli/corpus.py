@@ -11,7 +11,7 @@ import typer
 
 from mbexplore.cli import options
 from mbexplore.cli.command import Group, OnceCommand
-from mbexplore.cli.output import notice, print_blocks, print_json
+from mbexplore.cli.output import notice
 from mbexplore.cli.progress import progress
 from mbexplore.errors import UsageError
 
@@ -218,7 +218,7 @@ def merge(
     """
     from mbexplore.corpus.build import alone, check_free
     from mbexplore.corpus.finish import merge_stores
-    from mbexplore.corpus.store import Store
+    from mbexplore.corpus.reader import Store
     from mbexplore.explorer import load
 
     opened = [Store(folder) for folder in stores]
@@ -233,35 +233,29 @@ def merge(
 
 
 @app.command(cls=OnceCommand)
-def search(
+def export(
+    headvis: Annotated[
+        Path, typer.Option("--headvis", metavar="DIR", help="Write the tree that HeadVis reads.")
+    ],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[DIR]", help="The corpus; the bundled one by default.")
+        Path | None, typer.Argument(metavar="[CORPUS]", help="The corpus, by default the bundled.")
     ] = None,
-    token: Annotated[
-        str | None, typer.Option(help="Uses with this query or key, or where neurons fire.")
-    ] = None,
-    metric: Annotated[
-        list[str] | None,
-        typer.Option(help="Heads for which it holds: 'previous>0.5'; repeat it for more."),
-    ] = None,
-    kind: Annotated[
-        str | None, typer.Option(metavar="global|local", help="Heads of such layers.")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows at most.")] = 20,
-    json: options.Json = False,
+    model: options.Model = None,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "float32",
 ) -> None:
-    """Find heads by their metrics, or heads and neurons by a token of their examples.
+    """Write a corpus in another tool's form.
 
-    Example: mbexplore corpus search --metric 'previous>0.5' --kind local
+    HeadVis's front end reads config.json, scatter_data.json and a file a head from data/.
+
+    Example: mbexplore corpus export --headvis headvis/data
     """
-    from mbexplore.corpus.profile import bundled_folder
-    from mbexplore.corpus.search import find
-    from mbexplore.corpus.store import Store
-    from mbexplore.views.corpus import search_blocks
+    from mbexplore.corpus.headvis import write_headvis
+    from mbexplore.corpus.profile import find_store
+    from mbexplore.explorer import load
 
-    store = Store(folder or bundled_folder())
-    found = find(store, token=token, metrics=metric or (), kind=kind, limit=limit)
-    if json:
-        print_json({"heads": found.heads, "neurons": found.neurons})
-        return
-    print_blocks(search_blocks(found))
+    explorer = load(model, device=device, dtype=dtype)
+    store = find_store(explorer, None if folder is None else str(folder))
+    with progress("Layers") as advance:
+        files = write_headvis(explorer, store, headvis, advance)
+    notice(f"{headvis}: {files:,} files", dim=False)

@@ -18,6 +18,7 @@ LOOKS = ("auto", "dark", "light")
 def explore(
     text: options.Text = None,
     file: options.File = None,
+    corpus: options.Corpus = None,
     model: options.Model = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",

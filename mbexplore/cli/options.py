@@ -12,8 +12,9 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from mbexplore.corpus import VARIABLE
 from mbexplore.display.style import STYLES, FigureStyle
-from mbexplore.errors import TextError, UsageError
+from mbexplore.errors import ModelError, TextError, UsageError
 from mbexplore.files import PICTURES, check_target
 from mbexplore.sample import sample_text as sample_text
 
@@ -65,6 +66,15 @@ Model = Annotated[
         "-m",
         envvar="MBEXPLORE_MODEL",
         help="tiny (bundled, the default), base, large, a folder or a hub id.",
+    ),
+]
+Corpus = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR",
+        help="What `mbexplore corpus build` wrote, for the views that look at a corpus; repeat it "
+        "for more models.",
+        callback=lambda folders: use_corpora(folders),
     ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
@@ -158,6 +168,22 @@ def target(output: Path | None, plot: bool, name: str, formats: Collection[str])
     """
     path = Path(f"{name}.png") if plot and output is None else output
     return path and check_target(path, formats)
+
+
+def use_corpora(folders: list[Path] | None) -> list[Path] | None:
+    """Has views look at these corpora, each for the model that it is of. Loads nothing heavy.
+
+    Raises:
+        ModelError: a folder holds no finished corpus.
+    """
+    for folder in folders or ():
+        if not (folder / "manifest.json").is_file():
+            raise ModelError(
+                f"{folder} holds no finished corpus; build one with mbexplore corpus build."
+            )
+    if folders:
+        os.environ[VARIABLE] = os.pathsep.join(str(folder.resolve()) for folder in folders)
+    return folders
 
 
 def use_threads(count: int) -> None:

@@ -57,6 +57,7 @@ def ui(
     share: Share = False,
     auth: Auth = None,
     mcp: Mcp = False,
+    corpus: options.Corpus = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "float32",
 ) -> None:

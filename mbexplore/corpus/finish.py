@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mbexplore.corpus.build import CONTROL, SKETCH, Build, alone
+from mbexplore.corpus.reader import Store
 from mbexplore.corpus.sketch import NUMBERS, Shape, Sketch
 from mbexplore.corpus.sources import hash_model, in_order
 from mbexplore.corpus.store import (
     CONTROL_FILE,
     MANIFEST,
     SKETCH_FILE,
-    Store,
     Text,
     read_texts,
     write_store,

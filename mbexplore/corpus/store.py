@@ -1,8 +1,9 @@
 """A finished corpus in a folder: Parquet tables that any tool reads, and a manifest.
 
-heads.parquet: layer, head, kind, queries, a column for each of `METRICS`, the same with control_
-before it where a control was run, distances (share of weight by bin of key less query, the bins in
-the manifest) and largest (share of queries by interval of their largest weight).
+heads.parquet: layer, head, kind, queries, queries_METRIC (over how many of them a metric is a
+mean), a column for each of `METRICS`, distances (share of weight by bin of key less query, the bins
+in the manifest) and largest (share of queries by interval of their largest weight); these with
+control_ before them where a control was run.
 head_examples.parquet: layer, head, interval ("strongest", or from which weight on), rank, text,
 query, key, query_token, key_token, weight.
 head_tokens.parquet: layer, head, role (query or key), rank, token_id, token, occurrences, weight:
@@ -48,7 +49,6 @@ from mbexplore.corpus.sketch import (
 from mbexplore.corpus.sources import Numbers, Source, describe_corpus
 from mbexplore.corpus.tables import METRICS as METRICS
 from mbexplore.corpus.tables import Columns, arrow, build_tables
-from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
 from mbexplore.files import write_beside, write_whole, writing
 
@@ -58,7 +58,7 @@ TABLES = (
 )  # fmt: skip
 MANIFEST = "manifest.json"
 SKETCH_FILE, CONTROL_FILE = "sketch.safetensors", "control.safetensors"
-OF_CONTROL = ("counts", "head_rows", "head_sums", "norm_sums")
+OF_CONTROL = ("counts", "head_rows", "head_sums", "distances", "largest", "norm_sums")
 """What a store says of its control follows from these alone."""
 _COMPRESSION = {"compression": "zstd", "compression_level": 19}
 _ROWS = 4096
@@ -210,74 +210,3 @@ def read_texts(explorer: Explorer, sources: Sequence[Source], sketch: Sketch) ->
             if key in wanted:
                 encoding = explorer.encode(prompt.text, truncate=bool(sketch.about["truncate"]))
                 yield Text(key, str(prompt.id), prompt.text, encoding.tokens)
-
-
-class Store:
-    """A finished corpus, read from its folder.
-
-    Attributes:
-        folder: where it is.
-        manifest: what it is of.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        """Opens it.
-
-        Raises:
-            ModelError: there is none, or it isn't finished.
-        """
-        self.folder = folder
-        try:
-            self.manifest = json.loads((folder / MANIFEST).read_bytes())
-        except FileNotFoundError:
-            raise ModelError(
-                f"{folder} holds no finished corpus; build one with mbexplore corpus build."
-            ) from None
-        except (OSError, ValueError) as error:
-            raise ModelError(
-                f"{folder / MANIFEST} can't be read ({error}); build it again."
-            ) from None
-
-    @property
-    def sources(self) -> dict[str, dict[str, Any]]:
-        """What its texts are from, by the source's key."""
-        return {one["key"]: one for one in self.manifest["sources"]}
-
-    def texts(self) -> Iterator[Text]:
-        """Those that examples are of, a few in memory at a time.
-
-        Raises:
-            ModelError: the table is missing or broken.
-        """
-        numbers = Numbers(self.sources)
-        for row in self._batches("texts"):
-            yield Text(numbers.key_of(row["text"]), row["id"], row["content"], row["tokens"])
-
-    def _batches(self, table: str) -> Iterator[dict[str, Any]]:
-        pyarrow, parquet = arrow()
-        path = self.folder / f"{table}.parquet"
-        try:
-            with parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(batch_size=_ROWS):
-                    yield from batch.to_pylist()
-        except (OSError, pyarrow.ArrowException) as error:
-            raise ModelError(f"{path} can't be read ({error}); build it again.") from None
-
-    def rows(self, table: str, filters: Any = None, columns: Sequence[str] | None = None) -> Any:
-        """Rows of a table, as dictionaries.
-
-        Args:
-            table: one of `TABLES`.
-            filters: as pyarrow takes them, [("layer", "=", 3)].
-            columns: those wanted; None for all.
-
-        Raises:
-            ModelError: the table is missing or broken.
-        """
-        pyarrow, parquet = arrow()
-        path = self.folder / f"{table}.parquet"
-        try:
-            found = parquet.read_table(path, filters=filters, columns=columns)
-        except (OSError, pyarrow.ArrowException) as error:
-            raise ModelError(f"{path} can't be read ({error}); build it again.") from None
-        return found.to_pylist()

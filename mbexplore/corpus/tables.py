@@ -46,7 +46,9 @@ def arrow() -> tuple[Any, Any]:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise UsageError("A corpus needs pyarrow; pip install 'mbexplore[corpus]'.") from None
+        raise UsageError(
+            "Writing a corpus needs pyarrow; pip install 'mbexplore[corpus]'."
+        ) from None
     return pyarrow, parquet
 
 
@@ -98,15 +100,24 @@ def _heads(explorer: Explorer, sketch: Sketch, control: Sketch | None) -> Column
     kinds = explorer.model.config.layer_kinds
     columns: Columns = {"layer": layer, "head": head, "kind": [kinds[i] for i in layer]}
     columns["queries"] = np.full(len(layer), tokens)
-    columns |= {name: _nullable(one) for name, one in head_metrics(sketch).items()}
-    if control is not None:
-        found = head_metrics(control)
-        columns |= {f"control_{name}": _nullable(one) for name, one in found.items()}
-    distances, largest = arrays["distances"] / SCALE, arrays["largest"]
-    columns["distances"] = (distances / max(tokens, 1)).reshape(len(layer), -1).tolist()
-    queries = np.maximum(largest.sum(axis=-1, keepdims=True), 1)
-    columns["largest"] = (largest / queries).reshape(len(layer), -1).tolist()
+    rows = arrays["head_rows"]
+    columns |= {f"queries_{name}": rows[layer, i] for i, name in enumerate(HEAD_SUMS[:-1])}
+    for before, one in (("", sketch), ("control_", control)):
+        if one is not None:
+            means = {name: _nullable(values) for name, values in head_metrics(one).items()}
+            found = means | _shares(one)
+            columns |= {f"{before}{name}": values for name, values in found.items()}
     return columns
+
+
+def _shares(sketch: Sketch) -> Columns:
+    """Of each head, shares of weight by distance and of queries by their largest weight."""
+    found: Columns = {}
+    for name in ("distances", "largest"):
+        counts = sketch.arrays[name]
+        shares = counts / np.maximum(counts.sum(axis=-1, keepdims=True), 1)
+        found[name] = shares.reshape(-1, counts.shape[-1]).tolist()
+    return found
 
 
 def _nullable(values: Any) -> Any:

@@ -297,6 +297,7 @@ class Bars(Block):
             share it.
         theirs: values of the other side, drawn as rings; None where it has none.
         theirs_name: what the other side is.
+        ours_name: what this side is, beside another.
         strong: rows that stand out.
         select: what a click on each row selects.
     """
@@ -309,6 +310,7 @@ class Bars(Block):
     high: float | None = None
     theirs: tuple[float | None, ...] | None = None
     theirs_name: str = ""
+    ours_name: str = "mbexplore"
     strong: frozenset[int] = frozenset()
     select: tuple[Selection, ...] | None = None
 
@@ -336,7 +338,7 @@ class Bars(Block):
             theirs = () if self.theirs is None else (self.theirs[i],)
             others = (cell(one, "signed" if signed else "plain", strong) for one in theirs)
             rows.append((name, cell(value, self.hue, strong), *others))
-        ours = self.unit if self.unit != "%" else "p" if self.theirs is None else "mbexplore"
+        ours = self.unit if self.unit != "%" else "p" if self.theirs is None else self.ours_name
         names = ("", ours, *([] if self.theirs is None else [self.theirs_name]))
         return Table(names, tuple(rows), self.title, left=("",))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.binding import Binding
 
-from mbexplore.explore.panes import pane_names
+from mbexplore.explore.panes import CORPUS, pane_names
 
 
 def key(
@@ -41,6 +41,7 @@ SECTIONS = {
         *(key(str(n), f"show('{name}')") for n, name in enumerate(pane_names()[1:9], start=2)),
         key("comma", "next_pane(-1)", "pane before, or after", ", ."),
         key("full_stop", "next_pane(1)"),
+        key("c", f"show('{CORPUS}')", "this head, in the corpus"),
         key("pageup", "scroll('up')", "further up, or down", "page up"),
         key("pagedown", "scroll('down')"),
         key("plus,equals_sign", "step('zoom', 1)", "nearer, down to the figures", "+"),

@@ -24,18 +24,23 @@ if TYPE_CHECKING:
 Line = list[Segment]
 KEEP = ("attention", "values", "hidden_states", "neurons", "updates")
 """What every pane together reads from a recording."""
+CORPUS = "corpus"
+"""The view that shows the selected head over many texts."""
 
 
 def pane_names() -> tuple[str, ...]:
     """Views that need no second text, in their order; predictions stand above them already."""
-    return tuple(
-        name
-        for name, view in REGISTRY.items()
-        if name != "predict"
-        and view.reads == "text"
-        and view.title
-        and not view.needs_more
-        and not any(one.option.positional or one.is_required for one in view.parameters)
+    return (
+        *(
+            name
+            for name, view in REGISTRY.items()
+            if name != "predict"
+            and view.reads == "text"
+            and view.title
+            and not view.needs_more
+            and not any(one.option.positional or one.is_required for one in view.parameters)
+        ),
+        CORPUS,
     )
 
 

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbexplore.display.blocks import (
-    Bars,
-    Block,
-    Cell,
-    Column,
-    Headline,
-    Hue,
-    Lines,
-    Note,
-    Row,
-    Series,
-    Table,
-    TokenStrip,
-    Value,
+from mbexplore.display.blocks import Block, Cell, Headline, Note, Row, Table
+from mbexplore.display.numbers import percent
+from mbexplore.views._corpus import (
+    CONTROL,
+    head_blocks,
+    head_cell,
+    heads_scatter,
+    neuron_blocks,
+    numbered,
+    worded,
 )
-from mbexplore.display.numbers import percent, significant
-from mbexplore.errors import UsageError
-from mbexplore.text import word
 from mbexplore.views.parameters import Head, Layer
 from mbexplore.views.shared import layer_heat
 from mbexplore.views.view import View, option
@@ -31,18 +25,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mbexplore.corpus.profile import Example, HeadProfile, NeuronProfile, Overview
-    from mbexplore.corpus.search import Found
     from mbexplore.session import Session
 
 Metric = Literal[
     "self", "previous", "next", "cls", "sep", "separator", "punctuation", "mask", "edge", "far",
     "left", "right", "duplicate", "induction", "entropy", "nats", "distance", "distance_variance",
 ]  # fmt: skip
-SHOWN = ("self", "previous", "next", "separator", "punctuation", "duplicate", "entropy")
-"""Metrics in the table of all heads."""
-SHARES = {*SHOWN, "cls", "sep", "mask", "edge", "far", "left", "right", "induction"}
-AROUND = 24
-"""Tokens shown on each side of a use."""
 
 
 class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
@@ -70,26 +58,28 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
         default=None, positional=True, local=True,
     )  # fmt: skip
     layer: Layer = 0
-    head: Head = None
+    head: Head = option(
+        "One head, from 0; all of them by default.", default=None, only={"neuron": (None,)}
+    )
     neuron: int | None = option("A neuron of the layer, from 0.", default=None, at_least=0)
-    metric: Metric = option("The metric that all heads are shown by.", default="previous")
+    metric: Metric = option("The metric that all heads are shown by.", default="previous", label="")
+    against: Metric = option("The metric from left to right.", default="entropy", label="")
     examples: int = option("Strongest uses that are shown.", default=6, short="-k", at_least=1)
 
     def compute(self, session: Session) -> Overview | HeadProfile | NeuronProfile:
         """Out of the store; the examples' weights by the model."""
         from mbexplore.corpus.profile import find_store, read_head, read_neuron, read_overview
 
-        explorer = session.explorer
+        explorer, layer, most = session.explorer, self.layer, self.examples
         store = session.once(("corpus", self.corpus), lambda: find_store(explorer, self.corpus))
         if self.neuron is not None:
-            if self.head is not None:
-                raise UsageError("A head and a neuron were both given; leave one out.")
-            return read_neuron(
-                explorer, store, self.layer, self.neuron, strongest=self.examples, sampled=1
-            )
-        if self.head is None:
+            return read_neuron(explorer, store, layer, self.neuron, strongest=most, sampled=1)
+        if (head := self.head) is None:
             return read_overview(store)
-        return read_head(explorer, store, self.layer, self.head, strongest=self.examples, sampled=1)
+        return session.once(  # whatever it is set against
+            ("corpus head", self.corpus, layer, head, most),
+            lambda: read_head(explorer, store, layer, head, strongest=most, sampled=1),
+        )
 
     def blocks(
         self, found: Overview | HeadProfile | NeuronProfile, session: Session
@@ -98,18 +88,21 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
         from mbexplore.corpus.profile import HeadProfile, Overview
 
         if isinstance(found, Overview):
-            yield from _overview(found, self.metric, session)
+            yield from _overview(found, self.against, self.metric, session)
         elif isinstance(found, HeadProfile):
-            yield from _head(found)
+            yield from head_blocks(found, self.against, self.metric)
         else:
-            yield from _neuron(found)
+            yield from neuron_blocks(found)
         yield Note(f"{_size(found.manifest)} {self.limits}")
 
     def to_json(self, found: Overview | HeadProfile | NeuronProfile) -> dict[str, Any]:
         """The fields; of the manifest what names the corpus."""
         from mbexplore.display.data import to_plain
 
-        plain: dict[str, Any] = to_plain(found)
+        fields = {one.name: getattr(found, one.name) for one in dataclasses.fields(found)}
+        plain: dict[str, Any] = to_plain({
+            name: value for name, value in fields.items() if name not in ("overview", "others")
+        })  # fmt: skip
         named = ("corpus", "texts", "tokens", "control")
         plain["manifest"] = {name: found.manifest[name] for name in named}
         return plain
@@ -130,178 +123,53 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
 
         if not isinstance(found, Overview):
             return _example_rows(found.examples)
-        names = [name for name in found.heads[0] if name not in ("distances", "largest")]
+        lists = ("distances", "largest", "control_distances", "control_largest")
+        names = [name for name in found.heads[0] if name not in lists]
         return Table(tuple(names), tuple(tuple(one[n] for n in names) for one in found.heads))
 
 
 def _size(manifest: Mapping[str, Any]) -> str:
     texts, tokens = manifest["texts"], manifest["tokens"]
-    chance = " Control: the same model freshly initialised." if manifest["control"] else ""
+    chance = f" Control: the same model {CONTROL}." if manifest["control"] else ""
     return f"{texts:,} texts, {tokens:,} tokens.{chance}"
 
 
-def _named(value: float | None, name: str) -> str:
-    if value is None or value != value:
-        return ""
-    return percent(value) if name in SHARES else significant(value)
-
-
-def _overview(found: Overview, metric: str, session: Session) -> Iterator[Block]:
+def _overview(found: Overview, against: str, metric: str, session: Session) -> Iterator[Block]:
     values = [one for one in found.heads if one[metric] is not None]
     if not values:
         yield Headline(f"No query of this corpus could send weight to {metric}.")
         return
     best = max(values, key=lambda one: float(one[metric]))
     control = f"control_{metric}"
-    chance = f"; freshly initialised, {_named(best[control], metric)}" if control in best else ""
+    chance = f"; {CONTROL}, {numbered(best[control], metric)}" if control in best else ""
     yield Headline(
-        f"Head {best['layer']}.{best['head']} has the largest {_worded(metric)}: "
-        f"{_named(best[metric], metric)}{chance}."
+        f"Head {best['layer']}.{best['head']} has the largest {worded(metric)}: "
+        f"{numbered(best[metric], metric)}{chance}."
     )
-    squares = [(metric, _worded(metric).capitalize())]
+    squares = [(metric, worded(metric).capitalize())]
     squares += [(control, "Control")] * (control in best)
     high = max(float(one[metric]) for one in values)
     names = tuple(map(str, range(found.square(metric).shape[1])))
-    yield Row(tuple(
+    heats = (
         layer_heat(found.square(name), names, session, "head", title=title, hue="global",
                    low=0.0, high=high or 1.0)
         for name, title in squares
-    ))  # fmt: skip
-    names = tuple(dict.fromkeys((metric, *SHOWN)))
-    rows = []
-    for one in sorted(values, key=lambda one: -float(one[metric])):
-        select = {"layer": one["layer"], "head": one["head"]}
-        name = Cell(f"{one['layer']}.{one['head']}", hue=one["kind"], select=select)
-        cells = [Cell(one[n], _named(one[n], n) or " ") for n in names]
-        chances = [one[control]] if control in one else []
-        chance_cells = [Cell(value, _named(value, metric) or " ") for value in chances]
-        rows.append((name, cells[0], *chance_cells, *cells[1:]))
-    columns = ("head", metric, *["control"] * (control in best), *names[1:])
-    yield Table(columns, tuple(rows))
-
-
-def _worded(metric: str) -> str:
-    words = {
-        "entropy": "relative entropy", "nats": "entropy in nats", "distance": "mean distance",
-        "distance_variance": "variance of the distance", "separator": "weight on [CLS] and [SEP]",
-        "duplicate": "weight on other occurrences of its token",
-        "induction": "weight on tokens after other occurrences of its token",
-        "left": "weight to the left", "right": "weight to the right",
-        "previous": "weight on the previous token", "next": "weight on the next token",
-        "self": "weight on itself", "cls": "weight on [CLS]", "sep": "weight on [SEP]",
-        "mask": "weight on masks", "far": "weight beyond half a window",
-        "edge": "weight on the window's edge",
-    }  # fmt: skip
-    return words.get(metric, f"weight on {metric}")
-
-
-def _head(found: HeadProfile) -> Iterator[Block]:
-    by_name = {one.name: one for one in found.metrics}
-    shares = [by_name[n] for n in ("self", "previous", "next", "separator", "duplicate", "mask")
-              if n in by_name]  # fmt: skip
-    most = max(shares, key=lambda one: one.value)
-    chance = "" if most.control is None else f" (freshly initialised: {percent(most.control)})"
-    yield Headline(
-        f"Head {found.layer}.{found.head} ({found.kind}) has {percent(most.value)} of its "
-        f"{_worded(most.name)}{chance}, rank {most.rank} of {most.heads} heads."
-    )
-    yield Row((_distances(found), _largest(found)))
-    tables = [_token_table(found, role) for role in ("query", "key")]
-    yield Row((*tables, _metric_table(found)))
-    yield from _strips(found.examples, found.kind, "weight")
-
-
-def _distances(found: HeadProfile) -> Lines:
-    """Share of weight by distance, the window's edges as upright lines."""
-    bins = [tuple(one) for one in found.manifest["distance_bins"]]
-    some = [i for i, share in enumerate(found.distances) if share > 0]
-    low, high = (some[0], some[-1] + 1) if some else (0, len(bins))
-    marks = {}
-    if found.half_window is not None:
-        ends = {"left edge": -found.half_window, "right edge": found.half_window}
-        places = [(name, _bin_of(bins, end) - low) for name, end in ends.items()]
-        marks = {name: float(place) for name, place in places if 0 <= place < high - low}
-    names = tuple(str(a) if a == b else f"{a}..{b}" for a, b in bins[low:high])
-    return Lines(
-        (Series("share of weight", found.distances[low:high], hue=found.kind, dots=True),),
-        "Weight by distance, key less query; dashed: edges of the window", x="tokens", y="share",
-        ticks=names, marks=marks,
     )  # fmt: skip
-
-
-def _bin_of(bins: Sequence[tuple[int, ...]], offset: int) -> int:
-    return next((i for i, (low, high) in enumerate(bins) if low <= offset <= high), -1)
-
-
-def _intervals(edges: Sequence[float], last: str) -> tuple[str, ...]:
-    ends = [f"{edge:g}" for edge in edges[1:]]
-    return tuple(f"{low:g} to {high}" for low, high in zip(edges, [*ends, last], strict=True))
-
-
-def _largest(found: HeadProfile) -> Bars:
-    names = _intervals((0.0, *found.manifest["weight_edges"]), "1")
-    title = "Queries by their largest weight on a token of the text"
-    return Bars(names, found.largest, title, unit="%", hue=found.kind)
-
-
-def _token_table(found: HeadProfile, role: str) -> Table:
-    rows = [one for one in found.tokens if one["role"] == role][:10]
-    title = "Queries by summed largest weight" if role == "query" else "Keys by summed weight"
-    cells = tuple(
-        (Cell(one["token"], word(one["token"])), one["weight"], one["occurrences"]) for one in rows
-    )
-    return Table((role, "weight", "occurrences"), cells, title, left=(role,))
-
-
-def _metric_table(found: HeadProfile) -> Table:
-    has_control = any(one.control is not None for one in found.metrics)
-    rows: list[tuple[Value, ...]] = []
-    for one in found.metrics:
-        numbers = [one.value, one.median, *[one.control] * has_control]
-        cells = [Cell(value, _named(value, one.name) or " ") for value in numbers]
-        rows.append((one.name.replace("_", " "), *cells, one.rank))
-    columns = ("metric", "this head", "median", *["control"] * has_control, "rank")
-    return Table(columns, tuple(rows), "Among all heads", left=("metric",))
-
-
-def _strips(examples: Sequence[Example], hue: Hue, unit: str) -> Iterator[Block]:
-    for one in examples:
-        start = max(0, min(one.position, one.position if one.key is None else one.key) - AROUND)
-        stop = max(one.position, one.position if one.key is None else one.key) + AROUND
-        which = "" if one.interval == "strongest" else f"sample from {one.interval} on: "
-        use = f"{which}{word(one.tokens[one.position])}"
-        if one.key is not None:
-            use += f" attends to {word(one.tokens[one.key])}"
-        title = f"{use}, {significant(one.value)} (text {one.id})"
-        values = tuple(map(float, one.values[start:stop]))
-        yield TokenStrip(
-            one.tokens[start:stop], values, title, unit=unit, hue=hue, mark=one.position - start
-        )
-
-
-def _neuron(found: NeuronProfile) -> Iterator[Block]:
-    row = found.row
-    promoted = " ".join(map(word, found.promoted))
-    writes = f"; its strongest use promotes {promoted}" if promoted else ""
-    yield Headline(
-        f"Neuron {found.layer}.{found.neuron} fires on {percent(row['firing_rate'])} of tokens"
-        f"{writes}."
-    )
-    edges = found.manifest["firing_edges"]
-    names = tuple(f"beyond {edge:g} x" for edge in edges)
-    bars = Bars(names, tuple(row["firing"]), "Tokens by |activation|, in thresholds", unit="%")
-    named = ("threshold", "mean", "root_mean_square", "largest", "smallest")
-    numbers = Table(
-        ("activation", "value"),
-        tuple((name.replace("_", " "), Cell(row[name], significant(row[name]))) for name in named),
-        left=("activation",),
-    )
-    yield Row((bars, Column((numbers,))))
-    yield from _strips(found.examples, "signed", "activation")
-    yield Note(
-        "The threshold is the root mean square of the layer's activations over the bundled "
-        "paragraph. Samples are of texts in which the neuron fires, each at its strongest token."
-    )
+    yield Row((*heats, heads_scatter(found, against, metric)))
+    rows = []
+    said = {(one["layer"], one["head"]): found.summaries[i] for i, one in enumerate(found.heads)}
+    for one in sorted(values, key=lambda one: -float(one[metric])):
+        summary = said[one["layer"], one["head"]]
+        named = [name for name in (metric, control) if name in one]
+        share = "" if summary.share is None else percent(summary.share, 0)
+        rows.append((
+            head_cell(one), *(Cell(one[n], numbered(one[n], metric)) for n in named),
+            Cell(summary.share, share or " "), summary.what,
+        ))  # fmt: skip
+    uses = max(one.uses for one in found.summaries)
+    columns = ("head", metric, *["control"] * (control in best), "of uses", f"its {uses} strongest")
+    title = f"Over {values[0].get(f'queries_{metric}', values[0]['queries']):,} queries a head"
+    yield Table(columns, tuple(rows), title, left=("head", columns[-1]))
 
 
 def _example_rows(examples: Sequence[Example]) -> Table:
@@ -314,28 +182,3 @@ def _example_rows(examples: Sequence[Example]) -> Table:
         for one in examples
     )  # fmt: skip
     return Table(columns, rows)
-
-
-def search_blocks(found: Found) -> Iterator[Block]:
-    """What a search found."""
-    what = "" if found.token is None else f" with {word(found.token)} in their examples"
-    heads, neurons = len(found.heads), len(found.neurons)
-    also = f", {neurons:,} neurons" * (neurons > 0)
-    yield Headline(f"{heads:,} heads{also}{what}.")
-    for rows, title in ((found.heads, "Heads"), (found.neurons, "Neurons")):
-        if not rows:
-            continue
-        part = "head" if title == "Heads" else "neuron"
-        names = [name for name in rows[0] if name not in ("layer", part)]
-        cells = tuple(
-            (
-                Cell(f"{one['layer']}.{one[part]}", hue=one.get("kind", "plain")),
-                *(_searched(one[name], name) for name in names),
-            )
-            for one in rows
-        )
-        yield Table((part, *names), cells, title, left=(part, "kind", "as"))
-
-
-def _searched(value: Any, name: str) -> Cell:
-    return Cell(value, _named(value, name)) if isinstance(value, float) else Cell(value)

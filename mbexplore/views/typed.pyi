@@ -8,6 +8,7 @@ from mbexplore.views.attention import AttentionView
 from mbexplore.views.attribute import AttributeView
 from mbexplore.views.compare import CompareView
 from mbexplore.views.corpus import CorpusView
+from mbexplore.views.corpus_search import CorpusSearchView
 from mbexplore.views.cosine import CosineView
 from mbexplore.views.embed import EmbedView
 from mbexplore.views.heads import HeadsView
@@ -59,6 +60,7 @@ class ViewMethods:
     patch = of_text(PatchView)
     steer = of_text(SteerView)
     corpus = of_model(CorpusView)
+    corpus_search = of_model(CorpusSearchView)
     compare = of_text(CompareView)
     embed = of_texts(EmbedView)
     pairs = of_model(PairsView)

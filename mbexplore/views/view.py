@@ -116,6 +116,12 @@ class View(Generic[Data]):
             if value is not values[parameter.name]:
                 object.__setattr__(self, parameter.name, value)
             if value != parameter.default and not parameter.has_effect(values):
+                for other, which in parameter.option.only.items():
+                    if list(which) == [None] and values[other] is not None:
+                        raise UsageError(
+                            f"{parameter.name} {value!r} has no effect beside {other} "
+                            f"{values[other]!r}; leave one of them out."
+                        )
                 needs = " and ".join(
                     other.replace("_", " ") + ("" if list(which) == [True] else f" {_any(which)}")
                     for other, which in parameter.option.only.items()

@@ -188,13 +188,14 @@ const explore = (main, about, server, trigger) => {
       // A token outside of the window that was moved takes the window with it; so does another text.
       if (token < from || token >= to || "other" in changes) delete settingsOf("first").first;
       const shared = ["layer", "head", "token"];
+      if (views[changes.view]?.title) state.view = changes.view; // what is clicked may be of another view
       // A second token, such as a key, belongs to what was selected when it was.
       if (shared.some((name) => name in changes)) {
         for (const one of view().controls) if (one.beside) delete settingsOf(one.name)[one.name];
       }
       for (const [name, value] of Object.entries(changes)) {
         if (shared.includes(name)) state[name] = value;
-        else settingsOf(name)[name] = value;
+        else if (name !== "view") settingsOf(name)[name] = value;
       }
       // The way back leads through what was selected, but not through each of many keys pressed in a row.
       toAddress(performance.now() - selectedAt > 1000 || "queries" in changes);
@@ -238,7 +239,12 @@ const explore = (main, about, server, trigger) => {
     // A token that is held can be let go: then the view chooses, the first mask for example.
     const letGo = once("let go", () => el("button", { class: "quiet", onclick: () => page.hold({ token: -1 }) }, "let go"));
     const canLetGo = place >= 0 && used.some((one) => one.kind === "held" && one.name === "token");
-    refill(held, canLetGo ? [...nodes, letGo] : nodes);
+    const inCorpus = once("in the corpus", () => el("button", {
+      class: "quiet", onclick: () => page.hold({ view: "corpus", layer: state.layer, head: state.head, neuron: null }),
+    }));
+    inCorpus.textContent = `head ${state.layer}.${state.head} in the corpus`;
+    const namesHead = view().name !== "corpus" && nodes.length > 0 && used.some((one) => one.kind === "held" && one.name !== "token");
+    refill(held, [...nodes, ...(canLetGo ? [letGo] : []), ...(namesHead ? [inCorpus] : [])]);
     refill(controls, used.filter((one) => one.kind !== "held" && one.label).map((one) => shownAs(one, setting(one))));
   };
 
