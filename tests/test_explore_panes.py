@@ -14,8 +14,9 @@ from tests.cli_runner import run_cli
 TEXT = "The river runs to the sea, and the [MASK] of the sea comes up the river twice a day."
 SLOW = {
     "ablate", "patch", "attribute", "compare", "verify", "predict", "score", "likelihood", "why",
+    "corpus",
 }  # fmt: skip
-"""Views that run the model: they change what it computes, or compare it."""
+"""Views that run the model: they change what it computes, compare it, or run other texts."""
 PANES = pane_names()
 
 

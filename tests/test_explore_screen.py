@@ -131,6 +131,8 @@ def test_every_key_does_what_it_says(tmp_path, monkeypatch):
         for n, pane in enumerate(pane_names()[:9], start=1):
             await key(str(n), pane=pane)
             assert lines(app) and pane[:4] in whole(app)
+        await key("c", pane="corpus", layer=1, head=1)
+        assert "No corpus of handbuilt was named" in whole(app)
         await key("comma", pane=before_last(app))
         driven.add("full_stop")
         await press("full_stop")

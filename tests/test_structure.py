@@ -107,7 +107,7 @@ def test_files_and_functions_are_short_enough_to_read():
 def test_the_command_line_imports_nothing_heavy():
     code = (
         "import sys, mbexplore.cli;"
-        "heavy = {'torch', 'transformers', 'gradio', 'matplotlib', 'textual', 'pyarrow'};"
+        "heavy = {'torch', 'transformers', 'gradio', 'matplotlib', 'textual', 'pyarrow', 'duckdb'};"
         "print(heavy & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

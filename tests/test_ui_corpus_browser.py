@@ -96,6 +96,7 @@ def test_a_neuron_and_back_to_its_neighbours_head(person):
     person.open(text=PARIS, view="corpus", layer=4, head=1, neuron=117)
     page = person.page
     assert page.inner_text(".line").startswith("Neuron 4.117: ")
+    assert page.locator("#mb-head").count() == 0  # it would change nothing
     assert page.locator(f"{SCATTER} circle.dot").count() == 384
     person.tab("corpus-search")
     assert "add a token" in page.inner_text("#mb-view")

@@ -54,13 +54,17 @@ def arguments_of(view: type[View[Any]]) -> list[inspect.Parameter]:
 
 def controls_of(view: type[View[Any]]) -> list[dict[str, Any]]:
     """What the page needs to build a view's controls."""
+    none = {one.name: NONE.get(one.kind, "") for one in view.parameters}
     return [
         {
             "name": one.name,
             "label": one.label or None,
             "help": one.option.help,
             "default": default_of(one),
-            "only": {name: list(which) for name, which in one.option.only.items()},
+            "only": {
+                name: [none[name] if value is None else value for value in which]
+                for name, which in one.option.only.items()
+            },
             "kind": _control(one),
             "choices": list(one.choices),
             "wide": one.name == "other" or bool(one.option.separator),

@@ -247,13 +247,15 @@ def read_overview(store: Store) -> Overview:
 
 
 def read_head(
-    explorer: Explorer, store: Store, layer: int, head: int, *, strongest: int, sampled: int
-) -> HeadProfile:
+    explorer: Explorer, store: Store, overview: Overview, layer: int, head: int, *,
+    strongest: int, sampled: int,
+) -> HeadProfile:  # fmt: skip
     """One head, with the weights of its examples.
 
     Args:
         explorer: of the model that built the corpus.
         store: the corpus.
+        overview: all its heads.
         layer: from 0.
         head: from 0.
         strongest: examples at the top.
@@ -263,7 +265,6 @@ def read_head(
         RangeError: there is no such head.
     """
     explorer.check_layer_and_head(layer, head)
-    overview = read_overview(store)
     [row] = [one for one in overview.heads if (one["layer"], one["head"]) == (layer, head)]
     chosen = _chosen(store.rows("head_examples", layer=layer, head=head), strongest, sampled)
     recordings = _record(explorer, store, chosen, of_layers("attention", layer))

@@ -1,4 +1,4 @@
-"""What can be told of a token by its letters alone, without a tagger.
+"""Classes of tokens that letters alone show, without a tagger.
 
 Every class is a regular expression that DuckDB (RE2) and Python (`regex`) read alike; a token is
 of a class where the whole of it matches. Tokens keep the space before a word.

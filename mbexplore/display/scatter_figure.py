@@ -19,16 +19,16 @@ def _(block: Scatter) -> Size:
 def _(block: Scatter, axes: Axes) -> None:
     points, theirs = block.points(), block.points(theirs=True)
     if theirs:
-        axes.scatter(*zip(*theirs.values(), strict=True), s=16, facecolors="none",
-                     edgecolors=FAINT, linewidths=0.6, alpha=0.6,
+        x, y = zip(*theirs.values(), strict=True)
+        axes.scatter(x, y, s=16, facecolors="none", edgecolors=FAINT, linewidths=0.6, alpha=0.6,
                      label=drawable(block.theirs_name))  # fmt: skip
     for hue in sorted({block.hue(i) for i in points}):
-        some = [points[i] for i in points if block.hue(i) == hue]
+        x, y = zip(*(points[i] for i in points if block.hue(i) == hue), strict=True)
         named = hue if len(set(block.hues)) > 1 else ""
-        axes.scatter(*zip(*some, strict=True), s=16, color=ink(hue), label=named)
+        axes.scatter(x, y, s=16, color=ink(hue), label=named)
     if block.mark in points:
-        axes.scatter(*zip(points[block.mark], strict=True), s=70, facecolors="none",
-                     edgecolors=INK, linewidths=1.4)  # fmt: skip
+        x, y = ((value,) for value in points[block.mark])
+        axes.scatter(x, y, s=70, facecolors="none", edgecolors=INK, linewidths=1.4)
     for i in block.outermost():
         axes.annotate(
             drawable(block.names[i]), points[i], xytext=(5, 4), textcoords="offset points",

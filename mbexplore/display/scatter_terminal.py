@@ -79,7 +79,9 @@ def _name(
     line = grid[row]
     for start in (column + 1, column - len(name)):
         part = line[start : start + len(name)] if start >= 0 else []
-        if len(part) == len(name) and all(sign in (" ", THEIRS) for sign, _ in part):
+        if len(part) < len(name):
+            continue
+        if bold or all(sign in (" ", THEIRS) for sign, _ in part):  # the marked one has its name
             line[start : start + len(name)] = [
                 (letter, Style(bold=bold or None)) for letter in name
             ]

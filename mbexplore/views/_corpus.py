@@ -249,8 +249,8 @@ def neuron_blocks(found: NeuronProfile) -> Iterator[Block]:
         ),
         left=("activation",),
     )
-    apart = [(name.removeprefix(CORRELATED).replace("_", " "), value)
-             for name, value in row.items() if name.startswith(CORRELATED) and value is not None]  # fmt: skip
+    named = [name for name in row if name.startswith(CORRELATED) and row[name] is not None]
+    apart = [(name.removeprefix(CORRELATED).replace("_", " "), row[name]) for name in named]
     apart.sort(key=lambda pair: -abs(pair[1]))
     correlated = Table(
         ("kind of token", "correlation"),

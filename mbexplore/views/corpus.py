@@ -74,11 +74,12 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
         store = session.once(("corpus", self.corpus), lambda: find_store(explorer, self.corpus))
         if self.neuron is not None:
             return read_neuron(explorer, store, layer, self.neuron, strongest=most, sampled=1)
+        every = session.once(("corpus heads", self.corpus), lambda: read_overview(store))
         if (head := self.head) is None:
-            return read_overview(store)
+            return every
         return session.once(  # whatever it is set against
             ("corpus head", self.corpus, layer, head, most),
-            lambda: read_head(explorer, store, layer, head, strongest=most, sampled=1),
+            lambda: read_head(explorer, store, every, layer, head, strongest=most, sampled=1),
         )
 
     def blocks(

@@ -82,7 +82,8 @@ class CorpusSearchView(View["Found"]):
             yield _table(found.neurons, "Neurons", tuple(map(_neuron, found.neurons)))
         if found.uses:
             yield _uses(found.uses)
-        yield Note(self.limits)
+        if self.word or self.pattern:
+            yield Note(self.limits)
 
     def table(self, found: Found, session: Session) -> Table:
         """Heads, or else neurons."""
