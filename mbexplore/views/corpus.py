@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbexplore.display.blocks import Block, Cell, Headline, Note, Row, Table
+from mbexplore.display.blocks import Block, Cell, Headline, Note, Row, Table, Value
 from mbexplore.display.numbers import percent
 from mbexplore.views._corpus import (
     CONTROL,
@@ -157,7 +157,7 @@ def _overview(found: Overview, against: str, metric: str, session: Session) -> I
         for name, title in squares
     )  # fmt: skip
     yield Row((*heats, heads_scatter(found, against, metric)))
-    rows = []
+    rows: list[tuple[Value, ...]] = []
     said = {(one["layer"], one["head"]): found.summaries[i] for i, one in enumerate(found.heads)}
     for one in sorted(values, key=lambda one: -float(one[metric])):
         summary = said[one["layer"], one["head"]]
