@@ -53,7 +53,7 @@ def test_a_click_on_a_point_opens_that_head(person):
     page.wait_for_function("document.querySelector('.line').textContent.startsWith('Head 1.3 ')")
     person.settle()
     assert "layer=1&head=3" in page.url
-    assert page.inner_text(f"{SCATTER} .named") == "1.3"
+    assert page.text_content(f"{SCATTER} .named") == "1.3"
     page.go_back()
     page.wait_for_function("document.querySelector('.line').textContent.startsWith('Head 5.2 ')")
 
@@ -67,9 +67,7 @@ def test_any_two_metrics_and_the_keyboard(person):
     page.select_option('[data-key^="x of All"]', "self")
     page.wait_for_function("location.hash.includes('against=%22self%22')")
     person.settle()
-    assert [one.inner_text() for one in page.locator(f"{SCATTER} .axis").all()] == [
-        "self", "duplicate"
-    ]  # fmt: skip
+    assert page.locator(f"{SCATTER} .axis").all_text_contents() == ["self", "duplicate"]
     page.locator(SCATTER).focus()
     page.keyboard.press("ArrowRight")
     name = page.inner_text(".scatter .readout").split(" ")[0]
@@ -118,4 +116,4 @@ def test_a_saved_dashboard_lets_one_choose_too(person, tmp_path):
     page = person.page.context.new_page()
     page.goto((tmp_path / "head.html").as_uri())
     page.select_option('[data-key^="x of All"]', "distance")
-    assert "distance" in [one.inner_text() for one in page.locator(f"{SCATTER} .axis").all()]
+    assert "distance" in page.locator(f"{SCATTER} .axis").all_text_contents()

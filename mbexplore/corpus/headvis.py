@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from mbexplore.corpus.reader import Store
-from mbexplore.corpus.store import METRICS
+from mbexplore.corpus.tables import METRICS
 from mbexplore.display.data import to_json
 from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer

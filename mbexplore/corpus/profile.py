@@ -20,8 +20,8 @@ import numpy.typing as npt
 from mbexplore.corpus import VARIABLE
 from mbexplore.corpus.reader import Store
 from mbexplore.corpus.sources import hash_model
-from mbexplore.corpus.store import METRICS
 from mbexplore.corpus.summary import Summary, head_summaries, neuron_summary
+from mbexplore.corpus.tables import METRICS
 from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
 from mbexplore.network.config import LayerKind

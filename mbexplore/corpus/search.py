@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mbexplore.corpus.reader import Store
-from mbexplore.corpus.store import METRICS
+from mbexplore.corpus.tables import METRICS
 from mbexplore.corpus.token_classes import CLASSES, spellings
 from mbexplore.errors import MissingError, RangeError, UsageError
 

@@ -14,7 +14,7 @@ from math import log
 from typing import Any
 
 from mbexplore.corpus.reader import Store
-from mbexplore.corpus.store import STRONGEST
+from mbexplore.corpus.tables import STRONGEST
 from mbexplore.corpus.token_classes import CLASSES
 from mbexplore.display.numbers import percent
 from mbexplore.text import word

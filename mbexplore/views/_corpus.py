@@ -77,7 +77,7 @@ def worded(metric: str) -> str:
 
 def heads_scatter(found: Overview, x: str, y: str, mark: tuple[int, int] | None = None) -> Scatter:
     """Every head on two metrics, with the same heads freshly initialised behind."""
-    from mbexplore.corpus.store import METRICS
+    from mbexplore.corpus.tables import METRICS
 
     heads, control = found.heads, bool(found.manifest["control"])
     places = [(one["layer"], one["head"]) for one in heads]

@@ -111,7 +111,7 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
     def arrays(self, found: Overview | HeadProfile | NeuronProfile) -> Mapping[str, NDArray[Any]]:
         """Of all heads, every metric, (layers, heads)."""
         from mbexplore.corpus.profile import Overview
-        from mbexplore.corpus.store import METRICS
+        from mbexplore.corpus.tables import METRICS
 
         if not isinstance(found, Overview):
             return {}
