@@ -17,9 +17,8 @@ import numpy as np
 from mbexplore.corpus.reader import Store
 from mbexplore.corpus.tables import METRICS
 from mbexplore.display.data import to_json
-from mbexplore.errors import OutputError
 from mbexplore.explorer import Explorer
-from mbexplore.files import write_whole
+from mbexplore.files import write_whole, writing
 from mbexplore.recorder import of_layers
 from mbexplore.recording import Recording
 
@@ -67,22 +66,18 @@ def write_headvis(
         "attributions/manifest.json": {},
     }
     layers = sorted({one["layer"] for one in heads})
-    try:
+    with writing(folder, "; choose another folder."):
         for name in ("attributions", "heads"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        for layer in layers:
-            rows = [one for one in heads if one["layer"] == layer]
-            sequences = _sequences(explorer, store, layer, len(rows))
-            for row in rows:
-                path = folder / "heads" / f"L{layer}H{row['head']}.json"
-                write_whole(path, to_json(_head(store, row, sequences[row["head"]])))
-            advance(layer + 1, len(layers))
-        for name, content in (files | {"config.json": _config(explorer, store, heads)}).items():
-            write_whole(folder / name, to_json(content))
-    except OSError as error:
-        raise OutputError(
-            f"{folder} can't be written ({error.strerror}); choose another."
-        ) from None
+    for layer in layers:
+        rows = [one for one in heads if one["layer"] == layer]
+        sequences = _sequences(explorer, store, layer, len(rows))
+        for row in rows:
+            path = folder / "heads" / f"L{layer}H{row['head']}.json"
+            write_whole(path, to_json(_head(store, row, sequences[row["head"]])))
+        advance(layer + 1, len(layers))
+    for name, content in (files | {"config.json": _config(explorer, store, heads)}).items():
+        write_whole(folder / name, to_json(content))
     return len(files) + 1 + len(heads)
 
 
