@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import (
@@ -27,6 +28,7 @@ from mbexplore.text import word
 
 if TYPE_CHECKING:
     from mbexplore.corpus.profile import Example, HeadProfile, NeuronProfile, Overview
+    from mbexplore.explorer import Explorer
 
 SHARES = frozenset({
     "self", "previous", "next", "cls", "sep", "separator", "punctuation", "mask", "edge", "far",
@@ -50,6 +52,45 @@ def head_cell(one: Mapping[str, Any]) -> Cell:
     """A head by its name; a click opens it."""
     layer, head = one["layer"], one["head"]
     return Cell(f"{layer}.{head}", hue=one["kind"], select=open_head(layer, head))
+
+
+@dataclass(frozen=True)
+class OverCorpus:
+    """What some heads do over the corpus of their model.
+
+    Attributes:
+        kinds: of the heads, by layer and head.
+        lines: of each, a sentence; none where there is no corpus of the model.
+        texts: of the corpus.
+    """
+
+    kinds: Mapping[tuple[int, int], Hue]
+    lines: Mapping[tuple[int, int], str]
+    texts: int
+
+    @classmethod
+    def of(cls, explorer: Explorer, kinds: Mapping[tuple[int, int], Hue]) -> OverCorpus:
+        """Out of the corpus that is known for a model."""
+        from mbexplore.corpus.profile import known_lines
+
+        texts, lines = known_lines(explorer, tuple(kinds)) if kinds else (0, {})
+        return cls(kinds, lines, texts)
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """The lines by the heads' names."""
+        return {f"{layer}.{head}": line for (layer, head), line in self.lines.items()}
+
+    def blocks(self) -> Iterator[Block]:
+        """A row a head; a click opens it in the corpus."""
+        rows = tuple(
+            (Cell(f"{layer}.{head}", hue=self.kinds[layer, head], select=open_head(layer, head)),
+             line)
+            for (layer, head), line in self.lines.items()
+        )  # fmt: skip
+        if rows:
+            title = f"These heads over {self.texts:,} texts"
+            yield Table(("head", "in the corpus"), rows, title, left=("head", "in the corpus"))
 
 
 def numbered(value: float | None, name: str) -> str:

@@ -21,7 +21,7 @@ from mbexplore.display.numbers import significant
 from mbexplore.display.route_blocks import LEAST, Edge, RouteGraph
 from mbexplore.display.story_blocks import Sentence, Story
 from mbexplore.text import word
-from mbexplore.views._corpus import open_head
+from mbexplore.views._corpus import OverCorpus
 from mbexplore.views._why_story import (
     ROUTE,
     TESTS,
@@ -66,14 +66,12 @@ class Explained:
     Attributes:
         why: the explanation.
         story: sentences, each with the command that shows it.
-        corpus: what each named head does over the corpus of the model, by layer and head.
-        corpus_texts: of that corpus; 0 where there is none.
+        corpus: what each named head does over the corpus of the model.
     """
 
     why: Why
     story: tuple[Sentence, ...]
-    corpus: Mapping[tuple[int, int], str]
-    corpus_texts: int
+    corpus: OverCorpus
 
     @property
     def target(self) -> Target:
@@ -117,7 +115,6 @@ class WhyView(View[Explained]):
     def compute(self, session: Session) -> Explained:
         """Everything, one after the other."""
         from mbexplore.analysis.why import why
-        from mbexplore.corpus.profile import known_lines
 
         other = self.counterfactual
         found = why(
@@ -132,9 +129,9 @@ class WhyView(View[Explained]):
         )
         parity = self._parity(session)
         own = partial(prove, self, session)
-        heads = {(one.layer, one.head): None for one in _named(found)}
-        texts, lines = known_lines(session.explorer, tuple(heads)) if heads else (0, {})
-        return Explained(found, tuple(tell(found, session, own, parity)), lines, texts)
+        heads = {(one.layer, one.head): one.kind for one in _named(found)}
+        corpus = OverCorpus.of(session.explorer, heads)
+        return Explained(found, tuple(tell(found, session, own, parity)), corpus)
 
     def _parity(self, session: Session) -> str:
         """How close transformers comes at the masks, or why it can't; "" where it isn't asked."""
@@ -167,7 +164,7 @@ class WhyView(View[Explained]):
         if found.route is not None:
             yield Row((tokens, _bars(found.route, found)))
             yield _heads(found, found.route)
-            yield from _over_corpus(explained)
+            yield from explained.corpus.blocks()
         else:
             yield tokens
         yield Note(f"{_thresholds(found)} {self.limits}")
@@ -186,7 +183,7 @@ class WhyView(View[Explained]):
             "tokens": why.evidence.tokens,
             "counterfactual": None,
             "heads": [],
-            "corpus": {f"{layer}.{head}": line for (layer, head), line in found.corpus.items()},
+            "corpus": found.corpus.by_name,
             "backups": [],
             "tests": None,
             "first_after_layer": _layer(why.first_state),
@@ -292,18 +289,6 @@ def _tokens(found: Why) -> Table:
 def _named(found: Why) -> tuple[Step, ...]:
     """The heads on the way, and those that could take their place."""
     return () if found.route is None else (*found.route.steps, *found.route.backups)
-
-
-def _over_corpus(explained: Explained) -> Iterator[Block]:
-    """What each of these heads does over the corpus; a click opens it there."""
-    kinds = {(one.layer, one.head): one.kind for one in _named(explained.why)}
-    rows = tuple(
-        (Cell(f"{layer}.{head}", hue=kinds[layer, head], select=open_head(layer, head)), line)
-        for (layer, head), line in explained.corpus.items()
-    )
-    if rows:
-        title = f"These heads over {explained.corpus_texts:,} texts"
-        yield Table(("head", "in the corpus"), rows, title, left=("head", "in the corpus"))
 
 
 def _heads(found: Why, route: Route) -> Table:
