@@ -52,7 +52,7 @@ class Observer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        self._spare: tuple[Tensor, Tensor] | None = None
+        self._spare: Tensor | None = None
         self._offsets: dict[int | None, Offsets] = {}
 
     def see(self, texts: Pack) -> None:
@@ -65,7 +65,11 @@ class Observer:
         self._queries: dict[int, Tensor] = {}
         self._keys = np.asarray(texts.texts, dtype=np.int64)
         classes, positions = texts.classes(), texts.positions.float()
-        self._traits = torch.cat((classes, positions[:, None]), dim=1).to(self.model.device)
+        traits = torch.cat((torch.ones(1, len(positions)), classes.T, positions[None]))
+        self._traits = [
+            traits[:, first:stop].contiguous().to(self.model.device)
+            for first, stop, _ in texts.runs
+        ]
         actions: dict[str, Action] = {"embed": lambda x: self._state(0, x[0])}
         for layer in range(self.sketch.shape.layers):
             actions |= self._of_layer(layer)
@@ -111,14 +115,14 @@ class Observer:
         largest = torch.zeros(heads, len(texts.ids))
         keys = torch.full((heads, len(texts.ids)), -1)
         for part in texts.parts(window, heads):
-            weights = _weights(part, q, k)
+            weights, nats = _weights(part, q, k)
             (start, stop), (low, high) = part.rows, part.keys
             group, count = part.group, stop - start + high - low + 1
             columns = self._offsets[window].of(low - stop, count)
             offsets = sum_by_offset(weights.sum(dim=1)).cpu() @ columns
             by_bin += offsets[:, len(OF_OFFSETS) :]
             sums[:, _PLACES[: len(OF_OFFSETS)]] += offsets[:, : len(OF_OFFSETS)]
-            sums[:, _PLACES[len(OF_OFFSETS) :]] += _other_sums(part, weights)
+            sums[:, _PLACES[len(OF_OFFSETS) :]] += _other_sums(part, weights, nats)
             columns_in = to_float64(weights.sum(dim=2))  # (heads, texts, key)
             real = group.real[:, low:high]
             received.index_add_(1, group.places[:, low:high][real], columns_in[:, real])
@@ -160,30 +164,63 @@ class Observer:
 
     def _neurons(self, layer: int, activations: Tensor) -> None:
         """Activations (seq, neurons) of the whole pack."""
-        arrays = self.sketch.arrays
-        values = activations.float()
-        fires, sizes = self._scratch(values)
-        torch.abs(values, out=sizes)
-        threshold = self.thresholds[layer]
-        ones = values.new_ones(1, len(values))  # sums down the columns are fastest as products
-        for i, edge in enumerate(FIRING_EDGES):
-            fired = ones @ torch.gt(sizes, threshold * edge, out=fires)
-            arrays["fired"][layer, :, i] += _whole(fired[0], 1)
-        sums = [to_float64((ones @ one)[0]) for one in (values, values.square())]
-        arrays["neuron_sums"][layer] += _whole(torch.stack(sums, dim=1), VALUE)
-        by_trait = to_float64(self._traits.T @ values)  # (CLASSES + 1, neurons)
-        arrays["neuron_classes"][layer] += _whole(by_trait[:-1].T, VALUE)
-        arrays["neuron_positions"][layer] += _whole(by_trait[-1], PLACED)
-        ends = torch.stack((values.amax(dim=0), -values.amin(dim=0)), dim=1)
-        np.maximum(arrays["neuron_extremes"][layer], _whole(ends, VALUE),
+        arrays, threshold = self.sketch.arrays, self.thresholds[layer]
+        found = [
+            self._some_neurons(activations[first:stop].float(), traits, lengths, threshold)
+            for (first, stop, lengths), traits in zip(self._pack.runs, self._traits, strict=True)
+        ]
+        fired, sums, ends, places, strongest = zip(*found, strict=True)
+        arrays["fired"][layer] += _whole(torch.stack(fired).double().sum(dim=0).T, 1)
+        both = torch.stack([to_float64(one) for one in sums]).sum(dim=0)
+        arrays["neuron_sums"][layer] += _whole(both[:2].T, VALUE)
+        arrays["neuron_classes"][layer] += _whole(both[2:-1].T, VALUE)
+        arrays["neuron_positions"][layer] += _whole(both[-1], PLACED)
+        np.maximum(arrays["neuron_extremes"][layer], _whole(torch.stack(ends).amax(dim=0).T, VALUE),
                    out=arrays["neuron_extremes"][layer])  # fmt: skip
-        places = _first_largest(sizes, [len(one) for one in self._pack.encodings], fires)
-        starts = torch.tensor(self._pack.starts, device=places.device)[:, None]
-        strongest = values.gather(0, places + starts).T  # (neurons, texts)
-        number = _whole(strongest.double(), VALUE)
-        where = places.T.cpu().numpy()
+        self._keep_neurons(layer, torch.cat(places).T, torch.cat(strongest).T)
+
+    def _some_neurons(
+        self, values: Tensor, traits: Tensor, lengths: list[int], threshold: float
+    ) -> tuple[Tensor, ...]:
+        """Of a run of texts, small enough for a cache.
+
+        Args:
+            values: (seq, neurons).
+            traits: ones, `CLASSES` and the position of each token, (CLASSES + 2, seq).
+            lengths: of the texts.
+            threshold: of the layer.
+
+        Returns:
+            How often each fires, (edges, neurons); sums of the activations, of their squares, and
+            by class and position, (CLASSES + 3, neurons); the largest and, less than 0, the
+            smallest, (2, neurons); the place of each text's strongest, and its activation, (texts,
+            neurons).
+        """
+        sizes, left = self._scratch(values)
+        torch.abs(values, out=sizes)
+        ones = traits[:1]  # sums down the columns are fastest as products
+        fired = [ones @ torch.gt(sizes, threshold * edge, out=left) for edge in FIRING_EDGES]
+        squares = ones @ torch.square(values, out=left)
+        by_trait = traits @ values
+        ends = torch.stack((values.amax(dim=0), -values.amin(dim=0)))
+        places = _first_largest(sizes, lengths, left)
+        starts = torch.tensor(lengths, device=values.device).cumsum(0)[:, None]
+        strongest = values.gather(0, places + starts - starts.diff(dim=0, prepend=0 * starts[:1]))
+        sums = torch.cat((by_trait[:1], squares, by_trait[1:]))
+        return torch.cat(fired), sums, ends, places, strongest
+
+    def _scratch(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Two tensors to work in, in the same memory every time: new memory costs as much again."""
+        if self._spare is None or self._spare.shape[1] < like.numel():
+            self._spare = like.new_empty(2, like.numel())
+        sizes, left = (one[: like.numel()].view(like.shape) for one in self._spare)
+        return sizes, left
+
+    def _keep_neurons(self, layer: int, places: Tensor, strongest: Tensor) -> None:
+        """Examples out of the strongest activation of each text, (neurons, texts) both."""
+        number, where = _whole(strongest.double(), VALUE), places.cpu().numpy()
         self.sketch.keep("neuron_top", layer, -np.abs(number), self._keys, where, number)
-        edges = torch.tensor(FIRING_EDGES, device=values.device) * threshold
+        edges = torch.tensor(FIRING_EDGES, device=strongest.device) * self.thresholds[layer]
         inside = (strongest.abs()[..., None] > edges).sum(dim=-1).cpu().numpy()
         # A text has one hash for all neurons of a layer: each neuron's sample is as good, and it
         # is made once.
@@ -192,12 +229,6 @@ class Observer:
             self.sketch.keep("neuron_sample", (layer, slice(None), i),
                              np.where(inside == i + 1, order, EMPTY),
                              self._keys, where, number)  # fmt: skip
-
-    def _scratch(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Two tensors to work in, the same ones in every layer."""
-        if self._spare is None or self._spare[0].shape != like.shape:
-            self._spare = torch.empty_like(like), torch.empty_like(like)
-        return self._spare
 
     # The residual stream.
 
@@ -229,33 +260,39 @@ _PLACES = [HEAD_SUMS.index(n) for n in (*OF_OFFSETS, "duplicate", "induction", "
 _HEAD_SCALES = [SCALES.get(name, SCALE) for name in HEAD_SUMS]
 
 
-def _weights(part: Part, q: Tensor, k: Tensor) -> Tensor:
-    """The weights of a tile, (heads, texts, query, key), zero in rows that are no tokens."""
+def _weights(part: Part, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    """The weights of a tile, (heads, texts, query, key), zero in rows that are no tokens.
+
+    And the entropy of each row in nats, (heads, texts, query): with the scores at hand it takes no
+    logarithm of every weight. Sums and products are used for what masks do several times slower.
+    """
     (start, stop), (low, high) = part.rows, part.keys
     places = part.group.places.to(q.device)
     wide = torch.promote_types(q.dtype, torch.float32)
     queries = q[:, places[:, start:stop]].to(wide) * q.shape[-1] ** -0.5
     scores = queries @ k[:, places[:, low:high]].to(wide).mT
-    if part.near is not None:
-        scores.masked_fill_(~part.near.to(q.device), float("-inf"))
-    weights = torch.softmax(scores, dim=-1, out=scores)
-    rows = part.group.real[:, start:stop]
-    if not bool(rows.all()):
-        weights.masked_fill_(~rows[..., None].to(q.device), 0.0)
-    return weights
+    if part.bias is not None:
+        scores += part.bias.to(scores)
+    scores -= scores.amax(dim=-1, keepdim=True)
+    weights = torch.softmax(scores, dim=-1)
+    nats = -weights.amax(dim=-1).log() - torch.linalg.vecdot(weights, scores)
+    if part.group.is_padded:
+        real = part.group.real[:, start:stop].to(weights)
+        weights *= real[..., None]
+        nats *= real
+    return weights, nats
 
 
-def _other_sums(part: Part, weights: Tensor) -> Tensor:
+def _other_sums(part: Part, weights: Tensor, nats: Tensor) -> Tensor:
     """Weight on equal tokens and on those after them, and entropies, (heads, 4) in float64."""
     found = []
     for pairs in (part.pairs, part.after):
         text, query, key = pairs.to(weights.device).T
         at = weights[:, text, query, key]
         found.append(to_float64(at).sum(dim=1))
-    nats = to_float64(torch.special.entr(weights).sum(dim=-1))  # (heads, texts, query)
-    choices = part.visible.double()
-    relative = nats / choices.log().where(choices > 1, 1.0)
-    return torch.stack((*found, relative.sum(dim=(1, 2)), nats.sum(dim=(1, 2))), dim=1)
+    wide, choices = to_float64(nats), part.visible.double()
+    relative = wide / choices.log().where(choices > 1, 1.0)
+    return torch.stack((*found, relative.sum(dim=(1, 2)), wide.sum(dim=(1, 2))), dim=1)
 
 
 def _strongest(part: Part, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -265,7 +302,7 @@ def _strongest(part: Part, weights: Tensor) -> tuple[Tensor, Tensor]:
     """
     (start, stop), (low, high) = part.rows, part.keys
     hidden = part.group.hidden.to(weights.device)
-    weights.masked_fill_(hidden[:, None, low:high], 0.0)
+    weights *= (~hidden[:, None, low:high]).to(weights)
     best, place = weights.max(dim=-1)  # (heads, texts, query)
     none = hidden[:, start:stop]
     return best.masked_fill(none, 0.0).float().cpu(), (place + low).masked_fill(none, -1).cpu()

@@ -22,6 +22,10 @@ WEIGHTS = 2**20
 """Weights of a tile, 4 MiB in float32: what is made of them finds them in a cache."""
 FILL = 0.75
 """Texts beside each other have at least this share of the longest one's tokens."""
+RUN = 128
+"""Tokens whose neurons are looked at together: half a MiB in float32, which a cache holds."""
+HIDDEN = -1e30
+"""Bias of a key that isn't seen: no weight, and no infinity times zero in the entropy."""
 KEPT_PAIRS = 512
 """Longest text whose pairs of equal tokens are kept for the next layer."""
 
@@ -36,6 +40,7 @@ class Group:
         ids: of the tokens, -1 where there is none.
         hidden: where no example is sought: special tokens and what is no token.
         kinds: (texts, longest, KINDS); see `token_kinds`.
+        is_padded: whether one is shorter than another.
     """
 
     places: Tensor
@@ -43,6 +48,7 @@ class Group:
     ids: Tensor
     hidden: Tensor
     kinds: Tensor
+    is_padded: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +59,8 @@ class Part:
         group: the texts.
         rows: positions of the queries, those of the keys, `[start, stop)` each.
         keys: likewise.
-        near: which key each query sees, (texts or 1, query, key); None for all.
+        bias: added to the scores, 0 where the query sees the key, (texts or 1, query, key); None
+            where all are seen.
         visible: how many keys each query sees, (texts, query), 1 where it is no token.
         pairs: text, query and key of equal tokens, (pairs, 3).
         after: the same of keys whose previous token is the query's.
@@ -62,7 +69,7 @@ class Part:
     group: Group
     rows: tuple[int, int]
     keys: tuple[int, int]
-    near: Tensor | None
+    bias: Tensor | None
     visible: Tensor
     pairs: Tensor
     after: Tensor
@@ -89,6 +96,7 @@ class Pack:
         self.numbers = torch.arange(len(lengths)).repeat_interleave(lengths)
         self.positions = torch.cat([torch.arange(len(one)) for one in self.encodings])
         self.kinds = [token_kinds(one) for one in self.encodings]
+        self.runs = list(_runs([len(one) for one in self.encodings]))
 
     def classes(self) -> Tensor:
         """Which of `CLASSES` each token is of, (seq, CLASSES) of 0 and 1."""
@@ -145,7 +153,7 @@ class Pack:
             special[row, : len(words)] = torch.tensor([word is None for word in words])
             special[row, list(self.encodings[i].mask_positions)] = False
         ids = torch.where(real, self.ids[places], -1)
-        return Group(places, real, ids, special | ~real, kinds)
+        return Group(places, real, ids, special | ~real, kinds, not bool(real.all()))
 
     def rows(self, half_window: int | None, far: int) -> Tensor:
         """How many queries each of `HEAD_SUMS` is averaged over, (HEAD_SUMS,)."""
@@ -155,6 +163,16 @@ class Pack:
             assert isinstance(rows, Tensor)
             self._rows[half_window] = rows
         return self._rows[half_window]
+
+
+def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, list[int]]]:
+    """Neighbouring texts of `RUN` tokens together: first token, end, and lengths."""
+    first, some = 0, []
+    for i, length in enumerate(lengths):
+        some.append(length)
+        if sum(some) >= RUN or i == len(lengths) - 1:
+            yield first, first + sum(some), some
+            first, some = first + sum(some), []
 
 
 def _parts(group: Group, half_window: int | None, heads: int) -> Iterator[Part]:
@@ -170,13 +188,14 @@ def _parts(group: Group, half_window: int | None, heads: int) -> Iterator[Part]:
         near = None
         if half_window is not None and half_window < longest - 1:
             near = ((queries[:, None] - keys).abs() <= half_window)[None]
-        if not bool(group.real.all()):
+        if group.is_padded:
             real = group.real[:, None, low:high]
             near = real.expand(-1, stop - start, -1) if near is None else near & real
         seen = torch.ones(1, stop - start, high - low, dtype=torch.bool) if near is None else near
         alive = seen & group.real[:, start:stop, None]
+        bias = None if near is None else (~near).float() * HIDDEN
         yield Part(
-            group, (start, stop), (low, high), near,
+            group, (start, stop), (low, high), bias,
             alive.sum(dim=-1).clamp(min=1), *_pairs(group.ids, queries, keys, alive),
         )  # fmt: skip
 
