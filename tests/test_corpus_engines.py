@@ -54,9 +54,12 @@ def one(tmp_path_factory, one_thread):
     texts = folder / "texts.txt"
     words = ("tide", "wave", "salt", "wind", "[MASK]")
     texts.write_text("\n".join(f"The {words[i % 5]} of sea {i} rises." for i in range(300)))
-    done = run_cli("corpus", "build", texts, "-o", folder / "one", "--control")
-    assert done.code == 0, done.err
-    return texts, content(folder / "one")
+    found = {}
+    for options in ((), ("--control",)):
+        done = run_cli("corpus", "build", texts, "-o", folder / str(len(options)), *options)
+        assert done.code == 0, done.err
+        found[options] = content(folder / str(len(options)))
+    return texts, found[("--control",)], found[()]
 
 
 def content(folder):
@@ -67,7 +70,7 @@ def run(script, before, one, tmp_path, *options):
     (tmp_path / "script.py").write_text(script)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, *before, tmp_path / "script.py", tmp_path / "killed", "corpus",
-               "build", one[0], "-o", tmp_path / "store", "--control", *options]  # fmt: skip
+               "build", one[0], "-o", tmp_path / "store", *options]  # fmt: skip
     return subprocess.run(
         list(map(str, command)), capture_output=True, text=True, env=environment, timeout=240
     )
@@ -76,7 +79,7 @@ def run(script, before, one, tmp_path, *options):
 def test_two_processes_of_torchrun_and_a_killed_one(one, tmp_path):
     before = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
               "--max-restarts=1")  # fmt: skip
-    done = run(DYING, before, one, tmp_path, "--engine", "torchrun")
+    done = run(DYING, before, one, tmp_path, "--engine", "torchrun", "--control")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed").exists() and "Going on after" in done.stderr
     assert content(tmp_path / "store") == one[1]
@@ -87,13 +90,12 @@ def test_two_actors_of_ray_and_a_killed_one(one, tmp_path):
     done = run(DYING_ACTOR, (), one, tmp_path, "--engine", "ray", "--workers", 2, "--batch", 2)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "killed").exists()
-    assert content(tmp_path / "store") == one[1]
+    assert content(tmp_path / "store") == one[2]
 
 
 def test_ranks_one_by_one_and_another_number_of_them(one, tmp_path, monkeypatch):
     """A job array without torchrun: whoever comes last writes the tables."""
-    command = ("corpus", "build", one[0], "-o", tmp_path / "store", "--control",
-               "--engine", "torchrun")  # fmt: skip
+    command = ("corpus", "build", one[0], "-o", tmp_path / "store", "--engine", "torchrun")
     for rank, world in ((2, 3), (0, 3)):
         monkeypatch.setenv("RANK", str(rank))
         monkeypatch.setenv("WORLD_SIZE", str(world))
@@ -101,7 +103,7 @@ def test_ranks_one_by_one_and_another_number_of_them(one, tmp_path, monkeypatch)
         assert done.code == 0 and f"Worker {rank} of {world} is done" in done.err, done.err
     done = run_cli(*command[:-2])
     assert done.code == 0 and "300 of 300 texts" in done.err
-    assert content(tmp_path / "store") == one[1]
+    assert content(tmp_path / "store") == one[2]
     assert Store(tmp_path / "store").manifest["texts"] == 300
 
 

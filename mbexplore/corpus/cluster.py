@@ -8,6 +8,8 @@ which writes the same file; what is in files is left out when the command is giv
 from __future__ import annotations
 
 import logging
+import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +17,10 @@ from typing import Any
 from mbexplore.corpus.build import Advance, Build, run_blocks
 from mbexplore.corpus.sources import BLOCK, Block, hash_model, read_blocks
 from mbexplore.errors import MbexploreError, ModelError, OutputError, TextError, UsageError
+
+
+_STORE = 2**27
+"""Bytes of a local cluster's object store: rows are numbers of blocks, and sketches are files."""
 
 
 @dataclass(frozen=True)
@@ -138,9 +144,14 @@ def _started(cluster: Cluster) -> Any:
     except ImportError:
         raise UsageError("--engine ray needs Ray; pip install 'mbexplore[ray]'.") from None
     if not ray.is_initialized():
+        own: dict[str, Any] = {}
+        if "RAY_ADDRESS" not in os.environ:
+            cores = max(os.cpu_count() or 1, math.ceil(cluster.workers * cluster.cpus))
+            own = {"num_cpus": cores, "object_store_memory": _STORE, "include_dashboard": False}
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves unasked
         ray.init(
-            runtime_env=dict(cluster.environment), logging_level=logging.ERROR, log_to_driver=False,
-            include_dashboard=False,
+            runtime_env=dict(cluster.environment), logging_level=logging.ERROR,
+            log_to_driver=False, **own,
         )  # fmt: skip
     ray.data.DataContext.get_current().enable_progress_bars = False
     return ray

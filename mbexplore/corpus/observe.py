@@ -267,10 +267,9 @@ def _weights(part: Part, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
     logarithm of every weight. Sums and products are used for what masks do several times slower.
     """
     (start, stop), (low, high) = part.rows, part.keys
-    places = part.group.places.to(q.device)
     wide = torch.promote_types(q.dtype, torch.float32)
-    queries = q[:, places[:, start:stop]].to(wide) * q.shape[-1] ** -0.5
-    scores = queries @ k[:, places[:, low:high]].to(wide).mT
+    queries = _rows(q, part.group.places[:, start:stop]).to(wide) * q.shape[-1] ** -0.5
+    scores = queries @ _rows(k, part.group.places[:, low:high]).to(wide).mT
     if part.bias is not None:
         scores += part.bias.to(scores)
     scores -= scores.amax(dim=-1, keepdim=True)
@@ -281,6 +280,14 @@ def _weights(part: Part, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         weights *= real[..., None]
         nats *= real
     return weights, nats
+
+
+def _rows(values: Tensor, places: Tensor) -> Tensor:
+    """Rows (heads, texts, rows, head_dim) of (heads, seq, head_dim); of one text without a copy."""
+    if len(places) == 1:
+        first = int(places[0, 0])
+        return values[:, None, first : first + places.shape[1]]
+    return values[:, places.to(values.device)]
 
 
 def _other_sums(part: Part, weights: Tensor, nats: Tensor) -> Tensor:
