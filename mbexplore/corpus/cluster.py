@@ -18,7 +18,6 @@ from mbexplore.corpus.build import Advance, Build, run_blocks
 from mbexplore.corpus.sources import BLOCK, Block, hash_model, read_blocks
 from mbexplore.errors import MbexploreError, ModelError, OutputError, TextError, UsageError
 
-
 _STORE = 2**27
 """Bytes of a local cluster's object store: rows are numbers of blocks, and sketches are files."""
 
