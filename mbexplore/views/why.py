@@ -327,7 +327,8 @@ def _graph(found: Why, route: Route, session: Session) -> RouteGraph:
     steps = (*route.steps, *route.backups)
     ends = {place for step in steps for place in (step.key, step.query)}
     most = dict(zip(carried.positions, abs(carried.shares).max(axis=0), strict=True))
-    drawn = {i for i, share in most.items() if share >= LEAST} | ends | ({own} - {None})
+    drawn = {i for i, share in most.items() if share >= LEAST} | ends
+    drawn |= set() if own is None else {own}
     if len(found.tokens) <= MOST_DRAWN:  # so few that all have room
         drawn |= set(range(len(found.tokens)))
     chosen = sorted(sorted(drawn, key=lambda i: (i not in ends, -most.get(i, 0.0)))[:MOST_DRAWN])
