@@ -146,7 +146,7 @@ class Tour:
 
     def other_views(self) -> None:
         """Every other tab draws something and says what command makes it."""
-        names = self.page.locator(".tabs button").evaluate_all(
+        names = self.page.locator(".tabs [data-view]").evaluate_all(
             "all => all.map(b => b.dataset.view)"
         )
         for name in names:
