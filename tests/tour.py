@@ -27,6 +27,10 @@ from tests.browser import Visit, chromium, served, visit
 
 PARIS = "The capital of France is [MASK]."
 TWIN = "The capital of Italy is [MASK]."
+PAIR = "The tide rises. | The tide rise."
+LABELLED = "\n".join(f"The {sea} {rises}. | {kind}" for kind, things in
+                     (("water", ("sea", "tide", "river")), ("sky", ("moon", "sun", "star")))
+                     for sea in things for rises in ("rises", "falls"))  # fmt: skip
 FRANCE = 4
 MASK = 6
 LOCAL, GLOBAL = 4, 3
@@ -154,10 +158,11 @@ class Tour:
                 continue
             self.person.tab(name)
             more = {"patch": {"other": TWIN}, "compare": {"other": TWIN},
-                    "steer": {"toward": TWIN, "away": PARIS}}.get(name, {})  # fmt: skip
+                    "steer": {"toward": TWIN, "away": PARIS}, "pairs": {"pairs": PAIR},
+                    "probe": {"examples": LABELLED}}.get(name, {})  # fmt: skip
             for setting, text in more.items():
                 self.page.fill(f"#mb-setting-{setting}", text)
-                self.page.keyboard.press("Enter")
+                self.page.keyboard.press("Tab")
                 self.person.settle()
             if more:
                 self.page.wait_for_selector("#mb-view canvas, #mb-view figure")
