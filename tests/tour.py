@@ -159,6 +159,7 @@ class Tour:
             self.person.tab(name)
             more = {"patch": {"other": TWIN}, "compare": {"other": TWIN},
                     "steer": {"toward": TWIN, "away": PARIS}, "pairs": {"pairs": PAIR},
+                    "corpus-search": {"metrics": "previous>0.2"},
                     "probe": {"examples": LABELLED}}.get(name, {})  # fmt: skip
             for setting, text in more.items():
                 self.page.fill(f"#mb-setting-{setting}", text)
