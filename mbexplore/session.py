@@ -259,11 +259,14 @@ class Session:
 
 
 def size_of_arrays(value: object) -> int:
-    """Bytes of the arrays in a result; recordings and sessions count for themselves."""
+    """Bytes of the arrays in a result; recordings and sessions count for themselves.
+
+    An encoding has none, and its many small values would take longer to look at than to make.
+    """
     size, seen, left = 0, set[int](), [value]
     while left:
         one = left.pop()
-        if id(one) in seen or isinstance(one, Recording | Session | Explorer | type):
+        if id(one) in seen or isinstance(one, Recording | Session | Explorer | Encoding | type):
             continue
         seen.add(id(one))
         if isinstance(one, Tensor | np.ndarray):
