@@ -76,7 +76,10 @@ def test_a_head_shows_what_its_rows_hold(shown, tables):
     [row] = rows_of(tables, "heads", layer=5, head=2)
     found = shown.data
     assert (found.distances, found.largest) == (tuple(row["distances"]), tuple(row["largest"]))
+    assert found.control_distances == tuple(row["control_distances"])
+    assert found.control_largest == tuple(row["control_largest"])
     for one in found.metrics:
+        assert one.queries == row.get(f"queries_{one.name}", row["queries"])
         values = [each[one.name] for each in tables["heads"] if each[one.name] is not None]
         assert one.value == row[one.name] and one.control == row[f"control_{one.name}"]
         assert one.rank == sorted(values, reverse=True).index(one.value) + 1
