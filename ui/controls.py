@@ -67,7 +67,7 @@ def controls_of(view: type[View[Any]]) -> list[dict[str, Any]]:
             },
             "kind": _control(one),
             "choices": list(one.choices),
-            "wide": one.name == "other" or bool(one.option.separator),
+            "wide": one.name in ("other", "pattern") or bool(one.option.separator),
             "beside": one.kind in SELECTED and one.kind != one.name,
         }
         for one in parameters_of(view)

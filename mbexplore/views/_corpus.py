@@ -296,6 +296,7 @@ def neuron_blocks(found: NeuronProfile) -> Iterator[Block]:
     correlated = Table(
         ("kind of token", "correlation"),
         tuple((name, Cell(value, significant(value, 2, signed=True))) for name, value in apart),
+        "Correlation with its activation",
         left=("kind of token",),
     )
     words = [tuple(map(word, some)) for some in (found.promoted, found.suppressed)]
@@ -303,8 +304,9 @@ def neuron_blocks(found: NeuronProfile) -> Iterator[Block]:
         ("promoted", "suppressed"), tuple(zip(*words, strict=False)), "At its strongest use",
         left=("promoted", "suppressed"),
     )  # fmt: skip
-    beside = [numbers, *[correlated] * bool(apart), *[promoted] * bool(found.promoted)]
-    yield Row((bars, Column(tuple(beside))))
+    yield Row((bars, numbers))
+    if below := [*[correlated] * bool(apart), *[promoted] * bool(found.promoted)]:
+        yield Row(tuple(below))
     yield _neurons_scatter(found)
     within = _between(edges, row["firing"], row["tokens"])
     yield from _strips(found.examples, "signed", "activation", within, "tokens")
