@@ -13,6 +13,7 @@ from mbexplore.analysis.attribute import attribute
 from mbexplore.analysis.band import band_map
 from mbexplore.analysis.compare import compare
 from mbexplore.analysis.context_mixing import context_mixing
+from mbexplore.analysis.focus import find_head
 from mbexplore.analysis.heads import head_atlas
 from mbexplore.analysis.lens import lens, lens_map
 from mbexplore.analysis.links import arcs
@@ -22,11 +23,12 @@ from mbexplore.analysis.similar_heads import similar_heads
 from mbexplore.analysis.similarity import similarity
 from mbexplore.analysis.tile import tile
 from mbexplore.analysis.why import why
+from mbexplore.analysis.without import run_without
 
 TEXT, OTHER = "The capital of France is [MASK].", "The capital of Italy is [MASK]."
 METHODS = [
     "ablate", "attribute", "compare", "context_mixing", "heads", "lens", "neurons", "patch",
-    "residual", "rope", "similar_heads", "similarity", "why",
+    "reach", "residual", "rope", "similar_heads", "similarity", "why",
 ]  # fmt: skip
 
 
@@ -53,6 +55,8 @@ LONG = {
     "lens": lambda e, r, p: lens(e, TEXT, progress=p),
     "lens map": lambda e, r, p: lens_map(e, r, progress=p),
     "ablate": lambda e, r, p: ablate(e, TEXT, [Head(0, 0)], progress=p),
+    "without": lambda e, r, p: run_without(e, r, [Head(0, 0)], progress=p),
+    "find head": lambda e, r, p: find_head(e, r.encoding, progress=p),
     "ablate heads": lambda e, r, p: ablate_heads(e, TEXT, progress=p),
     "patch": lambda e, r, p: patch(e, TEXT, OTHER, progress=p),
     "why": lambda e, r, p: why(e, TEXT, progress=p),

@@ -24,13 +24,15 @@ from mbexplore.explorer import Explorer
 from mbexplore.views import REGISTRY
 from mbexplore.views.result import Result
 
-from .controls import controls_of
+from .controls import controls_of, guide_of
 from .endpoints import Endpoints
 from .sessions import Sessions
 
 SCRIPTS = (
-    "server.js", "controls.js", "navigator.js", "editor.js", "answer.js", "tabs.js", "page.js",
+    "server.js", "controls.js", "navigator.js", "editor.js", "answer.js", "tabs.js", "guide.js",
+    "ladder.js", "tour.js", "page.js",
 )  # fmt: skip
+STYLES = ("page.css", "live.css")
 EXAMPLES = (
     "The capital of France is [MASK].",
     "She poured the [MASK] into a cup and drank it.",
@@ -50,8 +52,9 @@ def script() -> str:
 @cache
 def style() -> str:
     """The page's own style sheet."""
-    own = (files(__package__) / "static" / "page.css").read_text(encoding="utf-8")
-    return page.style() + own
+    folder = files(__package__) / "static"
+    own = ((folder / name).read_text(encoding="utf-8") for name in STYLES)
+    return "\n".join((page.style(), *own))
 
 
 class Explore(gr.HTML):
@@ -145,6 +148,7 @@ def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
                 "title": view.title,
                 "group": view.group,
                 "about": view.question,
+                "guide": guide_of(view),
                 "controls": controls_of(view),
                 "early": dict(view.early),
                 "navigator": view.navigator,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import shlex
@@ -95,10 +94,35 @@ def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:
 
 def default_of(one: Parameter) -> Any:
     """A parameter's default as the page has it."""
-    if one.default is dataclasses.MISSING or one.default is None:
+    return NONE.get(one.kind, "") if one.is_required else _on_page(one, one.default)
+
+
+def guide_of(view: type[View[Any]]) -> dict[str, Any]:
+    """A view's guide, its papers, and what the page sets to try its last line."""
+    guide, shown = view.guide, ("authors", "year", "title", "url")
+    papers = [{name: getattr(paper, name) for name in shown} for paper in view.papers]
+    if guide is None:
+        return {"lines": [], "papers": papers}
+    other = guide.view or view
+    known = {one.name: one for one in other.parameters}
+    values = {name: _on_page(known[name], value) for name, value in guide.values.items()}
+    if guide.texts[1:]:
+        values[OTHERS] = "\n".join(guide.texts[1:])
+    return {
+        "lines": list(guide.lines.items()),
+        "papers": papers,
+        "view": other.name,
+        "values": values,
+        "text": guide.texts[0] if guide.texts else None,
+    }
+
+
+def _on_page(one: Parameter, value: Any) -> Any:
+    """A parameter's value as the page writes it."""
+    if value is None:
         return NONE.get(one.kind, "")
     between = f"{one.option.separator or ','} ".replace("\n ", "\n")
-    return between.join(one.default) if one.kind == "texts" else one.default
+    return between.join(value) if one.kind == "texts" else value
 
 
 def annotation_of(one: Parameter) -> Any:

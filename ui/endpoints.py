@@ -21,6 +21,7 @@ from mbexplore.network.heads import ClassifierModel
 from mbexplore.session import Session
 from mbexplore.text import word
 from mbexplore.views import REGISTRY, View
+from mbexplore.views.opening import opening
 from mbexplore.views.result import Result
 
 from .answers import SECOND_TEXTS, answers_of, other_text
@@ -28,7 +29,10 @@ from .controls import FIRST, OTHERS, arguments_of, build_view, parameters_of
 from .sessions import Sessions
 
 Answer = dict[str, Any]
-PUBLIC = ("tokens", "answers", "counterfactual", "toggle", "progress", "stop", "save")
+PUBLIC = (
+    "tokens", "answers", "counterfactual", "toggle", "opening", "lens_words", "progress", "stop",
+    "save",
+)  # fmt: skip
 """Endpoints for other programs, besides the views."""
 
 
@@ -119,6 +123,19 @@ class Endpoints:
         with self.sessions.work(page).begun():
             changed, words = toggle_masks(session.encoding, spans, masked_words, session.answers)
         return {"text": changed, "masked_words": words}
+
+    def opening(self, page: str, model: str, text: str) -> Answer:
+        """The head that the answer needs most, and how it was found; {} where there is none."""
+        session = self.sessions.session(page, model, text)
+        with self.sessions.work(page).begun():
+            return opening(session)
+
+    def lens_words(self, page: str, model: str, text: str) -> Answer:
+        """The likeliest word at every token after each layer, the embeddings first."""
+        session = self.sessions.session(page, model, text)
+        with self.sessions.work(page).begun():
+            found = self._result(find_view("lens"), session, {"all_tokens": True}).data
+        return {"words": [[word(token) for token in row] for row in found.top]}
 
     def progress(self, page: str) -> dict[str, int]:
         """How far the work for this page is; 0 of 0 where no steps are counted."""

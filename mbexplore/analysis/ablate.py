@@ -178,7 +178,7 @@ def ablate(
     encoding = explorer.encode(text) if isinstance(text, str) else text
     readout = build_readout(explorer, encoding, position, answer)
     for part in parts:
-        _check(part, model, len(encoding))
+        check_part(part, model, len(encoding))
     ids = torch.tensor([encoding.ids], device=model.device)
     groups = [tuple(parts), *((part,) for part in parts if len(parts) > 1)]
     rows = [readout.logits(ids)]
@@ -267,7 +267,7 @@ def ablated_predictions(
     """
     model, readout = explorer.model, build_readout(explorer, encoding, position)
     for part in parts:
-        _check(part, model, len(encoding))
+        check_part(part, model, len(encoding))
     ids = torch.tensor([encoding.ids], device=model.device)
     with hooked(model, ablation_hooks(model.config, parts, replacement)):
         return readout.top_predictions(readout.logits(ids)[0], top_k)
@@ -370,7 +370,12 @@ def _chain(steps: list[Callable[[Tensor], Tensor]]) -> Action:
     return action
 
 
-def _check(part: Part, model: PretrainedModel, seq: int) -> None:
+def check_part(part: Part, model: PretrainedModel, seq: int) -> None:
+    """Refuses a part that is not there.
+
+    Raises:
+        RangeError: it lies outside the model or a text of `seq` tokens.
+    """
     if isinstance(part, Head | Block):
         check_index("layer", part.layer, model.config.num_hidden_layers)
     if isinstance(part, Head):

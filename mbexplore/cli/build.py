@@ -32,7 +32,7 @@ from mbexplore.prompts import Prompt, Prompts
 from mbexplore.sample import sample_text
 from mbexplore.views import View
 from mbexplore.views.parameters import KINDS, Parameter
-from mbexplore.views.result import FORMATS, Result, join_content
+from mbexplore.views.result import FORMATS, Result, guide_lines, join_content
 
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable
@@ -76,8 +76,9 @@ def add_view(app: typer.Typer, view: type[View[Any]]) -> None:
 
 def _help(view: type[View[Any]]) -> str:
     about = " ".join((view.__doc__ or "").split("\n\n")[0].split())
+    guide = "".join(f"\n\n{name}: {line}" for name, line in guide_lines(view).items())
     example = f"Example: mbexplore {view.command} {view.example}"
-    return f"{about}\n\n{view.question}\n\n{view.limits}\n\n{example}"
+    return f"{about}\n\n{view.question}{guide}\n\n{view.limits}\n\n{example}"
 
 
 def build_function(view: type[View[Any]]) -> Callable[..., None]:

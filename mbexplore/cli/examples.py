@@ -19,6 +19,8 @@ EXAMPLES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("attention", "--layer", "4", "--picture", "band"), "the window of a local layer"),
     (("heads",), "what each head does, on a bundled paragraph"),
     (("ablate", FRANCE), "which heads the answer can't do without"),
+    (("model-view", FRANCE, "--part", "6.3"), "the answer and every map without one head"),
+    (("reach", FRANCE), "how far the mask can see, layer by layer"),
     (
         ("patch", FRANCE, "The capital of Italy is [MASK]."),
         "where the two texts become two answers",

@@ -114,10 +114,22 @@ class ModelView(Block):
     Attributes:
         maps: one entry a layer, from the first.
         title: above them.
+        parts: what is switched off, as people name it: "6.3", "6.attention", "6.mlp".
+        blocked: tokens that no other can attend to.
+        tokens: of the text, where more can be switched off by clicks.
+        mark: the row that is outlined where a map is enlarged, a place on the axis.
     """
 
     maps: tuple[LayerMap, ...]
     title: str = ""
+    parts: tuple[str, ...] = ()
+    blocked: tuple[int, ...] = ()
+    tokens: tuple[str, ...] = ()
+    mark: int | None = None
+
+    def is_off(self, layer: int, head: int) -> bool:
+        """Whether a head, or all of its layer's attention, is switched off."""
+        return not {f"{layer}.{head}", f"{layer}.attention"}.isdisjoint(self.parts)
 
     @property
     def scale(self) -> str:

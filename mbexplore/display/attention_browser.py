@@ -93,15 +93,20 @@ def _(block: ModelView) -> Part:
         highest = [float(one.max()) for one in small]
         maps = [_shades(one, high, 2) for one, high in zip(small, highest, strict=True)]
         layers.append({"kind": each.kind, "maps": maps, "highest": [short(x) for x in highest]})
+    pool *= block.maps[0].pool
     return {
         "kind": "thumbs",
         "title": block.title,
         "unit": block.scale,
         "size": small.shape[-1],
-        "places": _places(block.maps[0].axis, block.maps[0].pool * pool),
-        "pool": block.maps[0].pool * pool,
+        "places": _places(block.maps[0].axis, pool),
+        "pool": pool,
+        "mark": None if block.mark is None else block.mark // pool,
         "names": list(block.maps[0].names),
         "layers": layers,
+        "parts": list(block.parts),
+        "blocked": list(block.blocked),
+        "tokens": list(block.tokens),
     }
 
 

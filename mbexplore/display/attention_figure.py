@@ -206,6 +206,8 @@ def _(block: ModelView, surface: Surface) -> None:
     columns, rows = len(maps[0].weights), len(maps)
     for each in maps:
         _draw_row(axes, each, rows - 1 - each.layer, _thumbnail(block) >= READABLE)
+        for column in (i for i in range(columns) if block.is_off(each.layer, i)):
+            _cross_out(axes, column, rows - 1 - each.layer)
     axes.set_xlim(-GAP, columns + GAP)
     axes.set_ylim(rows + GAP, -GAP)
     axes.set_aspect("equal")
@@ -241,3 +243,10 @@ def _draw_row(axes: Axes, each: LayerMap, row: int, with_weights: bool) -> None:
         axes.text(right - 0.02, top + 0.03, f"{highest:.2f}", fontsize=5.5, va="top", ha="right",
                   color=ink(), bbox={"facecolor": ground(), "edgecolor": "none", "pad": 0.8,
                                    "alpha": 0.75})  # fmt: skip
+
+
+def _cross_out(axes: Axes, column: int, row: int) -> None:
+    """A thumbnail of a head that is switched off."""
+    left, right, top, bottom = column, column + 1, row, row + 1
+    for ends in ((top, bottom), (bottom, top)):
+        axes.plot((left + GAP, right - GAP), ends, color=ink(), linewidth=1.5)

@@ -176,8 +176,11 @@ class ModelLines(Titled[ModelView]):
                     line.append_text(part)
                     line.append(" ")
                 yield line
-            highest = (f"{float(one.max()):.2f}"[:size].ljust(size + 1) for one in each.weights)
-            yield Text(" " * beside + "".join(highest), DIM)
+            under = [
+                "off" if block.is_off(each.layer, head) else f"{float(one.max()):.2f}"[:size]
+                for head, one in enumerate(each.weights)
+            ]
+            yield Text(" " * beside + "".join(one.ljust(size + 1) for one in under), DIM)
         pooled = f"; {maps[0].pooled}" if maps[0].pooled else ""
         yield Text(f"The number under a map is its largest weight; {block.scale}{pooled}.", DIM)
 

@@ -380,6 +380,13 @@ def walk(blocks: Iterable[Block]) -> Iterator[Block]:
             yield block
 
 
+def kinds_in(blocks: Iterable[Block]) -> tuple[Hue, ...]:
+    """The kinds of layers that names of rows are coloured by, where there are both."""
+    found = {hue for one in walk(blocks) if isinstance(one, Heat) for hue in one.row_hues or ()}
+    kinds: tuple[Hue, ...] = ("global", "local")
+    return kinds if found.issuperset(kinds) else ()
+
+
 def share_scale(blocks: Sequence[Block]) -> tuple[Block, ...]:
     """The blocks of a row; of maps on one colour scale the last one alone shows it."""
     heats = [one for one in blocks if isinstance(one, Heat)]

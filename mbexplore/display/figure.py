@@ -74,7 +74,8 @@ def build_figure(blocks: Iterable[Block], title: str = "", style: FigureStyle = 
 
 def _build(blocks: tuple[Block, ...], title: str, style: FigureStyle) -> Figure:
     tables = all(isinstance(one, b.Table | b.Note | b.Headline) for one in b.walk(blocks))
-    whole = b.Column(tuple(one for one in (_drawn(each, tables) for each in blocks) if one))
+    drawn = [one for one in (_drawn(each, tables) for each in blocks) if one]
+    whole = b.Column((*drawn, *([_Kinds()] if b.kinds_in(drawn) else [])))
     headline = next((one.text for one in blocks if isinstance(one, b.Headline)), "")
     above = (title, headline) if style.title is None else (style.title,)
     width, height = size_of(whole)
@@ -157,6 +158,27 @@ def _(block: _Blank) -> Size:
 
 @draw.register
 def _(block: _Blank, axes: Axes) -> None:
+    axes.set_axis_off()
+
+
+class _Kinds(Block):
+    """What the colours of layers mean."""
+
+
+@size_of.register
+def _(block: _Kinds) -> Size:
+    return 4.0, 0.22
+
+
+@draw.register
+def _(block: _Kinds, axes: Axes) -> None:
+    hues: tuple[b.Hue, ...] = ("global", "local")
+    for number, kind in enumerate(hues):
+        text = f"\N{BLACK SQUARE} {kind} layers"
+        axes.annotate(
+            text, (0, 0.5), xytext=(90 * number, 0), xycoords="axes fraction",
+            textcoords="offset points", va="center", fontsize=8, color=ink(kind),
+        )  # fmt: skip
     axes.set_axis_off()
 
 

@@ -14,7 +14,7 @@ from rich.measure import Measurement
 from rich.style import Style
 from rich.text import Text
 
-from mbexplore.display.blocks import Heat, Hue
+from mbexplore.display.blocks import Heat, Hue, kinds_in
 from mbexplore.display.half_blocks import HALF, SHADES
 from mbexplore.display.numbers import significant
 from mbexplore.display.palette import ON_EITHER, SIGN, colour_of, ink_on
@@ -99,6 +99,9 @@ class HeatLines(Titled[Heat]):
         yield from self._axis(seen, width)
         if block.scale:
             yield self._scale(seen)
+        if colour and (kinds := kinds_in((block,))):
+            words = ((f"\N{BLACK SQUARE} {kind}  ", hue_style(kind)) for kind in kinds)
+            yield Text.assemble(*words)
 
     def _scale(self, seen: range) -> Text:
         """What the colours mean, and what of the columns is shown."""

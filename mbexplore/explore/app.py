@@ -157,8 +157,11 @@ class ExploreApp(ScreenApp):
         self.theme = self.look.theme
 
     def action_help(self) -> None:
-        """All keys."""
-        self.push_screen(Help())
+        """All keys, and how the pane is read."""
+        from mbexplore.views import REGISTRY
+        from mbexplore.views.result import guide_lines
+
+        self.push_screen(Help(guide_lines(REGISTRY[self.where.pane])))
 
     def action_interrupt(self) -> None:
         """Leaves as any program does on Ctrl-C."""

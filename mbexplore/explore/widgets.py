@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import ClassVar
 
 from rich.text import Text
 from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
 from textual.screen import ModalScreen
@@ -109,17 +110,28 @@ class Prompt(ModalScreen[str | None]):
 
 
 class Help(ModalScreen[None]):
-    """All keys in two columns; any of the usual ones closes it."""
+    """All keys in two columns, under them how the pane is read; any of the usual ones closes it.
+
+    Args:
+        guide: the lines of the pane's guide by their names.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,question_mark,enter,space", "dismiss", "close")
     ]
 
+    def __init__(self, guide: Mapping[str, str]) -> None:
+        super().__init__()
+        self._guide = guide
+
     def compose(self) -> ComposeResult:
-        """Two sections a column."""
-        with Horizontal():
-            yield Static(_help(self.app, "Place", "Text"))
-            yield Static(_help(self.app, "Pane", "Explorer"))
+        """Two sections a column, and the guide."""
+        with VerticalScroll():
+            with Horizontal():
+                yield Static(_help(self.app, "Place", "Text"))
+                yield Static(_help(self.app, "Pane", "Explorer"))
+            for name, line in self._guide.items():
+                yield Static(Content.assemble((name, "bold $primary"), f" {line}"))
 
 
 def _help(app: App[int], *names: str) -> Content:

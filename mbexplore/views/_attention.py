@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -86,6 +86,12 @@ class Attention:
     def place(self) -> int | None:
         """The row of the query that is followed."""
         return None if self.token is None else self.queries.index_of(self.token)
+
+    @property
+    def marked(self) -> int | None:
+        """The row that stands out: of the query that is followed, or else of the first mask."""
+        masks = self.recording.encoding.mask_positions
+        return self.place if self.place is not None else first_on(self.queries, masks)
 
     @property
     def has_heads(self) -> bool:
@@ -203,6 +209,12 @@ class Attention:
             for key, weight in enumerate(row[start:stop].tolist(), start)
         )
         return link_rows(self.queries, self.keys, links, value, heads=self.has_heads)
+
+
+def first_on(axis: Axis, positions: Sequence[int]) -> int | None:
+    """The place of the first of these tokens on an axis; None where it isn't there."""
+    place = int(axis.indices_of(np.array(positions[:1]))[0]) if positions else -1
+    return place if place >= 0 else None
 
 
 def link_rows(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,13 +21,15 @@ from mbexplore.display.blocks import (
 from mbexplore.display.numbers import decimals, fixed, percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.text import word
+from mbexplore.views._parts import blocked_option, parts_option, read_parts
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.shared import LISTED, answer_bars, head_names, layer_heat, logit_name
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
-    from mbexplore.analysis.ablate import Ablation, HeadAblation, Part
+    from mbexplore.analysis.ablate import Ablation, HeadAblation
     from mbexplore.analysis.target import Target
     from mbexplore.explorer import Prediction
     from mbexplore.session import Session
@@ -67,6 +68,13 @@ class AblateView(View[Ablated]):
     name = "ablate"
     title = "Ablation"
     question = "Which parts does the answer need?"
+    guide = Guide(
+        "What becomes of the answer when a head, or any set of parts, is switched off.",
+        "Purple cells are heads that the answer needs: without them its logit falls; olive ones"
+        " work against it.",
+        "Switch two heads off together.",
+        values={"parts": ("6.3", "8.2")},
+    )
     group = "Which part"
     place = 1
     papers = cited("michel2019sixteen", "geva2023dissecting")
@@ -79,19 +87,11 @@ class AblateView(View[Ablated]):
     token: Token = None
     answer: str | None = None
     contrast: str | None = None
-    parts: tuple[str, ...] = option(
+    parts: tuple[str, ...] = parts_option(
         "What is ablated: a head, 3.1, or all that a layer's attention or MLP adds, 3.attention "
-        "or 3.mlp; several together, then each alone. Without any, each head alone.",
-        default=(),
-        flag="--part",
-        label="ablated",
+        "or 3.mlp; several together, then each alone. Without any, each head alone."
     )
-    blocked: tuple[str, ...] = option(
-        "A token, by position or word, that no other token can attend to.",
-        default=(),
-        flag="--block",
-        label="blocked tokens",
-    )
+    blocked: tuple[str, ...] = blocked_option()
     distance: int | None = option(
         "The longest distance over which tokens attend.", default=None, at_least=0, label=""
     )
@@ -117,7 +117,7 @@ class AblateView(View[Ablated]):
         """A forward pass without the parts, and one for each of them or for each head."""
         from mbexplore.analysis.ablate import ablate, ablate_heads, ablated_predictions
 
-        parts = self._parts(session)
+        parts = read_parts(session, self.parts, self.blocked, self.distance)
         explorer, encoding = session.explorer, session.encoding
         asked: dict[str, Any] = {"answer": self.answer, "contrast": self.contrast}
         where = session.token(self.token)
@@ -141,14 +141,6 @@ class AblateView(View[Ablated]):
         )
         return Ablated(some, each, before, after)
 
-    def _parts(self, session: Session) -> list[Part]:
-        from mbexplore.analysis.ablate import BlockedDistance, BlockedTokens
-
-        parts = [_read_part(name) for name in self.parts]
-        blocked = [session.focus(name) for name in self.blocked]
-        parts += [BlockedTokens(tuple(blocked))] if blocked else []
-        return parts + ([] if self.distance is None else [BlockedDistance(self.distance)])
-
     def blocks(self, found: Ablated, session: Session) -> Iterator[Block]:
         """The answer without the parts, then without each head alone."""
         if found.parts is not None:
@@ -171,18 +163,6 @@ class AblateView(View[Ablated]):
         )
         columns = ("layer", "kind", "head", "logit_change", "probability_change", "rank")
         return Table(columns, tuple(rows))
-
-
-def _read_part(name: str) -> Part:
-    from mbexplore.analysis import ablate
-
-    match = re.fullmatch(r"(\d+)\.(\d+|attention|mlp)", name)
-    if match is None:
-        raise UsageError(f"{name!r} is no part; write 3.1 for a head, 3.attention or 3.mlp.")
-    layer, what = int(match[1]), match[2]
-    if what.isdecimal():
-        return ablate.Head(layer, int(what))
-    return ablate.Block(layer, "mlp" if what == "mlp" else "attention")
 
 
 def _listed(parts: tuple[str, ...]) -> str:

@@ -9,6 +9,7 @@ from mbexplore.display.attention_blocks import Arcs, AttentionMap
 from mbexplore.display.blocks import Block, Cell, Column, Headline, Note, Table
 from mbexplore.display.numbers import offset_name, percent, significant
 from mbexplore.errors import UsageError
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Head, Layer, Token
 from mbexplore.views.view import View, option
@@ -41,6 +42,14 @@ class AttentionView(View["Attention"]):
     name = "attention"
     title = "Attention"
     question = "Which tokens does each token attend to?"
+    guide = Guide(
+        "Attention weights: a row for each token that attends (the query), a column for each "
+        "token attended to (the key).",
+        "A dark cell is a large weight, and each row adds up to 1; lines mark the window of a "
+        "local layer.",
+        "Draw the strongest links of layer 6 as arcs.",
+        values={"layer": 6, "picture": "arcs"},
+    )
     group = "From where"
     place = 1
     papers = cited(
@@ -111,7 +120,9 @@ class AttentionView(View["Attention"]):
         if found.band is not None:
             tile = found.tile
             axis = "offset (key \N{MINUS SIGN} query)"
-            band = AttentionMap(tile, tile.names, title, place, axis, profile=found.band.profile)
+            band = AttentionMap(
+                tile, tile.names, title, found.marked, axis, profile=found.band.profile
+            )
             yield from _beside(found, band, _band_table(found))
         elif found.arcs is not None:
             yield from _beside(found, Arcs(found.arcs, title, place), self._links(found))
@@ -119,7 +130,7 @@ class AttentionView(View["Attention"]):
         else:
             unit = "attention weight" if self.measure == "weights" else "share of the row"
             names = found.tile.names if self.measure == "weights" else (NAMES[self.measure],)
-            shown = AttentionMap(found.tile, names, title, place, unit=unit)
+            shown = AttentionMap(found.tile, names, title, found.marked, unit=unit)
             yield from _beside(found, shown, self._links(found))
         if not self.special:
             yield Note("Weight on [CLS] and [SEP] isn't shown, so rows sum to less than 1.")

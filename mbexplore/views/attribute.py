@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Table, TokenStrip
 from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
+from mbexplore.views.guide import FRANCE, Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.shared import MOST_BARS, logit_name
@@ -24,6 +25,14 @@ class AttributeView(View["Attribution"]):
     name = "attribute"
     title = "Attribution"
     question = "Which tokens does the answer come from?"
+    guide = Guide(
+        "The text, each token coloured by how much it moves the logit of the answer.",
+        "Olive raises the answer and purple lowers it; all shares together are the difference "
+        "from a text of masks.",
+        "Ask what speaks for Paris rather than Rome.",
+        values={"contrast": "Rome"},
+        texts=(FRANCE,),
+    )
     group = "From where"
     place = 3
     papers = cited("sundararajan2017axiomatic", "shrikumar2016just")

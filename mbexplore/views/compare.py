@@ -9,6 +9,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Tab
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
 from mbexplore.text import word
+from mbexplore.views.guide import FRANCE, ITALY, Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Head, Layer, OtherModel, Token
 from mbexplore.views.shared import (
@@ -38,6 +39,14 @@ class CompareView(View["RunComparison"]):
     name = "compare"
     title = "Compare"
     question = "Where do two texts, or two models, differ?"
+    guide = Guide(
+        "Two texts, or two models, side by side: their answers, and where inside they differ.",
+        "Dark cells are where the two runs differ most; follow them from the word that was "
+        "changed to the answer.",
+        "Compare with Italy in place of France.",
+        values={"other": ITALY},
+        texts=(FRANCE,),
+    )
     group = "Versus"
     place = 1
     papers = cited("kornblith2019similarity")

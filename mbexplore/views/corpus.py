@@ -17,6 +17,7 @@ from mbexplore.views._corpus import (
     numbered,
     worded,
 )
+from mbexplore.views.guide import Guide
 from mbexplore.views.parameters import Head, Layer
 from mbexplore.views.shared import layer_heat
 from mbexplore.views.view import View, option
@@ -44,6 +45,13 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
     command = "corpus show"
     title = "Corpus"
     question = "What does this head or neuron do over many texts?"
+    guide = Guide(
+        "What one head or neuron does over many texts, with examples from weak to strong.",
+        "One text may be an exception; compare the counts with what chance gives, which stands "
+        "beside them.",
+        "Look at head 3.2.",
+        values={"layer": 3, "head": 2},
+    )
     group = "Which part"
     place = 9
     reads = "model"

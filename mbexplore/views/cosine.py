@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Series, Table
 from mbexplore.text import word
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import LISTED, pair_rows, state_names, token_heat, token_names
@@ -26,6 +27,12 @@ class CosineView(View["TokenSimilarity"]):
     name = "cosine"
     title = "Cosine"
     question = "Which tokens are alike after a layer?"
+    guide = Guide(
+        "How alike any two tokens are after a layer, from \N{MINUS SIGN}1 to 1.",
+        "Compare a pair with the mean of all pairs, since tokens of one text are alike anyway.",
+        "Go back to the first layer.",
+        values={"layer": 0},
+    )
     group = "When"
     place = 3
     papers = cited("ethayarajh2019contextual")

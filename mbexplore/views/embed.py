@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
 from mbexplore.text import quoted, shortened
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.view import View, option
 
@@ -29,6 +30,13 @@ class EmbedView(View["Embeddings"]):
     name = "embed"
     title = "Similarity"
     question = "How near are the texts to one another?"
+    guide = Guide(
+        "A vector for each text, and how near any two of them are.",
+        "1 is the same direction; compare the numbers with one another, not with 0.",
+        "Take the vector of [CLS] in place of the mean.",
+        values={"pooling": "cls"},
+        texts=("The tide rises.", "The sea comes in.", "He paid the bill."),
+    )
     group = "Versus"
     place = 2
     papers = cited("reimers2019sentence")

@@ -10,6 +10,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Tab
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import RangeError
 from mbexplore.text import word
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.shared import head_names, layer_heat, layer_hues
 from mbexplore.views.view import View, option
@@ -37,6 +38,14 @@ class HeadsView(View["Atlas"]):
     name = "heads"
     title = "Heads"
     question = "What does each head do?"
+    guide = Guide(
+        "What every head does on a text: a class such as previous token, and where its weight "
+        "goes.",
+        "Each map has a row for each layer and a column for each head; a dark cell has more of "
+        "what the title says.",
+        "Find the heads most like head 3.1.",
+        values={"like": "3.1"},
+    )
     group = "From where"
     place = 5
     papers = cited("clark2019what")

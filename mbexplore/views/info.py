@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import amount
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.shared import records
 from mbexplore.views.view import View, option
@@ -24,6 +25,14 @@ class InfoView(View["ModelCard"]):
     name = "info"
     title = "Model"
     question = "What is this model made of?"
+    guide = Guide(
+        "What the model consists of: its parameters by part, its layers, and the memory that "
+        "attention maps take.",
+        "Global layers attend to every token, local ones to a window; maps of all heads grow "
+        "with the square of the length.",
+        "Count the memory for a text of 2,048 tokens.",
+        values={"length": 2048},
+    )
     place = 6
     papers = cited("warner2024smarter")
     reads = "model"

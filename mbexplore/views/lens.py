@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent
 from mbexplore.text import state_name, word
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.shared import layer_heat, layer_hues, state_names, token_names
@@ -26,6 +27,14 @@ class LensView(View["Lens | LensMap"]):
     name = "lens"
     title = "Lens"
     question = "When is the answer decided?"
+    guide = Guide(
+        "The likeliest words if the model stopped after each layer, and the rank of the final "
+        "answer there.",
+        "Read from the bottom up: rank 1 means that the layer has the answer, and the curve "
+        "shows when it comes and whether it stays.",
+        "See every token of the text at once.",
+        values={"all_tokens": True},
+    )
     group = "When"
     place = 1
     papers = cited("nostalgebraist2020interpreting", "belrose2023eliciting")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, TokenStrip
 from mbexplore.display.numbers import significant
 from mbexplore.text import word
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.shared import HUGGING_FACE, MOST_BARS, Beside, compared
 from mbexplore.views.view import View, option
@@ -41,6 +42,13 @@ class LikelihoodView(View["TextLikelihood"]):
     name = "likelihood"
     title = "Likelihood"
     question = "How likely is the text, token by token?"
+    guide = Guide(
+        "How likely each token is when it alone is masked, and the sum over the text.",
+        "A low probability is a surprise, given all the other words; the sum is nearer to 0 for"
+        " a likelier text.",
+        "Put a word where it doesn't belong.",
+        texts=("The tide rises and the table falls.",),
+    )
     group = "What"
     place = 3
     papers = cited("salazar2020masked", "kauf2023better")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
 from mbexplore.text import word
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import LISTED, pair_rows, token_heat, token_names
@@ -35,6 +36,13 @@ class MixView(View["ContextMixing"]):
     name = "mix"
     title = "Context mixing"
     question = "How much of each token goes into each other one?"
+    guide = Guide(
+        "How much each token takes from each other one in a layer, by four methods.",
+        "Each row of a map is one token and adds up to 100%; where the four agree, the picture "
+        "depends little on the method.",
+        "Look at layer 6, in which every token attends to the whole text.",
+        values={"layer": 6},
+    )
     papers = cited("kobayashi2020attention", "abnar2020quantifying", "mohebbi2023quantifying")
     place = 4
     group = "From where"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
 from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.text import word
+from mbexplore.views.guide import FRANCE, Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import token_cell, token_names
@@ -29,6 +30,14 @@ class NeuronsView(View["LayerNeurons"]):
     name = "neurons"
     title = "Neurons"
     question = "Which neurons of a layer add most, where, and what do they promote?"
+    guide = Guide(
+        "The neurons of one layer that add most, how often each fires, and the words that it "
+        "makes likelier.",
+        "A neuron's norm is how much it adds at a token; the words are what it promotes by "
+        "itself, so take them as a hint.",
+        "Look at layer 4.",
+        values={"layer": 4},
+    )
     group = "Under the hood"
     place = 1
     papers = cited("geva2021transformer")
@@ -85,6 +94,14 @@ class TokenNeuronsView(View["TokenNeurons"]):
     name = "token-neurons"
     title = "Neurons at a token"
     question = "Which neurons add most at this token, and what do they promote?"
+    guide = Guide(
+        "The neurons of all layers that add most at one token.",
+        "Neurons are named layer.neuron; promoted words become likelier, suppressed ones less "
+        "likely.",
+        "Look at the token France.",
+        values={"token": 4},
+        texts=(FRANCE,),
+    )
     group = "Under the hood"
     place = 2
     papers = cited("geva2021transformer")

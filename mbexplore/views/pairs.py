@@ -20,6 +20,7 @@ from mbexplore.views._pair_files import (
     split_pairs,
 )
 from mbexplore.views._pair_story import ShownPair, pair_blocks, pair_json, show_pair
+from mbexplore.views.guide import Guide
 from mbexplore.views.likelihood import MASKING, Masking
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import File
@@ -45,6 +46,13 @@ class PairsView(View["PairScores | ShownPair"]):
     name = "pairs"
     title = "Minimal pairs"
     question = "Which of two sentences does the model prefer?"
+    guide = Guide(
+        "How often the model finds the acceptable one of two sentences likelier.",
+        "50% is chance, and a tie counts as wrong; the interval says how far a small sample may"
+        " be off.",
+        "Ask whether rivers run or runs.",
+        values={"pairs": ("The rivers run to the sea. | The rivers runs to the sea.",)},
+    )
     group = "Versus"
     place = 3
     papers = cited(

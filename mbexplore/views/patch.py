@@ -9,6 +9,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Sel
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
 from mbexplore.text import state_name, word
+from mbexplore.views.guide import FRANCE, ITALY, Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.shared import LISTED, first_difference, head_names, layer_heat, pair_names
@@ -32,6 +33,15 @@ class PatchView(View["Patching"]):
     name = "patch"
     title = "Patching"
     question = "Where does the difference between two texts become the answer?"
+    guide = Guide(
+        "How much of the first text's answer comes back when one place in the run on the second"
+        " text gets the values of the first.",
+        "1 is the whole answer back and 0 none of it; follow the strong cells upwards to see "
+        "which token carries the answer at which layer.",
+        "Compare with Italy in place of France.",
+        values={"other": ITALY},
+        texts=(FRANCE,),
+    )
     group = "Which part"
     place = 2
     papers = cited("meng2022locating", "zhang2024towards")

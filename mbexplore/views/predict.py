@@ -11,6 +11,7 @@ from mbexplore.display.numbers import percent
 from mbexplore.errors import UsageError
 from mbexplore.text import word
 from mbexplore.views.classes import Classes, classes_of
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.shared import (
     HUGGING_FACE,
@@ -101,6 +102,13 @@ class PredictView(View["Predictions | Classes"]):
     name = "predict"
     title = "Predictions"
     question = "What does the model predict?"
+    guide = Guide(
+        "The likeliest words for each [MASK] with their probabilities, ours beside Hugging "
+        "Face's on the same weights.",
+        "A longer bar is a likelier word; the words that aren't listed share what is left of 100%.",
+        "List the ten likeliest words.",
+        values={"top_k": 10},
+    )
     group = "What"
     place = 1
     papers = cited("warner2024smarter")

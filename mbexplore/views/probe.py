@@ -11,6 +11,7 @@ from mbexplore.display.numbers import percent
 from mbexplore.errors import MissingError, TextError, UsageError
 from mbexplore.rows import check_column, find_column, read_rows, split_row
 from mbexplore.text import quoted, state_name
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import File
 from mbexplore.views.shared import layer_names, records, state_names
@@ -25,12 +26,27 @@ TEXTS = ("text", "sentence", "prompt")
 LABELS = ("label", "class", "target")
 
 
+EXAMPLES = (
+    "The tide rises. | water", "The sea is deep. | water", "He paid the bill. | money",
+    "She sold the house. | money",
+)  # fmt: skip
+"""A set so small that it shows no more than how texts and labels are given."""
+
+
 class ProbeView(View["Probe"]):
     """Accuracy of a linear probe for a label on every layer, beside one for shuffled labels."""
 
     name = "probe"
     title = "Probe"
     question = "At which layer can a label be read off?"
+    guide = Guide(
+        "How often a linear classifier reads a label off each layer, beside one trained on "
+        "shuffled labels.",
+        "The gap between the two curves is what a layer holds of the label; without a gap the "
+        "classifier has only learnt the examples.",
+        "Tell water from money in four short texts.",
+        values={"examples": EXAMPLES, "folds": 2},
+    )
     group = "When"
     place = 4
     papers = cited("alain2016understanding", "hewitt2019designing")

@@ -19,6 +19,7 @@ from mbexplore.display.blocks import (
 )
 from mbexplore.display.numbers import fixed, significant
 from mbexplore.text import word
+from mbexplore.views.guide import FRANCE, Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.shared import (
@@ -49,6 +50,15 @@ class ResidualView(View["Residual"]):
     name = "residual"
     title = "Residual stream"
     question = "How does the representation grow and change from layer to layer?"
+    guide = Guide(
+        "The length of each token's vector after every layer, and what attention and MLP add to"
+        " it.",
+        "A rising curve is a vector that grows; a cosine near 1 means that a layer keeps its "
+        "direction.",
+        "Follow the token France.",
+        values={"token": 4},
+        texts=(FRANCE,),
+    )
     group = "When"
     place = 2
     papers = cited("elhage2021mathematical", "kornblith2019similarity")

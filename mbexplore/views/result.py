@@ -16,6 +16,7 @@ from mbexplore.errors import OutputError, UsageError
 from mbexplore.files import PICTURES, check_target, write_whole
 from mbexplore.sample import sample_text
 from mbexplore.text import shortened
+from mbexplore.views.guide import FRANCE
 from mbexplore.views.parameters import SELECTED
 
 if TYPE_CHECKING:
@@ -231,13 +232,20 @@ def join_content(results: Iterable[Result[Any]], ending: str) -> bytes:
 
 def build_command(view: View[Any], session: Session) -> list[str]:
     """The arguments after `mbexplore` that make a view again."""
-    arguments: list[str] = view.command.split()
-    positional: list[str] = []
     is_sample = view.sample and session.texts == (sample_text(),)
-    if view.reads == "text":
-        positional += () if is_sample else session.texts[:1]
-    elif view.reads == "texts":
-        positional += () if is_sample else session.texts
+    texts = () if is_sample or view.reads == "model" else session.texts
+    more: list[str] = []
+    if view.reads != "model":
+        more += _option("--context", session.context) if session.context is not None else ()
+        is_cut = session.truncate or (view.reads == "text" and session.encoding.is_cut)
+        more += ["--truncate"] if is_cut and not is_sample else []
+    return join_arguments(view, texts, (*more, *model_options(session.explorer.info)))
+
+
+def join_arguments(view: View[Any], texts: Sequence[str], more: Sequence[str] = ()) -> list[str]:
+    """The arguments after `mbexplore` for a view of texts under the bundled model, and more."""
+    arguments: list[str] = view.command.split()
+    positional = list(texts[:1] if view.reads == "text" else texts)
     options: list[str] = []
     for parameter in view.parameters:
         value = getattr(view, parameter.name)
@@ -248,11 +256,7 @@ def build_command(view: View[Any], session: Session) -> list[str]:
                 value = parameter.join(value)
             for one in value if isinstance(value, tuple) else (value,):
                 options += _option(parameter.flag, one)
-    if view.reads != "model":
-        options += _option("--context", session.context) if session.context is not None else ()
-        is_cut = session.truncate or (view.reads == "text" and session.encoding.is_cut)
-        options += ["--truncate"] if is_cut and not is_sample else []
-    options += model_options(session.explorer.info)
+    options += more
     if any(text.startswith("-") for text in positional):
         return [*arguments, *options, "--", *positional]
     return [*arguments, *positional, *options]
@@ -267,6 +271,24 @@ def prove(view: View[Any], session: Session, figure: str = "") -> Proof:
             settings[one.name] = one.join(value) if isinstance(value, tuple) else value
     command = shlex.join(("mbexplore", *build_command(view, session)))
     return Proof(view.name, settings, session.texts[0], command, figure)
+
+
+def guide_lines(view: type[View[Any]]) -> dict[str, str]:
+    """The lines of a view's guide by their names, the last one with its command."""
+    if view.guide is None:
+        return {}
+    lines = view.guide.lines
+    *_, last = lines
+    return lines | {last: f"{lines[last]} {try_command(view)}"}
+
+
+def try_command(view: type[View[Any]]) -> str:
+    """The command of the last line of a view's guide."""
+    guide = view.guide
+    assert guide is not None
+    other = guide.view or view
+    texts = () if other.reads == "model" else guide.texts or (FRANCE,)
+    return shlex.join(("mbexplore", *join_arguments(other(**guide.values), texts)))
 
 
 def model_options(info: ModelInfo) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import count, significant
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
+from mbexplore.views.rope_score import RopeScoreView
 from mbexplore.views.view import View
 
 if TYPE_CHECKING:
@@ -29,6 +31,15 @@ class RopeView(View["tuple[RopeSpectrum, ...]"]):
     name = "rope"
     title = "RoPE"
     question = "How far can each rotary pair tell positions apart?"
+    guide = Guide(
+        "How many tokens each rotary pair takes to turn once around, in local and in global "
+        "layers.",
+        "A short wavelength tells neighbours apart, a long one positions that are far from each"
+        " other; pairs in bold turn within reach.",
+        "See what the pairs make of one attention score.",
+        values={"layer": 3, "head": 1},
+        view=RopeScoreView,
+    )
     group = "Under the hood"
     place = 3
     papers = cited("su2021roformer")

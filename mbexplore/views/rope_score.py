@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.text import word
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Head, Layer, Token
 from mbexplore.views.shared import LISTED
@@ -29,6 +30,14 @@ class RopeScoreView(View["RopeScore"]):
     name = "rope-score"
     title = "RoPE score"
     question = "Which rotary pairs make this attention score?"
+    guide = Guide(
+        "One attention score, taken apart into what each rotary pair adds.",
+        "The parts add up to the score before the softmax; a large one is a pair that this head"
+        " uses.",
+        "Take head 3.1, from river to sea.",
+        values={"layer": 3, "head": 1, "token": 2, "key": 6},
+        texts=("The river runs to the sea.",),
+    )
     group = "Under the hood"
     place = 4
     papers = cited("su2021roformer")

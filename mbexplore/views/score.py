@@ -11,6 +11,7 @@ from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import shown, word
+from mbexplore.views.guide import FRANCE, Guide
 from mbexplore.views.likelihood import MASKING, LikelihoodView, Masking, TextLikelihood
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
@@ -65,6 +66,14 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
     name = "score"
     title = "Scores"
     question = "How likely are these words?"
+    guide = Guide(
+        "The probability, log-odds, logit and rank of the words that you name, in place of the "
+        "mask.",
+        "Log-odds of 0 mean as likely as not; compare words of as many tokens only.",
+        "Compare Paris with two other capitals.",
+        values={"targets": ("Paris", "Rome", "Madrid")},
+        texts=(FRANCE,),
+    )
     group = "What"
     place = 2
     papers = cited("jiang2020factr", "schick2021just")

@@ -9,6 +9,7 @@ from mbexplore.display.blocks import Block, Headline, Lines, Note, Row, Series, 
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import word
+from mbexplore.views.guide import FRANCE, ITALY, Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import answer_bars
@@ -31,6 +32,14 @@ class SteerView(View["Steering"]):
     name = "steer"
     title = "Steering"
     question = "What does a direction do to the answer?"
+    guide = Guide(
+        "The answers before and after a direction is added to the model's states.",
+        "The direction is the difference between prompts; the curves show what its strength "
+        "does to each answer.",
+        "Lead France towards Italy at layer 6.",
+        values={"toward": (ITALY,), "away": (FRANCE,), "layer": 6},
+        texts=(FRANCE,),
+    )
     papers = cited("turner2023activation", "rimsky2023steering", "arditi2024refusal")
     group = "Which part"
     place = 3

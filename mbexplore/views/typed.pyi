@@ -22,6 +22,7 @@ from mbexplore.views.pairs import PairsView
 from mbexplore.views.patch import PatchView
 from mbexplore.views.predict import PredictView
 from mbexplore.views.probe import ProbeView
+from mbexplore.views.reach import ReachView
 from mbexplore.views.residual import ResidualView
 from mbexplore.views.result import Result
 from mbexplore.views.rope import RopeView
@@ -56,6 +57,7 @@ class ViewMethods:
     residual = of_text(ResidualView)
     cosine = of_text(CosineView)
     probe = of_model(ProbeView)
+    reach = of_text(ReachView)
     ablate = of_text(AblateView)
     patch = of_text(PatchView)
     steer = of_text(SteerView)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.port_report import port_blocks, port_json, port_table, verdict_cells
 from mbexplore.views.shared import layer_names, records
@@ -64,6 +65,12 @@ class VerifyView(View["Parity | PortReport"]):
     name = "verify"
     title = "Parity"
     question = "Are the numbers those of Hugging Face?"
+    guide = Guide(
+        "Every layer's numbers beside those of Hugging Face on the same weights.",
+        "A difference of 1e-5 is rounding; a value beyond its tolerance is marked and is a fault.",
+        "Run the text in a batch with a padded one.",
+        values={"padded": True},
+    )
     place = 5
     papers = cited("warner2024smarter")
     limits = "One text on one machine: rounding differs from one processor to another."

@@ -14,6 +14,7 @@ from typing_extensions import Self, dataclass_transform
 
 from mbexplore.display.blocks import Block, Table
 from mbexplore.errors import UsageError
+from mbexplore.views.guide import Guide
 from mbexplore.views.papers import Paper
 from mbexplore.views.parameters import SELECTED, Parameter, parameters_of
 from mbexplore.views.parameters import option as option
@@ -51,6 +52,7 @@ class View(Generic[Data]):
         name: of the command, the endpoint, the file and, by default, the method.
         title: on the page's tab.
         question: that it answers, in one line.
+        guide: how it is read, for whoever sees it for the first time.
         group: of tabs, in the order of `Group`.
         place: in its group, from left to right.
         papers: where the method comes from.
@@ -75,6 +77,7 @@ class View(Generic[Data]):
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     question: ClassVar[str] = ""
+    guide: ClassVar[Guide | None] = None
     group: ClassVar[Group] = "Under the hood"
     place: ClassVar[int] = 100
     papers: ClassVar[tuple[Paper, ...]] = ()

@@ -34,6 +34,7 @@ from mbexplore.views._why_story import (
     whole,
 )
 from mbexplore.views.attention import AttentionView
+from mbexplore.views.guide import FRANCE, Guide
 from mbexplore.views.papers import cited
 from mbexplore.views.parameters import Token
 from mbexplore.views.result import prove
@@ -85,6 +86,15 @@ class WhyView(View[Explained]):
     name = "why"
     title = "Why"
     question = "Why does the model give this answer?"
+    guide = Guide(
+        "One explanation of the answer in numbered sentences: the words it rests on, the heads "
+        "that carry them, and tests of both.",
+        "Each number is measured, and what is underlined leads to what shows it; the bars say how "
+        "much of the difference the named parts keep.",
+        "Ask why the answer is not Rome.",
+        values={"rival": "Rome"},
+        texts=(FRANCE,),
+    )
     group = "Why"
     place = 1
     papers = cited(

@@ -8,7 +8,7 @@ const textEditor = (main, page, { run, failed }) => {
   let chips = [], length = 0; // of the text that is shown; its tokens before it was cut
   let answers = new Map(); // by the position of a mask: its likeliest word and probability
   let colours = null; // { values, high, hue } of the tokens
-  let labels = null; // words in place of the tokens
+  let labels = null; // words below the tokens
   let anchor = null; // where a range begins
 
   const isEdited = () => area.value !== state.text; // typed and not run yet: whatever comes next runs it
@@ -76,11 +76,11 @@ const textEditor = (main, page, { run, failed }) => {
 
   const draw = () => {
     tokens.replaceChildren(...chips.map((chip, i) => {
-      const isHeld = i === state.token, found = answers.get(i), text = found?.word ?? labels?.[i] ?? chip.text;
+      const isHeld = i === state.token, found = answers.get(i), text = found?.word ?? chip.text;
       const kinds = ["chip", chip.mask && "mask", chip.special && "special", chip.joined && "joined", isHeld && "held"];
       const verb = chip.mask ? "unmask" : "mask";
       return el("button", {
-        class: kinds.filter(Boolean).join(" "), "data-token": String(i), dir: "auto", tabindex: i ? "-1" : "0",
+        class: kinds.filter(Boolean).join(" "), "data-token": String(i), dir: "auto", tabindex: i ? "-1" : "0", "data-said": labels?.[i],
         "aria-pressed": String(isHeld), "aria-keyshortcuts": chip.special ? null : "m",
         title: [`token ${i}: ${chip.text}`, !chip.special && `m: ${verb}`].filter(Boolean).join(" · "),
       }, text, found ? el("small", {}, ` ${found.percent}`) : null,
@@ -161,8 +161,9 @@ const textEditor = (main, page, { run, failed }) => {
       colours = found;
       paint();
     },
-    // Words in place of the tokens, one each; null for the tokens themselves.
+    // Words below the tokens, one each; null for none.
     label(words) {
+      if (labels === words) return;
       labels = words;
       draw();
     },

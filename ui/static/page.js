@@ -35,13 +35,15 @@ const explore = (main, about, server, trigger) => {
   // ---- the address
   const model = () => about.models.find((m) => m.name === state.model);
   const view = () => views[state.view];
-  const SHARED = ["answer", "contrast", "other"]; // settings that all views have in common
+  const SHARED = ["answer", "contrast", "other", "parts", "blocked"]; // settings that all views have in common
   const settingsOf = (name) => (state.settings[SHARED.includes(name) ? "" : state.view] ??= {});
   const setting = ({ name, default: usual }) => settingsOf(name)[name] ?? usual;
 
   const address = () => {
     const query = new URLSearchParams({ model: model().link, view: state.view });
-    for (const name of ["layer", "head", "token"]) if (state[name] >= 0) query.set(name, state[name]);
+    for (const name of ["layer", "head", "token"]) {
+      if (name === "token" ? state.token >= 0 : state.isChosen) query.set(name, state[name]);
+    }
     for (const control of view().controls) {
       if (control.kind === "held") continue;
       const value = setting(control);
@@ -66,6 +68,7 @@ const explore = (main, about, server, trigger) => {
     state.layer = clamp(whole("layer") ?? state.layer, model().kinds.length);
     state.head = clamp(whole("head") ?? state.head, model().heads);
     state.token = whole("token") ?? -1;
+    state.isChosen = query.has("layer") || query.has("head");
     state.maskedWords = [];
     for (const { name, kind } of view().controls) {
       if (kind === "held") continue;
@@ -173,6 +176,7 @@ const explore = (main, about, server, trigger) => {
     // Opens a view as a link has it: with these settings and no others, of this text or another.
     open({ view: name, settings, text = state.text }) {
       const { layer = state.layer, head = state.head, token = -1, ...others } = settings;
+      state.isChosen ||= "layer" in settings || "head" in settings;
       Object.assign(state, { view: name, layer, head, token });
       for (const { name: one } of view().controls) delete settingsOf(one)[one];
       for (const [one, value] of Object.entries(others)) settingsOf(one)[one] = value;
@@ -182,7 +186,7 @@ const explore = (main, about, server, trigger) => {
     },
     cursors: new Map(), // where the cursor stands in a map, by the map: a redraw leaves it there
     // Sets layer, head, token, or settings of the view that is shown, and draws it anew.
-    hold(changes) {
+    hold(changes, push = performance.now() - selectedAt > 1000) {
       const { token } = changes;
       const [from, to] = page.window ?? [0, Infinity];
       // A token outside of the window that was moved takes the window with it; so does another text.
@@ -198,15 +202,19 @@ const explore = (main, about, server, trigger) => {
         else if (name !== "view") settingsOf(name)[name] = value;
       }
       // The way back leads through what was selected, but not through each of many keys pressed in a row.
-      toAddress(performance.now() - selectedAt > 1000 || "queries" in changes);
+      state.isChosen ||= "layer" in changes || "head" in changes;
+      toAddress(push || "queries" in changes);
       selectedAt = performance.now();
       trigger("select", { layer: state.layer, head: state.head, token: state.token });
-      return editor.isEdited() ? run() : show();
+      const isSeen = view().controls.some((one) => one.name in changes); // else the answer stays
+      return editor.isEdited() ? run() : isSeen ? show() : drawFrame();
     },
   };
   const editor = textEditor(main, page, { run, failed: say });
   const answer = answerBar(page, editor, { failed: say });
 
+  const guide = guideBox(page), ladder = ladderBox(page, main, editor);
+  const opener = openerOf(page);
   const isHeld = () => state.token >= 0 && state.token < editor.chips.length;
   // Whether a setting makes a difference beside the others.
   const matters = (one) => Object.entries(one.only).every(([name, which]) =>
@@ -256,6 +264,8 @@ const explore = (main, about, server, trigger) => {
     editor.held();
     answer.draw();
     purpose.textContent = view().about;
+    guide.update(view());
+    ladder.update(view());
     drawControls();
   };
 
@@ -273,7 +283,8 @@ const explore = (main, about, server, trigger) => {
     const seen = found.parts.filter((part) => part !== strip || strip.values.length > SHORT);
     const drawn = seen.map((part) => draw(part, page)), { navigator } = view();
     body.replaceChildren(...(navigator
-      ? [besideNavigator(navigator, drawn, page, page.values({}, navigator))] : drawn));
+      ? [besideNavigator(navigator, drawn, page, page.values({ parts: "", blocked: "" }, navigator))] : drawn));
+    ladder.mark();
     answer.tint(strip);
     if (inside) body.querySelector(`[data-key="${inside}"]`)?.focus({ preventScroll: true });
     foot.replaceChildren(...footOf(found, { save, link, say }));
@@ -302,6 +313,8 @@ const explore = (main, about, server, trigger) => {
     body.classList.toggle("stale", shown !== key());
     const { name, early } = view(), isNew = shown !== key() && Object.keys(early).length > 0;
     try {
+      if (!state.isChosen && await opener(view()) && mine === turn) drawFrame();
+      if (mine !== turn) return;
       for (const changes of isNew ? [early, {}] : [{}]) {
         const found = await busy(ask(name, state.model, state.text, ...page.values(changes)));
         if (mine !== turn) return;
@@ -349,10 +362,10 @@ const explore = (main, about, server, trigger) => {
       el("div", { class: "examples" }, el("span", {}, "Try"),
         ...about.examples.map((text) => el("button", {
           class: "link", onclick: () => { editor.set(text); run(); },
-        }, text))), theme),
+        }, text))), tourOf(main), theme),
     editor.root, message, answer.root, tabs,
     el("section", { class: "view", "aria-label": "View" },
-      el("div", { class: "settings" }, held, controls), line, body, foot, facts));
+      el("div", { class: "settings" }, held, ladder, controls, guide), line, body, foot, facts));
   const restore = () => {
     forgetWindows();
     fromAddress();

@@ -13,7 +13,8 @@ from mbexplore.display.browser import to_parts
 from mbexplore.display.palette import DARK, LIGHT
 
 SCRIPTS = (
-    "parts.js", "matrix.js", "heat.js", "lines.js", "scatter.js", "attention.js", "arcs.js",
+    "parts.js", "matrix.js", "heat.js", "lines.js", "scatter.js", "attention.js", "breaking.js",
+    "arcs.js",
     "route.js", "saved.js",
 )  # fmt: skip
 """In the order in which they need each other."""

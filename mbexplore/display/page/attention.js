@@ -154,9 +154,10 @@ const paintProfile = ({ context, wide }, { profile, hue }) => {
 parts.thumbs = (part, page) => {
   const heads = part.names.length, depth = part.layers.length, { state } = page;
   const held = { layer: state.layer ?? depth - 1, head: heads === 1 ? 0 : state.head ?? 0 };
+  const breaker = part.tokens?.length && !page.isSaved && !part.isBeside ? breaking(part, page) : null;
   const grid = el("div", {
     class: "thumbs", tabindex: "0", role: "group", "data-key": "thumbs",
-    "aria-label": `Every head; selected: layer ${held.layer}, head ${held.head}. Arrows move.`,
+    "aria-label": `Every head; selected: layer ${held.layer}, head ${held.head}. Arrows move${breaker ? ", x switches it off" : ""}.`,
   });
   const readout = el("p", { class: "readout", "aria-live": "polite" }, "\u00a0");
   const large = part.isBeside ? null : el("div", { class: "enlarged" }); // a map stands beside it already
@@ -171,10 +172,10 @@ parts.thumbs = (part, page) => {
       kind: "map", title: title(layer, head), hue: part.layers[layer].kind, root: 2, exact: false,
       scale: part.layers[layer].highest[head], data: part.layers[layer].maps[head], shape: [part.size, part.size],
       unit: "attention weight (square-root colour scale)", columnAxis: "key", rowPlaces: part.places,
-      columnPlaces: part.places, pool: [part.pool, part.pool], pooled: "", window: null, zoom: true, mark: null,
+      columnPlaces: part.places, pool: [part.pool, part.pool], pooled: "", window: null, zoom: true, mark: part.mark,
     }, { ...page, isSaved: true, hold() {} }));
   };
-  const select = (layer, head) => {
+  const hold = (layer, head) => {
     for (const one of grid.querySelectorAll(".thumb")) {
       const isIt = Number(one.dataset.layer) === layer && Number(one.dataset.head) === head;
       one.classList.toggle("held", isIt);
@@ -182,22 +183,31 @@ parts.thumbs = (part, page) => {
     }
     Object.assign(held, { layer, head });
     show(layer, head);
+  };
+  const select = (layer, head) => {
+    hold(layer, head);
     page.hold(heads === 1 ? { layer } : { layer, head });
   };
+  onSelected(grid, ({ layer, head }) => {
+    const one = heads === 1 ? 0 : head;
+    if (layer < depth && one < heads && (layer !== held.layer || one !== held.head)) hold(layer, one);
+  });
   const paints = [];
   for (let layer = depth - 1; layer >= 0; layer--) { // the deepest on top, as everywhere
     const { kind, maps } = part.layers[layer];
-    grid.append(el("span", { class: `layer-name kind ${kind}` }, `${layer} ${kind}`));
+    const name = { class: `layer-name kind ${kind}` };
+    grid.append(breaker ? breaker.nameOf(layer, name, `${layer} ${kind}`) : el("span", name, `${layer} ${kind}`));
     maps.forEach((map, head) => {
-      const isIt = layer === held.layer && head === held.head;
+      const isIt = layer === held.layer && head === held.head, off = isOff(part, layer, head);
       const button = el("button", {
-        class: `thumb ${kind}${isIt ? " held" : ""}`, tabindex: "-1", "data-layer": String(layer),
+        class: `thumb ${kind}${isIt ? " held" : ""}${off ? " off" : ""}`, tabindex: "-1", "data-layer": String(layer),
         "data-head": String(head), title: title(layer, head),
-        "aria-label": `${title(layer, head)}, ${kind}`, "aria-pressed": String(isIt),
+        "aria-label": `${title(layer, head)}, ${kind}${off ? ", switched off" : ""}`, "aria-pressed": String(isIt),
         onmouseenter: () => show(layer, head),
         onclick: () => {
           grid.focus({ preventScroll: true }); // so that arrows go on from here
-          select(layer, head);
+          if (breaker?.isOn()) breaker.flip([`${layer}.${head}`]);
+          else select(layer, head);
         },
       });
       const shades = bytesOf(map);
@@ -208,6 +218,7 @@ parts.thumbs = (part, page) => {
   grid.addEventListener("mouseleave", () => show(held.layer, held.head));
   grid.addEventListener("keydown", (event) => {
     const step = ARROWS[event.key];
+    if (event.key === "x" && breaker) breaker.flip([`${held.layer}.${held.head}`]);
     if (!step) return;
     event.preventDefault();
     select(clamp(held.layer - step[0], depth), clamp(held.head + step[1], heads));
@@ -216,8 +227,9 @@ parts.thumbs = (part, page) => {
   paint();
   onTheme(grid, paint);
   show(held.layer, held.head);
-  const both = el("div", { class: large ? "explore" : "" }, el("div", {}, grid, readout), large);
+  const both = el("div", { class: large ? "explore" : "" },
+    el("div", {}, breaker?.bar, grid, readout, breaker?.tokens), large);
   both.style.setProperty("--heads", heads);
-  return figure({ ...part, kind: "every-head" }, null, both,
+  return figure({ ...part, kind: "every-head" }, legendOfKinds(part.layers.map((one) => one.kind)), both,
     el("p", { class: "note" }, `Rows of a map are queries, columns keys; ${part.unit}.`));
 };

@@ -91,7 +91,7 @@ parts.heat = (whole, page) => {
     const most = part.columns.map((_, c) => Math.max(...values.map((row) => Math.abs(row[c] ?? 0))));
     return most.indexOf(Math.max(...most));
   };
-  const { frame, readout, cells, at, select } = matrix(part, page, {
+  const { frame, readout, cells, at, move, select, cursor } = matrix(part, page, {
     rows, columns, axes: ["", part.column_axis], mark: part.mark ?? [null, null],
     kind: holds ? "holds" : null, key: `heat ${part.title.replace(/[^a-z ]/gi, "")}`,
     label: `${part.title}: arrows move${holds ? ", Enter holds" : ""}`,
@@ -116,5 +116,10 @@ parts.heat = (whole, page) => {
   });
   cells.addEventListener("click", (event) => at(event) && select());
   const hue = Array.isArray(part.hue) ? part.hue[0] : part.hue;
-  return figure(part, part.scale ? scaleOf(part, hue) : null, part.overview ? overviewOf(part, page) : null, frame, readout);
+  onSelected(frame, ({ layer }) => {
+    const row = part.rows.indexOf(`layer ${layer}`);
+    if (row >= 0) move([row, cursor()?.[1] ?? part.mark?.[1] ?? 0]);
+  });
+  const legends = el("span", { class: "legends" }, part.scale ? scaleOf(part, hue) : null, legendOfKinds(hues));
+  return figure(part, legends, part.overview ? overviewOf(part, page) : null, frame, readout);
 };

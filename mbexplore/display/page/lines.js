@@ -125,6 +125,7 @@ parts.lines = (part) => {
     event.preventDefault();
   });
   responsive(frame, paint);
+  if (named) onSelected(frame, ({ layer }) => move(places.find((place) => named[place] === `layer ${layer}`)));
   const legend = part.series.length < 2 ? null : el("span", { class: "legend" },
     ...part.series.map((s) => el("span", { class: `${s.hue}${s.dashed ? " dashed" : ""}` }, s.name)));
   return figure(part, legend, frame, readout);

@@ -191,5 +191,5 @@ const matrix = (part, page, about) => {
     isFirst = false;
   });
   tell();
-  return { cells, frame, readout, at, repaint, select, cursor: () => cursor };
+  return { cells, frame, readout, at, move, repaint, select, cursor: () => cursor };
 };

@@ -62,6 +62,22 @@ const onTheme = (element, paint) => {
   element.addEventListener("mbexplore:theme", paint);
 };
 
+// Calls `move({ layer, head })` when another layer or head is selected.
+const onSelected = (element, move) => {
+  element.classList.add("follows");
+  element.addEventListener("mbexplore:selected", (event) => move(event.detail));
+};
+const tellSelected = (main, selected) => {
+  for (const one of main.querySelectorAll(".follows")) one.dispatchEvent(new CustomEvent("mbexplore:selected", { detail: selected }));
+};
+
+// What the colours of layers mean, where both kinds are there.
+const legendOfKinds = (kinds) => {
+  const found = ["global", "local"].filter((kind) => kinds?.includes(kind));
+  return found.length < 2 ? null
+    : el("span", { class: "kinds" }, ...found.map((kind) => el("span", { class: `kind ${kind}` }, kind)));
+};
+
 // Calls `paint(width)` now and whenever the element's width or the theme changes.
 const responsive = (element, paint) => {
   let last = 0;

@@ -1,0 +1,107 @@
+"""Parts of a model as people name them, for every view that switches some off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mbexplore.display.blocks import Block, Lines, Series
+from mbexplore.display.numbers import percent
+from mbexplore.errors import UsageError
+from mbexplore.text import word
+from mbexplore.views.parameters import option
+from mbexplore.views.shared import answer_bars, state_names
+
+if TYPE_CHECKING:
+    from mbexplore.analysis.ablate import Part
+    from mbexplore.analysis.without import Without
+    from mbexplore.session import Session
+
+
+def parts_option(help: str) -> Any:
+    """The parameter `parts`, spelled alike in every view."""
+    return option(help, default=(), flag="--part", label="ablated")
+
+
+def blocked_option() -> Any:
+    """The parameter `blocked`, spelled alike in every view."""
+    return option(
+        "A token, by position or word, that no other token can attend to.",
+        default=(), flag="--block", label="blocked tokens",
+    )  # fmt: skip
+
+
+def read_parts(
+    session: Session,
+    parts: Sequence[str],
+    blocked: Sequence[str] = (),
+    distance: int | None = None,
+) -> list[Part]:
+    """What to ablate.
+
+    Args:
+        session: the text, for tokens that are named by a word.
+        parts: "3.1" for a head, "3.attention" or "3.mlp".
+        blocked: tokens that no other can attend to.
+        distance: the longest over which tokens attend.
+
+    Raises:
+        UsageError: a name is none of a part.
+        RangeError: there is no such token.
+    """
+    from mbexplore.analysis.ablate import BlockedDistance, BlockedTokens
+
+    found = [_read_part(name) for name in parts]
+    places = [session.focus(name) for name in blocked]
+    found += [BlockedTokens(tuple(places))] if places else []
+    return found + ([] if distance is None else [BlockedDistance(distance)])
+
+
+def _read_part(name: str) -> Part:
+    from mbexplore.analysis import ablate
+
+    match = re.fullmatch(r"(\d+)\.(\d+|attention|mlp)", name)
+    if match is None:
+        raise UsageError(f"{name!r} is no part; write 3.1 for a head, 3.attention or 3.mlp.")
+    layer, what = int(match[1]), match[2]
+    if what.isdecimal():
+        return ablate.Head(layer, int(what))
+    return ablate.Block(layer, "mlp" if what == "mlp" else "attention")
+
+
+def describe_without(found: Without) -> str:
+    """What the answer becomes without the parts, in a sentence."""
+    parts = found.parts[0] if len(found.parts) == 1 else f"{len(found.parts)} parts"
+    if found.before is None or found.after is None:
+        return f"Maps without {parts}."
+    first, last = found.before.rows[-1], found.after.rows[-1]
+    answer, top = word(found.before.target.token), last.predictions[0]
+    change = f"{percent(first.probability)} to {percent(last.probability)}"
+    if top.token_id == found.before.target.token_id:
+        return f"Without {parts} {answer} goes from {change} and stays at rank 1."
+    return (
+        f"Without {parts} {answer} goes from {change}, rank {last.rank:,}; the answer is "
+        f"{word(top.token)} ({percent(top.probability)})."
+    )
+
+
+def without_blocks(found: Without, session: Session) -> Iterator[Block]:
+    """The answers with every part and without, and the answer's rank after each layer."""
+    if found.before is None or found.after is None:
+        return
+    target, ends = found.before.target, (found.before.rows[-1], found.after.rows[-1])
+    high = max(one.probability for end in ends for one in end.predictions)
+    names = ("With every part", "Without them")
+    curves = (
+        Series("with every part", _ranks(found.before.rows), dashed=True),
+        Series("without them", _ranks(found.after.rows), dots=True),
+    )
+    title = f"Rank of {word(target.token)} {target.place}"
+    for name, end in zip(names, ends, strict=True):
+        yield answer_bars(end.predictions, name, high, target.token_id)
+    yield Lines(curves, title, y="rank", log_y=True, ticks=state_names(session), y_down=True)
+
+
+def _ranks(rows: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(float(row.rank) for row in rows)
