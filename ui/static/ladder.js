@@ -2,7 +2,7 @@
 // the head on which a view opens.
 
 const PACE = 700; // milliseconds between two layers
-const LAYERED = ["From where", "When", "Which part"]; // groups of views in which layers are to be told apart
+const LAYERED = ["From where", "When", "Which part"]; // groups of views that differ from layer to layer
 const TALKATIVE = 512; // tokens up to which playing shows the lens' words unasked
 
 const ladderBox = (page, main, editor) => {
