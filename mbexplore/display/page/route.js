@@ -88,5 +88,5 @@ parts.route = (part, page) => {
   };
   responsive(frame, paint);
   const scale = scaleOf({ low: -part.high, high: part.high, unit: part.unit }, "signed");
-  return figure(part, scale, frame, readout);
+  return figure(part, el("span", { class: "legends" }, scale, legendOfKinds(part.row_hues)), frame, readout);
 };
