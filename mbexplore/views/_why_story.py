@@ -345,3 +345,19 @@ def _redundant(route: Route) -> str:
         f"Neither is necessary: {heads_of(route.backups)} can do as well, and without "
         f"{heads_of((*route.steps, *route.backups))} {whole(left)} of the difference remains."
     )
+
+
+def thresholds(found: Why) -> str:
+    """The verdict, and what each takes."""
+    from mbexplore.analysis.why.trust import DEVIATIONS, ENOUGH, NEEDED, SERVES, WEAK
+
+    text = (
+        f"Verdict: {found.verdict}. An answer is explained where the named parts alone keep "
+        f"{whole(ENOUGH)} to {whole(2 - ENOUGH)} of the difference, {DEVIATIONS:.0f} standard "
+        f"deviations above random heads; without the named heads {whole(NEEDED)} goes; and other "
+        f"changes keep {whole(SERVES)}, their mean less their standard deviation. Weak: "
+        f"{whole(WEAK)} to {whole(2 - WEAK)}."
+    )
+    if found.is_pruned:
+        text += " Of this long text attribution chose the tokens and heads that were measured."
+    return text

@@ -30,6 +30,7 @@ from mbexplore.views._why_story import (
     heads_of,
     names_elsewhere,
     tell,
+    thresholds,
     tokens_of,
     whole,
 )
@@ -177,7 +178,7 @@ class WhyView(View[Explained]):
             yield from explained.corpus.blocks()
         else:
             yield tokens
-        yield Note(f"{_thresholds(found)} {self.limits}")
+        yield Note(f"{thresholds(found)} {self.limits}")
 
     def to_json(self, found: Explained) -> dict[str, Any]:
         """Every number, and the story with the commands that show it."""
@@ -392,18 +393,3 @@ def _bars(route: Route, found: Why) -> Bars:
     return Bars(
         tuple(values), tuple(values.values()), TESTS, unit="%", strong=frozenset({1}),
     )  # fmt: skip
-
-
-def _thresholds(found: Why) -> str:
-    from mbexplore.analysis.why.trust import DEVIATIONS, ENOUGH, NEEDED, SERVES, WEAK
-
-    text = (
-        f"Verdict: {found.verdict}. An answer is explained where the named parts alone keep "
-        f"{whole(ENOUGH)} to {whole(2 - ENOUGH)} of the difference, {DEVIATIONS:.0f} standard "
-        f"deviations above random heads; without the named heads {whole(NEEDED)} goes; and other "
-        f"changes keep {whole(SERVES)}, their mean less their standard deviation. Weak: "
-        f"{whole(WEAK)} to {whole(2 - WEAK)}."
-    )
-    if found.is_pruned:
-        text += " Of this long text attribution chose the tokens and heads that were measured."
-    return text
