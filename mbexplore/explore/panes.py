@@ -144,7 +144,11 @@ def make_pane(
     from mbexplore.display.blocks import Note
 
     try:
-        result = build_view(where, reading.bounds).of(reading.session)
+        view = build_view(where, reading.bounds)
+        if view.explains_answer:  # whichever token is selected
+            position = reading.session.answer_position(where.token)
+            view = REGISTRY[where.pane](**(view.values | {"token": position}))
+        result = view.of(reading.session)
         return result, draw(result.blocks, width, colour)
     except MbexploreError as error:
         return None, draw([Note(str(error))], width, colour)
