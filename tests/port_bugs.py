@@ -1,8 +1,8 @@
 """Public faults of other implementations of ModernBERT, each planted in transformers' own model.
 
-`python -m tests.port_bugs` writes docs/port-bugs.md: for each the text that shows it, what a cosine
-of sentence vectors says, and what `mbexplore verify --against` says. What is planted here knows
-nothing of the faults that `verify` tries: it is written against transformers' modules.
+docs/explanation/port-bugs.md lists for each the text that shows it, what a cosine of sentence
+vectors says, and what `mbexplore verify --against` says. What is planted here knows nothing of the
+faults that `verify` tries: it is written against transformers' modules.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -39,7 +38,6 @@ from tests.parity import spread_weights
 
 Outputs = dict[str, Tensor]
 Implementation = Callable[[Any, Any], Outputs]
-DOCUMENT = Path(__file__).parent.parent / "docs" / "port-bugs.md"
 
 
 def write_model(folder: Path, pooling: str = "mean", **changes: Any) -> Explorer:
@@ -386,29 +384,3 @@ def row_of(bug: Bug) -> str:
     link = f"[{bug.link.removeprefix(GITHUB)}]({bug.link})" if bug.link else ""
     said = diagnosis_of(found).replace("the other side", "it")
     return f"| {bug.what} | {link} | {first.case} | {short.cosine:.4f} | {said} |"
-
-
-def write_gallery() -> str:
-    """The document."""
-    lines = [
-        "# Faults that implementations of ModernBERT have had",
-        "",
-        "Each is a public report, or known from ports of other encoders. It is planted in the",
-        "model of transformers, on small random weights, and compared by `mbexplore verify",
-        "--against`, which names it. The cosine is that of sentence vectors of 16 tokens, as",
-        "people compare them; the text is the shortest of the quick suite that shows the fault.",
-        "",
-        "Written by `python -m tests.port_bugs`; `tests/test_port_bugs.py` runs every row.",
-        "",
-        "| fault | report | shown by | cosine | verify says |",
-        "| --- | --- | --- | ---: | --- |",
-    ]
-    for bug in BUGS:
-        lines.append(row_of(bug))
-        print(bug.what, file=sys.stderr)
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    DOCUMENT.parent.mkdir(exist_ok=True)
-    DOCUMENT.write_text(write_gallery(), encoding="utf-8")

@@ -167,3 +167,24 @@ def test_its_card_says_what_it_must():
     assert "/work" not in CARD
     config = json.loads((TINY / "config.json").read_text())
     assert config["model_type"] == "modernbert"
+
+
+def test_the_card_says_what_the_hub_shows():
+    """`widget` and `model-index`: figures of the card's own tables, answers of the model."""
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(TINY / "README.md")
+    results = [(r.dataset_name, r.metric_name, r.metric_value) for r in card.data.eval_results]
+    measured = next(line for line in CARD.splitlines() if line.startswith("| this model |"))
+    asked = next(line for line in CARD.splitlines() if line.startswith("| all |"))
+    for dataset, metric, value in results:
+        row = measured if "held-out" in dataset else asked
+        assert f"| {value}" in row, (dataset, metric)
+    assert len(results) == 5
+    widgets = card.data.to_dict()["widget"]
+    for example in widgets:
+        answer = json.loads(run_cli("predict", example["text"], "--no-hf", "--json").out)
+        found = {one["token"]: one["probability"] for one in answer["masks"][0]["predictions"]}
+        for shown in example.get("output", ()):
+            assert found[shown["label"]] == pytest.approx(shown["score"], abs=1e-3)
+    assert any("output" in example for example in widgets)

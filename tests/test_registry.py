@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -143,8 +144,13 @@ def test_a_result_shows_itself_in_a_notebook(tiny):
     for result, words in (
         (tiny.alike(TEXT), "Token 6 is most like token"),
         (tiny.lens(TEXT), "Paris is at rank 1 from layer 7 on."),
+        (tiny.corpus(layer=5, head=2), "5.2"),  # many dots
+        (tiny.attention(layer=3, head=1), "strongest in layer 3"),  # many numbers
     ):
-        bundle = result._repr_mimebundle_()
+        with mock.patch("rich.console._is_jupyter", return_value=True):
+            bundle = result._repr_mimebundle_()
+        picture = len(bundle["image/png"]) * 4 // 3  # as a notebook writes it
+        assert picture + len(bundle["text/html"]) + len(bundle["text/plain"]) < 300_000
         remote = set(re.findall(r"https?://[^/&]+", bundle["text/html"])) - {"http://www.w3.org"}
         assert set(bundle) == {"text/html", "image/png", "text/plain"}
         assert 'sandbox="allow-scripts"' in bundle["text/html"] and not remote

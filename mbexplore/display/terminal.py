@@ -37,7 +37,9 @@ BAR = 16
 
 def to_text(blocks: Iterable[Block], width: int = 100) -> str:
     """Blocks as plain text."""
-    console = Console(file=StringIO(), width=width, color_system=None, highlight=False)
+    console = Console(
+        file=StringIO(), width=width, color_system=None, highlight=False, force_jupyter=False
+    )
     for block in blocks:
         console.print(render(block))
     text = console.file.getvalue()  # type: ignore[attr-defined]

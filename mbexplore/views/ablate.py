@@ -75,6 +75,8 @@ class AblateView(View[Ablated]):
         "Switch two heads off together.",
         values={"parts": ("6.3", "8.2")},
     )
+    evidence = "causal"
+    tested = "against a model built by hand, whose one working head is known"
     group = "Which part"
     place = 1
     papers = cited("michel2019sixteen", "geva2023dissecting")

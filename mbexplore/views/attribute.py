@@ -33,6 +33,8 @@ class AttributeView(View["Attribution"]):
         values={"contrast": "Rome"},
         texts=(FRANCE,),
     )
+    evidence = "gradient"
+    tested = "by completeness, and on a model that copies one known token"
     group = "From where"
     place = 3
     papers = cited("sundararajan2017axiomatic", "shrikumar2016just")

@@ -47,6 +47,8 @@ class CompareView(View["RunComparison"]):
         values={"other": ITALY},
         texts=(FRANCE,),
     )
+    evidence = "correlational"
+    tested = "between a run and itself, and at a known place where two part"
     group = "Versus"
     place = 1
     papers = cited("kornblith2019similarity")

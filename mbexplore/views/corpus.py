@@ -52,6 +52,8 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
         "Look at head 3.2.",
         values={"layer": 3, "head": 2},
     )
+    evidence = "correlational"
+    tested = "against dense maps text by text, in any order of texts"
     group = "Which part"
     place = 9
     reads = "model"

@@ -32,6 +32,8 @@ class CorpusSearchView(View["Found"]):
     command = "corpus search"
     title = "Corpus search"
     question = "Which heads and neurons do this over many texts?"
+    evidence = "correlational"
+    tested = "against rows of the tables filtered by hand"
     group = "Which part"
     place = 10
     reads = "model"

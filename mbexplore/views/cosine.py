@@ -33,6 +33,8 @@ class CosineView(View["TokenSimilarity"]):
         "Go back to the first layer.",
         values={"layer": 0},
     )
+    evidence = "correlational"
+    tested = "against numpy, pair by pair"
     group = "When"
     place = 3
     papers = cited("ethayarajh2019contextual")

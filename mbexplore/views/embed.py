@@ -37,6 +37,8 @@ class EmbedView(View["Embeddings"]):
         values={"pooling": "cls"},
         texts=("The tide rises.", "The sea comes in.", "He paid the bill."),
     )
+    evidence = "output"
+    tested = "against transformers, with and without a pooling of their own"
     group = "Versus"
     place = 2
     papers = cited("reimers2019sentence")

@@ -33,6 +33,8 @@ class InfoView(View["ModelCard"]):
         "Count the memory for a text of 2,048 tokens.",
         values={"length": 2048},
     )
+    evidence = "output"
+    tested = "against the model's own tensors and published parameter counts"
     place = 6
     papers = cited("warner2024smarter")
     reads = "model"

@@ -35,6 +35,8 @@ class LensView(View["Lens | LensMap"]):
         "See every token of the text at once.",
         values={"all_tokens": True},
     )
+    evidence = "correlational"
+    tested = "against the model itself, and on a model whose answer comes late"
     group = "When"
     place = 1
     papers = cited("nostalgebraist2020interpreting", "belrose2023eliciting")

@@ -49,6 +49,8 @@ class LikelihoodView(View["TextLikelihood"]):
         "Put a word where it doesn't belong.",
         texts=("The tide rises and the table falls.",),
     )
+    evidence = "output"
+    tested = "against transformers, token by token"
     group = "What"
     place = 3
     papers = cited("salazar2020masked", "kauf2023better")

@@ -43,6 +43,8 @@ class MixView(View["ContextMixing"]):
         "Look at layer 6, in which every token attends to the whole text.",
         values={"layer": 6},
     )
+    evidence = "correlational"
+    tested = "against direct products, and the definition run token by token"
     papers = cited("kobayashi2020attention", "abnar2020quantifying", "mohebbi2023quantifying")
     place = 4
     group = "From where"

@@ -62,6 +62,8 @@ class ModelMapsView(View[Maps]):
         values={"parts": ("6.3",)},
         texts=(FRANCE,),
     )
+    evidence = "correlational"
+    tested = "against the weights of a small random model"
     group = "From where"
     place = 2
     papers = cited("vig2019multiscale")

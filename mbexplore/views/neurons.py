@@ -38,6 +38,8 @@ class NeuronsView(View["LayerNeurons"]):
         "Look at layer 4.",
         values={"layer": 4},
     )
+    evidence = "correlational"
+    tested = "against the model's own activations and logits"
     group = "Under the hood"
     place = 1
     papers = cited("geva2021transformer")
@@ -102,6 +104,8 @@ class TokenNeuronsView(View["TokenNeurons"]):
         values={"token": 4},
         texts=(FRANCE,),
     )
+    evidence = "correlational"
+    tested = "against the model's own activations and logits"
     group = "Under the hood"
     place = 2
     papers = cited("geva2021transformer")

@@ -53,6 +53,8 @@ class PairsView(View["PairScores | ShownPair"]):
         "Ask whether rivers run or runs.",
         values={"pairs": ("The rivers run to the sea. | The rivers runs to the sea.",)},
     )
+    evidence = "output"
+    tested = "against sums of log-probabilities made by hand"
     group = "Versus"
     place = 3
     papers = cited(

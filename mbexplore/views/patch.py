@@ -42,6 +42,8 @@ class PatchView(View["Patching"]):
         values={"other": ITALY},
         texts=(FRANCE,),
     )
+    evidence = "causal"
+    tested = "on a model in which the way of the copied token is known"
     group = "Which part"
     place = 2
     papers = cited("meng2022locating", "zhang2024towards")

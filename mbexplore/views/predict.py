@@ -109,6 +109,8 @@ class PredictView(View["Predictions | Classes"]):
         "List the ten likeliest words.",
         values={"top_k": 10},
     )
+    evidence = "output"
+    tested = "against transformers on the same weights"
     group = "What"
     place = 1
     papers = cited("warner2024smarter")

@@ -47,6 +47,8 @@ class ProbeView(View["Probe"]):
         "Tell water from money in four short texts.",
         values={"examples": EXAMPLES, "folds": 2},
     )
+    evidence = "correlational"
+    tested = "against scipy's optimum, and on a model that has a label"
     group = "When"
     place = 4
     papers = cited("alain2016understanding", "hewitt2019designing")

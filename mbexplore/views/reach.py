@@ -27,6 +27,8 @@ class ReachView(View["Reach"]):
     name = "reach"
     title = "Reach"
     question = "How far can a token see after each layer?"
+    evidence = "output"
+    tested = "against the layers' windows, added up by hand"
     guide = Guide(
         "For one token, the part of the text that it can attend to in each layer, and the part that"
         " its state can depend on.",

@@ -59,6 +59,8 @@ class ResidualView(View["Residual"]):
         values={"token": 4},
         texts=(FRANCE,),
     )
+    evidence = "correlational"
+    tested = "against transformers, and CKA against known cases"
     group = "When"
     place = 2
     papers = cited("elhage2021mathematical", "kornblith2019similarity")

@@ -187,12 +187,13 @@ class Result(Generic[Data]):
         self, include: object = None, exclude: object = None
     ) -> dict[str, str | bytes]:
         """What a notebook shows: the page in a frame without rights, a picture, and the text."""
+        from mbexplore.display.notebook import to_small_png
         from mbexplore.display.page import build_frame
         from mbexplore.display.terminal import to_text
 
         return {
             "text/html": build_frame(self.html(), self._title()),
-            "image/png": self.content("png"),
+            "image/png": to_small_png(self.figure()),
             "text/plain": to_text(self.blocks),
         }
 

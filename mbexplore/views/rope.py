@@ -40,6 +40,8 @@ class RopeView(View["tuple[RopeSpectrum, ...]"]):
         values={"layer": 3, "head": 1},
         view=RopeScoreView,
     )
+    evidence = "correlational"
+    tested = "against the definition with complex numbers"
     group = "Under the hood"
     place = 3
     papers = cited("su2021roformer")

@@ -38,6 +38,8 @@ class RopeScoreView(View["RopeScore"]):
         values={"layer": 3, "head": 1, "token": 2, "key": 6},
         texts=("The river runs to the sea.",),
     )
+    evidence = "correlational"
+    tested = "against scores of the unrotated queries and keys"
     group = "Under the hood"
     place = 4
     papers = cited("su2021roformer")

@@ -74,6 +74,8 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         values={"targets": ("Paris", "Rome", "Madrid")},
         texts=(FRANCE,),
     )
+    evidence = "output"
+    tested = "against transformers, and products of conditionals"
     group = "What"
     place = 2
     papers = cited("jiang2020factr", "schick2021just")

@@ -40,6 +40,8 @@ class SteerView(View["Steering"]):
         values={"toward": (ITALY,), "away": (FRANCE,), "layer": 6},
         texts=(FRANCE,),
     )
+    evidence = "causal"
+    tested = "against edits made by hand"
     papers = cited("turner2023activation", "rimsky2023steering", "arditi2024refusal")
     group = "Which part"
     place = 3

@@ -71,6 +71,8 @@ class VerifyView(View["Parity | PortReport"]):
         "Run the text in a batch with a padded one.",
         values={"padded": True},
     )
+    evidence = "output"
+    tested = "on the real thing, and with a fault planted at every layer"
     place = 5
     papers = cited("warner2024smarter")
     limits = "One text on one machine: rounding differs from one processor to another."

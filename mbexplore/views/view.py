@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mbexplore.views.result import Result
 
 Data = TypeVar("Data")
+Evidence = Literal["", "output", "correlational", "gradient", "causal"]
 Group = Literal["Why", "What", "From where", "When", "Which part", "Versus", "Under the hood"]
 
 REGISTRY: dict[str, type[View[Any]]] = {}
@@ -78,6 +79,8 @@ class View(Generic[Data]):
     title: ClassVar[str] = ""
     question: ClassVar[str] = ""
     guide: ClassVar[Guide | None] = None
+    evidence: ClassVar[Evidence] = ""
+    tested: ClassVar[str] = ""
     group: ClassVar[Group] = "Under the hood"
     place: ClassVar[int] = 100
     papers: ClassVar[tuple[Paper, ...]] = ()

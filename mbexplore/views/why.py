@@ -96,6 +96,8 @@ class WhyView(View[Explained]):
         values={"rival": "Rome"},
         texts=(FRANCE,),
     )
+    evidence = "causal"
+    tested = "on models made by hand whose route is known"
     group = "Why"
     place = 1
     papers = cited(

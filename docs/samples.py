@@ -1,11 +1,8 @@
-"""The samples of docs/why.md: `python -m tests.why_samples` explains them all and writes it."""
-
-from pathlib import Path
+"""Tables of samples: explanations of the bundled model, and the faults of other implementations."""
 
 import mbexplore
 from mbexplore.explorer import Explorer
 
-FILE = Path(__file__).parents[1] / "docs" / "why.md"
 COUNTRIES = [
     "France", "Italy", "Spain", "Germany", "England", "Russia", "Japan", "China", "Egypt", "Greece",
     "Austria", "Portugal", "Sweden", "Norway", "Denmark", "Poland", "Hungary", "Ireland",
@@ -45,20 +42,23 @@ def line(text: str, explorer: Explorer) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def table(page: str) -> list[str]:
-    """The rows of the table on the page, without its header."""
-    rows = [one for one in page.splitlines() if one.startswith("|")]
-    return rows[2:]
-
-
-def rewrite() -> None:
-    """Puts the table of today's model into the page."""
-    page = FILE.read_text(encoding="utf-8")
-    before, after = page.split(HEADER[0])[0], page.rsplit("|\n", 1)[1]
+def why() -> str:
+    """The explanations of every prompt."""
     explorer = mbexplore.load("tiny", device="cpu")
-    rows = [line(text, explorer) for text in PROMPTS]
-    FILE.write_text("\n".join((before + HEADER[0], HEADER[1], *rows)) + "\n" + after, "utf-8")
+    return "\n".join((*HEADER, *(line(text, explorer) for text in PROMPTS)))
 
 
-if __name__ == "__main__":
-    rewrite()
+def port_bugs() -> str:
+    """Every planted fault: the text that shows it, and what `verify --against` says."""
+    from tests.port_bugs import BUGS, row_of
+
+    header = ("| fault | report | shown by | cosine | verify says |",
+              "| --- | --- | --- | ---: | --- |")  # fmt: skip
+    return "\n".join((*header, *map(row_of, BUGS)))
+
+
+def faults() -> tuple[int, int]:
+    """How many faults there are, and how many have a public report."""
+    from tests.port_bugs import BUGS
+
+    return len(BUGS), sum(bool(bug.link) for bug in BUGS)
