@@ -28,7 +28,7 @@ class ReachView(View["Reach"]):
     title = "Reach"
     question = "How far can a token see after each layer?"
     evidence = "output"
-    tested = "against the layers' windows, added up by hand"
+    tested = "against products of boolean matrices"
     guide = Guide(
         "For one token, the part of the text that it can attend to in each layer, and the part that"
         " its state can depend on.",
