@@ -325,7 +325,7 @@ def test_activations_on_the_command_line(monkeypatch):
         (("token-neurons", PARIS, "--token", "Frence"), 1, "the nearest is 'France'"),
         (("residual", PARIS, "--token", 99), 1, "no token 99"),
         (("neurons", PARIS, "-k", 0), 1, "top_k is 0; choose 1 or more"),
-        (("token-neurons", PARIS, "-o", "x.npz"), 1, "can't be saved as .npz"),
+        (("token-neurons", PARIS, "-o", "x.npz"), 1, "x.npz ends in '.npz'; choose one of"),
     ):
         if "-o" not in arguments:
             monkeypatch.setattr(Explorer, "record", None)  # refused before the model runs

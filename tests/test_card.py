@@ -74,7 +74,7 @@ def test_memory_counts_the_values_of_a_recording():
     assert memory.recorded == sum(value.nbytes for value in recording.values.values())
     assert memory.one_layer == recording.attention(0).nbytes
     assert memory.one_band == recording.attention_band(1).nbytes
-    with pytest.raises(RangeError, match="outside 1 to"):
+    with pytest.raises(RangeError, match="The length is 1,000,000; choose 1 to"):
         map_memory(recording.config, 10**6)
 
 
@@ -95,7 +95,7 @@ def test_info_on_the_command_line(tmp_path):
     assert card["parameters"] == sum(card["parts"].values())
     assert card["config"]["model_type"] == "modernbert"
     refused = run_cli("info", "--length", 0)
-    assert refused.code == 1 and refused.err.startswith("Error: The length 0 is outside")
+    assert refused.code == 1 and refused.err.startswith("Error: The length is 0; choose 1 to")
     assert run_cli("info", "-m", tmp_path).code == 1
 
 

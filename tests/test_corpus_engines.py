@@ -111,7 +111,7 @@ def test_ranks_one_by_one_and_another_number_of_them(one, tmp_path, monkeypatch)
     ("given", "environment", "words"),
     [
         (("--engine", "torchrun"), {}, "start it with torchrun"),
-        (("--engine", "torchrun"), {"RANK": "2", "WORLD_SIZE": "2"}, "ranks count from 0"),
+        (("--engine", "torchrun"), {"RANK": "2", "WORLD_SIZE": "2"}, "ranks that count from 0"),
         (("--workers", "2"), {}, "--workers has no effect without --engine ray"),
         (("--engine", "ray", "--runtime-env", "[1]"), {}, "is no JSON object"),
         (("--runtime-env", "{}"), {}, "--runtime-env has no effect"),

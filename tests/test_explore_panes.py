@@ -6,7 +6,7 @@ import shlex
 import pytest
 from rich.segment import Segment
 
-from mbexplore.explore.panes import KEEP, build_view, draw, open_model, pane_names
+from mbexplore.explore.panes import KEEP, build_view, draw, open_model, pane_names, view_of_answer
 from mbexplore.explore.state import Bounds, State
 from mbexplore.session import Session
 from tests.cli_runner import run_cli
@@ -50,7 +50,7 @@ def test_a_key_is_drawn_from_the_recording_within_its_room(pane, width, session,
 @pytest.mark.parametrize("pane", sorted(set(PANES) - {"verify"}))
 def test_the_command_that_y_copies_makes_the_same(pane, session):
     where = State(layer=1, head=2, token=9, pane=pane)
-    result = build_view(where, Bounds.of(session)).of(session)
+    result = view_of_answer(where, session, Bounds.of(session)).of(session)
     done = run_cli(*shlex.split(result.command)[1:], "--json")
     assert done.code == 0, done.err
     assert roughly(json.loads(result.content("json"))) == roughly(json.loads(done.out))

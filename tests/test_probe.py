@@ -118,7 +118,7 @@ def test_the_command(tmp_path):
     assert [row["layer"] for row in answer["rows"]] == list(range(-1, 9))
     assert answer["counts"] == [4, 4] and set(answer["labels"]) == {"water", "people"}
     assert json.loads(run_cli("probe", FILE, "--folds", 2, "--json").out) == answer
-    for column, sentence in (("--label", "has no column 'kind'; its columns are 'text', 'label'"),):
+    for column, sentence in (("--label", "has no column 'kind'; name one of 'text', 'label'"),):
         wrong = run_cli("probe", FILE, column, "kind")
         assert wrong.code == 1 and sentence in wrong.err
     rows = [line.rpartition(",") for line in FILE.read_text().splitlines()[1:]]

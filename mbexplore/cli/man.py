@@ -58,6 +58,7 @@ def _options(context: Any) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Text in which roff finds no requests, and hyphens can be searched and copied."""
+    """ASCII in which roff finds no requests, and hyphens can be searched and copied."""
     safe = text.replace("\\", r"\e").replace("-", r"\-").replace('"', r"\(dq")
+    safe = "".join(c if c.isascii() else rf"\[u{ord(c):04X}]" for c in safe)
     return rf"\&{safe}" if safe[:1] in (".", "'") else safe

@@ -63,6 +63,14 @@ def build_view(where: State, bounds: Bounds) -> View[Any]:
     return view.with_effect(values)
 
 
+def view_of_answer(where: State, session: Session, bounds: Bounds) -> View[Any]:
+    """`build_view`; a view of the model's answer is at its mask, whichever token is selected."""
+    view = build_view(where, bounds)
+    if not view.explains_answer:
+        return view
+    return REGISTRY[where.pane](**(view.values | {"token": session.answer_position(where.token)}))
+
+
 def draw(blocks: Iterable[Block], width: int, colour: bool) -> list[Line]:
     """Blocks as lines of at most `width` cells."""
     from mbexplore.display.terminal import render
@@ -144,11 +152,7 @@ def make_pane(
     from mbexplore.display.blocks import Note
 
     try:
-        view = build_view(where, reading.bounds)
-        if view.explains_answer:  # whichever token is selected
-            position = reading.session.answer_position(where.token)
-            view = REGISTRY[where.pane](**(view.values | {"token": position}))
-        result = view.of(reading.session)
+        result = view_of_answer(where, reading.session, reading.bounds).of(reading.session)
         return result, draw(result.blocks, width, colour)
     except MbexploreError as error:
         return None, draw([Note(str(error))], width, colour)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Table, Value
 from mbexplore.text import shortened, word
 from mbexplore.views._corpus import head_cell, numbered
+from mbexplore.views.guide import Guide
 from mbexplore.views.view import View, option
 
 if TYPE_CHECKING:
@@ -32,6 +33,13 @@ class CorpusSearchView(View["Found"]):
     command = "corpus search"
     title = "Corpus search"
     question = "Which heads and neurons do this over many texts?"
+    guide = Guide(
+        "Heads whose metrics fit, and uses of heads and neurons whose tokens fit.",
+        "A head with many fitting uses among those kept does it often; the other uses were not "
+        "kept, so none found is no proof that there is none.",
+        "Find heads that attend from a number back to another token.",
+        values={"pattern": "query is number, distance < 0"},
+    )
     evidence = "correlational"
     tested = "against rows of the tables filtered by hand"
     group = "Which part"

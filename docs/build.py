@@ -1,0 +1,122 @@
+"""The site of the docs: `python -m docs` runs every page and builds it into build/docs/site.
+
+Nothing is fetched. The build fails where a command fails, where a number of the prose is in no
+output of its page, where an output that stands in a page is no longer what the command prints, and
+where a link leads nowhere. `python -m docs --write` puts the outputs of today into the README and
+the pages that hold some.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+from docs import blocks, generated, llms, notebooks, numbers
+from docs.blocks import Filled, PageError
+from mbexplore.views import REGISTRY
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+BUILT = ROOT / "build" / "docs"
+PAGES = sorted(HERE.rglob("*.md"))
+PROCESSES = 2
+
+
+def jobs() -> list[tuple[str, str]]:
+    """What there is to run, as kind and name; what takes longest first."""
+    found = [("notebook", path.stem) for path in sorted(notebooks.FOLDER.glob("*.ipynb"))]
+    found += [("page", path.relative_to(HERE).with_suffix("").as_posix()) for path in PAGES]
+    return found + [("view", name) for name in REGISTRY]
+
+
+def run(job: tuple[str, str]) -> tuple[str, Filled, float]:
+    """One page, filled and checked: its place in the site, and the seconds it took.
+
+    Raises:
+        PageError: its prose has a number that nothing on the page prints.
+    """
+    kind, name = job
+    start = time.perf_counter()
+    if kind == "view":
+        place, prose = f"reference/views/{name}", ""
+        with blocks.working_folder():
+            filled = generated.view_page(name)
+    elif kind == "notebook":
+        place = f"tutorials/{name}"
+        filled = notebooks.fill_notebook(notebooks.FOLDER / f"{name}.ipynb")
+        prose = filled.markdown
+    else:
+        place, prose = name, (HERE / f"{name}.md").read_text(encoding="utf-8")
+        filled = blocks.fill(prose, name)
+    facts = blocks.FACTS.search(prose)
+    stated = facts[1].split() if facts else ()
+    measured = "<!-- measured -->" in prose  # times and memory of one machine
+    if not measured and (wrong := numbers.unproved(prose, filled.proofs, stated)):
+        raise PageError(f"{place}: nothing on the page prints " + "; nor ".join(wrong))
+    return place, filled, time.perf_counter() - start
+
+
+def write(place: str, filled: Filled) -> None:
+    """Puts a filled page and its files where the site is built from."""
+    path = BUILT / "pages" / f"{place}.md"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(filled.markdown, encoding="utf-8")
+    for name, content in filled.files.items():
+        (path.parent / "files").mkdir(exist_ok=True)
+        (path.parent / "files" / name).write_bytes(content)
+
+
+def build() -> None:
+    """Runs every page in two processes, then builds the site."""
+    shutil.rmtree(BUILT, ignore_errors=True)
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        for place, filled, seconds in pool.map(run, jobs()):
+            write(place, filled)
+            print(f"{seconds:6.1f} s  {place}", file=sys.stderr)
+    build_site()
+
+
+def build_site() -> None:
+    """The site from filled pages, with llms.txt beside it."""
+    shutil.copy(HERE / "site.css", BUILT / "pages")
+    config = (HERE / "zensical.toml").read_text(encoding="utf-8")
+    each = ", ".join(
+        f'{{ "{view.title}" = "reference/views/{name}.md" }}' for name, view in REGISTRY.items()
+    )
+    config = config.replace('{ "Each view" = [] }', f'{{ "Each view" = [{each}] }}')
+    (BUILT / "zensical.toml").write_text(config, encoding="utf-8")
+    command = [sys.executable, "-m", "zensical", "build", "--clean", "--strict"]
+    subprocess.run(command, cwd=BUILT, check=True)
+    (BUILT / "site" / "llms.txt").write_text(llms.index(BUILT / "pages", config), encoding="utf-8")
+    check_site(BUILT / "site")
+
+
+def check_site(site: Path) -> None:
+    """Refuses a site that would fetch something from elsewhere when it is opened.
+
+    Raises:
+        PageError: a page names a script, style, font or picture of another machine.
+    """
+    kinds = "stylesheet|preconnect|preload"
+    fetched = re.compile(
+        r'<(?:script|img|iframe|source)[^>]*\ssrc="?(?:https?:)?//'
+        rf'|<link[^>]*rel="?(?:{kinds})[^>]*href="?(?:https?:)?//'
+    )
+    for page in site.rglob("*.html"):
+        if found := fetched.search(page.read_text(encoding="utf-8")):
+            raise PageError(f"{page.relative_to(site)} fetches {found[0]!r} from elsewhere.")
+
+
+def main(arguments: list[str]) -> None:
+    """Builds the site; with `--write`, puts the outputs of today into the pages instead."""
+    if "--write" in arguments:
+        for source in (ROOT / "README.md", *PAGES):
+            blocks.rewrite(source)
+    else:
+        build()
