@@ -73,12 +73,25 @@ def write(place: str, filled: Filled) -> None:
 
 
 def build() -> None:
-    """Runs every page in two processes, then builds the site."""
+    """Runs every page in two processes, then builds the site.
+
+    Raises:
+        PageError: pages are wrong; it names all of them.
+    """
     shutil.rmtree(BUILT, ignore_errors=True)
+    wrong = []
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
-        for place, filled, seconds in pool.map(run, jobs()):
+        for page in [pool.submit(run, job) for job in jobs()]:
+            try:
+                place, filled, seconds = page.result()
+            except PageError as error:
+                wrong.append(str(error))
+                print(error, file=sys.stderr)
+                continue
             write(place, filled)
             print(f"{seconds:6.1f} s  {place}", file=sys.stderr)
+    if wrong:
+        raise PageError("\n".join(wrong))
     build_site()
 
 
