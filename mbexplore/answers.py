@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from mbexplore.checkpoints.tokenizer import Encoding, Tokenizer
 from mbexplore.text import shortened
+
+ROWS = 64
+"""Masks whose probabilities are computed together."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +85,24 @@ class Comparison:
 
 
 def read_masks(
-    tokenizer: Tokenizer, encoding: Encoding, logits: Tensor, top_k: int
-) -> tuple[MaskPredictions, ...]:
-    """The `top_k` likeliest tokens at each mask, of logits (mask, vocab)."""
-    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    probabilities = wide.softmax(dim=-1)
-    ids = wide.topk(top_k, dim=-1).indices  # (mask, top_k)
-    return tuple(
-        MaskPredictions(
-            position,
-            tuple(
-                Prediction(tokenizer.token(i), i, float(p[i]), float(row[i])) for i in best.tolist()
-            ),
-        )
-        for position, row, p, best in zip(
-            encoding.mask_positions, wide, probabilities, ids, strict=True
-        )
-    )
+    tokenizer: Tokenizer, encodings: Sequence[Encoding], logits: Tensor, top_k: int
+) -> list[tuple[MaskPredictions, ...]]:
+    """The `top_k` likeliest tokens at each mask of each text, of logits (mask of all, vocab)."""
+    ranked = _ranked(tokenizer, logits, top_k)
+    return [
+        tuple(MaskPredictions(position, next(ranked)) for position in encoding.mask_positions)
+        for encoding in encodings
+    ]
+
+
+def _ranked(tokenizer: Tokenizer, logits: Tensor, top_k: int) -> Iterator[tuple[Prediction, ...]]:
+    """The likeliest tokens of each row of logits (row, vocab)."""
+    for some in torch.split(logits, ROWS):
+        wide = some.to(torch.promote_types(some.dtype, torch.float32))
+        ids = wide.topk(top_k, dim=-1).indices  # (row, top_k)
+        found = (ids, wide.softmax(dim=-1).gather(-1, ids), wide.gather(-1, ids))
+        for row in zip(*(one.tolist() for one in found), strict=True):
+            yield tuple(
+                Prediction(tokenizer.token(i), i, probability, logit)
+                for i, probability, logit in zip(*row, strict=True)
+            )

@@ -32,7 +32,7 @@ from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.hooks import hooked, keep_shape
 from mbexplore.network.heads import ClassifierModel
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
-from mbexplore.network.packing import pad, run_packed
+from mbexplore.network.packing import pad, run_packs
 from mbexplore.network.tap import Action
 from mbexplore.recorder import DEFAULT_KEEP, record, record_many
 from mbexplore.recording import Recording, check_index
@@ -195,21 +195,24 @@ class Explorer(ViewMethods):
         model = self.masked_lm()
         check_blank(model)
         encodings = [self.check_masked(self._encoding(text)) for text in texts]
-        packed = run_packed(
+        packed = run_packs(
             model, [one.ids for one in encodings], [one.mask_positions for one in encodings]
         )
-        for encoding, logits in zip(encodings, packed, strict=True):  # (mask, vocab)
+        for places, counts, logits in packed:
             check_finite(model, logits)
-            check_told_apart(logits)
-            masks = read_masks(self.tokenizer, encoding, logits, top_k)
-            yield Answer(self.info, encoding, masks, logits)
+            some, parts = [encodings[place] for place in places], torch.split(logits, counts)
+            for part in parts:  # (mask, vocab)
+                check_told_apart(part)
+            every = read_masks(self.tokenizer, some, logits, top_k)
+            for _, encoding, masks, part in sorted(zip(places, some, every, parts, strict=True)):
+                yield Answer(self.info, encoding, masks, part)
 
     def compare_with_transformers(self, answer: Answer) -> Comparison:
         """The same text through transformers on the same weights."""
         encoding = answer.encoding
         theirs = self.reference.logits(encoding.ids, encoding.mask_positions)
         top_k = len(answer.masks[0].predictions)
-        masks = read_masks(self.tokenizer, encoding, theirs, top_k)
+        [masks] = read_masks(self.tokenizer, [encoding], theirs, top_k)
         apart = torch.where(answer.logits == theirs, 0.0, (answer.logits - theirs).abs())
         ids = [
             [[p.token_id for p in one.predictions] for one in side]

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mbexplore.errors import UsageError
 
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+WORKERS = 4
+"""Most items that are worked on at once: each takes its memory."""
 _HERE = threading.local()
 
 
@@ -54,3 +61,42 @@ def report(done: int, total: int) -> None:
     if not job.is_wanted:
         raise Stopped("Stopped; Run starts it again.")
     job.done, job.total = (0, 0) if done >= total else (done, total)
+
+
+def in_threads(
+    function: Callable[[Item], Made], items: Iterable[Item]
+) -> Generator[Made, None, None]:
+    """What `function` makes of each item, in order; some at once, in threads that share the cores.
+
+    Work on one item then goes on while that on another waits for Python, and no kernel waits for
+    all cores. Where the generator is closed early, items that are begun end at their next `report`.
+
+    Args:
+        function: makes something of one item; what it raises is raised here.
+        items: are taken as they are needed.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    workers = min(threads, WORKERS)
+    running: deque[tuple[Job, Future[Made]]] = deque()
+
+    def work(job: Job, item: Item) -> Made:
+        with job.begun():
+            return function(item)
+
+    share = threads // workers
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
+        try:
+            for item in items:
+                job = Job()
+                running.append((job, pool.submit(work, job, item)))
+                if len(running) > workers:  # one waits, so that no thread does
+                    yield running.popleft()[1].result()
+            while running:
+                yield running.popleft()[1].result()
+        finally:
+            for job, future in running:
+                job.is_wanted = False
+                future.cancel()
+            torch.set_num_threads(threads)  # what new threads start with

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Partial:
     Attributes:
         path: of the table.
         done: texts whose rows are there.
+        failed: rows that hold an error.
     """
 
     def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
@@ -45,7 +46,9 @@ class Partial:
         self.path = path
         self._place = path.with_name(f"{path.name}.partial")
         self._about = json.loads(json_line(dict(about)))
-        self.done = 0
+        self.done = self.failed = 0
+        self._columns: dict[str, None] = {}
+        self._is_csv = path.suffix.lower() == ".csv"
         if path.suffix.lower() == ".parquet":
             _arrow(path)  # before any work
         with writing(self._place, REMEDY):
@@ -66,13 +69,22 @@ class Partial:
                         f"{self._place} is of another command; remove it, or choose another file."
                     )
                 whole += len(line)
-                self.done = number
+                if number:
+                    self._count(json.loads(line))
             file.truncate(whole)
         if not whole:
             self._place.unlink()
             self._resume()
 
-    def append(self, texts: Iterable[Sequence[Row]]) -> None:
+    def _count(self, rows: Sequence[Row]) -> None:
+        """Takes notice of the rows of one text."""
+        self.done += 1
+        for row in rows:
+            self.failed += "error" in row
+            if not (cells := self._cells(row)).keys() <= self._columns.keys():
+                self._columns |= dict.fromkeys(cells)
+
+    def append(self, texts: Sequence[Sequence[Row]]) -> None:
         """Keeps the rows of some texts.
 
         Raises:
@@ -81,7 +93,8 @@ class Partial:
         lines = [json_line(list(rows)) + "\n" for rows in texts]
         with writing(self._place, REMEDY), self._place.open("a", encoding="utf-8") as file:
             file.write("".join(lines))
-        self.done += len(lines)
+        for rows in texts:
+            self._count(rows)
 
     def rows(self) -> Iterator[Row]:
         """All rows, in their order."""
@@ -102,13 +115,13 @@ class Partial:
             self._place.unlink()
 
     def _csv(self, path: Path) -> None:
-        columns = dict.fromkeys(name for row in self.rows() for name in _flat(row))
-        if "error" in columns:  # last, wherever the first text with one stands
-            columns["error"] = columns.pop("error")
+        columns = [name for name in self._columns if name != "error"]
+        columns += ["error"] * (self.failed > 0)  # last, wherever the first text with one stands
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(map(_flat, self.rows()))
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            cells = map(self._cells, self.rows())
+            writer.writerows([row.get(name, "") for name in columns] for row in cells)
 
     def _jsonl(self, path: Path) -> None:
         with path.open("w", encoding="utf-8") as file:
@@ -126,9 +139,12 @@ class Partial:
 
     def _squared(self) -> Iterator[Row]:
         """Every row with every column."""
-        columns = dict.fromkeys(name for row in self.rows() for name in row)
         for row in self.rows():
-            yield {name: row.get(name) for name in columns}
+            yield {name: row.get(name) for name in self._columns}
+
+    def _cells(self, row: Row) -> Row:
+        """What stands in the columns: in csv, where cells are plain, a vector has several."""
+        return _flat(row) if self._is_csv and list in map(type, row.values()) else row
 
 
 def _parsed(line: bytes) -> Any:

@@ -78,7 +78,7 @@ def test_attend_on_some_rows_equals_those_rows(data, seq, half_window, seed):
     segments = data.draw(st.none() | segmented(seq))
     rows = torch.tensor(data.draw(st.lists(st.integers(0, seq - 1), min_size=1, max_size=9)))
     visibility = Visibility.build(q, half_window, segments)
-    some = attend(q[:, :, rows], k, v, visibility, rows)
+    some = attend(q, k, v, visibility, rows)
     torch.testing.assert_close(some, attend(q, k, v, visibility)[:, :, rows])
 
 
@@ -202,17 +202,20 @@ def test_a_query_that_sees_all_keys_needs_no_mask():
 
 
 @pytest.mark.parametrize(
-    ("segments", "lengths"),
+    ("segments", "half_window", "lengths"),
     [
-        (None, None),
-        ([[1, 1, 2, 2, 2]], (2, 3)),
-        ([[1, 1, 1, 0, 0]], (3, 2)),
-        ([[1, 2, 1]], None),  # one text in two parts is no packed row
-        ([[1, 1], [1, 0]], None),
+        (None, None, None),
+        ([[1, 1, 2, 2, 2]], None, (2, 3)),
+        ([[1, 1, 2, 2, 2]], 2, (2, 3)),
+        ([[1, 1, 2, 2, 2]], 1, None),  # the ends of the second do not see each other
+        ([[1, 1, 1, 0, 0]], None, (3, 2)),
+        ([[1, 2, 1]], None, None),  # one text in two parts is no packed row
+        ([[1, 1], [1, 0]], None, None),
     ],
 )
-def test_packed_texts_are_found_by_their_numbers(segments, lengths):
-    assert packed_lengths(segments if segments is None else torch.tensor(segments)) == lengths
+def test_packed_texts_are_found_by_their_numbers(segments, half_window, lengths):
+    segments = segments if segments is None else torch.tensor(segments)
+    assert packed_lengths(segments, half_window) == lengths
 
 
 def test_a_global_map_in_blocks_of_rows_is_the_dense_one(monkeypatch):

@@ -321,8 +321,8 @@ def test_a_long_text_in_chunks_equals_the_text_in_one(dtype, monkeypatch):
     model, input_ids = small_model().to(dtype), torch.randint(1, 61, (2, 150))
     near = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 0.3}[dtype]
     outputs, gradients = [], []
-    for size in (1024, 40):
-        monkeypatch.setattr(mbexplore.network.chunks, "CHUNK", size)
+    for size in (1024, 40):  # tokens
+        monkeypatch.setattr(mbexplore.network.chunks, "CHUNK", size * model.config.hidden_size)
         outputs.append(model(input_ids))
         gradients.append(torch.autograd.grad(outputs[-1].square().mean(), model.parameters()))
     torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=near)

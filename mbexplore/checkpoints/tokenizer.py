@@ -113,6 +113,7 @@ class Tokenizer:
         names: Mapping[str, str] | None = None,
     ) -> None:
         self._inner = inner
+        self._shown: dict[int, str] = {}  # what `token` gave
         self._inner.no_truncation()
         self._inner.no_padding()
         self._is_byte_level = "ByteLevel" in type(inner.decoder).__name__
@@ -240,6 +241,12 @@ class Tokenizer:
 
         Bytes that are no whole character are shown as `<0xE2>`.
         """
+        token = self._shown.get(token_id)
+        if token is None:
+            token = self._shown[token_id] = self._decoded(token_id)
+        return token
+
+    def _decoded(self, token_id: int) -> str:
         piece = self._inner.id_to_token(token_id) if 0 <= token_id < 2**32 else None
         if piece is None:  # the embedding table may be larger than the vocabulary
             return f"<id {token_id}>"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.cli.output import notice, print_json
 from mbexplore.cli.progress import progress
 from mbexplore.errors import MbexploreError, RangeError, TextError, UsageError
+from mbexplore.jobs import WORKERS, in_threads, report
 from mbexplore.partial import ENDINGS, Partial
 from mbexplore.prompts import Prompt, Prompts
 from mbexplore.rows import TABLES, stamp
@@ -81,32 +83,38 @@ def write_table(
             can't.
     """
     total = prompts.survey(strict=shared["strict"]).rows
-    names = (prompts.id_name, "text")
     partial = Partial(path, _about(view, explorer, prompts))
     if partial.done:
         notice(f"Going on at text {partial.done:,} of {total:,}.")
     waiting = islice(prompts.each(), partial.done, None)
-    with progress(view.title or view.name) as advance:
-        while some := list(islice(waiting, TOGETHER)):
-            advance(partial.done, total)
-            parts = _rows_of(view, explorer, some, shared)
-            if not partial.done and all("error" in row for rows in parts for row in rows):
-                # As likely the command's mistake as that of every text.
-                raise TextError(f"Text {some[0].id}: {parts[0][0]['error']}")
-            every = []
-            for prompt, rows in zip(some, parts, strict=True):
-                known = dict(zip(names, (prompt.id, prompt.text), strict=True))
-                every.append([known | row for row in rows])
-            partial.append(every)
+    size = min(TOGETHER, -(-total // WORKERS)) if view.runs_together() else 1
+    parts = iter(lambda: list(islice(waiting, size)), [])
+    names = (prompts.id_name, "text")
+    rows_of = functools.partial(_rows_of, view, explorer, names, shared)
+    held: list[list[Row]] = []  # of texts with an error, before the first without
+    with (
+        progress(view.title or view.name) as advance,
+        closing(in_threads(rows_of, parts)) as found,
+    ):
+        advance(partial.done, total)
+        for every in found:
+            held += every
+            if not partial.done and all("error" in row for rows in held for row in rows):
+                if len(held) >= min(TOGETHER, total):
+                    # As likely the command's mistake as that of every text.
+                    first = held[0][0]
+                    raise TextError(f"Text {first[names[0]]}: {first['error']}")
+                continue
+            partial.append(held)
             if shared["json"]:
-                for row in (row for rows in every for row in rows):
+                for row in (row for rows in held for row in rows):
                     print_json(row)
-    failed = sum("error" in row for row in partial.rows())
+            held = []
+            advance(partial.done, total)
     partial.finish()
-    notice(
-        f"{path}: {total:,} texts" + (f", {failed:,} with an error" if failed else ""), dim=False
-    )
-    return failed
+    errors = f", {partial.failed:,} with an error" if partial.failed else ""
+    notice(f"{path}: {total:,} texts{errors}", dim=False)
+    return partial.failed
 
 
 def _about(view: View[Any], explorer: Explorer, prompts: Prompts) -> dict[str, Any]:
@@ -121,15 +129,18 @@ def _about(view: View[Any], explorer: Explorer, prompts: Prompts) -> dict[str, A
 
 
 def _rows_of(
-    view: View[Any], explorer: Explorer, some: Sequence[Prompt], shared: dict[str, Any]
+    view: View[Any],
+    explorer: Explorer,
+    names: tuple[str, str],
+    shared: dict[str, Any],
+    some: Sequence[Prompt],
 ) -> list[list[Row]]:
     """The rows of each text; of one that can't be looked at, a row with its error."""
+    from mbexplore.hooks import watched
     from mbexplore.session import Session
 
-    sessions = [
-        Session(explorer, [one.text], context=shared["context"], truncate=shared["truncate"])
-        for one in some
-    ]
+    given = {name: shared[name] for name in ("context", "truncate")}
+    sessions = [Session(explorer, [one.text], progress=report, **given) for one in some]
     found: list[list[Row]] = [[] for _ in some]
 
     def fail(number: int, error: MbexploreError) -> None:
@@ -147,14 +158,18 @@ def _rows_of(
             fail(number, error)
         else:
             good.append(number)
-    for number, rows in zip(good, _together(view, [sessions[i] for i in good]), strict=True):
-        if isinstance(rows, MbexploreError):
-            fail(number, rows)
-        else:
-            found[number] = rows
+    with watched(explorer.model, report):
+        for number, rows in zip(good, _together(view, [sessions[i] for i in good]), strict=True):
+            if isinstance(rows, MbexploreError):
+                fail(number, rows)
+            else:
+                found[number] = rows
     for session in sessions:
         session.forget()
-    return found
+    return [
+        [{names[0]: one.id, names[1]: one.text} | row for row in rows]
+        for one, rows in zip(some, found, strict=True)
+    ]
 
 
 def _together(view: View[Any], sessions: Sequence[Session]) -> Iterator[list[Row] | MbexploreError]:

@@ -78,7 +78,6 @@ class Attention(nn.Module):
         """Each head's mix of values, (batch, heads, query, head_dim)."""
         dropout = self.dropout if self.training else 0.0
         if not (self.scores.is_hooked or self.pattern.is_hooked):
-            q = q if positions is None else q[:, :, positions]
             return attend(q, k, v, visibility, positions, dropout)
         scores = self.scores(attention_scores(q, k, visibility))  # (batch, heads, seq, key)
         wide = torch.promote_types(q.dtype, torch.float32)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,6 +37,43 @@ def packs(lengths: Sequence[int], most: int = PACK) -> Iterator[range]:
         yield range(first, len(lengths))
 
 
+class Pack(NamedTuple):
+    """What a model says of the texts of one row.
+
+    Attributes:
+        places: of the texts among all, in the order in which they lie in the row.
+        counts: rows of `output` that belong to each.
+        output: (query of all texts, vocab or hidden).
+    """
+
+    places: list[int]
+    counts: list[int]
+    output: Tensor
+
+
+def run_packs(
+    model: PretrainedModel,
+    texts: Sequence[Sequence[int]],
+    query_positions: Sequence[Sequence[int]] | None = None,
+    most: int = PACK,
+) -> Iterator[Pack]:
+    """What a model says of many texts, row by row; see `run_packed`."""
+    for group in packs([len(text) for text in texts], most):
+        # Those of one length lie side by side: attention takes them as a batch.
+        places = sorted(group, key=lambda place: len(texts[place]))
+        some = [texts[place] for place in places]
+        wanted, counts = None, [len(text) for text in some]
+        if query_positions is not None:
+            starts = accumulate(counts, initial=0)
+            chosen = [query_positions[place] for place in places]
+            rows = [start + i for start, each in zip(starts, chosen, strict=False) for i in each]
+            wanted = torch.tensor(rows, dtype=torch.long, device=model.device)
+            counts = [len(each) for each in chosen]
+        with no_gradients():
+            output: Tensor = model(**pack(some, model.device), query_positions=wanted)[0]
+        yield Pack(places, counts, output)
+
+
 def run_packed(
     model: PretrainedModel,
     texts: Sequence[Sequence[int]],
@@ -53,18 +91,9 @@ def run_packed(
     Yields:
         (query, vocab or hidden) of one text.
     """
-    for group in packs([len(text) for text in texts], most):
-        some = [texts[place] for place in group]
-        wanted, counts = None, [len(text) for text in some]
-        if query_positions is not None:
-            starts = accumulate(counts, initial=0)
-            chosen = [query_positions[place] for place in group]
-            places = [start + i for start, each in zip(starts, chosen, strict=False) for i in each]
-            wanted = torch.tensor(places, dtype=torch.long, device=model.device)
-            counts = [len(each) for each in chosen]
-        with no_gradients():
-            output: Tensor = model(**pack(some, model.device), query_positions=wanted)[0]
-        yield from torch.split(output, counts)
+    for places, counts, output in run_packs(model, texts, query_positions, most):
+        found = dict(zip(places, torch.split(output, counts), strict=True))
+        yield from (found[place] for place in sorted(places))
 
 
 def pack(texts: Sequence[Sequence[int]], device: torch.device) -> dict[str, Tensor]:

@@ -32,8 +32,8 @@ class Visibility:
         segments: (batch, seq); None where every row is one unpadded text.
         mask: of a kernel that takes all queries: blocks as of `block_mask` where `in_blocks`, else
             booleans (batch or 1, 1, seq, seq); None where nothing is hidden.
-        lengths: of the texts that are packed in the only row, in a global layer: each then goes
-            through the kernel by itself, without a mask.
+        lengths: of the texts that are packed in the only row, where each is seen whole by its own
+            tokens: they then go through the kernel without a mask, those of one length together.
     """
 
     seq: int
@@ -57,8 +57,8 @@ class Visibility:
             segments: (batch, seq), or None.
         """
         seq, mask = x.shape[-2], None
-        lengths = packed_lengths(segments) if half_window is None else None
-        if in_blocks(seq, half_window):
+        lengths = packed_lengths(segments, half_window)
+        if lengths is None and in_blocks(seq, half_window):
             assert half_window is not None
             mask = block_mask(seq, half_window, segments, x.dtype, x.device)
         elif lengths is None:
@@ -193,14 +193,20 @@ def block_mask(
     return mask.masked_fill_(~(near & (of_queries == of_keys))[:, :, None], float("-inf"))
 
 
-def packed_lengths(segments: Tensor | None) -> tuple[int, ...] | None:
-    """Lengths of the texts that lie side by side in the one row of a batch; None for other masks.
+def packed_lengths(segments: Tensor | None, half_window: int | None) -> tuple[int, ...] | None:
+    """Lengths of the texts that lie side by side in the one row of a batch.
 
     Args:
         segments: (batch, seq), or None.
+        half_window: None for a global layer.
+
+    Returns:
+        None for other masks, and where a text is longer than what its tokens see.
     """
     if segments is None or len(segments) != 1:
         return None
     numbers: list[int] = segments[0].tolist()
     runs = [(number, len(list(run))) for number, run in groupby(numbers)]
-    return tuple(length for _, length in runs) if len(runs) == len(set(numbers)) else None
+    lengths = tuple(length for _, length in runs)
+    is_seen_whole = half_window is None or max(lengths) <= half_window + 1
+    return lengths if is_seen_whole and len(runs) == len(set(numbers)) else None

@@ -133,17 +133,21 @@ class PredictView(View["Predictions | Classes"]):
         """Ours, and theirs where it is wanted; each computed once for both."""
         from mbexplore.analysis.classify import is_classifier
 
-        explorer = session.explorer
-        if is_classifier(explorer):
+        if is_classifier(session.explorer):
             return classes_of(session, self.choices, self.top_k, hf=self.hf)
         self.check(session)
         answer = session.once(("answer", self.top_k), lambda: self._answer(session))
+        return self._beside(answer, session)
+
+    def _beside(self, answer: Answer, session: Session) -> Predictions:
+        explorer = session.explorer
         theirs = compared(lambda: explorer.compare_with_transformers(answer), self.hf)
         return Predictions(answer, *theirs)
 
     def each(self, sessions: Iterable[Session]) -> Iterator[Result[Predictions | Classes]]:
         """Texts packed side by side, after all of them are found to have a mask."""
         from mbexplore.analysis.classify import is_classifier
+        from mbexplore.views.result import Result
 
         waiting = list(sessions)
         if len(waiting) == 1 or is_classifier(waiting[0].explorer):
@@ -155,8 +159,7 @@ class PredictView(View["Predictions | Classes"]):
         waiting.reverse()
         for answer in waiting[0].explorer.fill_masks_many(encodings, top_k=self.top_k):
             session = waiting.pop()
-            session.put(("answer", self.top_k), answer)
-            yield self.of(session)
+            yield Result(self, session, self._beside(answer, session))
 
     def check(self, session: Session) -> None:
         """Refuses a text without a mask; a classifier takes every text."""

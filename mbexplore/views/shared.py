@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from mbexplore.display.blocks import Badge, Bars, Block, Cell, Heat, Hue, Note, Table, Value
@@ -265,12 +267,12 @@ def side_rows(
         columns: attributes of an answer.
     """
     theirs = [f"hf_{name}" for name in columns if pairs[0][1] is not None]
+    cells = attrgetter(*columns)
     rows = []
-    for lead, (ours, other) in zip(zip(*leads.values(), strict=True), pairs, strict=True):
-        for rank, one in enumerate(getattr(ours, of)):
-            sides = [one] if other is None else [one, getattr(other, of)[rank]]
-            cells = (getattr(side, name) for side in sides for name in columns)
-            rows.append((*lead, rank + 1, *cells))
+    for lead, sides in zip(zip(*leads.values(), strict=True), pairs, strict=True):
+        answers = [map(cells, getattr(side, of)) for side in sides if side is not None]
+        for rank, both in enumerate(zip(*answers, strict=False), start=1):
+            rows.append((*lead, rank, *chain.from_iterable(both)))
     return Table((*leads, "rank", *columns, *theirs), tuple(rows))
 
 

@@ -176,6 +176,11 @@ class View(Generic[Data]):
         """
         return map(self.of, sessions)
 
+    @classmethod
+    def runs_together(cls) -> bool:
+        """Whether it runs several texts side by side."""
+        return cls.each is not View.each
+
     def check(self, session: Session) -> None:
         """Refuses a text that can't be looked at, before any work is done for it.
 
