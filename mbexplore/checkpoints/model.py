@@ -22,6 +22,7 @@ from mbexplore.network.heads import (
 )
 from mbexplore.network.linear import HALF, Linear
 from mbexplore.network.model import ModernBertForMaskedLM, ModernBertModel, PretrainedModel
+from mbexplore.network.pages import free_mapped
 
 Model = TypeVar("Model", bound=PretrainedModel)
 
@@ -79,7 +80,9 @@ def set_precision(model: Model, dtype: torch.dtype | None) -> Model:
     model.float()
     for module in model.encoder.layers.modules():
         if isinstance(module, Linear):
+            wide = module.weight.detach()
             module.to(dtype=dtype)
+            free_mapped(wide)  # others keep the file open
     return model
 
 

@@ -5,7 +5,8 @@ not Intel's unused: 94 GFLOP/s a core against 203 of oneDNN on an AMD EPYC 9005.
 with AVX-512 the two are level from 64 rows on, and oneDNN is 1.3 times as fast at 16 once the
 weights are packed in its own layout; in bfloat16 packing doubles the speed up to 64 rows. So
 products of 16 rows and more go to oneDNN, and a layer that is used again packs its weights.
-Packed weights take their memory once more, beside the mapped file's pages.
+Weights that a file is mapped for leave memory when they are packed, and after their first product:
+one short text then holds a layer's at a time, and a session those that are packed.
 
 oneDNN's rounding errors against float64 are up to 1.7 times MKL's from 16 rows on (up to 3.4 times
 below, where MKL sums few rows more finely; those are left to it).
@@ -21,6 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
+
+from mbexplore.network.pages import free_mapped
 
 ROWS = 16
 """Rows of x from which the product is oneDNN's."""
@@ -49,10 +52,16 @@ class Linear(nn.Linear):
         kernel = onednn()
         if kernel is None or not self._suits(input):
             return functional.linear(input, self.weight, self.bias)
-        return kernel.product(input, self._prepared(kernel), self.bias)
+        is_large = input.numel() >= ROWS * self.in_features
+        before, weight = self._state, self._prepared(kernel, is_large)
+        product = kernel.product if is_large else functional.linear
+        output = product(input, weight, self.bias)
+        if self._state is not before:  # the weights were read for the first time, or packed
+            free_mapped(self.weight)
+        return output
 
     def _suits(self, x: Tensor) -> bool:
-        """Whether oneDNN's product may be taken, and is worth it."""
+        """Whether oneDNN's product may be taken."""
         if torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type):
             return False
         if torch.is_grad_enabled() and any(p.requires_grad for p in (x, *self.parameters())):
@@ -61,11 +70,10 @@ class Linear(nn.Linear):
             x.device.type == self.weight.device.type == "cpu"
             and x.dtype == self.weight.dtype
             and x.dtype in (torch.float32, torch.bfloat16)
-            and x.numel() >= ROWS * self.in_features
         )
 
-    def _prepared(self, kernel: OneDnn) -> Tensor:
-        """The weights: as they are for their first product, packed for the following."""
+    def _prepared(self, kernel: OneDnn, is_large: bool) -> Tensor:
+        """The weights: as they are for their first product, packed for the large ones after it."""
         weight = self.weight.detach()
         if weight.is_inference():  # has no version by which a change would be seen
             return weight
@@ -73,6 +81,7 @@ class Linear(nn.Linear):
         before, packed = self._state
         if used != before:
             self._state = (used, None)
+        if used != before or not is_large:
             return weight
         if packed is None:
             packed = kernel.pack(weight)
