@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cached_property
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +29,7 @@ from mbexplore.checks import check_finite as check_finite
 from mbexplore.checks import find_device as find_device
 from mbexplore.errors import ModelError, RangeError, TextError
 from mbexplore.hooks import hooked, keep_shape
+from mbexplore.jobs import locked_property
 from mbexplore.network.heads import ClassifierModel
 from mbexplore.network.model import ModernBertForMaskedLM, PretrainedModel
 from mbexplore.network.packing import pad, run_packs
@@ -88,7 +88,7 @@ class Explorer(ViewMethods):
             device=str(model.device),
         )
 
-    @cached_property
+    @locked_property
     def tokenizer(self) -> Tokenizer:
         """Text to tokens."""
         return Tokenizer.from_folder(self.files.folder)
@@ -321,7 +321,7 @@ class Explorer(ViewMethods):
         if head is not None:
             check_index("head", head, self.model.config.num_attention_heads)
 
-    @cached_property
+    @locked_property
     def reference(self) -> Reference:
         """The same weights in transformers, loaded when first asked for."""
         return self.load_reference()

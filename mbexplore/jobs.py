@@ -8,7 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
+from typing import Any, TypeVar, overload
+
+from typing_extensions import Self
 
 from mbexplore.errors import UsageError
 
@@ -61,6 +64,25 @@ def report(done: int, total: int) -> None:
     if not job.is_wanted:
         raise Stopped("Stopped; Run starts it again.")
     job.done, job.total = (0, 0) if done >= total else (done, total)
+
+
+class locked_property(cached_property[Made]):
+    """A `cached_property` that the first of several threads makes, and the others wait for."""
+
+    def __init__(self, make: Callable[[Any], Made]) -> None:
+        super().__init__(make)
+        self._making = threading.RLock()
+
+    @overload
+    def __get__(self, instance: None, owner: type[Any] | None = None) -> Self: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type[Any] | None = None) -> Made: ...
+
+    def __get__(self, instance: object | None, owner: type[Any] | None = None) -> Self | Made:
+        """The value, under the lock."""
+        with self._making:
+            return super().__get__(instance, owner)
 
 
 def in_threads(

@@ -2,6 +2,9 @@
 
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -283,3 +286,18 @@ def test_public_names_are_there():
         assert name in dir(mbexplore)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = mbexplore.nothing
+
+
+def test_threads_share_one_reference(explorer, monkeypatch):
+    loads, real = [], type(explorer).load_reference
+
+    def load_reference(self, *given):
+        loads.append(threading.get_ident())
+        time.sleep(0.05)
+        return real(self, *given)
+
+    monkeypatch.setattr(type(explorer), "load_reference", load_reference)
+    fresh = mbexplore.Explorer(explorer.model, explorer.tokenizer, explorer.files)
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: fresh.reference, range(2))
+    assert one is other and len(loads) == 1
