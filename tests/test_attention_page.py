@@ -77,15 +77,12 @@ def test_large_maps_are_shades_of_the_root_that_their_scale_names(long):
 
 def test_a_band_has_offsets_for_columns(recording):
     band = band_map(recording, LOCAL, 0)
-    part = to_part(AttentionMap(
-        tile_of_band(band), band.names, "Band", column_axis="offset", profile=band.profile
-    ))  # fmt: skip
+    part = to_part(AttentionMap(tile_of_band(band), band.names, "Band", column_axis="offset"))
     minus = "\N{MINUS SIGN}"
     assert [name for name, _ in part["columnPlaces"]] == [
         *(f"{minus}{n}" for n in (4, 3, 2, 1)), "0", *(f"+{n}" for n in (1, 2, 3, 4))
     ]  # fmt: skip
     assert part["shape"] == [16, 9] and not part["zoom"]
-    assert part["profile"] == pytest.approx(band.profile[0].tolist(), rel=1e-3)
 
 
 def base_recording(spread):

@@ -43,9 +43,6 @@ VIEWS = {
     ),
     "a query": AttentionView(layer=LOCAL, mean=True, token=4),
     "a rectangle": AttentionView(layer=GLOBAL, queries="2:9", keys="0:4"),
-    "norms": AttentionView(layer=LOCAL, measure="norms"),
-    "rollout": AttentionView(layer=LOCAL, measure="rollout", token="c"),
-    "value zeroing": AttentionView(layer=LOCAL, measure="value_zeroing"),
     "a band": AttentionView(layer=LOCAL, picture="band"),
     "a part of a band": AttentionView(layer=LOCAL, picture="band", head=1, queries="2:6"),
     "arcs": AttentionView(layer=GLOBAL, picture="arcs"),
@@ -89,13 +86,11 @@ def test_the_command_makes_the_same_answer_and_every_form_is_made(session, view)
     assert len(rows) > 1 and len({len(row) for row in rows}) == 1
 
 
-def test_a_measure_of_all_heads_names_no_head(session):
-    result = VIEWS["value zeroing"].of(session)
-    header = result.content("csv").decode().splitlines()[0].split(",")
-    assert "head" not in header and header[-1] == "value_zeroing"
+def test_a_mean_of_heads_names_no_head(session):
+    result = VIEWS["a query"].of(session)
+    assert "head" not in result.content("csv").decode().splitlines()[0].split(",")
     [links] = [one for one in walk(result.blocks) if isinstance(one, Table)]
-    assert links.columns == ("query", "key", "offset", "value zeroing")
-    assert "value set to zero" in result.blocks[-1].text
+    assert links.columns == ("query", "key", "offset", "weight")
 
 
 def read(view, session):
@@ -281,7 +276,6 @@ BAD = {
     "the mass of a map": (["--mass", "0.9"], 2, "mass 0.9 has no effect without picture arcs"),
     "too much mass": (["--picture", "arcs", "--mass", "2"], 1, "mass is 2.0; choose 0.01 to 1.0"),
     "a format": (["-o", "map.gif"], 1, "map.gif ends in '.gif'; choose one of .png"),
-    "a head of norms": (["--measure", "norms", "--head", "0"], 2, "no effect without"),
 }  # fmt: skip
 
 
@@ -445,9 +439,9 @@ def test_a_map_is_printed_on_a_terminal_alone(explorer, arguments, request):
     def printed(*more):
         return run_cli(name, TEXT, "-m", explorer.files.folder, *rest, *more).out
 
-    assert "\N{UPPER HALF BLOCK}" not in printed()
+    assert "square-root" not in printed()  # what colours mean
     terminal = request.getfixturevalue("terminal")
-    assert "\N{UPPER HALF BLOCK}" in printed()
+    assert re.search("\x1b\\[[0-9;]*48;5;", printed())  # a ground in colour
     assert "\x1b" not in printed("--json")
     terminal.setenv("NO_COLOR", "1")
     plain = printed()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from rich.console import Console
 
-from mbexplore.display.half_blocks import HALF, LEVELS, OUTSIDE, SHADES, pixel_lines
 from mbexplore.display.palette import colour_of
+from mbexplore.display.terminal_heat import HALF, LEVELS, SHADES, pixel_lines
 
 COLOURS = [colour_of("global", level / (LEVELS - 1), dark=True) for level in range(LEVELS)]
 pictures = arrays.arrays(
@@ -20,9 +20,8 @@ pictures = arrays.arrays(
 )
 
 
-def lines_of(values, colour=True, outside=None):
-    outside = np.zeros(values.shape, dtype=bool) if outside is None else outside
-    return pixel_lines(values, outside, "global", colour)
+def lines_of(values, colour=True):
+    return pixel_lines(values, "global", colour)
 
 
 def decode(lines, rows):
@@ -44,14 +43,6 @@ def test_every_pixel_is_a_half_block_of_its_colour(values):
     assert len(lines) == -(-len(values) // 2)
     wanted = np.rint(values * (LEVELS - 1)).astype(int)
     assert decode(lines, len(values)) == [[COLOURS[level] for level in row] for row in wanted]
-
-
-def test_what_is_outside_the_window_has_a_colour_of_its_own():
-    values, outside = np.ones((2, 3)), np.array([[True, False, False], [False, False, True]])
-    [upper, lower] = decode(lines_of(values, outside=outside), 2)
-    assert upper == [OUTSIDE, COLOURS[-1], COLOURS[-1]]
-    assert lower == [COLOURS[-1], COLOURS[-1], OUTSIDE]
-    assert [line.plain for line in lines_of(values, colour=False, outside=outside)] == ["███"]
 
 
 @given(pictures)

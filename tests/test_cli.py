@@ -82,7 +82,7 @@ def test_attention_says_what_is_strongest():
 def test_attention_json_has_the_promised_form():
     answer = json.loads(run_cli("attention", "--json", "--layer", 4, "--head", 1).out)
     assert list(answer) == [
-        "model", "picture", "measure", "tokens", "layer", "kind", "theta", "half_window", "heads",
+        "model", "picture", "tokens", "layer", "kind", "theta", "half_window", "heads",
         "mean", "token", "queries", "keys", "pool", "weights", "links", "limits",
     ]  # fmt: skip
     assert (answer["kind"], answer["half_window"], answer["heads"]) == ("local", 16, [1])

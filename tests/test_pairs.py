@@ -12,8 +12,8 @@ import mbexplore
 from mbexplore.analysis.likelihood import likelihood
 from mbexplore.analysis.pairs import Pair, PairScore, PairScores, score_pairs
 from mbexplore.errors import MissingError, RangeError, TextError, UsageError
+from mbexplore.pair_files import FOLDER, read_pairs, split_pairs
 from mbexplore.session import Session
-from mbexplore.views._pair_files import FOLDER, read_pairs, split_pairs
 from mbexplore.views.pairs import PairsView
 from tests.cli_runner import run_cli
 from tests.handbuilt import build_copier, build_explorer

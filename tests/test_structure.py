@@ -19,7 +19,7 @@ LEVELS = [
     "reference.huggingface",
     "explorer",
     "analysis reference",
-    "session display training corpus",
+    "session display training corpus pair_files",
     "bench",
     "views",
     "cli ui demo explore",

@@ -136,12 +136,11 @@ def test_controls_stand_only_where_they_do_something(person):
     assert seen("head") and seen("setting-picture-arcs") and not seen("setting-mass")
     page.click("#mb-setting-picture-arcs + span")
     page.wait_for_selector("#mb-setting-mass")
-    page.click("#mb-setting-measure-rollout + span")
-    page.wait_for_selector("#mb-setting-picture-arcs", state="detached")
-    assert not seen("head") and not seen("setting-mass")
-    page.click("#mb-setting-measure-weights + span")
+    page.click("#mb-setting-picture-map + span")
+    page.wait_for_selector("#mb-setting-mass", state="detached")
+    assert seen("head") and not seen("setting-mass")
+    page.click("#mb-setting-picture-arcs + span")
     page.wait_for_selector("#mb-setting-mass")
-    assert page.is_checked("#mb-setting-picture-arcs") and seen("head")
     person.settle()
 
 

@@ -21,7 +21,7 @@ from mbexplore.analysis.why.route import choose, prune
 from mbexplore.analysis.why.sensitivity import estimate
 from mbexplore.analysis.why.trust import OtherChange, Spread, Trust
 from mbexplore.display.blocks import Bars, TokenStrip, walk
-from mbexplore.display.route_blocks import RouteGraph
+from mbexplore.display.story_blocks import RouteGraph
 from mbexplore.errors import RangeError, TextError
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import hooked

@@ -70,6 +70,13 @@ class Axis:
         """A place as people read it, with the position of its first token."""
         return f"{word(self.labels[place])} {self.starts[place]}"
 
+    def pixel_names(self, pool: int, mark: int | None = None) -> tuple[str, ...]:
+        """Names of pixels of so many places: of the first of each, or of the marked one."""
+        firsts = list(range(0, len(self), pool))
+        if mark is not None:
+            firsts[mark // pool] = mark
+        return tuple(map(self.name_of, firsts))
+
     def indices_of(self, tokens: NDArray[np.intp]) -> NDArray[np.intp]:
         """The place that holds each token, -1 for a token that is not shown."""
         places = np.searchsorted(self.starts, tokens, side="right") - 1

@@ -100,6 +100,14 @@ class Tile:
         edges = [(int(low), max(int(low), int(high))) for low, high in pixels]
         return None if set(edges) == {(0, self.weights.shape[-1])} else edges
 
+    def outside(self) -> npt.NDArray[np.bool_]:
+        """The pixels (rows, columns) that the window leaves out."""
+        _, rows, columns = self.weights.shape
+        low, high = np.array(self.window() or [(0, columns)] * rows).T[:, :, None]
+        places = np.arange(columns)
+        outside: npt.NDArray[np.bool_] = (places < low) | (places >= high)
+        return outside
+
     def links_of(self, query: int, count: int) -> tuple[Link, ...] | None:
         """The strongest links of one query, falling; None where pixels hold several places."""
         if self.pool != (1, 1):
@@ -167,24 +175,6 @@ def links_of_row(
     one = replace(queries, spans=(span,), labels=(name,))
     found = tile(recording, layer, head, one, keys, len(keys), mean=mean, links=count).links
     return tuple(replace(link, query=query) for link in found)
-
-
-def tile_of_matrix(
-    matrix: npt.NDArray[np.float32],
-    layer: int,
-    kind: LayerKind,
-    half_window: int | None,
-    queries: Axis,
-    keys: Axis,
-    links: int = 0,
-) -> Tile:
-    """A part of any matrix (query, key) of a whole text, such as those of context mixing."""
-    weights = keys.sum_spans(torch.from_numpy(matrix)[None], 2, 0, 0, len(keys))
-    weights = queries.sum_spans(weights, 1, 0, 0, len(queries))
-    weights = weights / torch.from_numpy(queries.stops - queries.starts)[:, None]
-    shown = weights.float().numpy()
-    found = _strongest(weights, links, -1, 0)
-    return Tile(layer, kind, half_window, (-1,), True, queries, keys, (1, 1), shown, found)
 
 
 def _strongest(weights: Tensor, count: int, head: int, row: int) -> tuple[Link, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +14,13 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 
-from mbexplore.analysis.axis import Axis
-from mbexplore.analysis.links import Link
 from mbexplore.display.attention_blocks import Arcs
-from mbexplore.display.axes import Size, Surface, in_lines, place, size_of, titled
-from mbexplore.display.fonts import token_label
+from mbexplore.display.axes import Size, Surface, in_lines, label_axis, place, size_of, titled
 from mbexplore.display.numbers import significant
 from mbexplore.display.style import faint, head_ink, ink, room
+
+if TYPE_CHECKING:
+    from mbexplore.analysis.links import Link
 
 WIDEST = 3.2
 """Points of the line that stands for the largest weight."""
@@ -67,14 +68,16 @@ def _(block: Arcs, surface: Surface) -> None:
     panels, across = _panels(block)
     down = math.ceil(len(panels) / across)
     grid = part.subplots(down, across, squeeze=False, sharex=True)
-    width = _width(len(block.arcs.axis))
+    axis, width = block.arcs.axis, _width(len(block.arcs.axis))
     for number, axes in enumerate(grid.flat):
         if number >= len(panels):
             axes.set_visible(False)
             continue
         _draw_panel(axes, block, panels[number], width)
         if number + across >= len(panels):
-            _label(axes, block, width)
+            names = [axis.name_of(place) for place in range(len(axis))]
+            label_axis(axes.set_xticks, names, int(width * LABELS), rotation=90, mark=block.mark)
+            axes.tick_params(axis="x", length=0, pad=3, labelcolor=ink())
         else:
             axes.tick_params(bottom=False)
     _legend(part, block)
@@ -154,32 +157,6 @@ def _arc(link: Link, round_up: float) -> Floats:
         )
     side = -1 if half > 0 else 1
     return np.stack((middle - half * np.cos(_TURN), side * abs(half) * np.sin(_TURN)), axis=1)
-
-
-def _label(axes: Axes, block: Arcs, width: float) -> None:
-    """Names along the text: all of them, or first those with the strongest links."""
-    axis, count = block.arcs.axis, len(block.arcs.axis)
-    apart = max(1.0, count / (width * LABELS))
-    chosen: list[int] = list(range(count))
-    if apart > 1:
-        ends = [end for link in block.shown for end in (link.query, link.key)]
-        marked = [] if block.mark is None else [block.mark]
-        chosen = []
-        for one in dict.fromkeys([*marked, *ends, *range(0, count, math.ceil(apart))]):
-            if all(abs(one - other) >= apart for other in chosen):
-                chosen.append(one)
-        chosen.sort()
-    labels = [_label_of(axis, i, apart > 1) for i in chosen]
-    axes.set_xticks(chosen, labels, rotation=90, fontsize=7.5, color=ink(), parse_math=False)
-    axes.tick_params(axis="x", length=2 if apart > 1 else 0, pad=3, color=faint())
-    for one, label in zip(chosen, axes.get_xticklabels(), strict=True):
-        if one == block.mark:
-            label.set_fontweight("bold")
-
-
-def _label_of(axis: Axis, place: int, numbered: bool) -> str:
-    name = token_label(axis.labels[place], 12)
-    return f"{name} {axis.starts[place]}" if numbered else name
 
 
 def _legend(part: Surface, block: Arcs) -> None:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import Block
+from mbexplore.display.blocks import Block, Heat
+from mbexplore.text import word
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.links import Arcs as ArcsData
     from mbexplore.analysis.links import Link
     from mbexplore.analysis.maps import LayerMap
     from mbexplore.analysis.tile import Tile
 
+MANY = 60
+"""Columns from which on their names have positions."""
 ROOTS = {2: "square-root", 3: "cube-root", 4: "fourth-root"}
 
 
@@ -35,7 +35,6 @@ class AttentionMap(Block):
         mark: the row that is outlined, a place on `tile.queries`.
         column_axis: what the columns are; where they aren't keys, no part of them can be chosen.
         unit: of the values.
-        profile: mean of each column, (maps, columns), drawn above each map.
     """
 
     tile: Tile
@@ -44,7 +43,6 @@ class AttentionMap(Block):
     mark: int | None = None
     column_axis: str = "key"
     unit: str = "attention weight"
-    profile: NDArray[np.float32] | None = None
 
     @property
     def high(self) -> float:
@@ -68,10 +66,32 @@ class AttentionMap(Block):
         """Whether columns are keys, and not offsets."""
         return self.column_axis == "key"
 
-    def shades(self, tile: Tile) -> NDArray[np.floating]:
-        """How dark each pixel is, from 0 to 1."""
-        shares: NDArray[np.floating] = (tile.weights / self.high) ** (1 / self.root)
-        return shares
+    def heats(self, rows: int, most: int | None = None) -> tuple[Heat, ...]:
+        """Each map as a matrix of at most so many rows and columns; NaN outside the window."""
+        import numpy as np
+
+        tile = self.tile.shrink(rows, most)
+        (tall, wide), several = tile.pool, len(self.names) > 1
+        columns = tuple(map(word, tile.keys.labels))
+        if wide > 1 or len(columns) > MANY:  # a name among hundreds needs its position
+            columns = tile.keys.pixel_names(wide) if self.has_keys else columns[::wide]
+        given: dict[str, Any] = {
+            "rows": tile.queries.pixel_names(tall, self.mark),
+            "columns": columns,
+            "row_axis": "query",
+            "column_axis": self.column_axis,
+            "hue": tile.kind,
+            "low": 0.0,
+            "high": self.high,
+            "root": self.root,
+            "unit": self.scale,
+            "mark": None if self.mark is None else (self.mark // tall, None),
+        }
+        values = np.where(tile.outside(), np.nan, tile.weights)
+        return tuple(
+            Heat(each, title=self.title_of(i) if several else "", **given)
+            for i, each in enumerate(values)
+        )
 
     def title_of(self, number: int) -> str:
         """A map's name and its largest value, where there are several."""

@@ -6,10 +6,11 @@ The kinds of blocks register themselves with `size_of`, `draw` and `place`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import singledispatch
 from math import inf
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -19,12 +20,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from mbexplore.display.blocks import Block, Hue
 from mbexplore.display.fonts import drawable, token_label
-from mbexplore.display.kinds import renderer
 from mbexplore.display.numbers import significant
 from mbexplore.display.style import faint, ink, room, stops
-
-if TYPE_CHECKING:
-    from functools import _SingleDispatchCallable
 
 Size: TypeAlias = tuple[float, float]
 Surface: TypeAlias = Figure | SubFigure
@@ -34,8 +31,10 @@ LETTERS = 14
 """Most letters of a label, and of a word in a cell."""
 
 
-size_of: _SingleDispatchCallable[Size] = renderer("figure")
-"""Width and height of a block in inches."""
+@singledispatch
+def size_of(block: Block) -> Size:
+    """Width and height of a block in inches."""
+    raise TypeError(f"no figure renderer for {type(block).__name__}")
 
 
 @singledispatch
@@ -54,6 +53,48 @@ def fit(block: Block) -> Block:
 def place(block: Block, surface: Surface) -> None:
     """Draws a block on a part of the figure; a block that needs several axes registers itself."""
     draw(block, surface.subplots())
+
+
+@dataclass(frozen=True)
+class Blank(Block):
+    """Room in the last line of a row, so that its blocks stand below those of the others."""
+
+    size: Size
+
+
+@size_of.register
+def _(block: Blank) -> Size:
+    return block.size
+
+
+@draw.register
+def _(block: Blank, axes: Axes) -> None:
+    axes.set_axis_off()
+
+
+@dataclass(frozen=True)
+class Words(Block):
+    """Some words in a line, each in its hue."""
+
+    words: tuple[tuple[str, Hue], ...]
+    points: float = 8
+
+
+@size_of.register
+def _(block: Words) -> Size:
+    lines = (in_lines(text, block.points).count("\n") + 1 for text, _ in block.words)
+    return 4.0, 0.028 * block.points * max(lines)
+
+
+@draw.register
+def _(block: Words, axes: Axes) -> None:
+    for number, (text, hue) in enumerate(block.words):
+        axes.annotate(
+            in_lines(drawable(text), block.points), (0, 0.5), xytext=(90 * number, 0),
+            xycoords="axes fraction", textcoords="offset points", va="center",
+            fontsize=block.points, color=ink(hue),
+        ).set_parse_math(False)  # fmt: skip
+    axes.set_axis_off()
 
 
 def titled(surface: Surface, title: str, colour: str) -> SubFigure:
@@ -107,10 +148,17 @@ def label_axis(
     *,
     rotation: float = 0,
     letters: int = LETTERS,
+    mark: int | None = None,
 ) -> None:
-    """Names of rows or columns, thinned to at most `most`, each cut to so many letters."""
-    step = max(1, -(-len(names) // most))
-    ticks = range(0, len(names), step)
+    """Names of rows or columns, thinned to at most `most`, each cut to so many letters.
+
+    Of many the marked one, or else that in the middle, is among those that stay.
+    """
+    if not any(names):
+        set_ticks([])
+        return
+    step = max(1, -(-len(names) // max(most, 1)))
+    ticks = range((len(names) // 2 if mark is None else mark) % step, len(names), step)
     labels = [token_label(names[i], letters) for i in ticks]
     set_ticks(list(ticks), labels, rotation=rotation, fontsize=7.5, parse_math=False)
 

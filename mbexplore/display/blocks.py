@@ -168,7 +168,7 @@ class Heat(Block):
         low: value of the lightest colour; the least by default, minus `high` for "signed".
         high: value of the darkest; the most by default.
         log: whether colours are spaced by logarithms; all values are above 0 then.
-        root: in a terminal, the root of a value's share that its colour follows: faint ones show.
+        root: of a value's share, which its colour follows: faint ones show.
         unit: of the values: "nats".
         texts: a word in each cell, where there is room.
         select: the parameters that a click sets by its row and by its column.
@@ -223,17 +223,17 @@ class Heat(Block):
         """The hue of a row's cells."""
         return self.hue if isinstance(self.hue, str) else self.hue[row]
 
-    def shade(self, value: float) -> float:
-        """How dark a value is, from 0 to 1."""
-        from math import log
+    @property
+    def shades(self) -> NDArray[np.floating]:
+        """How dark each cell is, from 0 to 1; 0 where there is nothing."""
+        import numpy as np
 
-        low, high = self.bounds
-        if not isfinite(value):
-            return 0.0
+        (low, high), values = self.bounds, self.values
         if self.log:
-            low, high, value = log(max(low, 1e-30)), log(high), log(max(value, low, 1e-30))
-        share: float = min(max((value - low) / (high - low), 0.0), 1.0) ** (1 / self.root)
-        return 1 - share if self.darkest_low else share
+            low, high = max(low, 1e-30), max(high, 1e-30)
+            low, high, values = np.log(low), np.log(high), np.log(np.maximum(values, low))
+        shares = np.clip((values - low) / (high - low), 0.0, 1.0) ** (1 / self.root)
+        return np.where(np.isfinite(values), 1 - shares if self.darkest_low else shares, 0.0)
 
 
 @dataclass(frozen=True)

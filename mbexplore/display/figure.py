@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from io import BytesIO
 from textwrap import wrap
 from typing import Any
@@ -20,25 +19,35 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import FixedLocator
 
+from mbexplore.display import arcs_figure as arcs_figure  # each registers its own
+from mbexplore.display import attention_figure as attention_figure
 from mbexplore.display import blocks as b
-from mbexplore.display import figure_heat as figure_heat
 from mbexplore.display import figure_lines as figure_lines
-from mbexplore.display.axes import Size, Surface, draw, fit, label_axis, name_axes, place, size_of
-from mbexplore.display.blocks import Block, Cell
+from mbexplore.display import figure_words as figure_words
+from mbexplore.display.axes import (
+    Blank,
+    Size,
+    Surface,
+    Words,
+    draw,
+    fit,
+    label_axis,
+    name_axes,
+    place,
+    size_of,
+)
+from mbexplore.display.blocks import Block
+from mbexplore.display.figure_heat import Map
 from mbexplore.display.fonts import (
     drawable,
     named_font,
-    token_label,
     use_fonts,
     without_font_notices,
 )
-from mbexplore.display.numbers import decimals, fixed, percent
-from mbexplore.display.palette import ink_on
 from mbexplore.display.style import (
     LEAST_POINTS,
     SCREEN,
     FigureStyle,
-    colour_of,
     drawn_in,
     faint,
     ground,
@@ -46,7 +55,6 @@ from mbexplore.display.style import (
     room,
     sign,
 )
-from mbexplore.text import shortened
 
 WIDEST = 15.0
 """Inches of the widest row."""
@@ -75,7 +83,8 @@ def build_figure(blocks: Iterable[Block], title: str = "", style: FigureStyle = 
 def _build(blocks: tuple[Block, ...], title: str, style: FigureStyle) -> Figure:
     tables = all(isinstance(one, b.Table | b.Note | b.Headline) for one in b.walk(blocks))
     drawn = [one for one in (_drawn(each, tables) for each in blocks) if one]
-    whole = b.Column((*drawn, *([_Kinds()] if b.kinds_in(drawn) else [])))
+    kinds = tuple((f"\N{BLACK SQUARE} {kind} layers", kind) for kind in b.kinds_in(drawn))
+    whole = b.Column((*drawn, *([Words(kinds)] if kinds else [])))
     headline = next((one.text for one in blocks if isinstance(one, b.Headline)), "")
     above = (title, headline) if style.title is None else (style.title,)
     width, height = size_of(whole)
@@ -120,6 +129,16 @@ def to_bytes(figure: Figure, ending: str, style: FigureStyle = SCREEN) -> bytes:
     return buffer.getvalue()
 
 
+def to_small_png(figure: Figure) -> bytes:
+    """A figure as a small file, for notebooks, which keep what they show: 64 colours, few dots."""
+    from PIL import Image
+
+    buffer = BytesIO()
+    with Image.open(BytesIO(to_bytes(figure, "png", FigureStyle(dpi=72)))) as picture:
+        picture.convert("RGB").quantize(64).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
 def _drawn(block: Block, tables: bool) -> Block | None:
     """What of a block is drawn; a row that is too wide goes on below."""
     if isinstance(block, b.Note | b.Headline | b.Badge):
@@ -140,46 +159,8 @@ def _lines(blocks: Sequence[Block]) -> list[tuple[Block, ...]]:
     """The blocks of a row, as many beside each other as there is room for, evenly."""
     lines = max(1, math.ceil(sum(size_of(one)[0] for one in blocks) / min(WIDEST, room())))
     most = math.ceil(len(blocks) / lines)
-    filled = [*blocks, *[_Blank(size_of(blocks[-1]))] * (-len(blocks) % most)]
+    filled = [*blocks, *[Blank(size_of(blocks[-1]))] * (-len(blocks) % most)]
     return [tuple(filled[i : i + most]) for i in range(0, len(filled), most)]
-
-
-@dataclass(frozen=True)
-class _Blank(Block):
-    """Room in the last line of a row, so that its blocks stand below those of the others."""
-
-    size: Size
-
-
-@size_of.register
-def _(block: _Blank) -> Size:
-    return block.size
-
-
-@draw.register
-def _(block: _Blank, axes: Axes) -> None:
-    axes.set_axis_off()
-
-
-class _Kinds(Block):
-    """What the colours of layers mean."""
-
-
-@size_of.register
-def _(block: _Kinds) -> Size:
-    return 4.0, 0.22
-
-
-@draw.register
-def _(block: _Kinds, axes: Axes) -> None:
-    hues: tuple[b.Hue, ...] = ("global", "local")
-    for number, kind in enumerate(hues):
-        text = f"\N{BLACK SQUARE} {kind} layers"
-        axes.annotate(
-            text, (0, 0.5), xytext=(90 * number, 0), xycoords="axes fraction",
-            textcoords="offset points", va="center", fontsize=8, color=ink(kind),
-        )  # fmt: skip
-    axes.set_axis_off()
 
 
 @size_of.register
@@ -197,7 +178,7 @@ def _(block: b.Column) -> Size:
 @place.register
 def _(block: b.Row, surface: Surface) -> None:
     blocks = block.blocks
-    widths = [size_of(one)[0] for one in blocks]
+    widths = [one.inches[0] if isinstance(one, Map) else size_of(one)[0] for one in blocks]
     if all(place.dispatch(type(one)) is place.dispatch(Block) for one in blocks):
         # One grid of axes, so that they stand on one line.
         grid = surface.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
@@ -239,42 +220,26 @@ def _(block: b.Bars) -> Size:
 def _(block: b.Bars, axes: Axes) -> None:
     signed = block.hue == "signed"
     colours = [sign(value >= 0) if signed else ink(block.hue) for value in block.values]
-    axes.barh(range(len(block.values)), block.values, color=colours, height=0.7)
-    places = decimals(block.full, 3)
-    for i, value in enumerate(block.values):
-        text = percent(value) if block.unit == "%" else fixed(value, places, signed=signed)
-        ring = None if block.theirs is None else block.theirs[i]
-        if signed and ring is not None:  # bars and rings on both sides: their numbers apart
-            both = f"{text}   \N{WHITE CIRCLE} {fixed(ring, places, signed=True)}"
-            axes.annotate(
-                both,
-                (1, i),
-                xycoords=("axes fraction", "data"),
-                xytext=(4, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=7.5,
-                color=ink(),
-            )
-            continue
-        side = 1 if value >= 0 else -1
-        end = side * max(abs(value), side * (ring or 0.0))  # beyond the ring: both can be read
-        apart = side * (7 if ring else 4)
-        axes.annotate(text, (end, i), xytext=(apart, 0), textcoords="offset points", va="center",
-                      ha="left" if value >= 0 else "right", fontsize=7.5, color=ink())  # fmt: skip
-    if block.theirs is not None:
-        rings = [(i, value) for i, value in enumerate(block.theirs) if value is not None]
+    bars = axes.barh(range(len(block.values)), block.values, color=colours, height=0.7)
+    look: Any = {"fontsize": 7.5, "color": ink()}
+    ends = [0.0, *block.values]
+    if block.theirs is None:
+        axes.bar_label(bars, [cell.shown for _, cell in block.table.cells], padding=4, **look)
+    else:
+        rings = {i: value for i, value in enumerate(block.theirs) if value is not None}
         axes.scatter(
-            [value for _, value in rings], [i for i, _ in rings], s=26, facecolors=ground(),
-            edgecolors=ink(), linewidths=1.1, label=drawable(block.theirs_name), zorder=3,
+            list(rings.values()), list(rings), s=26, facecolors=ground(), edgecolors=ink(),
+            linewidths=1.1, label=drawable(block.theirs_name), zorder=3,
         )  # fmt: skip
         axes.legend(fontsize=7, frameon=False, labelcolor=ink(), loc="lower right")
-    if signed:  # room for a number beyond the longest bar of each side
-        ends = [0.0, *block.values, *(value for value in block.theirs or () if value is not None)]
-        beyond = 0.2 * (max(ends) - min(ends))
-        axes.set_xlim(min(ends) - beyond, max(ends) + beyond)
-    else:
-        axes.set_xlim(0, block.full * 1.25)
+        ends += rings.values()
+        for i, (_, ours, theirs) in enumerate(block.table.cells):  # at the edge: both can be read
+            both = f"{ours.shown}   \N{WHITE CIRCLE} {theirs.shown}" if i in rings else ours.shown
+            axes.annotate(both, (1, i), xycoords=("axes fraction", "data"), xytext=(4, 0),
+                          textcoords="offset points", va="center", **look)  # fmt: skip
+    low, high = (min(ends), max(ends)) if signed else (0.0, block.full)
+    beyond = 0.2 * (high - low)  # room for a number
+    axes.set_xlim(low - beyond * signed, high + beyond)
     name_axes(axes, block.title, width=0.6 * room())
     label_axis(axes.set_yticks, block.labels, letters=_bar_letters())
     axes.set_xticks([])
@@ -282,119 +247,3 @@ def _(block: b.Bars, axes: Axes) -> None:
     axes.spines[["top", "right", "bottom", *(["left"] * signed)]].set_visible(False)
     if signed:
         axes.axvline(0, color=faint(), linewidth=0.8)
-
-
-STRIP, STRIP_WIDTH = 96, 8.0
-"""Letters of a line of a text whose tokens are coloured, and its inches."""
-
-
-def _strip_letters() -> float:
-    return STRIP * min(1.0, room() / STRIP_WIDTH)
-
-
-def _strip_gap(block: b.TokenStrip, i: int) -> float:
-    """Letters before a token: pieces of a word stand close."""
-    starts_word = block.tokens[i].startswith((" ", "[")) or block.tokens[i - 1].startswith("[")
-    return 2.0 if starts_word else 0.7
-
-
-def _strip_lines(block: b.TokenStrip) -> list[list[tuple[int, float]]]:
-    """Tokens line by line, each with its place."""
-    lines: list[list[tuple[int, float]]] = [[]]
-    x = 0.0
-    for i, token in enumerate(block.tokens):
-        letters = len(token_label(token))
-        x += _strip_gap(block, i) if lines[-1] else 0.0
-        if x + letters > _strip_letters() and lines[-1]:
-            lines.append([])
-            x = 0.0
-        lines[-1].append((i, x))
-        x += letters
-    return lines
-
-
-@size_of.register
-def _(block: b.TokenStrip) -> Size:
-    return min(STRIP_WIDTH, room()), 0.27 * len(_strip_lines(block)) + 0.5
-
-
-@draw.register
-def _(block: b.TokenStrip, axes: Axes) -> None:
-    lines = _strip_lines(block)
-    for row, line in enumerate(lines):
-        for i, x in line:
-            text, share = token_label(block.tokens[i]), block.values[i] / block.full
-            at = (share + 1) / 2 if block.hue == "signed" else share
-            ground = colour_of(block.hue, at)
-            axes.text(
-                x, row, text, fontsize=8, family="monospace", va="center", parse_math=False,
-                color=ink_on(ground),
-                bbox={"facecolor": ground, "edgecolor": ink() if i == block.mark else "none",
-                      "boxstyle": "square,pad=0.25"},
-            )  # fmt: skip
-    axes.set_xlim(-1, _strip_letters() + 2)
-    axes.set_ylim(len(lines) - 0.4, -0.6)
-    name_axes(axes, block.title)
-    axes.set_axis_off()
-
-
-@size_of.register
-def _(block: b.Table) -> Size:
-    widths = _widths(block)
-    return min(0.095 * sum(widths) + 0.8, 14.0, room()), 0.22 * (len(block.rows) + 1) + 0.5
-
-
-def _widths(block: b.Table) -> list[int]:
-    rows = ([_written(cell) for cell in row] for row in block.cells)
-    columns = zip(block.columns, *rows, strict=True)
-    return [max(map(len, column)) + 2 for column in columns]
-
-
-def _written(cell: Cell) -> str:
-    """What stands in a cell: half the room at most."""
-    return shortened(cell.shown, int(min(room() / 0.095 / 2, 1e6)))
-
-
-@fit.register
-def _(block: b.Table) -> Block:
-    """Columns that there is no room for go on below, after the first one."""
-    first, *widths = _widths(block)
-    parts: list[list[int]] = [[]]
-    for i, width in enumerate(widths, start=1):
-        used = first + sum(widths[j - 1] for j in parts[-1])
-        if parts[-1] and 0.095 * (used + width) + 0.3 > room():
-            parts.append([])
-        parts[-1].append(i)
-    if len(parts) == 1:
-        return block
-    return b.Column(tuple(
-        replace(block, columns=tuple(block.columns[i] for i in (0, *part)),
-                rows=tuple(tuple(row[i] for i in (0, *part)) for row in block.cells),
-                title=block.title if part is parts[0] else "")
-        for part in parts
-    ))  # fmt: skip
-
-
-@draw.register
-def _(block: b.Table, axes: Axes) -> None:
-    widths = _widths(block)
-    rows = [tuple(Cell(name, strong=True) for name in block.columns), *block.cells]
-    for i, row in enumerate(rows):
-        left = 0
-        for name, cell, width in zip(block.columns, row, widths, strict=True):
-            is_word = name in block.left
-            if cell.bar is not None:
-                colour = sign(cell.bar >= 0) if cell.hue == "signed" else ink(cell.hue)
-                axes.barh(i, min(abs(cell.bar), 1.0) * (width - 1), 0.7, left=left - 0.5,
-                          color=colour, alpha=0.25, linewidth=0)  # fmt: skip
-            axes.text(
-                left if is_word else left + width - 2, i, drawable(_written(cell)), fontsize=8,
-                va="center", ha="left" if is_word else "right", parse_math=False,
-                color=ink(cell.hue) if cell.bar is None else ink(),
-                weight="bold" if cell.strong else "normal",
-            )  # fmt: skip
-            left += width
-    axes.set_xlim(0, sum(widths))
-    axes.set_ylim(len(rows) - 0.5, -0.6)
-    name_axes(axes, block.title)
-    axes.set_axis_off()

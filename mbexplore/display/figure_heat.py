@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
+from textwrap import wrap
 from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize, PowerNorm, to_rgba
 from matplotlib.patches import Rectangle
 
 from mbexplore.display.axes import (
@@ -27,7 +28,7 @@ from mbexplore.display.axes import (
 from mbexplore.display.blocks import Block, Column, Heat
 from mbexplore.display.fonts import drawable, token_label
 from mbexplore.display.palette import ink_on
-from mbexplore.display.style import colour_of, ink, room
+from mbexplore.display.style import colour_of, faint, ink, room
 
 WORDS = 40
 """Most columns whose words are written into the cells."""
@@ -44,11 +45,8 @@ _LETTER, _CLOSE = 0.07, 0.06
 
 @size_of.register
 def _(block: Heat) -> Size:
-    rows = len(block.rows)
     below = 0.6 if _fit_below(block) else 1.2
-    return _cells_width(block) + _beside(block), min(
-        max(rows * 0.24, 0.8), max(4.0, rows * 0.15)
-    ) + below
+    return _cells_width(block) + _beside(block), _cells_height(block) + below
 
 
 def _beside(block: Heat) -> float:
@@ -64,13 +62,34 @@ def _row_letters() -> int:
     return int(min(ROW_LETTERS, room() / 3 / 0.07))
 
 
+@dataclass(frozen=True, eq=False)
+class Map(Heat):
+    """A map of attention among others.
+
+    Attributes:
+        inches: its width and height, without what stands beside it.
+        is_square: whether pixels are.
+    """
+
+    inches: Size = (5.0, 5.0)
+    is_square: bool = True
+
+
 def _cells_width(block: Heat) -> float:
+    if isinstance(block, Map):
+        return block.inches[0]
     columns = len(block.columns)
     free = room() - _beside(block)
     if block.texts is not None and columns <= WORDS:
         return min(columns * _word_width(block), 14.0, free)
     least = 1.8 if room() > NARROW else 1.0
     return min(max(columns * 0.3, least), max(5.0, columns * 0.14), 12.0, free)
+
+
+def _cells_height(block: Heat) -> float:
+    rows = len(block.rows)
+    plain = min(max(rows * 0.24, 0.8), max(4.0, rows * 0.15))
+    return block.inches[1] if isinstance(block, Map) else plain
 
 
 def _word_width(block: Heat) -> float:
@@ -137,6 +156,8 @@ def _numeric(names: Sequence[str]) -> bool:
 def _(block: Heat, axes: Axes) -> None:
     low, high = block.bounds
     norm: Normalize = LogNorm(low, high) if block.log else Normalize(low, high)
+    if block.root > 1:
+        norm = PowerNorm(1 / block.root, low, high)
     origin: Literal["lower", "upper"] = "lower" if block.upward else "upper"
     hues = {block.hue_of(row) for row in range(len(block.rows))}
     image = None
@@ -144,23 +165,28 @@ def _(block: Heat, axes: Axes) -> None:
         other = np.array([block.hue_of(row) != hue for row in range(len(block.rows))])
         values = np.where(other[:, None], np.nan, block.values)
         colours = colours_of(hue)
+        colours = colours.reversed() if block.darkest_low else colours
+        if len(hues) == 1:  # grey where there is nothing, such as outside a window
+            colours = colours.with_extremes(bad=to_rgba(faint(), 0.25))
         image = axes.imshow(
             values,
-            cmap=colours.reversed() if block.darkest_low else colours,
+            cmap=colours,
             norm=norm,
-            aspect="auto",
+            aspect="equal" if isinstance(block, Map) and block.is_square else "auto",
             origin=origin,
             interpolation="nearest",
         )
     wide = _cells_width(block) + 0.75 * block.scale
     name_axes(axes, block.title, block.column_axis, block.row_axis, wide)
-    label_axis(axes.set_yticks, block.rows, letters=_row_letters())
+    row, column = block.mark or (None, None)
+    most = min(LABELS, int(7 * _cells_height(block)))
+    label_axis(axes.set_yticks, block.rows, most, letters=_row_letters(), mark=row)
     upright = not _fit_below(block)
     most = 16 if _numeric(block.columns) and len(block.columns) > 32 else LABELS
-    if room() < inf:
+    if room() < inf or isinstance(block, Map):
         longest = 0.15 if upright else 0.1 + 0.07 * max(map(len, block.columns))
         most = min(most, max(2, int(_cells_width(block) / longest)))
-    label_axis(axes.set_xticks, block.columns, most, rotation=90 if upright else 0)
+    label_axis(axes.set_xticks, block.columns, most, rotation=90 * upright, mark=column)
     if block.row_hues is not None and len(axes.get_yticklabels()) == len(block.rows):
         for label, kind in zip(axes.get_yticklabels(), block.row_hues, strict=True):
             label.set_color(ink(kind))
@@ -169,7 +195,8 @@ def _(block: Heat, axes: Axes) -> None:
     if image is not None and block.scale:
         name = f"{block.unit}{' (logarithmic)' if block.log else ''}"
         bar = axes.figure.colorbar(image, ax=axes, shrink=0.8, aspect=25, pad=0.02)
-        bar.set_label(drawable(name), fontsize=8, color=ink())
+        lines = wrap(drawable(name), max(12, int(13 * _cells_height(block))))
+        bar.set_label("\n".join(lines), fontsize=8, color=ink())
         bar.ax.tick_params(which="both", labelsize=7, colors=ink(), length=2)
         if block.log:
             plain_ticks(bar.ax.yaxis)
@@ -181,12 +208,12 @@ def _(block: Heat, axes: Axes) -> None:
 def _write_cells(block: Heat, axes: Axes) -> None:
     if block.texts is None or len(block.columns) > WORDS:
         return
-    letters = _letters(block)
+    letters, shades = _letters(block), block.shades
     for row, texts in enumerate(block.texts):
         for column, text in enumerate(texts):
             if not text:
                 continue
-            ground = colour_of(block.hue_of(row), block.shade(float(block.values[row, column])))
+            ground = colour_of(block.hue_of(row), shades[row, column])
             axes.text(
                 column, row, token_label(text, letters), ha="center", va="center", fontsize=6.5,
                 color=ink_on(ground), parse_math=False,

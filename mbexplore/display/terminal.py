@@ -7,32 +7,35 @@ their place. Text is printed as text: control characters appear as escapes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from io import StringIO
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.cells import cell_len, set_cell_size
 from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, ConsoleRenderable, Group, RenderResult
 from rich.style import Style
+from rich.table import Table
 from rich.text import Text
 
+from mbexplore.display import attention_terminal as attention_terminal  # registers its own
 from mbexplore.display import blocks as b
 from mbexplore.display.blocks import Block, Cell
-from mbexplore.display.kinds import renderer
 from mbexplore.display.narrow_table import NarrowTable
-from mbexplore.display.numbers import count, decimals, fixed, significant
+from mbexplore.display.numbers import count, decimals, fixed, percent, significant
 from mbexplore.display.palette import colour_of, ink_on
+from mbexplore.display.scatter_blocks import Scatter
+from mbexplore.display.story_blocks import LEAST, RouteGraph, Story
 from mbexplore.display.terminal_heat import GAP, HeatLines, Titled, hue_style
-from mbexplore.text import bar, shown, word
-
-if TYPE_CHECKING:
-    from functools import _SingleDispatchCallable
+from mbexplore.display.terminal_heat import render as render
+from mbexplore.text import bar, shortened, shown, word
 
 SPARKS = "\N{LOWER ONE EIGHTH BLOCK}▂▃▄▅▆▇\N{FULL BLOCK}"
 BAR = 16
 """Cells of a full bar."""
+COMMAND = 240
+"""Most letters of a command: that of a long text loses its middle; JSON has all of it."""
 
 
 def to_text(blocks: Iterable[Block], width: int = 100) -> str:
@@ -44,10 +47,6 @@ def to_text(blocks: Iterable[Block], width: int = 100) -> str:
         console.print(render(block))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in text.splitlines())
-
-
-render: _SingleDispatchCallable[ConsoleRenderable] = renderer("terminal")
-"""A block as something that rich prints."""
 
 
 @render.register
@@ -204,3 +203,52 @@ class StripLines(Titled[b.TokenStrip]):
         low = -block.full if signed else 0.0
         ends = f"{significant(low)} to {significant(block.full)} {block.unit}".strip()
         yield Text(ends, style="dim")
+
+
+@render.register
+def _(block: Story) -> ConsoleRenderable:
+    """Each sentence with its number, its commands quiet below."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for number, one in enumerate(block.sentences, start=1):
+        commands = (shortened(shown(command), COMMAND) for command in one.elsewhere)
+        lines = (Text(shown(one.text)), *(Text(command, style="dim") for command in commands))
+        grid.add_row(Text(f"{number}."), Group(*lines))
+    return Group(Text(), grid, Text())
+
+
+@render.register
+def _(block: RouteGraph) -> ConsoleRenderable:
+    """The places on the way as a matrix, each with its share and the heads that write there."""
+    nodes = block.nodes
+    texts = [
+        [percent(share, 0) if abs(share) >= LEAST else "" for share in row]
+        for row in nodes.values.tolist()
+    ]
+    for edge in block.edges:
+        texts[edge.row + 1][edge.query] += f" {edge.name}"
+    columns = [i for i, column in enumerate(zip(*texts, strict=True)) if any(column)]
+    return render(
+        replace(
+            nodes,
+            values=nodes.values[:, columns],
+            columns=tuple(nodes.columns[i] for i in columns),
+            texts=tuple(tuple(row[i] for i in columns) for row in texts),
+            mark=None,
+        )
+    )
+
+
+@render.register
+def _(block: Scatter) -> ConsoleRenderable:
+    """The points farthest out, and the one that stands out, by name."""
+    rows: tuple[tuple[b.Value, ...], ...] = tuple(
+        (
+            Cell(block.names[i], hue=block.hue(i), strong=i == block.mark),
+            *(block.shown(name, block.measures[name][i] or 0.0) for name in (block.x, block.y)),
+        )
+        for i in block.outermost()
+    )
+    columns = ("farthest out", *(name.replace("_", " ") for name in (block.x, block.y)))
+    return render(b.Table(columns, rows, block.title, left=columns[:1]))

@@ -1,4 +1,4 @@
-"""Matrices in a terminal: a line a row, or two rows a line where there are many.
+"""Matrices in a terminal: a line a row, or two rows a line, as half blocks, where there are many.
 
 Where there are no colours, shades stand in their place.
 """
@@ -6,31 +6,48 @@ Where there are no colours, shades stand in their place.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from functools import cached_property, lru_cache, singledispatch
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, ConsoleRenderable, RenderResult
 from rich.measure import Measurement
 from rich.style import Style
 from rich.text import Text
 
-from mbexplore.display.blocks import Heat, Hue, kinds_in
-from mbexplore.display.half_blocks import HALF, SHADES
+from mbexplore.display.blocks import Block, Heat, Hue, kinds_in
 from mbexplore.display.numbers import significant
 from mbexplore.display.palette import ON_EITHER, SIGN, colour_of, ink_on
 from mbexplore.text import shown
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 Shown = TypeVar("Shown", bound=Any)
 
+HALF = "\N{UPPER HALF BLOCK}"
+SHADES = " \N{LIGHT SHADE}\N{MEDIUM SHADE}\N{DARK SHADE}\N{FULL BLOCK}"
+LEVELS = 64
+"""Colours of a scale of half blocks."""
+NOTHING = "#050709"
+"""A half block of no value: nearly black."""
 LABEL = 14
 """Most cells of a row's label."""
 WIDEST_CELL = 16
-"""Most cells of a column with words, 4 of one without."""
-PLAIN_CELL = 4
+"""Most cells of a column with words; of one without, and of one whose rows share a line."""
+PLAIN_CELL, SHARED_CELL = 4, 2
 TALL = 20
 """Rows from which on two share a line, where there are colours and no words."""
 GAP = 3
 """Cells between maps beside each other."""
+
+
+@singledispatch
+def render(block: Block) -> ConsoleRenderable:
+    """A block as something that rich prints."""
+    raise TypeError(f"no terminal renderer for {type(block).__name__}")
 
 
 def hue_style(hue: Hue, *, sign: float = 1.0) -> Style:
@@ -43,6 +60,39 @@ def hue_style(hue: Hue, *, sign: float = 1.0) -> Style:
 def has_colour(console: Console) -> bool:
     """Whether a console shows colours."""
     return console.color_system is not None and not console.no_color
+
+
+def pixel_lines(shares: NDArray[np.floating], hue: Hue, colour: bool) -> list[Text]:
+    """Pixels as lines of half blocks, two rows a line; without colours as one shade a cell.
+
+    Args:
+        shares: (rows, columns), how dark each is, from 0 to 1.
+        hue: of the colours.
+        colour: whether there are any; a shade is that of the darker of its two pixels.
+    """
+    import numpy as np
+
+    firsts = range(0, len(shares), 2)
+    if not colour:
+        levels = np.rint(np.maximum.reduceat(shares, firsts, axis=0) * (len(SHADES) - 1))
+        return [Text("".join(SHADES[level] for level in line)) for line in levels.astype(int)]
+    levels = np.rint(shares * (LEVELS - 1)).astype(int).tolist()
+    rows = [[_level_colour(hue, level) for level in row] for row in levels]
+    return [half_blocks(rows[first : first + 2]) for first in firsts]
+
+
+def half_blocks(rows: Sequence[Sequence[str]], width: int = 1) -> Text:
+    """Colours of one or two rows as one line."""
+    lower = rows[1] if len(rows) > 1 else [None] * len(rows[0])
+    line = Text()
+    for (above, below), run in groupby(zip(rows[0], lower, strict=True)):
+        line.append(HALF * len(list(run)) * width, Style(color=above, bgcolor=below))
+    return line
+
+
+@lru_cache
+def _level_colour(hue: Hue, level: int) -> str:
+    return colour_of(hue, level / (LEVELS - 1), dark=True)
 
 
 class Titled(Generic[Shown]):
@@ -87,10 +137,11 @@ class HeatLines(Titled[Heat]):
         room = max(1, options.max_width - self.label)
         width = max(1, min(WIDEST_CELL, room // columns))
         has_texts = block.texts is not None and width >= 5
-        width = width if has_texts else min(width, PLAIN_CELL)
-        seen = self._seen(room // width, columns)
         rows = list(range(len(block.rows)))[:: -1 if block.upward else 1]
-        if colour and not has_texts and len(rows) > TALL:
+        two = colour and not has_texts and len(rows) > TALL
+        width = width if has_texts else min(width, SHARED_CELL if two else PLAIN_CELL)
+        seen = self._seen(room // width, columns)
+        if two:
             for first in range(0, len(rows), 2):
                 yield self._two(rows[first : first + 2], seen, width)
         else:
@@ -131,13 +182,18 @@ class HeatLines(Titled[Heat]):
         name = set_cell_size(shown(block.rows[row]), self.label - 1) + mark
         return Text(name, style=hue_style(hue) + Style(bold=marked or None))
 
+    @cached_property
+    def _shades(self) -> list[list[float]]:
+        """How dark each cell is."""
+        shades: list[list[float]] = self.block.shades.tolist()
+        return shades
+
     def _line(self, row: int, seen: range, width: int, has_texts: bool, colour: bool) -> Text:
         block, line = self.block, self._name(row)
         for column in seen:
-            value = float(block.values[row, column])
+            value, share = float(block.values[row, column]), self._shades[row][column]
             text = block.texts[row][column] if has_texts and block.texts else ""
             text = f" {shown(text)}" if text else ""
-            share = block.shade(value)
             if colour and value == value:
                 ground = self._colour(row, column)
                 line.append(set_cell_size(text, width), Style(bgcolor=ground, color=ink_on(ground)))
@@ -148,16 +204,16 @@ class HeatLines(Titled[Heat]):
         return line
 
     def _two(self, rows: Sequence[int], seen: range, width: int) -> Text:
-        """Two rows a line, named by the upper one."""
-        line = self._name(rows[0])
-        for column in seen:
-            upper, *lower = (self._colour(row, column) for row in rows)
-            line.append(HALF * width, Style(color=upper, bgcolor=lower[0] if lower else None))
-        return line
+        """Two rows a line, named by the one that is marked, or else by the upper one."""
+        marked = self.block.mark[0] if self.block.mark else None
+        line = self._name(rows[-1] if marked == rows[-1] else rows[0])
+        colours = [[self._colour(row, column) for column in seen] for row in rows]
+        return line.append_text(half_blocks(colours, width))
 
     def _colour(self, row: int, column: int) -> str:
-        share = self.block.shade(float(self.block.values[row, column]))
-        return colour_of(self.block.hue_of(row), share, dark=True)
+        if self.block.values[row, column] != self.block.values[row, column]:
+            return NOTHING
+        return colour_of(self.block.hue_of(row), self._shades[row][column], dark=True)
 
     def _axis(self, seen: range, width: int) -> Iterator[Text]:
         """Names of the columns, as many as fit."""

@@ -10,10 +10,8 @@ import numpy as np
 
 from mbexplore.analysis.axis import Axis, build_axis
 from mbexplore.analysis.band import BandMap, band_map
-from mbexplore.analysis.context_mixing import KEEP as MIXING
-from mbexplore.analysis.context_mixing import mixing_matrix
 from mbexplore.analysis.links import Arcs, Link, arcs
-from mbexplore.analysis.tile import Tile, links_of_row, tile, tile_of_matrix
+from mbexplore.analysis.tile import Tile, links_of_row, tile
 from mbexplore.analysis.token_spans import find_token_range
 from mbexplore.display.blocks import Table
 from mbexplore.display.numbers import offset_name
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mbexplore.checkpoints.tokenizer import Encoding
-    from mbexplore.explorer import Explorer
     from mbexplore.session import Session
     from mbexplore.views.attention import AttentionView
     from mbexplore.views.model_view import ModelMapsView
@@ -94,14 +91,9 @@ class Attention:
         return self.place if self.place is not None else first_on(self.queries, masks)
 
     @property
-    def has_heads(self) -> bool:
-        """Whether each number is of one head: those of a mean, or of a measure, are of all."""
-        return self.tile.heads[0] >= 0 and not self.is_mean
-
-    @property
     def is_whole(self) -> bool:
         """Whether these are the weights of every token."""
-        is_map = self.band is None and self.arcs is None and self.tile.heads[0] >= 0
+        is_map = self.band is None and self.arcs is None
         return is_map and self.queries.is_plain and self.keys.is_plain
 
     @property
@@ -172,25 +164,23 @@ class Attention:
             return axes | {name: np.array([getattr(x, name) for x in links]) for name in fields}
         return axes | {"weights": self.dense()}
 
-    def table(self, value: str = "weight") -> Table:
+    def table(self) -> Table:
         """A row for every weight, each query and key by the position of its first token.
 
-        Numbers that are of no one head have no column of heads.
-
-        Args:
-            value: what the numbers are called.
+        A mean of heads has no column of heads.
 
         Raises:
             OutputError: there would be too many rows.
         """
+        named = not self.is_mean
         if self.arcs is not None:
             links = ((self.layer, x) for x in self.arcs.links)
-            return link_rows(self.queries, self.keys, links, heads=self.has_heads)
-        heads = self.heads if self.has_heads else (-1,)
+            return link_rows(self.queries, self.keys, links, heads=named)
+        heads = self.heads if named else (-1,)
         if self.band is not None:
-            columns = ("layer", *["head"] * self.has_heads, "offset", "mean_weight")
+            columns = ("layer", *["head"] * named, "offset", "mean_weight")
             return Table(columns, tuple(
-                (self.layer, *[head] * self.has_heads, int(offset), float(mean))
+                (self.layer, *[head] * named, int(offset), float(mean))
                 for head, profile in zip(heads, self.band.profile, strict=True)
                 for offset, mean in zip(self.band.offsets, profile, strict=True)
             ))  # fmt: skip
@@ -208,7 +198,7 @@ class Attention:
             for query, (row, (start, stop)) in enumerate(zip(weights, spans, strict=True))
             for key, weight in enumerate(row[start:stop].tolist(), start)
         )
-        return link_rows(self.queries, self.keys, links, value, heads=self.has_heads)
+        return link_rows(self.queries, self.keys, links, heads=named)
 
 
 def first_on(axis: Axis, positions: Sequence[int]) -> int | None:
@@ -221,13 +211,12 @@ def link_rows(
     queries: Axis,
     keys: Axis,
     links: Iterable[tuple[int, Link]],
-    value: str = "weight",
     *,
     heads: bool = True,
 ) -> Table:
     """A row for each link and its layer, for files; its head too, unless it is of no one head."""
     head = ["head"] * heads
-    columns = ("layer", *head, "query", "query_token", "key", "key_token", value)
+    columns = ("layer", *head, "query", "query_token", "key", "key_token", "weight")
     first, second = queries.starts.tolist(), keys.starts.tolist()
     return Table(columns, tuple(
         (layer, *[one.head] * heads, first[one.query], queries.labels[one.query],
@@ -254,14 +243,13 @@ def find_attention(view: AttentionView, session: Session) -> Attention:
         axis_of(view, encoding, bounds or view.tokens) for bounds in (view.queries, view.keys)
     )
     place = None if token is None else queries.index_of(token)
-    mixes = view.measure != "weights"
-    recording = session.recording(*(MIXING if mixes else of_layers("attention", layer)))
+    recording = session.recording(*of_layers("attention", layer))
     heads = tuple(range(config.num_attention_heads)) if view.head is None else (view.head,)
     source, count = (recording, layer, view.head), max(1, view.top)
     chosen: dict[str, Any] = {"mean": view.mean, "progress": session.progress}
 
     def once(make: Callable[[], Made]) -> Made:
-        key = (view.picture, view.measure, layer, view.head, view.mean, view.top, view.mass)
+        key = (view.picture, layer, view.head, view.mean, view.top, view.mass)
         return session.once(("attention", *key, queries, keys), make)
 
     band = found = None
@@ -275,10 +263,7 @@ def find_attention(view: AttentionView, session: Session) -> Attention:
         facts = (layer, found.kind, found.half_window, heads, view.mean)
         shown = Tile(*facts, queries, keys, (1, 1), empty)
     else:
-        if mixes:
-            shown = once(lambda: _mixed(view, explorer, recording, layer, (queries, keys)))
-        else:
-            shown = once(lambda: tile(*source, queries, keys, PIXELS, links=count, **chosen))
+        shown = once(lambda: tile(*source, queries, keys, PIXELS, links=count, **chosen))
         links = shown.links
         if place is not None:
             listed = shown.links_of(place, count)
@@ -299,22 +284,6 @@ def axis_of(view: AttentionView | ModelMapsView, encoding: Encoding, bounds: str
     """
     chosen = find_token_range(encoding, bounds) if bounds else None
     return build_axis(encoding, chosen, words=view.words, hide_special=not view.special)
-
-
-def _mixed(
-    view: AttentionView,
-    explorer: Explorer,
-    recording: Recording,
-    layer: int,
-    axes: tuple[Axis, Axis],
-) -> Tile:
-    """What the tokens take from each other by a measure of context mixing."""
-    config = recording.config
-    matrix = mixing_matrix(explorer, recording, layer, view.measure)  # type: ignore[arg-type]
-    window = None if view.measure == "rollout" else config.half_window(layer)
-    return tile_of_matrix(
-        matrix, layer, config.layer_kinds[layer], window, *axes, max(1, view.top)
-    )  # fmt: skip
 
 
 def tile_of_band(band: BandMap) -> Tile:

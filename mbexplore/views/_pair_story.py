@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import Block, Cell, Headline, Row, Table, TokenStrip
+from mbexplore.display.blocks import Block, Headline, Row, Table, TokenStrip
 from mbexplore.display.numbers import significant
 from mbexplore.display.story_blocks import Phrase, Sentence, Story
 from mbexplore.errors import RangeError
@@ -15,6 +15,7 @@ from mbexplore.views.likelihood import LikelihoodView, surprises
 from mbexplore.views.patch import PatchView
 from mbexplore.views.result import prove
 from mbexplore.views.score import ScoreView
+from mbexplore.views.shared import listing
 from mbexplore.views.view import View
 from mbexplore.views.why import WhyView
 
@@ -286,22 +287,16 @@ def pair_blocks(found: ShownPair) -> Iterator[Block]:
 
 
 def _table(found: ShownPair) -> Table:
-    def name(token: str) -> Cell:
-        return Cell(token, word(token) if token else "")
-
-    rows = tuple(
-        (
-            name(one.token),
-            one.log_probability,
-            name(one.other_token),
-            one.other_log_probability,
-            Cell(one.difference, hue="signed"),
-        )
-        for one in found.tokens
+    scored = [
+        one for one in found.tokens
         if one.log_probability is not None or one.other_log_probability is not None
-    )
-    columns = ("acceptable", "log p", "other", "log p ", "difference")
-    return Table(columns, rows, "Token by token, nats", ("acceptable", "other"))
+    ]  # fmt: skip
+    columns = {
+        "acceptable": "token", "log p": "log_probability", "other": "other_token",
+        "log p ": "other_log_probability", "difference": "difference",
+    }  # fmt: skip
+    tokens, signed = ("acceptable", "other"), ("difference",)
+    return listing(scored, columns, "Token by token, nats", tokens=tokens, signed=signed)
 
 
 def pair_json(found: ShownPair) -> dict[str, Any]:

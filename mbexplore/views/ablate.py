@@ -22,11 +22,8 @@ from mbexplore.display.numbers import decimals, fixed, percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.text import word
 from mbexplore.views._parts import blocked_option, parts_option, read_parts
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Token
 from mbexplore.views.shared import LISTED, answer_bars, head_names, layer_heat, logit_name
-from mbexplore.views.view import View, option
+from mbexplore.views.view import Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.ablate import Ablation, HeadAblation

@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from mbexplore.display.attention_blocks import Arcs, AttentionMap
-from mbexplore.display.blocks import Block, Cell, Column, Headline, Note, Table
+from mbexplore.display.blocks import Block, Cell, Column, Headline, Lines, Note, Series, Table
 from mbexplore.display.numbers import offset_name, percent, significant
 from mbexplore.errors import UsageError
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Head, Layer, Token
-from mbexplore.views.view import View, option
+from mbexplore.views.view import Guide, Head, Layer, Token, View, cited, option
 
 if TYPE_CHECKING:
+    from mbexplore.analysis.band import BandMap
     from mbexplore.analysis.links import Arcs as ArcsData
     from mbexplore.session import Session
     from mbexplore.views._attention import Attention
 
-Measure = Literal["weights", "norms", "rollout", "value_zeroing"]
-NAMES = {
-    "norms": "norm-based contributions, all heads together",
-    "rollout": "rollout through the layers up to this one",
-    "value_zeroing": "value zeroing, all heads together",
-}
-NOTES = {
-    "norms": "The norm of what a key's value adds to the query over all heads, as a share of the "
-    "row: how much is added, not what it does.",
-    "rollout": "Weights averaged over the heads and multiplied through the layers, half of each "
-    "layer for the residual stream: neither values nor MLPs count.",
-    "value_zeroing": "How much the layer's output at the query changes with the key's value set to "
-    "zero, as a share of the row: how much it matters, not what it does.",
-}
-WEIGHTS: Mapping[str, tuple[str, ...]] = {"measure": ("weights",)}
+OFFSET = "offset (key \N{MINUS SIGN} query)"
 
 
 class AttentionView(View["Attention"]):
@@ -45,8 +29,8 @@ class AttentionView(View["Attention"]):
     guide = Guide(
         "Attention weights: a row for each token that attends (the query), a column for each "
         "token attended to (the key).",
-        "A dark cell is a large weight, and each row adds up to 1; lines mark the window of a "
-        "local layer.",
+        "A dark cell is a large weight, and each row adds up to 1; lines, or grey beyond it, mark "
+        "the window of a local layer.",
         "Draw the strongest links of layer 6 as arcs.",
         values={"layer": 6, "picture": "arcs"},
     )
@@ -54,14 +38,7 @@ class AttentionView(View["Attention"]):
     tested = "against the maps of transformers, and a dense map by brute force"
     group = "From where"
     place = 1
-    papers = cited(
-        "clark2019what",
-        "vig2019multiscale",
-        "jain2019attention",
-        "kobayashi2020attention",
-        "abnar2020quantifying",
-        "mohebbi2023quantifying",
-    )
+    papers = cited("clark2019what", "vig2019multiscale", "jain2019attention")
     limits = (
         "A weight is how much of a value is taken, not what it does: a large weight on a small "
         "value, such as a separator's, changes little."
@@ -74,18 +51,14 @@ class AttentionView(View["Attention"]):
 
     layer: Layer = option("The layer, from 0.", default=0, short="-l")
     head: Head = option(
-        "One head, from 0; all of them by default.", default=None,
-        only={"mean": (False,), **WEIGHTS},
-    )  # fmt: skip
+        "One head, from 0; all of them by default.", default=None, only={"mean": (False,)}
+    )
     token: Token = option("The query whose links are listed, by position or word.", default=None)
     picture: Literal["map", "band", "arcs"] = option(
         "The map; the band of a local layer by offset; or the links that carry most, as arcs.",
-        default="map", only=WEIGHTS,
+        default="map",
     )  # fmt: skip
-    measure: Measure = option(
-        "Attention weights, or what they mix: norms, rollout, value_zeroing.", default="weights"
-    )
-    mean: bool = option("The mean over the heads.", default=False, only=WEIGHTS)
+    mean: bool = option("The mean over the heads.", default=False)
     words: bool = option(
         "Words in place of their pieces.", default=False, only={"picture": ("map", "arcs")}
     )
@@ -101,7 +74,7 @@ class AttentionView(View["Attention"]):
     top: int = option("Strongest links listed.", default=12, at_least=0, label="")
     mass: float = option(
         "The share of each row that its arcs carry.", default=0.5, at_least=0.01, at_most=1.0,
-        only={"picture": ("arcs",), **WEIGHTS},
+        only={"picture": ("arcs",)},
     )  # fmt: skip
 
     def compute(self, session: Session) -> Attention:
@@ -120,31 +93,24 @@ class AttentionView(View["Attention"]):
         title = self._title(found)
         place = found.place
         if found.band is not None:
-            tile = found.tile
-            axis = "offset (key \N{MINUS SIGN} query)"
-            band = AttentionMap(
-                tile, tile.names, title, found.marked, axis, profile=found.band.profile
-            )
+            band = AttentionMap(found.tile, found.tile.names, title, found.marked, OFFSET)
             yield from _beside(found, band, _band_table(found))
+            yield _band_curve(found.band)
         elif found.arcs is not None:
             yield from _beside(found, Arcs(found.arcs, title, place), self._links(found))
             yield Note(_arcs_note(found.arcs))
         else:
-            unit = "attention weight" if self.measure == "weights" else "share of the row"
-            names = found.tile.names if self.measure == "weights" else (NAMES[self.measure],)
-            shown = AttentionMap(found.tile, names, title, found.marked, unit=unit)
+            shown = AttentionMap(found.tile, found.tile.names, title, found.marked)
             yield from _beside(found, shown, self._links(found))
         if not self.special:
             yield Note("Weight on [CLS] and [SEP] isn't shown, so rows sum to less than 1.")
-        yield Note(NOTES.get(self.measure, self.limits))
+        yield Note(self.limits)
 
     def _title(self, found: Attention) -> str:
         from mbexplore.analysis.maps import layer_title
 
         facts = layer_title(found.layer, found.kind, found.half_window, found.theta)
         layer, rest = f"Layer {found.layer}", facts.partition(" \N{MIDDLE DOT} ")[2]
-        if self.measure != "weights":
-            return f"{layer} \N{MIDDLE DOT} {NAMES[self.measure]}"
         if self.mean:
             layer += f" mean of {len(found.heads)} heads"
         elif len(found.heads) == 1:
@@ -158,25 +124,18 @@ class AttentionView(View["Attention"]):
             return f"No weight of layer {found.layer} is in this part."
         best = found.links[0]
         query, key = found.queries.name_of(best.query), found.keys.name_of(best.key)
-        what = "attends most to" if self.measure == "weights" else "takes most from"
         several = len(found.heads) > 1 and best.head >= 0
         where = f"layer {found.layer}" + (f" head {best.head}" if several else "")
         start = (
-            f"{query} {what} {key}"
+            f"{query} attends most to {key}"
             if found.place is not None
             else f"{query} \N{RIGHTWARDS ARROW} {key} is strongest"
         )
         return f"{start} in {where}: {significant(best.weight)}."
 
-    @property
-    def _value(self) -> str:
-        """What a link's number is called."""
-        return "weight" if self.measure == "weights" else self.measure
-
     def _links(self, found: Attention) -> Table:
-        many = len(found.heads) > 1 and found.has_heads
-        value = self._value.replace("_", " ")
-        columns = (*(("head",) if many else ()), "query", "key", "offset", value)
+        many = len(found.heads) > 1 and not found.is_mean
+        columns = (*(("head",) if many else ()), "query", "key", "offset", "weight")
         rows = []
         for link in found.links[: self.top]:
             query, key = int(found.queries.starts[link.query]), int(found.keys.starts[link.key])
@@ -197,11 +156,7 @@ class AttentionView(View["Attention"]):
 
     def to_json(self, found: Attention) -> dict[str, Any]:
         """The layer, the axes, the weights and the links."""
-        return {"picture": self.picture, "measure": self.measure, **found.to_json()}
-
-    def table(self, found: Attention, session: Session) -> Table | None:
-        """A row for every weight that is shown."""
-        return found.table(self._value)
+        return {"picture": self.picture, **found.to_json()}
 
 
 def _beside(found: Attention, picture: Block, table: Table) -> Iterator[Block]:
@@ -217,6 +172,14 @@ def _arcs_note(arcs: ArcsData) -> str:
     return (
         f"The strongest {arcs.most:,} of each head among the {whole}." if cut else f"The {whole}."
     )
+
+
+def _band_curve(band: BandMap) -> Lines:
+    """The mean weight at each offset, of the one head or over all."""
+    heads = band.names[0] if len(band.names) == 1 else f"mean of {len(band.names)} heads"
+    weights, offsets = band.profile.mean(axis=0).tolist(), band.offsets.astype(float).tolist()
+    curve = Series(heads, tuple(weights), tuple(offsets), hue="local")
+    return Lines((curve,), f"Mean weight by offset, {heads}", x=OFFSET, y="weight")
 
 
 def _band_headline(found: Attention) -> str:

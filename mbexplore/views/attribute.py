@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Table, TokenStrip
 from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
-from mbexplore.views.guide import FRANCE, Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Token
 from mbexplore.views.shared import MOST_BARS, logit_name
-from mbexplore.views.view import View, option
+from mbexplore.views.view import FRANCE, Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.attribute import Attribution

@@ -9,9 +9,6 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Tab
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
 from mbexplore.text import word
-from mbexplore.views.guide import FRANCE, ITALY, Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Head, Layer, OtherModel, Token
 from mbexplore.views.shared import (
     answer_bars,
     first_difference,
@@ -22,7 +19,18 @@ from mbexplore.views.shared import (
     token_cell,
     token_heat,
 )
-from mbexplore.views.view import View, option
+from mbexplore.views.view import (
+    FRANCE,
+    ITALY,
+    Guide,
+    Head,
+    Layer,
+    OtherModel,
+    Token,
+    View,
+    cited,
+    option,
+)
 
 if TYPE_CHECKING:
     from mbexplore.analysis.compare import ComparedRun, RunComparison

@@ -17,10 +17,8 @@ from mbexplore.views._corpus import (
     numbered,
     worded,
 )
-from mbexplore.views.guide import Guide
-from mbexplore.views.parameters import Head, Layer
 from mbexplore.views.shared import layer_heat
-from mbexplore.views.view import View, option
+from mbexplore.views.view import Guide, Head, Layer, View, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

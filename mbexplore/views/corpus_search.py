@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Table, Value
 from mbexplore.text import shortened, word
 from mbexplore.views._corpus import head_cell, numbered
-from mbexplore.views.guide import Guide
-from mbexplore.views.view import View, option
+from mbexplore.views.view import Guide, View, option
 
 if TYPE_CHECKING:
     from mbexplore.corpus.search import Found

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
 from mbexplore.text import quoted, shortened
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.view import View, option
+from mbexplore.views.view import Guide, View, cited, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

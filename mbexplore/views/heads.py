@@ -10,10 +10,8 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Tab
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import RangeError
 from mbexplore.text import word
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
 from mbexplore.views.shared import head_names, layer_heat, layer_hues
-from mbexplore.views.view import View, option
+from mbexplore.views.view import Guide, View, cited, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

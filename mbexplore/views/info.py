@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import amount
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
 from mbexplore.views.shared import records
-from mbexplore.views.view import View, option
+from mbexplore.views.view import Guide, View, cited, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.card import ModelCard

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent
 from mbexplore.text import state_name, word
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Token
 from mbexplore.views.shared import layer_heat, layer_hues, state_names, token_names
-from mbexplore.views.view import View, option
+from mbexplore.views.view import Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.lens import Lens, LensMap

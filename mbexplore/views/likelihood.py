@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from math import exp, log
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, TokenStrip
 from mbexplore.display.numbers import significant
 from mbexplore.text import word
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.shared import HUGGING_FACE, MOST_BARS, Beside, compared
-from mbexplore.views.view import View, option
+from mbexplore.views.shared import HUGGING_FACE, MOST_BARS, Beside, compared, listing
+from mbexplore.views.view import Guide, View, cited, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mbexplore.analysis.likelihood import Likelihood, LikelihoodComparison
+    from mbexplore.explorer import Explorer
     from mbexplore.session import Session
-    from mbexplore.views.result import Result
 
 MOST_ROWS = 200
 """Tokens in the table on the screen."""
@@ -69,7 +67,7 @@ class LikelihoodView(View["TextLikelihood"]):
 
     def compute(self, session: Session) -> TextLikelihood:
         """A pass a token, packed side by side."""
-        from mbexplore.analysis.likelihood import compare_with_transformers, likelihood
+        from mbexplore.analysis.likelihood import likelihood
 
         explorer = session.explorer
         found = session.once(
@@ -78,6 +76,11 @@ class LikelihoodView(View["TextLikelihood"]):
                 explorer, session.encoding, masking=self.masking, progress=session.progress
             ),
         )
+        return self._beside(found, explorer)
+
+    def _beside(self, found: Likelihood, explorer: Explorer) -> TextLikelihood:
+        from mbexplore.analysis.likelihood import compare_with_transformers
+
         theirs = compared(lambda: compare_with_transformers(explorer, found), self.hf)
         return TextLikelihood(found, *theirs)
 
@@ -86,19 +89,13 @@ class LikelihoodView(View["TextLikelihood"]):
         session.explorer.masked_lm()
         _ = session.encoding
 
-    def each(self, sessions: Iterable[Session]) -> Iterator[Result[TextLikelihood]]:
-        """Texts packed side by side."""
+    def pack(self, sessions: Sequence[Session]) -> Iterator[TextLikelihood]:
+        """The log-probabilities of every token."""
         from mbexplore.analysis.likelihood import likelihoods
 
-        waiting = list(sessions)
-        if len(waiting) > 1:
-            explorer, encodings = waiting[0].explorer, [one.encoding for one in waiting]
-            every = likelihoods(explorer, encodings, masking=self.masking)
-            for session, found in zip(waiting, every, strict=True):
-                session.put(("likelihood", self.masking), found)
-                yield self.of(session)
-        else:
-            yield from map(self.of, waiting)
+        explorer, encodings = sessions[0].explorer, [one.encoding for one in sessions]
+        every = likelihoods(explorer, encodings, masking=self.masking)
+        return (self._beside(one, explorer) for one in every)
 
     def blocks(self, found: TextLikelihood, session: Session) -> Iterator[Block]:
         """The sum, the text coloured by surprise, and the numbers of every token."""
@@ -204,24 +201,18 @@ def _means(found: Likelihood) -> Table:
 def _tokens(found: TextLikelihood) -> Table:
     """The numbers of each token; its surprise too, where no bars show that."""
     ours, theirs = found.found, found.comparison
-    bits = surprises(ours.log_probabilities)
-    rows = []
-    for n, (i, value) in enumerate(zip(ours.positions, ours.log_probabilities, strict=True)):
-        name = ours.encoding.tokens[i]
-        row = [
-            Cell(i, select={"token": i}),
-            Cell(name, word(name)),
-            Cell(exp(value)),
-            Cell(value, significant(value, 4)),
-        ]
-        if theirs is not None:
-            other = theirs.log_probabilities[n]
-            row.append(Cell(other, significant(other, 4)))
-        if len(bits) > MOST_BARS:
-            row.append(Cell(bits[n], hue="global"))
-        rows.append(tuple(row))
-    columns = ["position", "token", "p", "log p"]
-    columns += [HUGGING_FACE] if theirs is not None else []
-    columns += ["bits"] if len(bits) > MOST_BARS else []
-    shown = tuple(rows[:MOST_ROWS])
-    return Table(tuple(columns), shown, left=("token",), shares=("p",), bars=("bits",))
+    logs, bits = ours.log_probabilities, surprises(ours.log_probabilities)
+    columns: dict[str, Any] = {
+        "position": lambda n: Cell(ours.positions[n], select={"token": ours.positions[n]}),
+        "token": lambda n: ours.tokens[n],
+        "p": lambda n: exp(logs[n]),
+        "log p": lambda n: logs[n],
+    }
+    if theirs is not None:
+        columns[HUGGING_FACE] = theirs.log_probabilities.__getitem__
+    if len(logs) > MOST_BARS:
+        columns["bits"] = lambda n: Cell(bits[n], hue="global")
+    shown, precise = range(min(len(logs), MOST_ROWS)), {"log p", HUGGING_FACE} & set(columns)
+    return listing(
+        shown, columns, tokens=("token",), precise=precise, shares=("p",), bars=("bits",)
+    )

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
 from mbexplore.text import word
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import LISTED, pair_rows, token_heat, token_names
-from mbexplore.views.view import View
+from mbexplore.views.view import Guide, Layer, Token, View, cited
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,10 +16,8 @@ from mbexplore.views._parts import (
     read_parts,
     without_blocks,
 )
-from mbexplore.views.guide import FRANCE, Guide
-from mbexplore.views.papers import cited
 from mbexplore.views.shared import token_names
-from mbexplore.views.view import View, option
+from mbexplore.views.view import FRANCE, Guide, View, cited, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
 from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.text import word
-from mbexplore.views.guide import FRANCE, Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Layer, Token
-from mbexplore.views.shared import token_cell, token_names
-from mbexplore.views.view import View, option
+from mbexplore.views.shared import listing, token_cell, token_names
+from mbexplore.views.view import FRANCE, Guide, Layer, Token, View, cited, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.neurons import Change, LayerNeurons, TokenNeurons
@@ -157,40 +154,36 @@ def _words(changes: tuple[Change, ...], most: int = 2) -> Cell:
 
 
 def _layer_table(found: LayerNeurons) -> Table:
-    rows = tuple(
-        (
-            one.neuron,
-            Cell(float(found.mean_norm[one.neuron]), hue=found.kind),
-            Cell(rate := float(found.firing_rate[one.neuron]), percent(rate, 0)),
-            token_cell(found.tokens, one.position),
-            one.norm,
-            _words(one.promoted),
-            _words(one.suppressed),
-        )
-        for one in found.top
-    )
-    columns = ("neuron", "mean norm", "fires", "most at", "norm", "promoted", "suppressed")
-    return Table(
-        columns, rows, "The neurons that add most over the text",
-        left=("most at", "promoted", "suppressed"), bars=("mean norm",),
-        extra={
-            "activation": [one.activation for one in found.top],
-            "norm when firing": [float(found.norm_when_firing[one.neuron]) for one in found.top],
-        },
-    )  # fmt: skip
+    def fires(one: Any) -> Cell:
+        return Cell(rate := float(found.firing_rate[one.neuron]), percent(rate, 0))
+
+    columns: dict[str, Any] = {
+        "neuron": "neuron",
+        "mean norm": lambda one: Cell(float(found.mean_norm[one.neuron]), hue=found.kind),
+        "fires": fires,
+        "most at": lambda one: token_cell(found.tokens, one.position),
+        "norm": "norm",
+        "promoted": lambda one: _words(one.promoted),
+        "suppressed": lambda one: _words(one.suppressed),
+    }
+    firing = [float(found.norm_when_firing[one.neuron]) for one in found.top]
+    extra = {"activation": [one.activation for one in found.top], "norm when firing": firing}
+    title = "The neurons that add most over the text"
+    return listing(found.top, columns, title, bars=("mean norm",), extra=extra)
 
 
 def _token_table(found: TokenNeurons, session: Session) -> Table:
     kinds = session.explorer.model.config.layer_kinds
-    rows = tuple(
-        (
-            Cell(f"{one.layer}.{one.neuron}", hue=kinds[one.layer], select={"layer": one.layer}),
-            Cell(one.activation, fixed(one.activation, 2, signed=True)),
-            Cell(one.norm, hue=kinds[one.layer]),
-            _words(one.promoted),
-            _words(one.suppressed),
-        )
-        for one in found.neurons
-    )
-    columns = ("neuron", "activation", "norm", "promoted", "suppressed")
-    return Table(columns, rows, left=("promoted", "suppressed"), bars=("norm",))
+
+    def name(one: Any) -> Cell:
+        hue, select = kinds[one.layer], {"layer": one.layer}
+        return Cell(f"{one.layer}.{one.neuron}", hue=hue, select=select)
+
+    columns: dict[str, Any] = {
+        "neuron": name,
+        "activation": "activation",
+        "norm": lambda one: Cell(one.norm, hue=kinds[one.layer]),
+        "promoted": lambda one: _words(one.promoted),
+        "suppressed": lambda one: _words(one.suppressed),
+    }
+    return listing(found.neurons, columns, bars=("norm",), signed=("activation",))

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Table
-from mbexplore.display.numbers import percent, significant
+from mbexplore.display.numbers import percent
 from mbexplore.errors import MissingError, RangeError, UsageError
-from mbexplore.text import shortened
-from mbexplore.views._pair_files import (
+from mbexplore.pair_files import (
     TEXT,
     First,
     find_files,
@@ -19,13 +18,11 @@ from mbexplore.views._pair_files import (
     read_pairs,
     split_pairs,
 )
+from mbexplore.text import shortened
 from mbexplore.views._pair_story import ShownPair, pair_blocks, pair_json, show_pair
-from mbexplore.views.guide import Guide
 from mbexplore.views.likelihood import MASKING, Masking
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import File
-from mbexplore.views.shared import records
-from mbexplore.views.view import View, option
+from mbexplore.views.shared import listing, records
+from mbexplore.views.view import File, Guide, View, cited, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.pairs import Accuracy, Pair, PairScores
@@ -189,32 +186,20 @@ def _nth(pairs: Iterable[Pair], number: int) -> Pair:
 
 
 def _accuracies(every: tuple[Accuracy, ...]) -> Table:
-    rows = tuple(
-        (
-            Cell(one.phenomenon),
-            Cell(one.pairs, f"{one.pairs:,}"),
-            Cell(one.accuracy, percent(one.accuracy), bar=one.accuracy, hue="global"),
-            Cell(one.low, percent(one.low)),
-            Cell(one.high, percent(one.high)),
-            Cell(one.ties, f"{one.ties:,}"),
-            Cell(one.difference, significant(one.difference, signed=True)),
-        )
-        for one in every
-    )
-    columns = ("phenomenon", "pairs", "accuracy", "from", "to", "ties", "nats ahead")
-    return Table(columns, rows, left=("phenomenon",), title="Accuracy with its 95% interval")
+    columns: dict[str, Any] = {
+        "phenomenon": "phenomenon", "pairs": "pairs",
+        "accuracy": lambda one: Cell(one.accuracy, bar=one.accuracy, hue="global"),
+        "from": "low", "to": "high", "ties": "ties", "nats ahead": "difference",
+    }  # fmt: skip
+    title, shares = "Accuracy with its 95% interval", ("accuracy", "from", "to")
+    return listing(every, columns, title, shares=shares, signed=("nats ahead",))
 
 
 def _listed(found: PairScores, numbers: list[int], title: str) -> Table:
-    rows = tuple(
-        (
-            Cell(i, f"{i:,}", select={"show": i}),
-            Cell(one.pair.good, shortened(one.pair.good, LETTERS)),
-            Cell(one.pair.bad, shortened(one.pair.bad, LETTERS)),
-            Cell(one.difference, significant(one.difference, signed=True)),
-        )
-        for i in numbers
-        for one in [found.scores[i]]
-    )
-    columns = ("pair", "acceptable", "other", "nats ahead")
-    return Table(columns, rows, title=title, left=columns[1:3])
+    columns: dict[str, Any] = {
+        "pair": lambda i: Cell(i, select={"show": i}),
+        "acceptable": lambda i: shortened(found.scores[i].pair.good, LETTERS),
+        "other": lambda i: shortened(found.scores[i].pair.bad, LETTERS),
+        "nats ahead": lambda i: found.scores[i].difference,
+    }
+    return listing(numbers, columns, title, signed=("nats ahead",))

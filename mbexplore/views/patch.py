@@ -9,11 +9,8 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Sel
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
 from mbexplore.text import state_name, word
-from mbexplore.views.guide import FRANCE, ITALY, Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Token
 from mbexplore.views.shared import LISTED, first_difference, head_names, layer_heat, pair_names
-from mbexplore.views.view import View, option
+from mbexplore.views.view import FRANCE, ITALY, Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.patch import Patching

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Table
 from mbexplore.display.numbers import percent, significant
-from mbexplore.views.shared import records
+from mbexplore.views.shared import listing, records
 
 if TYPE_CHECKING:
     from mbexplore.reference.ports.compare import PortReport, Value
@@ -28,10 +28,12 @@ def port_blocks(found: PortReport) -> Iterator[Block]:
     if not found.passed:
         yield Note(diagnosis_of(found))
         yield Note(symptoms_of(found))
-    columns = ("text", "tokens", "value", "cosine", "largest", "error", "allowed", "within")
-    rows = tuple(_row(list(values)) for _, values in groupby(found.compared, lambda x: x.case))
-    yield Table(columns, rows, title="Texts, the worst value of each",
-                left=("text", "value", "within"))  # fmt: skip
+    worst = [max(values, key=_excess) for _, values in groupby(found.compared, lambda x: x.case)]
+    columns: dict[str, Any] = {
+        "text": "case", "tokens": "tokens", "value": _name,
+        "cosine": lambda one: Cell(one.cosine, f"{one.cosine:.6f}"), **VERDICT,
+    }  # fmt: skip
+    yield listing(worst, columns, "Texts, the worst value of each")
     yield Note(" ".join((EXPLAIN.format(precision=found.precision), *found.notes)))
     if found.not_compared:
         yield Note("Not compared: " + "; ".join(found.not_compared) + ".")
@@ -116,23 +118,23 @@ def _name(value: Value) -> str:
     return value.name.replace("hidden_states.", "state ").replace(".", " ")
 
 
-def _row(values: list[Value]) -> tuple[Cell, ...]:
-    worst = max(values, key=_excess)
-    return (
-        Cell(worst.case),
-        Cell(worst.tokens),
-        Cell(_name(worst)),
-        Cell(worst.cosine, f"{worst.cosine:.6f}"),
-        *verdict_cells(worst),
-    )
+def _two_digits(name: str) -> Callable[[Any], Cell]:
+    def cell(one: Any) -> Cell:
+        return Cell(value := getattr(one, name), significant(value, 2))
+
+    return cell
 
 
-def verdict_cells(one: Check | Value) -> tuple[Cell, ...]:
-    """The largest difference, the error, what it may be, and whether it is within."""
-    numbers = (one.max_abs, one.error, one.tolerance)
+def _within(one: Check | Value) -> Cell:
     sign = "\N{CHECK MARK}" if one.passed else "\N{MULTIPLICATION X} beyond"
-    passed = Cell(one.passed, sign, strong=not one.passed)
-    return (*(Cell(x, significant(x, 2)) for x in numbers), passed)
+    return Cell(one.passed, sign, strong=not one.passed)
+
+
+VERDICT: dict[str, Callable[[Any], Cell]] = {
+    "largest": _two_digits("max_abs"), "error": _two_digits("error"),
+    "allowed": _two_digits("tolerance"), "within": _within,
+}  # fmt: skip
+"""Columns of a check: largest difference, error, what that may be, and whether it is within."""
 
 
 def _excess(value: Value) -> float:

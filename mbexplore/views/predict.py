@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Row, Table
@@ -11,8 +11,6 @@ from mbexplore.display.numbers import percent
 from mbexplore.errors import UsageError
 from mbexplore.text import word
 from mbexplore.views.classes import Classes, classes_of
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
 from mbexplore.views.shared import (
     HUGGING_FACE,
     Beside,
@@ -22,14 +20,13 @@ from mbexplore.views.shared import (
     side_rows,
     verdict,
 )
-from mbexplore.views.view import View, option
+from mbexplore.views.view import Guide, View, cited, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mbexplore.explorer import Answer, Comparison, MaskPredictions
+    from mbexplore.explorer import Answer, Comparison, Explorer, MaskPredictions
     from mbexplore.session import Session
-    from mbexplore.views.result import Result
 
 MOST_MASKS = 24
 """Masks that are shown; files hold all."""
@@ -137,29 +134,22 @@ class PredictView(View["Predictions | Classes"]):
             return classes_of(session, self.choices, self.top_k, hf=self.hf)
         self.check(session)
         answer = session.once(("answer", self.top_k), lambda: self._answer(session))
-        return self._beside(answer, session)
+        return self._beside(answer, session.explorer)
 
-    def _beside(self, answer: Answer, session: Session) -> Predictions:
-        explorer = session.explorer
+    def _beside(self, answer: Answer, explorer: Explorer) -> Predictions:
         theirs = compared(lambda: explorer.compare_with_transformers(answer), self.hf)
         return Predictions(answer, *theirs)
 
-    def each(self, sessions: Iterable[Session]) -> Iterator[Result[Predictions | Classes]]:
-        """Texts packed side by side, after all of them are found to have a mask."""
+    def pack(self, sessions: Sequence[Session]) -> Iterator[Predictions | Classes] | None:
+        """The answers at the masks; a classifier takes each text alone."""
         from mbexplore.analysis.classify import is_classifier
-        from mbexplore.views.result import Result
 
-        waiting = list(sessions)
-        if len(waiting) == 1 or is_classifier(waiting[0].explorer):
-            yield from map(self.of, waiting)
-            return
-        for session in waiting:
-            self.check(session)
-        encodings = [session.encoding for session in waiting]
-        waiting.reverse()
-        for answer in waiting[0].explorer.fill_masks_many(encodings, top_k=self.top_k):
-            session = waiting.pop()
-            yield Result(self, session, self._beside(answer, session))
+        explorer = sessions[0].explorer
+        if is_classifier(explorer):
+            return None
+        encodings = [one.encoding for one in sessions]
+        answers = explorer.fill_masks_many(encodings, top_k=self.top_k)
+        return (self._beside(one, explorer) for one in answers)
 
     def check(self, session: Session) -> None:
         """Refuses a text without a mask; a classifier takes every text."""

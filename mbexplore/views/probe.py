@@ -11,11 +11,8 @@ from mbexplore.display.numbers import percent
 from mbexplore.errors import MissingError, TextError, UsageError
 from mbexplore.rows import check_column, find_column, read_rows, split_row
 from mbexplore.text import quoted, state_name
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import File
 from mbexplore.views.shared import layer_names, records, state_names
-from mbexplore.views.view import View, option
+from mbexplore.views.view import File, Guide, View, cited, option
 
 if TYPE_CHECKING:
     from mbexplore.analysis.probe import Probe

@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table, Value
 from mbexplore.text import word
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Token
 from mbexplore.views.shared import layer_heat, layer_hues, token_names
-from mbexplore.views.view import View
+from mbexplore.views.view import Guide, Token, View, cited
 
 if TYPE_CHECKING:
     from mbexplore.analysis.reach import Reach, Spans

@@ -19,9 +19,6 @@ from mbexplore.display.blocks import (
 )
 from mbexplore.display.numbers import fixed, significant
 from mbexplore.text import word
-from mbexplore.views.guide import FRANCE, Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Token
 from mbexplore.views.shared import (
     layer_heat,
     layer_hues,
@@ -30,7 +27,7 @@ from mbexplore.views.shared import (
     token_cell,
     token_names,
 )
-from mbexplore.views.view import View
+from mbexplore.views.view import FRANCE, Guide, Token, View, cited
 
 if TYPE_CHECKING:
     import numpy as np

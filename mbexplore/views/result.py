@@ -187,7 +187,7 @@ class Result(Generic[Data]):
         self, include: object = None, exclude: object = None
     ) -> dict[str, str | bytes]:
         """What a notebook shows: the page in a frame without rights, a picture, and the text."""
-        from mbexplore.display.notebook import to_small_png
+        from mbexplore.display.figure import to_small_png
         from mbexplore.display.page import build_frame
         from mbexplore.display.terminal import to_text
 

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import count, significant
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
 from mbexplore.views.rope_score import RopeScoreView
-from mbexplore.views.view import View
+from mbexplore.views.view import Guide, View, cited
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.text import word
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Head, Layer, Token
-from mbexplore.views.shared import LISTED
-from mbexplore.views.view import View, option
+from mbexplore.views.shared import LISTED, listing
+from mbexplore.views.view import Guide, Head, Layer, Token, View, cited, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -103,37 +100,36 @@ def _sentence(found: RopeScore) -> str:
 
 def _pairs(found: RopeScore) -> Table:
     """All pairs, the largest contribution first."""
+
+    def phase(one: Any) -> Cell:
+        return Cell(one.phase, fixed(math.degrees(one.phase), 0, signed=True) + DEGREE)
+
+    def wavelength(one: Any) -> Cell:
+        return Cell(length := math.tau / one.frequency, significant(length, 4))
+
+    columns: dict[str, Any] = {
+        "pair": "pair", "wavelength": wavelength, "contribution": "contribution",
+        "|q|": "q_norm", "|k|": "k_norm", "phase": phase,
+    }  # fmt: skip
     pairs = sorted(found.score.contributions, key=lambda one: -abs(one.contribution))
-    rows = tuple(
-        (
-            one.pair,
-            Cell(math.tau / one.frequency, significant(math.tau / one.frequency, 4)),
-            Cell(one.contribution, hue="signed"),
-            one.q_norm,
-            one.k_norm,
-            Cell(one.phase, fixed(math.degrees(one.phase), 0, signed=True) + DEGREE),
-        )
-        for one in pairs
-    )
-    columns = ("pair", "wavelength", "contribution", "|q|", "|k|", "phase")
-    return Table(columns, rows, "Contribution of each pair to the score", bars=columns[2:3])
+    title, bars = "Contribution of each pair to the score", ("contribution",)
+    return listing(pairs, columns, title, signed=bars, bars=bars)
 
 
 def _keys(found: RopeScore) -> Table:
     """What the query attends to; a click shows that score."""
-    rows = tuple(
-        (
-            Cell(found.tokens[link.key], word(found.tokens[link.key]), select={"key": link.key},
-                 strong=link.key == found.score.key),
-            link.key,
-            Cell(link.weight, hue=found.norms.kind),
-        )
-        for link in found.keys
-    )  # fmt: skip
-    columns = ("key", "position", "weight")
-    weight = columns[2:]
-    title = "The query attends to"
-    return Table(columns, rows, title, left=("key",), shares=weight, bars=weight)
+
+    def key(link: Any) -> Cell:
+        token, is_this = found.tokens[link.key], link.key == found.score.key
+        return Cell(token, word(token), select={"key": link.key}, strong=is_this)
+
+    columns: dict[str, Any] = {
+        "key": key, "position": "key",
+        "weight": lambda link: Cell(link.weight, hue=found.norms.kind),
+    }  # fmt: skip
+    return listing(
+        found.keys, columns, "The query attends to", shares=("weight",), bars=("weight",)
+    )
 
 
 def _sum(found: RopeScore) -> Lines:

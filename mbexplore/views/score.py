@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table
+from mbexplore.display.blocks import Bars, Block, Headline, Note, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import shown, word
-from mbexplore.views.guide import FRANCE, Guide
 from mbexplore.views.likelihood import MASKING, LikelihoodView, Masking, TextLikelihood
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Token
 from mbexplore.views.score_templates import (
     FilledScores,
     fill_blocks,
@@ -22,15 +19,15 @@ from mbexplore.views.score_templates import (
     fill_rows,
     score_fillings,
 )
-from mbexplore.views.shared import HUGGING_FACE, Beside, compared, verdict
-from mbexplore.views.view import View, option
+from mbexplore.views.shared import HUGGING_FACE, Beside, compared, listing, verdict
+from mbexplore.views.view import FRANCE, Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mbexplore.analysis.score import TargetComparison, TargetScore, TargetScores
+    from mbexplore.analysis.score import TargetComparison, TargetScores
+    from mbexplore.explorer import Explorer
     from mbexplore.session import Session
-    from mbexplore.views.result import Result
 
 LIKELIEST = 5
 """Tokens scored where no words are given."""
@@ -119,14 +116,16 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         """Ours, and theirs where it is wanted."""
         targets = tuple(dict.fromkeys(self.targets))
         if self.sentence:
-            self._check_alone("sentence", targets=targets, fill=self.fill)
+            if targets or self.fill:
+                other = "targets" if targets else "fill"
+                raise UsageError(f"sentence and {other} were both given; leave one out.")
             return self._as_likelihood.of(session).data
         if self.token is not None and self.mask:
             raise UsageError("A mask was given by number and by position; leave one out.")
         if self.fill:
             return score_fillings(session, self, targets)
-        from mbexplore.analysis.label_scores import check_scores, is_labeller
-        from mbexplore.analysis.score import compare_with_transformers, score_targets
+        from mbexplore.analysis.label_scores import check_scores
+        from mbexplore.analysis.score import score_targets
 
         explorer = session.explorer
         check_scores(explorer)
@@ -136,6 +135,12 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
             return score_targets(explorer, session.encoding, words, **self.where)
 
         found = session.once(("score", targets, *self.where.values()), score)
+        return self._beside(found, explorer)
+
+    def _beside(self, found: TargetScores, explorer: Explorer) -> Scores:
+        from mbexplore.analysis.label_scores import is_labeller
+        from mbexplore.analysis.score import compare_with_transformers
+
         theirs = compared(lambda: compare_with_transformers(explorer, found), self.hf)
         return Scores(found, *theirs, of="label" if is_labeller(explorer) else "word")
 
@@ -168,31 +173,18 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
                 f"The slot {slot} of the template has no filling; give fill, as {name}=John,Mary."
             )
 
-    def each(
-        self, sessions: Iterable[Session]
-    ) -> Iterator[Result[Scores | TextLikelihood | FilledScores]]:
-        """Texts packed side by side."""
+    def pack(self, sessions: Sequence[Session]) -> Iterator[Scores | TextLikelihood] | None:
+        """The scores of words that are the same for all texts; of sentences their tokens'."""
         from mbexplore.analysis.score import score_many
 
-        waiting, targets = list(sessions), tuple(dict.fromkeys(self.targets))
         if self.sentence:
-            for result in self._as_likelihood.each(waiting):
-                yield self.of(result.session)
-        elif len(waiting) == 1 or self.fill or not targets:
-            yield from map(self.of, waiting)
-        else:
-            for session in waiting:
-                self.check(session)
-            explorer, encodings = waiting[0].explorer, [one.encoding for one in waiting]
-            every = score_many(explorer, encodings, targets, **self.where)
-            for session, found in zip(waiting, every, strict=True):
-                session.put(("score", targets, *self.where.values()), found)
-                yield self.of(session)
-
-    def _check_alone(self, mode: str, **others: object) -> None:
-        for name, value in others.items():
-            if value:
-                raise UsageError(f"{mode} and {name} were both given; leave one out.")
+            return self._as_likelihood.pack(sessions)
+        if self.fill or not self.targets:
+            return None
+        targets, encodings = tuple(dict.fromkeys(self.targets)), [one.encoding for one in sessions]
+        explorer = sessions[0].explorer
+        every = score_many(explorer, encodings, targets, **self.where)
+        return (self._beside(one, explorer) for one in every)
 
     @property
     def _as_likelihood(self) -> LikelihoodView:
@@ -326,19 +318,11 @@ def _bars(found: Scores) -> Bars:
 def _table(scores: Scores) -> Table:
     found = scores.found
     ours = [found.targets[i] for i in found.likeliest_first]
-    several = any(len(one.pieces) > 1 for one in ours)
-
-    def row(one: TargetScore) -> tuple[Cell, ...]:
-        logit = "" if one.logit is None else significant(one.logit, 4)
-        cells = (
-            Cell(one.text, word(one.text)),
-            Cell(one.log_probability, significant(one.log_probability, 4)),
-            Cell(one.log_odds, significant(one.log_odds, 4, signed=True)),
-            Cell(one.logit, logit),
-            Cell(one.rank),
-        )
-        pieces = "|".join(one.pieces)
-        return (*cells, Cell(pieces, shown(pieces))) if several else cells
-
-    columns = (scores.of, "log p", "log-odds", "logit", "rank", *(["pieces"] * several))
-    return Table(columns, tuple(map(row, ours)), left=(scores.of, "pieces"))
+    columns: dict[str, Any] = {
+        scores.of: "text", "log p": "log_probability", "log-odds": "log_odds", "logit": "logit",
+        "rank": "rank",
+    }  # fmt: skip
+    if any(len(one.pieces) > 1 for one in ours):
+        columns["pieces"] = lambda one: shown("|".join(one.pieces))
+    precise = ("log p", "log-odds", "logit")
+    return listing(ours, columns, tokens=(scores.of,), signed=("log-odds",), precise=precise)

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
+from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.text import shown, word
 from mbexplore.views.parameters import split_texts
-from mbexplore.views.shared import compared
+from mbexplore.views.shared import Beside, compared, listing
 
 if TYPE_CHECKING:
     from mbexplore.analysis.templates import Difference, TemplateScores
@@ -29,21 +29,25 @@ MOST_DIFFERENCES = 24
 LETTERS = 40
 
 
-@dataclass(frozen=True, eq=False)
-class FilledScores:
-    """Words over all fillings of a template.
+@dataclass(frozen=True)
+class FirstCompared:
+    """Hugging Face's side of the first fillings.
 
     Attributes:
-        found: ours.
-        version: of transformers; "" where it was left out.
-        max_abs_difference: from its log-probabilities, over the first `COMPARED` fillings.
-        refusal: why transformers can't open the model; "" where it can.
+        version: of transformers.
+        max_abs_difference: from its log-probabilities.
+        compared: how many fillings.
     """
 
-    found: TemplateScores
-    version: str = ""
-    max_abs_difference: float = 0.0
-    refusal: str = ""
+    version: str
+    max_abs_difference: float
+    compared: int
+
+
+class FilledScores(Beside["TemplateScores"]):
+    """Words over all fillings of a template."""
+
+    comparison: FirstCompared | None
 
 
 def score_fillings(session: Session, view: ScoreView, targets: tuple[str, ...]) -> FilledScores:
@@ -64,14 +68,12 @@ def score_fillings(session: Session, view: ScoreView, targets: tuple[str, ...]) 
         ),
     )
 
-    def compare() -> list[Any]:
-        return [compare_with_transformers(explorer, one) for one in found.scores[:COMPARED]]
+    def compare() -> FirstCompared:
+        some = [compare_with_transformers(explorer, one) for one in found.scores[:COMPARED]]
+        most = max(one.max_abs_difference for one in some)
+        return FirstCompared(some[0].version, most, len(some))
 
-    theirs, refusal = compared(compare, view.hf)
-    if theirs is None:
-        return FilledScores(found, refusal=refusal)
-    apart = max(one.max_abs_difference for one in theirs)
-    return FilledScores(found, theirs[0].version, apart)
+    return FilledScores(found, *compared(compare, view.hf))
 
 
 def read_fills(fill: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -117,16 +119,9 @@ def fill_blocks(filled: FilledScores) -> Iterator[Block]:
         yield Note(
             f"The first {MOST_DIFFERENCES} of {len(differences):,} differences; JSON has all."
         )
-    if filled.version:
-        first = min(COMPARED, len(found.fillings))
-        about = f" Compared: the first {first}." if first < len(found.fillings) else ""
-        largest = significant(filled.max_abs_difference, 2)
-        yield Note(
-            f"Largest difference of a log-probability {largest} from transformers "
-            f"{filled.version} on the same weights.{about}"
-        )
-    if filled.refusal:
-        yield Note(filled.refusal)
+    yield from filled.notes
+    if filled.comparison is not None and filled.comparison.compared < len(found.fillings):
+        yield Note(f"Compared: the first {filled.comparison.compared}.")
 
 
 def fill_json(filled: FilledScores) -> dict[str, Any]:
@@ -149,13 +144,7 @@ def fill_json(filled: FilledScores) -> dict[str, Any]:
         "means": found.means,
         "differences": found.differences,
     }
-    if filled.version:
-        plain["hf"] = {
-            "version": filled.version,
-            "max_abs_difference": filled.max_abs_difference,
-            "compared": min(COMPARED, len(found.fillings)),
-        }
-    return plain | ({"hf_error": filled.refusal} if filled.refusal else {})
+    return plain | filled.to_json()
 
 
 def fill_rows(filled: FilledScores) -> Table:
@@ -210,36 +199,27 @@ def _heat(found: TemplateScores) -> Heat:
 
 
 def _groups(found: TemplateScores) -> Table:
-    rows = tuple(
-        (
-            Cell(one.slot),
-            Cell(one.value, shown(one.value)),
-            Cell(one.target, word(one.target)),
-            Cell(one.count, f"{one.count:,}"),
-            Cell(one.probability, percent(one.probability)),
-            Cell(one.log_probability, significant(one.log_probability, 4)),
-        )
-        for one in found.means[:MOST_GROUPS]
-    )
-    columns = ("slot", "value", "word", "fillings", "mean p", "mean log p")
-    return Table(columns, rows, title="Means", left=columns[:3])
+    columns = {
+        "slot": "slot", "value": "value", "word": "target", "fillings": "count",
+        "mean p": "probability", "mean log p": "log_probability",
+    }  # fmt: skip
+    return listing(
+        found.means[:MOST_GROUPS], columns, "Means", tokens=("word",), shares=("mean p",),
+        precise=("mean log p",),
+    )  # fmt: skip
+
+
+BOUNDS = ("mean", "from", "to")
 
 
 def _differences(every: Sequence[Difference]) -> Table:
-    def bound(value: float | None) -> Cell:
-        return Cell(value, "" if value is None else significant(value, signed=True))
-
-    rows = tuple(
-        (
-            Cell(one.slot or "words"),
-            Cell(f"{one.first} less {one.second}", shown(f"{one.first} less {one.second}")),
-            Cell(one.target if one.slot else "", shown(one.target) if one.slot else ""),
-            Cell(one.count, f"{one.count:,}"),
-            Cell(one.mean, significant(one.mean, signed=True)),
-            bound(one.low),
-            bound(one.high),
-        )
-        for one in every[:MOST_DIFFERENCES]
-    )
-    columns = ("slot", "difference", "word", "pairs", "mean", "from", "to")
-    return Table(columns, rows, title="Paired differences, nats", left=columns[:3])
+    columns: dict[str, Any] = {
+        "slot": lambda one: one.slot or "words",
+        "difference": lambda one: f"{one.first} less {one.second}",
+        "word": lambda one: one.target if one.slot else "",
+        "pairs": "count", "mean": "mean", "from": "low", "to": "high",
+    }  # fmt: skip
+    return listing(
+        every[:MOST_DIFFERENCES], columns, "Paired differences, nats", tokens=("word",),
+        signed=BOUNDS, precise=BOUNDS,
+    )  # fmt: skip

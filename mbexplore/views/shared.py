@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import chain
 from operator import attrgetter
@@ -244,6 +245,51 @@ def pair_rows(tokens: Sequence[str], **values: NDArray[Any]) -> Table:
         for i, query in enumerate(tokens)
         for j, key in enumerate(tokens)
     ))  # fmt: skip
+
+
+def listing(
+    found: Sequence[Any],
+    columns: Mapping[str, str | Callable[[Any], Value]],
+    title: str = "",
+    *,
+    tokens: Collection[str] = (),
+    signed: Collection[str] = (),
+    precise: Collection[str] = (),
+    **more: Any,
+) -> Table:
+    """Things of one kind as a table, a row each; columns of words are aligned to the left.
+
+    Args:
+        found: the things.
+        columns: what each shows: an attribute, "pair.good", or a function of a thing.
+        title: above it.
+        tokens: columns that hold tokens.
+        signed: columns of numbers whose signs are shown.
+        precise: columns of numbers of which each has four digits.
+        more: attributes of `Table`.
+    """
+    shows = [attrgetter(of) if isinstance(of, str) else of for of in columns.values()]
+    rows: list[dict[str, Any]] = [
+        dict(zip(columns, (of(one) for of in shows), strict=True)) for one in found
+    ]
+    words = {name for row in rows for name, value in row.items() if _is_word(value)}
+    for row in rows:
+        row |= {name: Cell(row[name], word(row[name])) for name in tokens if row[name]}
+        row |= {name: Cell(row[name], hue="signed") for name in signed if name not in precise}
+        row |= {
+            name: Cell(row[name], significant(row[name], 4, signed=name in signed))
+            for name in precise
+            if row[name] is not None
+        }
+    left = tuple(name for name in columns if name in words)
+    return Table(tuple(columns), tuple(tuple(row.values()) for row in rows), title, left, **more)
+
+
+def _is_word(value: Value) -> bool:
+    """Whether a value is shown as words, though it may be a number of its own."""
+    if isinstance(value, Cell) and value.text:
+        return not any(map(str.isdigit, value.text)) or bool(re.search(r"[^\W\d_]{2}", value.text))
+    return isinstance(value.value if isinstance(value, Cell) else value, str)
 
 
 def records(found: Sequence[Any], *properties: str) -> Table:

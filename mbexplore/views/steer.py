@@ -9,11 +9,8 @@ from mbexplore.display.blocks import Block, Headline, Lines, Note, Row, Series, 
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import word
-from mbexplore.views.guide import FRANCE, ITALY, Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Layer, Token
 from mbexplore.views.shared import answer_bars
-from mbexplore.views.view import View, option
+from mbexplore.views.view import FRANCE, ITALY, Guide, Layer, Token, View, cited, option
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.port_report import port_blocks, port_json, port_table, verdict_cells
-from mbexplore.views.shared import layer_names, records
-from mbexplore.views.view import View, option
+from mbexplore.views.port_report import VERDICT, port_blocks, port_json, port_table
+from mbexplore.views.shared import layer_names, listing, records
+from mbexplore.views.view import Guide, View, cited, option
 
 if TYPE_CHECKING:
     from mbexplore.reference.ports.compare import PortReport
@@ -146,13 +144,9 @@ class VerifyView(View["Parity | PortReport"]):
             _by_layer(found, session, "hidden state", "Hidden states"),
             _by_layer(found, session, "attention map", "Attention maps"),
         ))  # fmt: skip
-        columns = ("value", "layer", "largest", "error", "allowed", "within")
-        yield Table(
-            columns,
-            tuple(map(_row, reversed(found.checks))),
-            title="Every value, from the logits down to the embeddings",
-            left=("value", "layer", "within"),
-        )
+        columns: dict[str, Any] = {"value": _name, "layer": _layer, **VERDICT}
+        title = "Every value, from the logits down to the embeddings"
+        yield listing(found.checks[::-1], columns, title)
         result, loss = found.verification, found.precision_loss
         if loss is not None:
             yield Note(
@@ -212,14 +206,13 @@ def _verdict(found: Verification) -> str:
     return f"FAIL: the two part {where}, at the {first.what}."
 
 
-def _row(check: Check) -> tuple[Cell, ...]:
-    layer = ""
-    if check.layer is not None:
-        window = "" if check.half_window is None else f" \N{PLUS-MINUS SIGN}{check.half_window}"
-        layer = f"{check.layer} {check.kind}{window}"
-    name = "embeddings" if check.what == "hidden state" and check.layer is None else check.what
-    return (
-        Cell(name),
-        Cell(check.layer, layer or " ", hue=check.kind or "plain"),
-        *verdict_cells(check),
-    )
+def _name(check: Check) -> str:
+    is_first = check.what == "hidden state" and check.layer is None
+    return "embeddings" if is_first else check.what
+
+
+def _layer(check: Check) -> Cell:
+    if check.layer is None:
+        return Cell(None, " ")
+    window = "" if check.half_window is None else f" \N{PLUS-MINUS SIGN}{check.half_window}"
+    return Cell(check.layer, f"{check.layer} {check.kind}{window}", hue=check.kind or "plain")

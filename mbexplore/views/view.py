@@ -14,16 +14,31 @@ from typing_extensions import Self, dataclass_transform
 
 from mbexplore.display.blocks import Block, Table
 from mbexplore.errors import UsageError
-from mbexplore.views.guide import Guide
-from mbexplore.views.papers import Paper
-from mbexplore.views.parameters import SELECTED, Parameter, parameters_of
-from mbexplore.views.parameters import option as option
+from mbexplore.views.guide import FRANCE, ITALY, Guide
+from mbexplore.views.papers import Paper, cited
+from mbexplore.views.parameters import (
+    SELECTED,
+    File,
+    Head,
+    Layer,
+    OtherModel,
+    Parameter,
+    Token,
+    option,
+    parameters_of,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from mbexplore.session import Session
     from mbexplore.views.result import Result
+
+__all__ = [
+    "FRANCE", "ITALY", "File", "Guide", "Head", "Layer", "OtherModel", "Token", "View", "cited",
+    "option",
+]  # fmt: skip
+"""What a view is written with."""
 
 Data = TypeVar("Data")
 Evidence = Literal["", "output", "correlational", "gradient", "causal"]
@@ -169,17 +184,31 @@ class View(Generic[Data]):
         return session.once(self, lambda: Result(self, session, self.compute(session)))
 
     def each(self, sessions: Iterable[Session]) -> Iterator[Result[Data]]:
-        """This view of several texts in turn; a view that runs texts side by side overrides it.
+        """This view of several texts in turn, run side by side where the view can; see `pack`.
 
         Raises:
-            MbexploreError: see `of`.
+            MbexploreError: see `of`; of texts that are run side by side before the first of them.
         """
-        return map(self.of, sessions)
+        from mbexplore.views.result import Result
+
+        waiting = list(sessions)
+        packed = self.pack(waiting) if len(waiting) > 1 else None
+        if packed is not None:
+            for session in waiting:
+                self.check(session)
+        waiting.reverse()
+        while waiting:
+            session = waiting.pop()  # and let go
+            yield self.of(session) if packed is None else Result(self, session, next(packed))
+
+    def pack(self, sessions: Sequence[Session]) -> Iterator[Data] | None:
+        """What is found in texts that are run side by side, as it is asked for; None for alone."""
+        return None
 
     @classmethod
     def runs_together(cls) -> bool:
         """Whether it runs several texts side by side."""
-        return cls.each is not View.each
+        return cls.pack is not View.pack
 
     def check(self, session: Session) -> None:
         """Refuses a text that can't be looked at, before any work is done for it.

@@ -18,8 +18,7 @@ from mbexplore.display.blocks import (
     TokenStrip,
 )
 from mbexplore.display.numbers import significant
-from mbexplore.display.route_blocks import LEAST, Edge, RouteGraph
-from mbexplore.display.story_blocks import Sentence, Story
+from mbexplore.display.story_blocks import LEAST, Edge, RouteGraph, Sentence, Story
 from mbexplore.text import word
 from mbexplore.views._corpus import OverCorpus
 from mbexplore.views._why_story import (
@@ -35,9 +34,6 @@ from mbexplore.views._why_story import (
     whole,
 )
 from mbexplore.views.attention import AttentionView
-from mbexplore.views.guide import FRANCE, Guide
-from mbexplore.views.papers import cited
-from mbexplore.views.parameters import Token
 from mbexplore.views.result import prove
 from mbexplore.views.shared import (
     HUGGING_FACE,
@@ -47,7 +43,7 @@ from mbexplore.views.shared import (
     pair_names,
     token_cell,
 )
-from mbexplore.views.view import View, option
+from mbexplore.views.view import FRANCE, Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,8 +1,6 @@
 // Attention: a head's map (`map`; several: `maps`), the small maps of every head (`thumbs`).
 // Colours follow a root of a weight's share of the largest, so that faint weights show.
 
-const PROFILE = 44; // px
-
 const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 
 // The colour of each of some shades 0..255, in the theme of the moment.
@@ -70,7 +68,7 @@ parts.map = (part, page) => {
 
   const sparse = (pool) => (pool > 1 ? 2.2 * LABEL : LABEL + 2); // where a pixel is many tokens, a few names do
   const grid = matrix(part, page, {
-    rows, columns, axes: ["query", part.columnAxis], mark: [part.mark, null], above: part.profile ? PROFILE + 4 : 0,
+    rows, columns, axes: ["query", part.columnAxis], mark: [part.mark, null],
     kind: canZoom ? "zooms" : "holds", key: "map", apart: part.pool.map(sparse),
     middle: part.zoom ? 0 : (columns - 1) / 2, // so that offset 0 keeps its label
     label: `${part.title}. Arrows move${page.isSaved ? "" : ", Enter selects the query"}${canZoom ? ", plus zooms in, minus out" : ""}.`,
@@ -90,7 +88,6 @@ parts.map = (part, page) => {
     select: (r) => page.hold({ token: part.rowPlaces[r][1] }),
     keys: canZoom ? { "+": nearer, "=": nearer, "-": () => out?.click() } : {},
     over: (drawn) => {
-      if (part.profile) paintProfile(drawn, part);
       if (part.window) paintWindow(drawn, part.window);
       if (!drag?.to) return;
       const [r0, r1, c0, c1] = corners();
@@ -139,16 +136,6 @@ const paintWindow = ({ context, wide, tall }, spans) => {
     });
   }
   context.stroke();
-};
-
-// The mean of every column, over the map.
-const paintProfile = ({ context, wide }, { profile, hue }) => {
-  const most = Math.max(...profile, 1e-9);
-  context.fillStyle = css(shade(hue, 0.6));
-  profile.forEach((mean, c) => {
-    const tall = (mean / most) * PROFILE;
-    context.fillRect(c * wide, -2 - tall, Math.max(wide - 1, 1), tall);
-  });
 };
 
 parts.thumbs = (part, page) => {

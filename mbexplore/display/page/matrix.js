@@ -47,11 +47,11 @@ const scaleOf = (part, hue) => {
 // Draws `part` as `about` says: { rows, columns, axes: [row, column], mark: [row, column],
 // names(width): { rows, columns } as texts, cell(room): [width, height] in px, colours(): of a cell i, inkOf(row),
 // textAt(i), textWidth: what a cell takes so that it is written, tell(row, column), select(row, column),
-// key, label, kind: the canvas's; and for some: above: px over the cells, apart: px between names,
+// key, label, kind: the canvas's; and for some: apart: px between names,
 // middle: a column that keeps its name, first(): the column that is visible at first, keys,
 // over(grid): what is drawn on top, onMove(to) }.
 const matrix = (part, page, about) => {
-  const { rows, columns, mark, above = 0, apart = [LABEL + 1, LABEL + 2], middle = 0 } = about;
+  const { rows, columns, mark, apart = [LABEL + 1, LABEL + 2], middle = 0 } = about;
   const [markRow, markColumn] = mark, id = `${part.kind} ${part.title} ${rows} ${columns}`;
   let cursor = markRow !== null && markColumn !== null ? mark : leftAt(page, id, rows, columns);
   let wide = 1, tall = 1, colourAt = null, image = null, wasDark = null; // made anew in another theme
@@ -78,12 +78,12 @@ const matrix = (part, page, about) => {
       context.font = r === markRow ? `bold ${FONT}` : FONT;
       context.fillStyle = about.inkOf?.(r, style) ?? style.color;
       const y = clampTo((r + 0.5) * tall, LABEL / 2 + 1, rows * tall); // the first is not cut
-      context.fillText(cut(name, LABEL_LETTERS), left - 6, above + y, left - 6 - axisWidth);
+      context.fillText(cut(name, LABEL_LETTERS), left - 6, y, left - 6 - axisWidth);
     });
     context.font = FONT;
     context.fillStyle = style.color;
     context.textAlign = "center";
-    context.translate(LABEL / 2 + 1, above + (tall * rows) / 2);
+    context.translate(LABEL / 2 + 1, (tall * rows) / 2);
     context.rotate(-Math.PI / 2);
     context.fillText(about.axes[0], 0, 0);
   };
@@ -134,10 +134,9 @@ const matrix = (part, page, about) => {
     const columnWidth = widest(texts.columns, markColumn === null ? FONT : `bold ${FONT}`);
     const upright = columnWidth + 8 > wide;
     const foot = (upright ? Math.ceil(Math.min(columnWidth, 110)) : LABEL) + 10;
-    const height = above + Math.ceil(tall * rows) + foot + (about.axes[1] ? LABEL + 6 : 0);
+    const height = Math.ceil(tall * rows) + foot + (about.axes[1] ? LABEL + 6 : 0);
     paintRows(sized(names, left, height), texts.rows, left, style);
     const context = sized(cells, Math.ceil(wide * columns) + 2, height, WIDEST_CANVAS);
-    context.translate(0, above);
     context.font = FONT;
     context.textBaseline = "middle";
     paintCells(context);
@@ -172,7 +171,7 @@ const matrix = (part, page, about) => {
     if (byKey) show(cursor[1]);
   };
   const at = (event) => {
-    const r = Math.floor((event.offsetY - above) / tall), c = Math.floor(event.offsetX / wide);
+    const r = Math.floor(event.offsetY / tall), c = Math.floor(event.offsetX / wide);
     return r >= 0 && r < rows && c >= 0 && c < columns ? [r, c] : null;
   };
   const select = () => cursor && about.select(...cursor);
