@@ -157,5 +157,6 @@ def test_the_route_is_what_was_patched():
         place = carried.positions.index(position)
         assert graph.nodes.values[:, column] == pytest.approx(carried.shares[:, place])
     text = to_text([graph], width=80)
-    [line] = [one for one in text.splitlines() if edge.name in one]
+    lines = [one for one in text.splitlines() if one.startswith("layer")]
+    [line] = [one for one in lines if one.endswith(f" {edge.name}")]
     assert line.startswith(f"layer {step.layer}")

@@ -208,7 +208,7 @@ class View(Generic[Data]):
     @classmethod
     def runs_together(cls) -> bool:
         """Whether it runs several texts side by side."""
-        return cls.pack is not View.pack
+        return cls.pack is not View.pack or cls.rows is not View.rows
 
     def check(self, session: Session) -> None:
         """Refuses a text that can't be looked at, before any work is done for it.
