@@ -103,6 +103,10 @@ class Partial:
             for line in file:
                 yield from json.loads(line)
 
+    def discard(self) -> None:
+        """Removes what is kept."""
+        self._place.unlink()
+
     def finish(self) -> None:
         """Writes the table whole and removes what was kept beside it.
 

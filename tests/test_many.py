@@ -195,6 +195,13 @@ def test_an_interrupted_run_goes_on(prompts, tmp_path, monkeypatch, cut):
         assert row["token"] == expected["token"] and row["id"] == expected["id"]
 
 
+def test_a_file_of_which_no_text_can_be_looked_at_leaves_nothing(tmp_path):
+    (tmp_path / "texts.txt").write_text("No mask.\nNone here.\n")
+    done = run_cli("predict", "--lines", tmp_path / "texts.txt", "-o", tmp_path / "out.csv")
+    assert done.code == 1 and "Text 0: The text 'No mask.' has no [MASK]" in done.err
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
+
+
 def test_no_more_texts_are_held_than_are_run_together(prompts, tmp_path, monkeypatch):
     monkeypatch.setattr(many, "TOGETHER", 1)
     alive, most = weakref.WeakSet(), []

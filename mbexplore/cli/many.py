@@ -102,6 +102,7 @@ def write_table(
             if not partial.done and all("error" in row for rows in held for row in rows):
                 if len(held) >= min(TOGETHER, total):
                     # As likely the command's mistake as that of every text.
+                    partial.discard()
                     first = held[0][0]
                     raise TextError(f"Text {first[names[0]]}: {first['error']}")
                 continue
