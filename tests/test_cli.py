@@ -11,8 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
+from typer import rich_utils
 
 import mbexplore
+from docs.generated import every_command
+from mbexplore.cli import app
 from tests.cli_runner import run_cli
 
 PARIS = "The capital of France is [MASK]."
@@ -264,6 +268,26 @@ def test_help_and_version():
     assert mbexplore.__version__ in run_cli("--version").out
 
 
+def test_help_shows_what_is_written_in_brackets_too(monkeypatch):
+    """To rich, "[bench]" in "mbexplore[bench]" is a style."""
+    monkeypatch.setattr(rich_utils, "MAX_WIDTH", 5_000)
+    seen = ""
+    for name, command in [("", typer.main.get_command(app)), *every_command()]:
+        seen += (shown := " ".join(run_cli(*name.split(), "--help").out.split()))
+        texts = [*(command.help or "").split("\n\n"), *(one.help or "" for one in command.params)]
+        for text in texts:
+            assert " ".join(text.replace("\b", "").split()) in shown, name
+    assert "pip install 'mbexplore[bench]'" in seen and "[MASK]" in seen
+
+
+def test_a_path_with_brackets_is_named_as_it_is(tmp_path):
+    (tmp_path / "corpus.txt").write_text("The tide rises and the tide falls.\n" * 60)
+    out = tmp_path / "a[bold]b"
+    done = run_cli("train", "--corpus", tmp_path / "corpus.txt", "--out", out, "--preset", "micro",
+                   "--steps", "2")  # fmt: skip
+    assert done.code == 0 and f"Saved in {out}" in done.err.replace("\n", "")
+
+
 def test_only_a_process_of_its_own_looks_for_garbage_seldom():
     code = (
         "import atexit, gc, sys\n"
@@ -290,7 +314,7 @@ def test_demo_agrees_with_hugging_face():
 
 def test_only_the_command_that_is_asked_for_is_built():
     """Building all of them is a fifth of the time that --help takes."""
-    from mbexplore.cli import _app_of, app
+    from mbexplore.cli import _app_of
 
     assert [one.name for one in _app_of(["lens", "--help"]).registered_commands] == ["lens"]
     assert _app_of(["corpus"]) is _app_of(["--threads", "2", "lens"]) is _app_of([]) is app

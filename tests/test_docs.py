@@ -15,7 +15,7 @@ import pytest
 import typer
 
 import mbexplore
-from docs import blocks, generated, notebooks, numbers, parity, samples
+from docs import blocks, build, generated, notebooks, numbers, parity, samples
 from mbexplore.cli import app
 from mbexplore.errors import MbexploreError
 from mbexplore.views import REGISTRY
@@ -68,6 +68,15 @@ def test_prose_is_proved_by_what_the_page_prints():
         "12 in 'Of   heads 59% are left, [8  fall by float32 on page 12.'"
     ]
     assert numbers.unproved("It has 12 pages.", [], ["12"]) == []
+
+
+@pytest.mark.parametrize("wrong", ["21 draws", "81%"])
+def test_a_page_names_constants_of_the_code_that_prove_its_numbers(wrong):
+    page = ("<!-- facts: mbexplore.analysis.why.trust:DRAWS mbexplore.analysis.why.trust:ENOUGH 7 "
+            "-->\nOf 20 draws 80% are enough, on 7 days.\n")  # fmt: skip
+    assert build.unproved(page, []) == []
+    assert len(build.unproved(page.replace(wrong.replace("1", "0"), wrong), [])) == 1
+    assert build.unproved(f"<!-- measured -->\n{wrong}", []) == []
 
 
 def test_a_page_is_filled_and_a_stale_output_ends_the_build():

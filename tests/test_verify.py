@@ -290,7 +290,7 @@ def test_a_long_text_spans_several_windows(explorer):
 
 def test_the_command_tells_and_exits_accordingly(tmp_path, monkeypatch):
     picture = tmp_path / "curve.png"
-    result = run_cli("verify", "The tide rises.", "--long", "--plot", "-o", picture)
+    result = run_cli("verify", "The tide rises.", "--plot", "-o", picture)
     assert result.code == 0 and "PASS: every value" in result.out
     assert picture.read_bytes().startswith(b"\x89PNG")
     answer = json.loads(run_cli("verify", "The tide rises.", "--padded", "--json").out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -17,12 +18,19 @@ GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
 """Parameters that the command line has options of."""
 
 
-def _without_types(parameters: list[Any]) -> list[Any]:
-    """Parameters whose flags have no type in the help: there is nothing to write after them."""
-    for one in parameters:
-        if getattr(one, "is_flag", False):
-            one.metavar = ""
-    return parameters
+def _as_written(shown: Any) -> Any:
+    """A copy of a command or an option whose texts rich shows with their brackets, not as markup."""
+    from rich.markup import escape
+
+    made = copy.copy(shown)
+    for name in ("help", "short_help", "epilog"):
+        if text := getattr(made, name, None):
+            setattr(made, name, escape(text))
+    if hasattr(made, "params"):
+        made.params = [_as_written(one) for one in made.params]
+    if hasattr(made, "commands"):
+        made.commands = {name: _as_written(one) for name, one in made.commands.items()}
+    return made
 
 
 def _current(kind: Kind, name: str, command: str = "") -> str:
@@ -34,24 +42,32 @@ def _current(kind: Kind, name: str, command: str = "") -> str:
     return entry.new
 
 
-class Group(TyperGroup):
-    """Several commands."""
+class _Helpful:
+    """How the help of a command looks."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """The options, as the help shows them."""
-        return _without_types(super().get_params(ctx))
+        """The options; flags have no type in the help: there is nothing to write after them."""
+        parameters: list[Any] = super().get_params(ctx)  # type: ignore[misc]
+        for one in parameters:
+            if getattr(one, "is_flag", False):
+                one.metavar = ""
+        return parameters
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Prints the help."""
+        super(_Helpful, _as_written(self)).format_help(ctx, formatter)
+
+
+class Group(_Helpful, TyperGroup):
+    """Several commands."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """A command, by its old name too."""
         return super().get_command(ctx, _current("command", cmd_name))
 
 
-class OnceCommand(TyperCommand):
+class OnceCommand(_Helpful, TyperCommand):
     """A command that refuses an option given twice, where only one could count."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """The options, as the help shows them."""
-        return _without_types(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parses, after looking at what is there more than once."""

@@ -32,7 +32,8 @@ def train(**given: Any) -> None:
 
     more = given.pop("more") or []
     asked = TrainOptions(**{**given, "corpus": [*given["corpus"], *more]})
-    console = Console(stderr=True, quiet=os.environ.get("RANK", "0") != "0")  # torchrun's first
+    is_first = os.environ.get("RANK", "0") == "0"  # of torchrun's processes
+    console = Console(stderr=True, quiet=not is_first, markup=False)
     try:
         with _progress(console) as progress:
             task = progress.add_task("reading the corpus", total=1.0, loss="", speed="", left="")
