@@ -19,7 +19,7 @@ GIVEN: ContextVar[frozenset[str]] = ContextVar("given", default=frozenset())
 
 
 def _as_written(shown: Any) -> Any:
-    """A copy of a command or an option whose texts rich shows with their brackets, not as markup."""
+    """A copy of a command or an option; rich shows its brackets, which it would take for markup."""
     from rich.markup import escape
 
     made = copy.copy(shown)
