@@ -28,13 +28,16 @@ ROOT = HERE.parent
 BUILT = ROOT / "build" / "docs"
 PAGES = sorted(HERE.rglob("*.md"))
 PROCESSES = 2
+SLOW = ("explanation/why", "explanation/port-bugs")
+"""Pages that are begun first: each takes as long as many others."""
 
 
 def jobs() -> list[tuple[str, str]]:
-    """What there is to run, as kind and name; what takes longest first."""
+    """What there is to run, as kind and name, what takes long first."""
     found = [("notebook", path.stem) for path in sorted(notebooks.FOLDER.glob("*.ipynb"))]
     found += [("page", path.relative_to(HERE).with_suffix("").as_posix()) for path in PAGES]
-    return found + [("view", name) for name in REGISTRY]
+    found += [("view", name) for name in REGISTRY]
+    return sorted(found, key=lambda job: job[1] not in SLOW)
 
 
 def run(job: tuple[str, str]) -> tuple[str, Filled, float]:

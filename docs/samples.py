@@ -1,5 +1,8 @@
 """Tables of samples: explanations of the bundled model, and the faults of other implementations."""
 
+import tempfile
+from pathlib import Path
+
 import mbexplore
 from mbexplore.explorer import Explorer
 
@@ -50,11 +53,15 @@ def why() -> str:
 
 def port_bugs() -> str:
     """Every planted fault: the text that shows it, and what `verify --against` says."""
-    from tests.port_bugs import BUGS, row_of
+    from tests.port_bugs import BUGS, report_of, row_of
 
     header = ("| fault | report | shown by | cosine | verify says |",
               "| --- | --- | --- | ---: | --- |")  # fmt: skip
-    return "\n".join((*header, *map(row_of, BUGS)))
+    rows = []
+    for bug in BUGS:
+        with tempfile.TemporaryDirectory() as folder:
+            rows.append(row_of(bug, report_of(bug, Path(folder))))
+    return "\n".join((*header, *rows))
 
 
 def faults() -> tuple[int, int]:

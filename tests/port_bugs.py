@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -374,10 +373,8 @@ def report_of(bug: Bug, folder: Path) -> PortReport:
     return compare(explorer, other, build_suite(explorer))
 
 
-def row_of(bug: Bug) -> str:
-    """A row of the document's table."""
-    with tempfile.TemporaryDirectory() as name:
-        found = report_of(bug, Path(name))
+def row_of(bug: Bug, found: PortReport) -> str:
+    """What was found of a bug, as a row of the document's table."""
     first = found.first_mismatch
     assert first is not None and found.diagnosis is not None, bug.what
     short = next(v for v in found.compared if v.case == "16 tokens" and v.name == "pooled")

@@ -167,7 +167,7 @@ def test_a_page_of_a_view_has_all_of_it():
     assert set(filled.files) == {"lens.png", "lens.html"}
 
 
-@pytest.mark.parametrize("row", [0, 6, -1], ids=["France", "Japan", "she"])
+@pytest.mark.parametrize("row", [6, -1], ids=["Japan", "she"])  # the build looks at all of them
 def test_the_samples_of_why_are_what_the_model_gives(tiny, row):
     page = (DOCS / "explanation" / "why.md").read_text(encoding="utf-8")
     shown = [line for line in page.splitlines() if line.startswith("|")][2:]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 import typer
 
@@ -40,6 +39,8 @@ def doctor(json: options.Json = False) -> None:
 
 
 def _software() -> dict[str, object]:
+    from importlib.metadata import PackageNotFoundError, version
+
     def installed(package: str) -> str:
         try:
             return version(package)
