@@ -55,7 +55,7 @@ class _Helpful:
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Prints the help."""
-        super(_Helpful, _as_written(self)).format_help(ctx, formatter)
+        super(_Helpful, _as_written(self)).format_help(ctx, formatter)  # type: ignore[misc]
 
 
 class Group(_Helpful, TyperGroup):
