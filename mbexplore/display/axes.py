@@ -152,13 +152,13 @@ def label_axis(
 ) -> None:
     """Names of rows or columns, thinned to at most `most`, each cut to so many letters.
 
-    Of many the marked one, or else that in the middle, is among those that stay.
+    Of many the marked one, or else the first, is among those that stay.
     """
     if not any(names):
         set_ticks([])
         return
     step = max(1, -(-len(names) // max(most, 1)))
-    ticks = range((len(names) // 2 if mark is None else mark) % step, len(names), step)
+    ticks = range((mark or 0) % step, len(names), step)
     labels = [token_label(names[i], letters) for i in ticks]
     set_ticks(list(ticks), labels, rotation=rotation, fontsize=7.5, parse_math=False)
 

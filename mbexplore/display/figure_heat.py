@@ -167,7 +167,7 @@ def _(block: Heat, axes: Axes) -> None:
         colours = colours_of(hue)
         colours = colours.reversed() if block.darkest_low else colours
         if len(hues) == 1:  # grey where there is nothing, such as outside a window
-            colours = colours.with_extremes(bad=to_rgba(faint(), 0.25))
+            colours = colours.with_extremes(bad=to_rgba(faint(), 0.13))
         image = axes.imshow(
             values,
             cmap=colours,
@@ -186,6 +186,8 @@ def _(block: Heat, axes: Axes) -> None:
     if room() < inf or isinstance(block, Map):
         longest = 0.15 if upright else 0.1 + 0.07 * max(map(len, block.columns))
         most = min(most, max(2, int(_cells_width(block) / longest)))
+    if isinstance(block, Map) and not block.is_square:
+        column = len(block.columns) // 2  # so that offset 0 has its name
     label_axis(axes.set_xticks, block.columns, most, rotation=90 * upright, mark=column)
     if block.row_hues is not None and len(axes.get_yticklabels()) == len(block.rows):
         for label, kind in zip(axes.get_yticklabels(), block.row_hues, strict=True):
