@@ -30,6 +30,8 @@ KEPT = 64
 """Results kept of one text; the longest unused goes first. The recording stays."""
 KEPT_BYTES = 256 * 2**20
 """Bytes of the arrays in those results; the newest stays, however large."""
+FEW = 16
+"""Values that may be of any kinds; longer sequences hold values of one."""
 
 
 Reserve = Callable[[Encoding, Explorer], AbstractContextManager[None]]
@@ -274,10 +276,19 @@ def size_of_arrays(value: object) -> int:
         elif isinstance(one, Mapping):
             left += one.values()
         elif isinstance(one, list | tuple):
-            left += one
+            left += () if _is_plain(one) else one
         elif dataclasses.is_dataclass(one) or "data" in getattr(one, "__dict__", ()):
             left += getattr(one, "__dict__", {}).values()  # a `Result` has `data` and its blocks
     return size
+
+
+def _is_plain(values: Sequence[object]) -> bool:
+    """Whether these are many of one plain kind, such as a text's tokens or the spans of words."""
+    if len(values) <= FEW:
+        return False
+    first = values[0]
+    each = first if isinstance(first, tuple) else (first,)
+    return all(isinstance(one, str | int | float) for one in each)
 
 
 def check_layer(explorer: Explorer, layer: int) -> int:

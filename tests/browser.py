@@ -26,8 +26,6 @@ ARGUMENTS = [
 ]  # fmt: skip
 MISSING = None if Path(CHROMIUM).exists() else "there is no Chromium; apt-get install chromium"
 MARKS = [
-    pytest.mark.skipif(MISSING is not None, reason=str(MISSING)),
-    pytest.mark.xdist_group("browser"),
     pytest.mark.filterwarnings("default"),  # what servers and browsers leave open is theirs
 ]
 """Of a file of tests that drive the page."""
@@ -70,10 +68,15 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass
 class Visit:
-    """A person's page, and what went wrong or abroad in it."""
+    """A person's page, and what went wrong or abroad in it.
+
+    Attributes:
+        may_fail: whether the console may complain, as of a server that is gone.
+    """
 
     page: Page
     address: str
+    may_fail: bool = False
     foreign: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -139,5 +142,12 @@ def tab_of(context: BrowserContext, address: str) -> Visit:
             visited.foreign.append(request.url)
 
     visited.page.on("request", look)
+
+    def complain(what: str) -> None:
+        if not visited.may_fail:
+            visited.errors.append(what)
+
     visited.page.on("pageerror", lambda error: visited.errors.append(str(error)))
+    visited.page.on("console", lambda one: one.type == "error" and complain(one.text))
+    visited.page.on("response", lambda one: one.status >= 400 and complain(one.url))
     return visited

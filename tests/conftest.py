@@ -43,11 +43,17 @@ def tiny():
 
 
 @pytest.fixture(scope="module")
-def served_page(tiny):
-    """The page of the bundled model: its address, and the sessions of its people."""
+def models(tiny):
+    """The models of the page, by their names; a file may have others."""
+    return {"tiny": tiny}
+
+
+@pytest.fixture(scope="module")
+def served_page(models):
+    """The page of these models: its address, and the sessions of its people."""
     from tests.browser import served
 
-    with served({"tiny": tiny}) as (address, sessions):
+    with served(models) as (address, sessions):
         yield address, sessions
 
 
@@ -72,3 +78,27 @@ def browser():
         pytest.skip(MISSING)
     with chromium() as started:
         yield started
+
+
+@pytest.fixture(scope="module")
+def world(tiny, served_page, browser):
+    """A browser and the page's address, for `visit`."""
+    assert tiny.reference  # opened here, so that no step waits for transformers
+    return browser, served_page[0]
+
+
+@pytest.fixture
+def width():
+    """Pixels of a person's window; a file may have another."""
+    return 1280
+
+
+@pytest.fixture
+def person(world, width):
+    """A visit that asks nobody else for anything, and in which nothing complains."""
+    from tests.browser import visit
+
+    visited = visit(*world, width=width)
+    yield visited
+    visited.page.context.close()
+    assert visited.foreign == [] and visited.errors == []

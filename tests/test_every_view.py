@@ -262,7 +262,9 @@ def test_a_figure_draws_the_same_numbers(result):
             for image, axes in images
             if image.shape == heat.values.shape
             and np.array_equal(image, heat.values, equal_nan=True)
-            and axes.get_title(loc="left").startswith(heat.title[:20])
+            and (axes.get_title(loc="left") or axes.figure.get_suptitle()).startswith(
+                heat.title[:20]
+            )
         ][:1]
         bottom, top = axes.get_ylim()
         assert (bottom < top) == heat.upward
@@ -276,7 +278,7 @@ def test_a_figure_draws_the_same_numbers(result):
         assert all(np.isclose(widths, value).any() for value in bars.values)
     texts = {text.get_text() for axes in every for text in axes.texts}
     for graph in of_kind(result, RouteGraph):
-        assert {f"{edge.name}  {edge.text}" for edge in graph.edges} <= texts
+        assert {edge.label for edge in graph.edges} <= texts
     dots = [np.asarray(one.get_offsets()) for axes in every for one in axes.collections]
     dots = {tuple(place) for some in dots for place in some.tolist()}
     for block in of_kind(result, Scatter):

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from mbexplore.session import Session
 from tests.handbuilt import build_random, build_tokenizer, hook_count
 
 TEXT = "a b c [MASK] d e f"
+FRANCE = "The capital of France is [MASK]."
 FIRST = f"1 {pane_names()[0][:4]}"
 DARK = Look()
 
@@ -57,11 +59,17 @@ async def settle(app, pilot):
     await pilot.pause()
 
 
-def drive(test, text=TEXT, size=(80, 24), look=DARK, history=None, model=None):
-    """Runs `test(app, press)` on a fresh explorer; `press` waits for what the keys set off."""
+def drive(
+    test, text=TEXT, size=(80, 24), look=DARK, history=None, model=None, pane="attention"
+):  # fmt: skip
+    """Runs `test(app, press)` on a fresh explorer; `press` waits for what the keys set off.
+
+    Where no pane is named it begins as it does for everybody.
+    """
 
     async def main():
         app = ExploreApp(model or HandModel(), text, history or History(None), look)
+        app.where = replace(app.where, pane=pane or app.where.pane)
         async with app.run_test(size=size) as pilot:
 
             async def press(*keys):
@@ -193,6 +201,18 @@ def test_every_key_does_what_it_says(tmp_path, monkeypatch):
     assert drive(test).return_value == 0
     suspend = {"ctrl+z"}  # in test_explore_terminal.py: it takes a terminal
     assert driven | suspend == {key.key.split(",")[0] for key in KEYS}
+
+
+def test_it_opens_with_the_story_of_the_answer(tiny):
+    async def test(app, press):
+        told = " ".join(" ".join(s.text for s in line) for line in lines(app)).split()
+        story = [one.text for one in tiny.why(FRANCE).data.story]
+        assert len(story) > 5 and all(one in " ".join(told) for one in story)
+        assert FIRST in whole(app) and app.where.pane == pane_names()[0] == "why"
+        await press("left")  # another token is selected, and the answer is still the mask's
+        assert " ".join(" ".join(s.text for s in line) for line in lines(app)).split() == told
+
+    drive(test, text=FRANCE, size=(200, 60), model=lambda: tiny, pane=None)
 
 
 def test_keys_look_and_never_run_the_model():

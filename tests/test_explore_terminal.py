@@ -17,7 +17,7 @@ from mbexplore.explore.panes import pane_names
 from tests.cli_runner import run_cli
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
-ATTENTION = f"{pane_names().index('attention') + 1} attention"
+WHY, ATTENTION = "1 why", str(pane_names().index("attention") + 1)
 TEXT = "The capital of France is [MASK]."
 
 
@@ -106,8 +106,8 @@ def home(tmp_path):
 
 def test_a_tour_and_ctrl_z_and_ctrl_c(home):
     there = Terminal("explore", TEXT, home=home)
-    there.until(lambda text: ATTENTION in text and TEXT in text)
-    there.until(lambda text: "attends most" in text)  # recorded and drawn
+    there.until(lambda text: WHY in text and TEXT in text)
+    there.until(lambda text: "Paris because of France" in text)  # recorded and drawn
     panes = [(str(n), f"{n} {name}") for n, name in enumerate(pane_names()[:9], 1)]
     for key, sign in [("]", "head 1"), ("l", "local"), *panes]:
         there.type(key)
@@ -125,7 +125,7 @@ def test_a_tour_and_ctrl_z_and_ctrl_c(home):
     assert there.is_given_back()
     os.kill(there.pid, signal.SIGCONT)
     there.read(1.0)
-    there.type(ATTENTION[0])
+    there.type(ATTENTION)
     there.until(lambda text: "attends most" in text and " quit" in text)
 
     there.type("\x03")
@@ -137,7 +137,7 @@ def test_a_tour_and_ctrl_z_and_ctrl_c(home):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_killed_explorer_gives_the_terminal_back(home, number):
     there = Terminal("explore", "a \x1b]0;owned\x07\x1b[31m[MASK]", "--no-history", home=home)
-    there.until(lambda text: ATTENTION in text)
+    there.until(lambda text: WHY in text)
     os.kill(there.pid, number)
     assert os.waitstatus_to_exitcode(there.wait()) == 128 + number
     assert there.is_given_back()
@@ -146,7 +146,7 @@ def test_a_killed_explorer_gives_the_terminal_back(home, number):
 
 def test_a_closed_terminal_ends_it(home):
     there = Terminal("explore", TEXT, "--no-history", home=home)
-    there.until(lambda text: ATTENTION in text)
+    there.until(lambda text: WHY in text)
     os.close(there.master)
     end = time.monotonic() + 60
     while time.monotonic() < end:
@@ -160,14 +160,14 @@ def test_a_closed_terminal_ends_it(home):
 
 def test_256_colours_and_none(home):
     plain = Terminal("explore", TEXT, home=home, COLORTERM="", NO_COLOR="1")
-    plain.until(lambda text: ATTENTION in text)
+    plain.until(lambda text: WHY in text)
     plain.type("q")
     plain.wait()
     assert not {b"38;2;", b"48;2;", b"38;5;", b"48;5;"} & {
         plain.raw[i : i + 5] for i in range(len(plain.raw))
     }
     few = Terminal("explore", TEXT, home=home, COLORTERM="")
-    few.until(lambda text: ATTENTION in text)
+    few.until(lambda text: WHY in text)
     few.type("q")
     few.wait()
     assert b"38;5;" in few.raw and b"38;2;" not in few.raw and b"48;2;" not in few.raw

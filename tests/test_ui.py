@@ -31,7 +31,8 @@ from tests.cli_runner import run_cli
 PARIS = "The capital of France is [MASK]."
 pytestmark = pytest.mark.filterwarnings("default")  # what gradio leaves open is its own
 
-from mbexplore_ui.controls import arguments_of, build_view, controls_of  # noqa: E402 - after it
+from mbexplore_ui.component import describe  # noqa: E402 - after it
+from mbexplore_ui.controls import arguments_of, build_view, controls_of  # noqa: E402
 from mbexplore_ui.endpoints import PUBLIC, Endpoints, chips  # noqa: E402
 from mbexplore_ui.sessions import Sessions, Work  # noqa: E402
 
@@ -327,7 +328,7 @@ def test_several_texts_are_compared_on_the_page(served_page, explorer):
         ["The tide rises.", "The sea comes in.", "He paid the bill."]
     ).data.cosine
     np.testing.assert_allclose(heat["values"], cosine.tolist(), atol=1e-4)
-    saved = call(address, "save", "embed", "npz", "tiny", "The tide rises.", {"others": others})
+    saved = call(address, "save", "embed", "npz", "tiny", "The tide.", {"others": others}, {})
     assert np.load(io.BytesIO(base64.b64decode(saved["data"])))["cosine"].shape == (3, 3)
     alone = ask_view(address, "embed", "The tide rises.", others="")
     assert alone["line"].startswith("One text")
@@ -348,7 +349,7 @@ def test_the_mean_of_heads_takes_the_place_of_the_selected_one(served_page):
 
 def test_a_saved_file_is_the_views_own(served_page, explorer):
     address, _ = served_page
-    file = call(address, "save", "lens", "npz", "tiny", PARIS, {"all_tokens": True})
+    file = call(address, "save", "lens", "npz", "tiny", PARIS, {"all_tokens": True}, {})
     arrays = np.load(io.BytesIO(base64.b64decode(file["data"])))
     np.testing.assert_array_equal(arrays["rank"], explorer.lens(PARIS, all_tokens=True).data.rank)
     assert file["name"] == "lens.npz"
@@ -357,7 +358,7 @@ def test_a_saved_file_is_the_views_own(served_page, explorer):
 def test_a_saved_file_is_what_its_command_makes(served_page):
     address, _ = served_page
     shown = ask_view(address, "lens", PARIS, token=4, top_k=2)
-    file = call(address, "save", "lens", "json", "tiny", PARIS, {"token": 4, "top_k": 2})
+    file = call(address, "save", "lens", "json", "tiny", PARIS, {"token": 4, "top_k": 2}, {})
     arguments = shlex.split(shown["command"])[1:]
     again = json.loads(run_cli(*arguments, "--json").out)
     assert json.loads(base64.b64decode(file["data"])) == again
@@ -385,11 +386,33 @@ def test_a_mistake_is_one_sentence(served_page, given, sentence):
     assert Endpoints(sessions).call(name, "p", model, text, *values) == {"error": answer}
 
 
+def test_a_picture_is_made_for_its_place(served_page):
+    """The page's own options of a picture are those of the command."""
+    from PIL import Image
+
+    address, _ = served_page
+
+    def size(**picture):
+        saved = call(address, "save", "lens", "png", "tiny", PARIS, {}, picture)
+        return Image.open(io.BytesIO(base64.b64decode(saved["data"]))).size
+
+    assert size(width="4in", dpi=100)[0] == 400
+    assert size(style="paper", width="4in", dpi=-1, title="", font="")[0] == 1200
+    names = [one["name"] for one in describe({})["picture"]]
+    assert names == ["style", "width", "dpi", "title", "font"]
+    for wrong, said in (
+        ({"style": "loud"}, "There is no style 'loud'"), ({"dpi": "9"}, "can't have dpi '9'"),
+        ({"ink": "red"}, "can't have ink 'red'"),
+        ({"width": "60in", "dpi": 1200}, "million pixels"),
+    ):  # fmt: skip
+        assert said in call(address, "save", "lens", "png", "tiny", PARIS, {}, wrong)
+
+
 def test_what_cannot_be_saved_is_one_sentence(served_page):
     address, _ = served_page
-    answer = call(address, "save", "nothing", "png", "tiny", PARIS, {})
+    answer = call(address, "save", "nothing", "png", "tiny", PARIS, {}, {})
     assert "There is no view 'nothing'" in answer
-    answer = call(address, "save", "lens", "exe", "tiny", PARIS, {})
+    answer = call(address, "save", "lens", "exe", "tiny", PARIS, {}, {})
     assert "can't be saved as .exe" in answer
 
 

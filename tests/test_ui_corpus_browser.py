@@ -2,31 +2,13 @@
 
 import pytest
 
-import mbexplore
-
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.browser import MARKS, chromium, served, visit
+from tests.browser import MARKS
 
 pytestmark = MARKS
 PARIS = "The capital of France is [MASK]."
 SCATTER = '[data-key^="scatter All"]'
-
-
-@pytest.fixture(scope="module")
-def world():
-    models = {"tiny": mbexplore.load("tiny", device="cpu")}
-    with served(models) as (address, _), chromium() as browser:
-        yield browser, address
-
-
-@pytest.fixture
-def person(world):
-    browser, address = world
-    visited = visit(browser, address)
-    yield visited
-    visited.page.context.close()
-    assert visited.foreign == [] and visited.errors == []
 
 
 def point(person, name):
@@ -82,7 +64,7 @@ def test_any_two_metrics_and_the_keyboard(person):
 
 def test_the_selected_head_is_one_click_away(person):
     person.open(text=PARIS, view="attention", layer=3, head=1)
-    person.page.click("button:has-text('head 3.1 in the corpus')")
+    person.page.click("button:has-text('3.1 in the corpus')")
     person.page.wait_for_function(
         "document.querySelector('.line').textContent.startsWith('Head 3.1 (global)')"
     )

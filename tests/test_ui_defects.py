@@ -5,11 +5,9 @@ import json
 import pytest
 from mbexplore_ui.component import link_names
 
-import mbexplore
-
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.browser import MARKS, chromium, served, visit
+from tests.browser import MARKS
 
 pytestmark = MARKS
 PARIS = "The capital of France is [MASK]."
@@ -21,23 +19,9 @@ OPACITY = "selector => getComputedStyle(document.querySelector(selector)).opacit
 
 
 @pytest.fixture(scope="module")
-def world():
-    tiny = mbexplore.load("tiny", device="cpu")
-    assert tiny.reference  # opened here, so that no step waits for transformers
-    with served({"tiny": tiny, FOLDER: tiny}) as (address, _), chromium() as browser:
-        yield browser, address
-
-
-@pytest.fixture
-def person(world):
-    """A visit in which not even a mistake makes the console or the server complain."""
-    visited, wrong = visit(*world), []
-    page = visited.page
-    page.on("console", lambda one: one.type == "error" and wrong.append(one.text))
-    page.on("response", lambda one: one.status >= 400 and wrong.append(one.url))
-    yield visited
-    page.context.close()
-    assert visited.foreign == [] and visited.errors == [] and wrong == []
+def models(tiny):
+    """The bundled model, and itself as a folder."""
+    return {"tiny": tiny, FOLDER: tiny}
 
 
 def press(person, field, text):

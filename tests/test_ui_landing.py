@@ -5,11 +5,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-import mbexplore
-
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.browser import MARKS, chromium, served, visit
+from tests.browser import MARKS, visit
 
 pytestmark = MARKS
 PARIS = "The capital of France is [MASK]."
@@ -17,20 +15,10 @@ JAPAN = "The capital of Japan is [MASK]."
 LONG = "The sea fell again and the moon rose. " * 12 + "The [MASK] is large."
 
 
-@pytest.fixture(scope="module")
-def world():
-    tiny = mbexplore.load("tiny", device="cpu")
-    assert tiny.reference  # opened here, so that no step waits for transformers
-    with served({"tiny": tiny}) as (address, _), chromium() as browser:
-        yield browser, address
-
-
 @pytest.fixture
-def person(world):
-    visited = visit(*world, width=1440)
-    yield visited
-    visited.page.context.close()
-    assert visited.foreign == [] and visited.errors == []
+def width():
+    """Of a laptop."""
+    return 1440
 
 
 def begin(person, **state):
@@ -139,11 +127,28 @@ def test_a_rival_colours_the_text_and_asks_why_not(person):
     assert page.get_attribute(".rival:has-text('Madrid')", "aria-pressed") == "false"
 
 
-def test_the_text_is_a_strip_and_the_first_figure_is_high(person):
+FIRST = """(() => {
+  const first = document.querySelector("#mb-view").querySelector("figure, p, button, h3");
+  return first?.matches("figure") ? first.getBoundingClientRect().top + scrollY : 0;
+})()"""
+"""Where a tab that opens with a figure has it; 0 for a tab that opens with words."""
+
+
+def test_the_first_figure_of_every_tab_is_high(person):
+    begin(person, text=PARIS, view="why")
+    tops = {}
+    for name in person.page.locator(".tabs [data-view]").evaluate_all(
+        "all => all.map(b => b.dataset.view)"
+    ):
+        person.tab(name)
+        tops[name] = person.page.evaluate(FIRST)
+    assert len([top for top in tops.values() if top]) >= 15
+    assert {name: top for name, top in tops.items() if top >= 240} == {}
+
+
+def test_the_text_is_a_strip(person):
     page = person.page
     begin(person, text=PARIS, view="why")
-    top = "document.querySelector('#mb-view figure').getBoundingClientRect().top + scrollY"
-    assert page.evaluate(top) < 240
     person.tab("rope")  # needs no time for a long text
     for text in (PARIS, LONG):
         page.fill("#mb-text", text)

@@ -1,15 +1,14 @@
 """The page's guide, ladder of layers, playhead, switched-off parts and tour, in a real browser."""
 
+import re
 import time
 
 import pytest
 
-import mbexplore
-
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 from mbexplore.analysis.focus import find_head
-from tests.browser import MARKS, chromium, served, visit
+from tests.browser import MARKS, visit
 
 pytestmark = MARKS
 PARIS = "The capital of France is [MASK]."
@@ -18,24 +17,8 @@ LAYERS = 9
 
 
 @pytest.fixture(scope="module")
-def world():
-    models = {"tiny": mbexplore.load("tiny", device="cpu")}
-    with served(models) as (address, _), chromium() as browser:
-        yield browser, address
-
-
-@pytest.fixture
-def person(world):
-    visited = visit(*world)
-    yield visited
-    visited.page.context.close()
-    assert visited.foreign == [] and visited.errors == []
-
-
-@pytest.fixture(scope="module")
-def needed():
+def needed(tiny):
     """The head that each answer needs most."""
-    tiny = mbexplore.load("tiny", device="cpu")
     return {text: find_head(tiny, tiny.encode(text)) for text in (PARIS, HOT)}
 
 
@@ -178,9 +161,15 @@ def test_nothing_moves_by_itself_for_who_asked_for_stillness(person):
     assert layer_now(page) == 3 and page.locator(".chip[data-said]").count() == 0
 
 
-def test_parts_are_switched_off_by_clicks(person):
+def test_parts_are_switched_off_by_clicks(person, monkeypatch):
+    """The maps, the answer above them, its chip in the strip and the lens all move; by one pass."""
+    from mbexplore.analysis import without
+
+    passes, real = [], without.run_without
+    monkeypatch.setattr(without, "run_without", lambda *a, **k: passes.append(1) or real(*a, **k))
     person.open(text=PARIS, view="model-view", layer=6, head=0)
     page = person.page
+    page.wait_for_selector(".answered:has-text('Paris 59.0%')")
     page.click(".mode")
     asked = asked_of(person)
 
@@ -191,13 +180,17 @@ def test_parts_are_switched_off_by_clicks(person):
             "line => document.querySelector('.line').textContent.startsWith(line)", arg=line
         )
         person.settle()
-        assert [name for name in asked if name != "progress"] == ["model-view"]  # one analysis
+        assert {name for name in asked if name != "progress"} == {"answers", "model-view"}
         asked.clear()
         return time.perf_counter() - started
 
     took = click('.thumb[data-layer="6"][data-head="3"]', "Without head 6.3 Paris goes from 59.0%")
     print(f"from click to answer: {took:.2f} s")
-    assert took < 5 and page.locator(".thumb.off").count() == 1
+    assert took < 5 and page.locator(".thumb.off").count() == 1 and passes == [1]
+    left = re.search(r"to (\S+%) and stays", page.inner_text(".line"))[1]
+    page.wait_for_selector(f".answered:has-text('Paris {left}')")
+    assert page.inner_text(".chip.mask") == f"Paris {left}"  # in the strip that stays
+    assert page.inner_text(".fall").startswith("without head 6.3; Paris 59.0% with every part")
     assert page.locator("#mb-view figure.table").count() >= 2  # answers with and without
     click('.thumb[data-layer="8"][data-head="2"]', "Without 2 parts Paris goes")
     click('[data-key="layer 5"]', "Without 4 parts")
@@ -213,6 +206,9 @@ def test_parts_are_switched_off_by_clicks(person):
     asked.clear()
     click('.gone:has-text("8.2")', "Without 4 parts")
     click('[data-key="all on"]', "36 maps")
+    assert passes == [1] * 6  # each set once for everything; the link opened a fresh page
+    page.wait_for_selector(".answered:has-text('Paris 59.0%')")
+    assert page.inner_text(".fall") == ""
     page.focus(".thumbs")
     page.keyboard.press("x")
     page.wait_for_function(
@@ -221,9 +217,19 @@ def test_parts_are_switched_off_by_clicks(person):
     person.settle()
     person.tab("ablate")  # the same set, in the same words
     assert page.inner_text(".line").startswith("Without head 6.0 ")
-    person.tab("attention")  # the maps beside it are of the whole model
+    person.tab("lens")
+    assert page.inner_text(".line").startswith("Without head 6.0 Paris goes from 59.0%")
+    assert page.input_value("#mb-setting-parts") == "6.0"
+    assert page.locator(".fall:has-text('without head 6.0')").count() == 1
+    person.tab("attention")  # the maps beside it are of the whole model, and so is the answer
     page.wait_for_selector(".thumb.held")
+    page.wait_for_selector(".answered:has-text('Paris 59.0%')")
     assert page.locator(".thumb.off").count() == 0
+    person.tab("lens")
+    page.click('[data-key="all parts"]')
+    page.wait_for_selector(".line:has-text('Paris is at rank 1')")
+    person.settle()
+    assert page.inner_text(".answered") == "Paris 59.0%"
 
 
 def test_switching_off_can_be_stopped(person, monkeypatch):

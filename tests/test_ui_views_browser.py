@@ -2,11 +2,9 @@
 
 import pytest
 
-import mbexplore
-
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from tests.browser import MARKS, chromium, served, visit
+from tests.browser import MARKS, visit
 from tests.test_ui_browser import CONTRAST
 
 pytestmark = MARKS
@@ -24,22 +22,6 @@ VIEWS = (
     "attribute",
     "compare",
 )
-
-
-@pytest.fixture(scope="module")
-def world():
-    models = {"tiny": mbexplore.load("tiny", device="cpu")}
-    with served(models) as (address, _), chromium() as browser:
-        yield browser, address
-
-
-@pytest.fixture
-def person(world):
-    browser, address = world
-    visited = visit(browser, address)
-    yield visited
-    visited.page.context.close()
-    assert visited.foreign == [] and visited.errors == []
 
 
 def cells(person, title):
@@ -145,8 +127,7 @@ def test_controls_stand_only_where_they_do_something(person):
 
 
 def test_a_long_text_scrolls_in_its_map_and_not_in_the_page(world):
-    browser, address = world
-    person = visit(browser, address, width=390)
+    person = visit(*world, width=390)
     person.open(
         text="The [MASK] rose. " + "The sea fell again and the moon rose. " * 8,
         view="lens",
@@ -199,8 +180,7 @@ def test_the_window_on_a_long_text_moves_and_follows_the_held_token(person, monk
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_view_fits_a_telephone_in_the_dark(world, view):
-    browser, address = world
-    person = visit(browser, address, width=390, theme="dark")
+    person = visit(*world, width=390, theme="dark")
     state = {"other": TWIN} if view in ("patch", "compare") else {}
     person.open(text=PARIS, view=view, **state)
     assert person.message == ""

@@ -12,16 +12,12 @@ from mbexplore.analysis.without import hide_keys, run_without
 from mbexplore.errors import RangeError
 from mbexplore.hooks import hooked
 from mbexplore.session import Session
+from mbexplore.views.lens import LensView
 from mbexplore.views.model_view import ModelMapsView
 from tests.handbuilt import COPY_HEAD, COPY_LAYER, build_explorer, build_random
 
 PARIS = "The capital of France is [MASK]."
 KEEP = ("attention", "hidden_states")
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return mbexplore.load("tiny", device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +48,37 @@ def test_the_copying_head_is_what_the_answer_goes_with():
     before, after = ([row.rank for row in side.rows] for side in (found.before, found.after))
     layer = COPY_LAYER + 1  # states up to the layer of the head are the same
     assert before[:layer] == after[:layer] and before[-1] == 1 < after[-1]
+
+
+def test_the_lens_is_that_of_a_model_whose_head_writes_nothing(tiny):
+    cut = mbexplore.load("tiny", device="cpu")
+    attn, size = cut.model.encoder.layers[6].attn, cut.model.config.head_dim
+    with torch.no_grad():
+        attn.Wo.weight[:, 3 * size : 4 * size] = 0
+    found, expected = tiny.lens(PARIS, parts=("6.3",)), cut.lens(PARIS, answer="Paris").data
+    assert found.headline.startswith("Without head 6.3 Paris goes from 59.0% to ")
+    for ours, theirs in zip(found.data.after.rows, expected.rows, strict=True):
+        assert ours.rank == theirs.rank
+        assert ours.probability == pytest.approx(theirs.probability, rel=1e-3, abs=1e-7)
+    assert found.data.before == tiny.lens(PARIS).data
+    plain = found.to_json()
+    assert plain["without"]["parts"] == ["head 6.3"]
+    before = plain["without"]["before"]["rows"][-1]["probability"]
+    assert plain["rows"][-1]["probability"] < 0.5 * before
+    everywhere = tiny.lens(PARIS, parts=("6.3",), all_tokens=True)
+    assert everywhere.data.top == cut.lens(PARIS, all_tokens=True).data.top
+    assert everywhere.headline.startswith("Without 6.3: half of the tokens")
+
+
+def test_lens_and_model_view_share_the_pass_without_the_parts(tiny, monkeypatch):
+    from mbexplore.analysis import without
+
+    passes, real = [], run_without
+    monkeypatch.setattr(without, "run_without", lambda *a, **k: passes.append(1) or real(*a, **k))
+    session, off = Session(tiny, PARIS), {"parts": ("6.3",), "blocked": ("France",)}
+    for view in (ModelMapsView(**off), LensView(**off), LensView(**off, all_tokens=True)):
+        assert "6.3" in view.of(session).command and "--block France" in view.of(session).command
+    assert len(passes) == 1
 
 
 @pytest.mark.parametrize("blocked", [[4], [0, 3, 7]])

@@ -176,7 +176,13 @@ class Tour:
     def save(self) -> None:
         """A picture and the arrays, as files."""
         self.person.tab("attention")
-        assert self.person.saved("png").startswith(b"\x89PNG")
+        plain = self.person.saved("png")
+        self.page.click(".picture summary")
+        self.page.fill("#mb-setting-picture-width", "4in")
+        self.page.click("#mb-setting-picture-style-slides + span")  # 200 dots an inch
+        slide = self.person.saved("png")
+        assert [one[:4] for one in (plain, slide)] == [b"\x89PNG"] * 2
+        assert int.from_bytes(slide[16:20], "big") == 800 != int.from_bytes(plain[16:20], "big")
         arrays = np.load(io.BytesIO(self.person.saved("npz")))
         assert len(arrays["tokens"]) == 9
 

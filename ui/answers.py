@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
+from mbexplore.analysis.classify import is_classifier
+from mbexplore.analysis.lens import normed_state
+from mbexplore.analysis.readout import build_readout
 from mbexplore.analysis.target import Target, find_token
+from mbexplore.analysis.without import Without
 from mbexplore.display.numbers import percent, significant
-from mbexplore.errors import RangeError, TextError
+from mbexplore.errors import ModelError, RangeError, TextError
+from mbexplore.explorer import Prediction
 from mbexplore.session import Session
 from mbexplore.text import word
 from mbexplore.views.classes import Classes
 from mbexplore.views.predict import Predictions, PredictView
 from mbexplore.views.why import WhyView
 
+Row: TypeAlias = dict[str, Any]
 TOP = 5
 """Candidates of an answer."""
 SECOND_TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -24,35 +30,47 @@ SECOND_TEXTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Views that show nothing without a second text: settings for that one, and for the text itself."""
 
 
-def answers_of(session: Session, *, hf: bool) -> dict[str, Any]:
-    """The likeliest answers at each mask, or of a classifier; with `hf`, transformers' agreement.
+def answers_of(session: Session, *, hf: bool, without: Without | None = None) -> dict[str, Any]:
+    """The likeliest answers at each mask, or of a classifier.
+
+    Args:
+        session: the text.
+        hf: whether transformers is asked too.
+        without: a pass without some parts of the model, whose answers these are then.
 
     Raises:
         MbexploreError: the text has no mask, or the model no head.
     """
     found = PredictView(top_k=TOP, hf=hf).of(session).data
     rows = _classes(found) if isinstance(found, Classes) else _masks(found, session)
-    return {"answers": rows, "parity": _parity(found)}
+    if without is None:
+        return {"answers": rows, "parity": _parity(found)}
+    off = [_answer_without(row, session, without) for row in rows]
+    return {"answers": off, "parity": None, "without": list(without.parts)}
 
 
-def _masks(found: Predictions, session: Session) -> list[dict[str, Any]]:
-    def name(token: str, token_id: int, position: int) -> str:
-        """As the parameters `answer` and `contrast` take it."""
-        with suppress(RangeError, TextError):
-            tokenizer, encoding = session.explorer.tokenizer, session.encoding
-            if find_token(tokenizer, token.strip(), encoding, position) == token_id:
-                return token.strip()
-        return Target(position, token, token_id).spelling
+def _answer_without(row: Row, session: Session, without: Without) -> Row:
+    """An answer without some parts, and what it is with all of them."""
+    position, was = row["position"], row["candidates"][0]
+    try:
+        readout = build_readout(session.explorer, session.encoding, position)
+    except ModelError:  # a head that gives a number, and no choice among several
+        return row
+    last = len(without.recording.config.layer_kinds)
+    logits = readout.read(normed_state(session.explorer, without.recording, last)[None])[0]
+    found = [
+        _candidate(one.token, one.probability, _name_of(session, position, one))
+        for one in readout.top_predictions(logits.detach(), TOP)
+    ]
+    return {"position": position, "candidates": found, "was": was}
 
+
+def _masks(found: Predictions, session: Session) -> list[Row]:
     return [
         {
             "position": mask.position,
             "candidates": [
-                {
-                    "word": word(one.token),
-                    "name": name(one.token, one.token_id, mask.position),
-                    "percent": percent(one.probability),
-                }
+                _candidate(one.token, one.probability, _name_of(session, mask.position, one))
                 for one in mask.predictions
             ],
         }
@@ -60,23 +78,33 @@ def _masks(found: Predictions, session: Session) -> list[dict[str, Any]]:
     ]
 
 
-def _classes(found: Classes) -> list[dict[str, Any]]:
+def _classes(found: Classes) -> list[Row]:
     return [
         {
             "position": one.position,
             "candidates": [
-                {
-                    "word": word(each.answer),
-                    "name": each.answer,
-                    "percent": significant(each.logit)
-                    if each.probability is None
-                    else percent(each.probability),
-                }
+                _candidate(each.answer, each.probability, each.answer, each.logit)
                 for each in one.candidates
             ],
         }
         for one in found.outputs
     ]
+
+
+def _candidate(token: str, probability: float | None, name: str, logit: float = 0.0) -> Row:
+    shown = significant(logit) if probability is None else percent(probability)
+    return {"word": word(token), "name": name, "percent": shown}
+
+
+def _name_of(session: Session, position: int | None, one: Prediction) -> str:
+    """A token as the parameters `answer` and `contrast` take it; a label as it is."""
+    if position is None or is_classifier(session.explorer):
+        return one.token
+    with suppress(RangeError, TextError):
+        tokenizer, encoding = session.explorer.tokenizer, session.encoding
+        if find_token(tokenizer, one.token.strip(), encoding, position) == one.token_id:
+            return one.token.strip()
+    return Target(position, one.token, one.token_id).spelling
 
 
 def _parity(found: Predictions | Classes) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import gradio as gr
 from anyio import to_thread
+from starlette.responses import JSONResponse
 
 from mbexplore.display import attention_blocks as blocks
 from mbexplore.display import page
@@ -24,7 +25,7 @@ from mbexplore.explorer import Explorer
 from mbexplore.views import REGISTRY
 from mbexplore.views.result import Result
 
-from .controls import controls_of, guide_of
+from .controls import controls_of, guide_of, picture_controls
 from .endpoints import Endpoints
 from .sessions import Sessions
 
@@ -74,10 +75,11 @@ class Explore(gr.HTML):
         self.sessions = models if isinstance(models, Sessions) else Sessions(models)
         self.endpoints = Endpoints(self.sessions)
 
-        async def ask(
-            asked: list[Any],
-        ) -> Any:  # in a thread: others ask meanwhile, and may stop it
-            return await to_thread.run_sync(self.endpoints.call, *asked)
+        def answer(asked: list[Any]) -> JSONResponse:  # written here: FastAPI would copy it first
+            return JSONResponse(self.endpoints.call(*asked))
+
+        async def ask(asked: list[Any]) -> Any:  # in a thread: others ask meanwhile, or stop it
+            return await to_thread.run_sync(answer, asked)
 
         super().__init__(
             value=describe(self.sessions.models) if value is None else value,
@@ -157,6 +159,7 @@ def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
             if view.title and not view.needs_file()
         ],
         "examples": list(EXAMPLES),
+        "picture": picture_controls(),
     }
 
 

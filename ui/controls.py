@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 import shlex
 from collections.abc import Mapping
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
+from mbexplore.display.style import HELP, STYLES, FigureOptions, FigureStyle
 from mbexplore.errors import UsageError
 from mbexplore.views import View
 from mbexplore.views.parameters import KINDS, SELECTED, Option, Parameter
@@ -71,6 +73,36 @@ def controls_of(view: type[View[Any]]) -> list[dict[str, Any]]:
         }
         for one in parameters_of(view)
     ]
+
+
+def picture_controls() -> list[dict[str, Any]]:
+    """The controls of a saved picture: one for each option of `FigureStyle`."""
+    choices = {"style": list(STYLES)}
+    return [
+        {
+            "name": one.name,
+            "label": one.name,
+            "help": HELP[one.name],
+            "default": -1 if one.name == "dpi" else one.default or "",
+            "kind": {"style": "choice", "dpi": "number"}.get(one.name, "text"),
+            "choices": choices.get(one.name, []),
+        }
+        for one in dataclasses.fields(FigureStyle)
+    ]
+
+
+def build_picture(given: Mapping[str, Any]) -> FigureOptions:
+    """What the page set of a picture's options; what it left empty is as usual.
+
+    Raises:
+        UsageError: there is no such option, or its value is of another type.
+    """
+    found = {name: value for name, value in given.items() if value not in ("", -1, None)}
+    for name, value in found.items():
+        wanted = int if name == "dpi" else str
+        if name not in HELP or type(value) is not wanted:
+            raise UsageError(f"A picture can't have {name} {value!r}; set {', '.join(HELP)}.")
+    return cast(FigureOptions, found)
 
 
 def build_view(view: type[View[Any]], given: Mapping[str, Any]) -> View[Any]:

@@ -21,14 +21,17 @@ from mbexplore.network.heads import ClassifierModel
 from mbexplore.session import Session
 from mbexplore.text import word
 from mbexplore.views import REGISTRY, View
+from mbexplore.views._parts import without_of
 from mbexplore.views.opening import opening
 from mbexplore.views.result import Result
 
 from .answers import SECOND_TEXTS, answers_of, other_text
-from .controls import FIRST, OTHERS, arguments_of, build_view, parameters_of
+from .controls import FIRST, OTHERS, arguments_of, build_picture, build_view, parameters_of
 from .sessions import Sessions
 
 Answer = dict[str, Any]
+AS_USUAL: Answer = {}
+"""Of a picture that nothing was set for."""
 PUBLIC = (
     "tokens", "answers", "counterfactual", "toggle", "opening", "lens_words", "progress", "stop",
     "save",
@@ -88,13 +91,15 @@ class Endpoints:
         return build_view(view, given).of(session)
 
     def save(
-        self, page: str, view: str, ending: str, model: str, text: str, values: Answer
-    ) -> Answer:
-        """A view as a file: its name, and its bytes in base64."""
+        self, page: str, view: str, ending: str, model: str, text: str, values: Answer,
+        picture: Answer = AS_USUAL,
+    ) -> Answer:  # fmt: skip
+        """A view as a file: its name, and its bytes in base64; `picture` has a figure's options."""
+        options = build_picture(picture)
         session = self.sessions.session(page, model, text)
         with self.sessions.work(page).begun():
             result = self._result(find_view(view), session, values)
-            content = b64encode(result.content(ending)).decode()
+            content = b64encode(result.content(ending, **options)).decode()
         return {"name": f"{result.name}.{ending}", "data": content}
 
     def tokens(self, page: str, model: str, text: str) -> Answer:
@@ -102,11 +107,20 @@ class Endpoints:
         encoding = self.sessions.session(page, model, text).encoding
         return {"tokens": chips(encoding), "full_length": encoding.full_length}
 
-    def answers(self, page: str, model: str, text: str, hf: bool) -> Answer:
-        """The likeliest answers at each mask; with `hf`, whether transformers says the same."""
+    def answers(
+        self, page: str, model: str, text: str, hf: bool,
+        parts: str = "", blocked: str = "", replacement: str = "zero",
+    ) -> Answer:  # fmt: skip
+        """The likeliest answers at each mask, without some parts of the model where they are named.
+
+        With `hf`, whether transformers says the same.
+        """
         session = self.sessions.session(page, model, text)
+        ablated = {"parts": parts, "blocked": blocked, "replacement": replacement}
+        off = build_view(find_view("ablate"), ablated if parts or blocked else {}).values
         with self.sessions.work(page).begun():
-            return answers_of(session, hf=hf)
+            without = without_of(session, off["parts"], off["blocked"], off["replacement"])
+            return answers_of(session, hf=hf, without=without)
 
     def counterfactual(self, page: str, model: str, text: str, view: str) -> Answer:
         """Settings with which a view of two texts shows something: one that gets another answer."""
@@ -130,11 +144,14 @@ class Endpoints:
         with self.sessions.work(page).begun():
             return opening(session)
 
-    def lens_words(self, page: str, model: str, text: str) -> Answer:
+    def lens_words(
+        self, page: str, model: str, text: str, parts: str = "", blocked: str = ""
+    ) -> Answer:
         """The likeliest word at every token after each layer, the embeddings first."""
         session = self.sessions.session(page, model, text)
+        given = {"all_tokens": True, "parts": parts, "blocked": blocked}
         with self.sessions.work(page).begun():
-            found = self._result(find_view("lens"), session, {"all_tokens": True}).data
+            found = self._result(find_view("lens"), session, given).data
         return {"words": [[word(token) for token in row] for row in found.top]}
 
     def progress(self, page: str) -> dict[str, int]:

@@ -155,8 +155,12 @@ Floats = TypeVar("Floats", np.float32, np.float64)
 def max_pool(values: npt.NDArray[Floats], pool: tuple[int, int]) -> npt.NDArray[Floats]:
     """Largest value of every `pool` of rows and columns, the last two axes; the last may be cut."""
     for axis, size in zip((-2, -1), pool, strict=True):
-        if size > 1:
-            values = np.maximum.reduceat(values, range(0, values.shape[axis], size), axis=axis)
+        moved = np.moveaxis(values, axis, 0)
+        largest = moved[::size].copy() if size > 1 else moved
+        for start in range(1, size):
+            others = moved[start::size]
+            np.maximum(largest[: len(others)], others, out=largest[: len(others)])
+        values = np.moveaxis(largest, 0, axis)
     return values
 
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.ablate import BlockedTokens, Part, ablation_hooks, check_part
+from mbexplore.analysis.ablate import (
+    BlockedTokens,
+    Part,
+    Replacement,
+    ablation_hooks,
+    check_part,
+)
 from mbexplore.analysis.lens import KEEP, Lens, lens
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer
 from mbexplore.hooks import Progress, hooked, watched
@@ -44,6 +50,7 @@ def run_without(
     clean: Recording,
     parts: Sequence[Part],
     *,
+    replacement: Replacement = "zero",
     keep: Collection[str] = ("attention",),
     top_k: int = DEFAULT_TOP_K,
     progress: Progress | None = None,
@@ -53,7 +60,8 @@ def run_without(
     Args:
         explorer: the model.
         clean: of the text with every part, "hidden_states" kept.
-        parts: what to ablate, by zeros.
+        parts: what to ablate.
+        replacement: in place of what is ablated.
         keep: what to keep of the pass, beside the hidden states.
         top_k: answers named after each layer.
         progress: called with the layers done and all there are; what it raises ends the work.
@@ -65,7 +73,7 @@ def run_without(
     for part in parts:
         check_part(part, explorer.model, len(encoding))
     report = progress or (lambda done, total: None)
-    actions = ablation_hooks(explorer.model.config, parts)
+    actions = ablation_hooks(explorer.model.config, parts, replacement)
     with watched(explorer.model, report), hooked(explorer.model, actions):
         recording = explorer.record(encoding, keep=tuple({*keep, *KEEP}))
     blocked = [i for part in parts if isinstance(part, BlockedTokens) for i in part.positions]

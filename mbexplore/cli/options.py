@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from mbexplore.corpus import VARIABLE
-from mbexplore.display.style import STYLES, FigureStyle
+from mbexplore.display.style import HELP, STYLES, FigureStyle
 from mbexplore.errors import ModelError, TextError, UsageError
 from mbexplore.files import PICTURES, check_target
 from mbexplore.sample import sample_text as sample_text
@@ -99,30 +99,20 @@ Style = Annotated[
     typer.Option(
         metavar="|".join(STYLES),
         autocompletion=lambda: list(STYLES),
-        help="What the picture is for: size of letters, and ground; screen by default.",
+        help=HELP["style"],
         rich_help_panel=PICTURE,
     ),
 ]
 Width = Annotated[
     str | None,
-    typer.Option(metavar="LENGTH", help="Its width: 3.3in, 84mm, 240pt.", rich_help_panel=PICTURE),
+    typer.Option(metavar="LENGTH", help=HELP["width"], rich_help_panel=PICTURE),
 ]
-Dpi = Annotated[
-    int | None,
-    typer.Option(help="Dots per inch of a png; 150, on paper 300.", rich_help_panel=PICTURE),
-]
-Title = Annotated[
-    str | None,
-    typer.Option(
-        help="Above it, in place of the model, the text and the answer.", rich_help_panel=PICTURE
-    ),
-]
+Dpi = Annotated[int | None, typer.Option(help=HELP["dpi"], rich_help_panel=PICTURE)]
+Title = Annotated[str | None, typer.Option(help=HELP["title"], rich_help_panel=PICTURE)]
 No_Title = Annotated[
     bool, typer.Option("--no-title", help="Nothing above it.", rich_help_panel=PICTURE)
 ]
-Font = Annotated[
-    str | None, typer.Option(help="An installed family of fonts.", rich_help_panel=PICTURE)
-]
+Font = Annotated[str | None, typer.Option(help=HELP["font"], rich_help_panel=PICTURE)]
 Data = Annotated[
     bool,
     typer.Option(

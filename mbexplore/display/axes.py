@@ -52,7 +52,11 @@ def fit(block: Block) -> Block:
 @singledispatch
 def place(block: Block, surface: Surface) -> None:
     """Draws a block on a part of the figure; a block that needs several axes registers itself."""
-    draw(block, surface.subplots())
+    axes = surface.subplots()
+    draw(block, axes)
+    if isinstance(surface, SubFigure):  # one below others: all titles begin where the pictures do
+        write_title(surface, axes.get_title(loc="left"), ink())
+        axes.set_title("", loc="left")
 
 
 @dataclass(frozen=True)
@@ -101,12 +105,15 @@ def titled(surface: Surface, title: str, colour: str) -> SubFigure:
     """A part of a figure with a title of its own, to the left above everything in it."""
     part = surface.subfigures(1, 1)
     assert isinstance(part, SubFigure)
-    if title:
-        text = part.suptitle(
-            in_lines(drawable(title), 10), color=colour, fontsize=10, x=0.02, ha="left"
-        )
-        text.set_parse_math(False)
+    write_title(part, in_lines(drawable(title), 10), colour)
     return part
+
+
+def write_title(part: SubFigure, title: str, colour: str) -> None:
+    """A title to the left, above everything in a part of a figure."""
+    if title:
+        text = part.suptitle(title, color=colour, fontsize=9.5, x=0.01, ha="left")
+        text.set_parse_math(False)
 
 
 def colours_of(hue: Hue) -> Colormap:

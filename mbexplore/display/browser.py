@@ -190,7 +190,7 @@ def _link(proof: Proof) -> Part:
 @to_part.register
 def _(block: RouteGraph) -> Part:
     nodes = block.nodes
-    names = ("row", "key", "query", "name", "text", "about", "hue", "backup")
+    names = ("row", "key", "query", "name", "label", "about", "hue", "backup")
     edges = [
         {name: getattr(edge, name) for name in names}
         | {"share": short(edge.share), "open": _link(edge.proof), "number": n, "count": count}

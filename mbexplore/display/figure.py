@@ -55,11 +55,14 @@ from mbexplore.display.style import (
     room,
     sign,
 )
+from mbexplore.errors import OutputError
 
 WIDEST = 15.0
 """Inches of the widest row."""
 TEXT_AS_TEXT: Any = {"pdf.fonttype": 42, "svg.fonttype": "none"}
 """matplotlib's settings under which words in a picture can be selected, searched and edited."""
+MOST_PIXELS = 200_000_000
+"""Of a png: a gigabyte while it is drawn."""
 BAR_LETTERS = 32
 """Most letters of the label of a bar."""
 
@@ -122,7 +125,17 @@ def _enlarge(figure: Figure, zoom: float) -> None:
 
 
 def to_bytes(figure: Figure, ending: str, style: FigureStyle = SCREEN) -> bytes:
-    """A figure as a file: png, svg or pdf."""
+    """A figure as a file: png, svg or pdf.
+
+    Raises:
+        OutputError: it is a png of more pixels than there is memory for.
+    """
+    pixels = float(np.prod(figure.get_size_inches())) * style.dots**2
+    if ending == "png" and pixels > MOST_PIXELS:
+        raise OutputError(
+            f"The picture would have {pixels / 1e6:,.0f} million pixels; choose fewer dpi, a "
+            "smaller width, or svg."
+        )
     buffer = BytesIO()
     with named_font(style.font), rc_context(TEXT_AS_TEXT), without_font_notices():
         figure.savefig(buffer, format=ending, dpi=style.dots)
@@ -179,7 +192,8 @@ def _(block: b.Column) -> Size:
 def _(block: b.Row, surface: Surface) -> None:
     blocks = block.blocks
     widths = [one.inches[0] if isinstance(one, Map) else size_of(one)[0] for one in blocks]
-    if all(place.dispatch(type(one)) is place.dispatch(Block) for one in blocks):
+    plain = place.dispatch(Block)
+    if len(blocks) > 1 and all(place.dispatch(type(one)) is plain for one in blocks):
         # One grid of axes, so that they stand on one line.
         grid = surface.subplots(1, len(widths), squeeze=False, width_ratios=widths)[0]
         for one, axes in zip(blocks, grid, strict=True):

@@ -166,10 +166,9 @@ def _draw_edge(axes: Axes, edge: Edge, bend: float) -> None:
     """An arrow, with the head's name in its middle; beside the token where it reads itself."""
     row, key, query = edge.row, edge.key, edge.query
     colour = ink(edge.hue)
-    text = f"{edge.name}  {edge.text}"
     if key == query:
-        axes.annotate(text, (query, row + 1), xytext=(9, -3 + 9 * bend), fontsize=7.2, color=colour,
-                      textcoords="offset points")  # fmt: skip
+        axes.annotate(edge.label, (query, row + 1), xytext=(9, -3 + 9 * bend), fontsize=7.2,
+                      color=colour, textcoords="offset points")  # fmt: skip
         return
     middle = ((key + query) / 2, row + 0.5 + APART * bend)
     arrow = FancyArrowPatch(
@@ -180,6 +179,6 @@ def _draw_edge(axes: Axes, edge: Edge, bend: float) -> None:
     )  # fmt: skip
     axes.add_patch(arrow)
     axes.text(
-        *middle, text, fontsize=7.2, color=colour, ha="center", va="center", zorder=4,
+        *middle, edge.label, fontsize=7.2, color=colour, ha="center", va="center", zorder=4,
         bbox={"facecolor": ground(), "edgecolor": "none", "boxstyle": "square,pad=0"},
     )  # fmt: skip

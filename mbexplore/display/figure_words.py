@@ -155,7 +155,7 @@ def _(block: Story, axes: Axes) -> None:
     lines = [drawable(line) for line in _sentences(block)]
     text = "\n".join(line.replace("    ", "\N{NO-BREAK SPACE}" * 4) for line in lines)
     axes.text(
-        0, 1, text, fontsize=8.5, color=ink(), va="top", transform=axes.transAxes,
+        0.006, 1, text, fontsize=8.5, color=ink(), va="top", transform=axes.transAxes,
         parse_math=False, linespacing=1.3,
     )  # fmt: skip
     axes.set_axis_off()

@@ -101,6 +101,11 @@ class Edge:
     proof: Proof
     backup: bool = False
 
+    @property
+    def label(self) -> str:
+        """What is written at it."""
+        return f"{self.name} \N{MIDDLE DOT} {self.text}"
+
 
 @dataclass(frozen=True, eq=False)
 class RouteGraph(Block):

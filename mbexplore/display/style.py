@@ -32,6 +32,16 @@ _UNITS = {"": 1.0, "in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72}
 _ON_DARK = {INK: "#e8ecf0", FAINT: "#9aa5b1"}
 
 
+HELP = {
+    "style": "What the picture is for: size of letters, and ground; screen by default.",
+    "width": "Its width: 3.3in, 84mm, 240pt.",
+    "dpi": "Dots per inch of a png; 150, on paper 300.",
+    "title": "Above it, in place of the model, the text and the answer.",
+    "font": "An installed family of fonts.",
+}
+"""What each option of a picture does, wherever it can be given."""
+
+
 class FigureOptions(TypedDict, total=False):
     """Keywords of `Result.figure` and `Result.save`; see `FigureStyle`."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EXACT = 8
 """Tokens on a side from which on a map is read as figures; the last step of the zoom."""
 
-FIRST_PANE = "attention"
+FIRST_PANE = "why"
 """The view that stands below the predictions at the start."""
 
 

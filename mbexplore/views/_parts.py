@@ -14,7 +14,7 @@ from mbexplore.views.parameters import option
 from mbexplore.views.shared import answer_bars, state_names
 
 if TYPE_CHECKING:
-    from mbexplore.analysis.ablate import Part
+    from mbexplore.analysis.ablate import Part, Replacement
     from mbexplore.analysis.without import Without
     from mbexplore.session import Session
 
@@ -58,6 +58,32 @@ def read_parts(
     return found + ([] if distance is None else [BlockedDistance(distance)])
 
 
+def without_of(
+    session: Session,
+    parts: tuple[str, ...],
+    blocked: tuple[str, ...] = (),
+    replacement: Replacement = "zero",
+) -> Without | None:
+    """The text without these parts of the model, run once for every view; None for no parts.
+
+    Raises:
+        UsageError: a name is none of a part.
+        RangeError: a part lies outside the model or the text.
+    """
+    from mbexplore.analysis.without import run_without
+
+    named = read_parts(session, parts, blocked)
+    if not named:
+        return None
+    clean = session.recording("attention", "hidden_states")
+    return session.once(
+        ("without", parts, blocked, replacement),
+        lambda: run_without(
+            session.explorer, clean, named, replacement=replacement, progress=session.progress
+        ),
+    )
+
+
 def _read_part(name: str) -> Part:
     from mbexplore.analysis import ablate
 
@@ -92,16 +118,19 @@ def without_blocks(found: Without, session: Session) -> Iterator[Block]:
         return
     target, ends = found.before.target, (found.before.rows[-1], found.after.rows[-1])
     high = max(one.probability for end in ends for one in end.predictions)
-    names = ("With every part", "Without them")
-    curves = (
-        Series("with every part", _ranks(found.before.rows), dashed=True),
-        Series("without them", _ranks(found.after.rows), dots=True),
-    )
-    title = f"Rank of {word(target.token)} {target.place}"
-    for name, end in zip(names, ends, strict=True):
+    for name, end in zip(("With every part", "Without them"), ends, strict=True):
         yield answer_bars(end.predictions, name, high, target.token_id)
-    yield Lines(curves, title, y="rank", log_y=True, ticks=state_names(session), y_down=True)
+    yield rank_curves(found, session)
 
 
-def _ranks(rows: Sequence[Any]) -> tuple[float, ...]:
-    return tuple(float(row.rank) for row in rows)
+def rank_curves(found: Without, session: Session) -> Lines:
+    """The answer's rank after each layer, with every part and without."""
+    assert found.before is not None and found.after is not None
+    both = (("with every part", found.before), ("without them", found.after))
+    curves = tuple(
+        Series(name, tuple(float(row.rank) for row in one.rows), dashed=not i, dots=bool(i))
+        for i, (name, one) in enumerate(both)
+    )
+    target = found.before.target
+    title = f"Rank of {word(target.token)} {target.place}"
+    return Lines(curves, title, y="rank", log_y=True, ticks=state_names(session), y_down=True)

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent
 from mbexplore.text import state_name, word
+from mbexplore.views._parts import (
+    blocked_option,
+    describe_without,
+    parts_option,
+    rank_curves,
+    without_of,
+)
 from mbexplore.views.shared import layer_heat, layer_hues, state_names, token_names
 from mbexplore.views.view import Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mbexplore.analysis.lens import Lens, LensMap
+    from mbexplore.analysis.without import Without
     from mbexplore.session import Session
 
 UNITS = {"rank": "rank of the final answer", "entropy": "nats", "kl": "KL(final || layer), nats"}
 
 
-class LensView(View["Lens | LensMap"]):
-    """Logit lens: the model's own head on the residual stream after each layer."""
+class LensView(View["Lens | LensMap | Without"]):
+    """Logit lens: the model's own head on the residual stream after each layer.
+
+    Any set of heads, layers and tokens can be switched off, as in the model view.
+    """
 
     name = "lens"
     title = "Lens"
@@ -54,18 +68,30 @@ class LensView(View["Lens | LensMap"]):
         "What colours the map of all tokens.", default="rank", only={"all_tokens": (True,)}
     )
 
-    def compute(self, session: Session) -> Lens | LensMap:
-        """One pass over the text, then the head on every state."""
+    parts: tuple[str, ...] = parts_option(
+        "Switched off: a head, 6.3, or all that a layer's attention or MLP adds, 6.attention or "
+        "6.mlp."
+    )
+    blocked: tuple[str, ...] = blocked_option()
+
+    def compute(self, session: Session) -> Lens | LensMap | Without:
+        """One pass over the text, or one more without the parts; then the head on every state."""
         from mbexplore.analysis.lens import KEEP, lens, lens_map
 
+        explorer, recording = session.explorer, session.recording(*KEEP)
+        without = without_of(session, self.parts, self.blocked)
         if self.all_tokens:
-            recording = session.recording(*KEEP)
-            return lens_map(session.explorer, recording, progress=session.progress)
+            shown = recording if without is None else without.recording
+            return lens_map(explorer, shown, progress=session.progress)
         position = session.token(self.token)
-        recording = session.recording(*KEEP)
-        return lens(session.explorer, recording, position, answer=self.answer, top_k=self.top_k)
+        before = lens(explorer, recording, position, answer=self.answer, top_k=self.top_k)
+        if without is None:
+            return before
+        answer = before.target.spelling
+        after = lens(explorer, without.recording, position, answer=answer, top_k=self.top_k)
+        return replace(without, before=before, after=after)
 
-    def blocks(self, found: Lens | LensMap, session: Session) -> Iterator[Block]:
+    def blocks(self, found: Lens | LensMap | Without, session: Session) -> Iterator[Block]:
         """The answer's rise, or the map of all tokens."""
         from mbexplore.analysis.lens import LensMap
 
@@ -75,15 +101,17 @@ class LensView(View["Lens | LensMap"]):
             yield from self._trail(found, session)
         yield Note(f"KL(final || layer) and entropy in nats. {self.limits}")
 
-    def _trail(self, found: Lens, session: Session) -> Iterator[Block]:
+    def _trail(self, shown: Lens | Without, session: Session) -> Iterator[Block]:
+        found, without = trail_of(shown)
         answer, decided = word(found.target.token), found.top1_from
         names, hues = state_names(session), layer_hues(session, states=True)
-        yield Headline(
-            f"{answer} is not at rank 1 in the end."
-            if decided is None
-            else f"{answer} is at rank 1 from {state_name(decided)} on."
-        )
-        yield Row((_tops(found, session), *_curves(found, session)))
+        if without is not None:
+            yield Headline(describe_without(without))
+        elif decided is None:
+            yield Headline(f"{answer} is not at rank 1 in the end.")
+        else:
+            yield Headline(f"{answer} is at rank 1 from {state_name(decided)} on.")
+        yield Row((_tops(found, session), *_curves(shown, session)))
         rows = tuple(
             (Cell(names[row.state], hue=hues[row.state]), row.rank, row.probability,
              row.kl_final_to_layer, row.entropy)
@@ -97,12 +125,30 @@ class LensView(View["Lens | LensMap"]):
             tops[f"p {n + 1}"] = [one.probability for one in ones]
         yield Table(columns, rows, left=("after",), shares=("p",), extra=tops)
 
+    def position(self, found: Lens | LensMap | Without) -> int | None:
+        """The token whose answer is followed."""
+        return super().position(trail_of(found)[0])
+
+    def to_json(self, found: Lens | LensMap | Without) -> dict[str, Any]:
+        """Every state; without some parts, the states of the whole model beside them."""
+        states, without = trail_of(found)
+        plain = super().to_json(states)
+        if without is not None:
+            plain["without"] = {"parts": without.parts, "before": without.before}
+        return plain
+
+    def arrays(self, found: Lens | LensMap | Without) -> Mapping[str, NDArray[Any]]:
+        """Those of every token."""
+        return super().arrays(trail_of(found)[0])
+
     def _map(self, found: LensMap, session: Session) -> Iterator[Block]:
         from mbexplore.analysis.lens import top1_from_states
 
         place, since = session.focus(self.token), top1_from_states(found)
         half = state_name(sorted(since)[len(since) // 2])
-        yield Headline(f"Half of the tokens have their final answer at rank 1 from {half} on.")
+        off = ", ".join((*self.parts, *self.blocked))
+        start = f"Without {off}: half" if off else "Half"
+        yield Headline(f"{start} of the tokens have their final answer at rank 1 from {half} on.")
         by_rank = self.colour == "rank"
         yield layer_heat(
             found.values(self.colour), token_names(found.tokens), session, "token",
@@ -122,6 +168,11 @@ class LensView(View["Lens | LensMap"]):
         )
         columns = ("position", "token", "final answer", "rank 1 from", "final entropy")
         yield Table(columns, rows, left=columns[1:4])
+
+
+def trail_of(shown: Any) -> tuple[Any, Without | None]:
+    """What a lens found; without some parts, the states without them, and those of both."""
+    return (shown.after, shown) if hasattr(shown, "after") else (shown, None)
 
 
 def _tops(found: Lens, session: Session) -> Heat:
@@ -145,13 +196,17 @@ def _tops(found: Lens, session: Session) -> Heat:
     )
 
 
-def _curves(found: Lens, session: Session) -> Iterator[Lines]:
+def _curves(shown: Lens | Without, session: Session) -> Iterator[Lines]:
     """The answer's rank, then the distance from the final distribution."""
-    answer, ticks = word(found.target.token), state_names(session)
-    marks = {} if found.top1_from is None else {"rank 1 from here": float(found.top1_from)}
-    ranks = Series(answer, tuple(float(row.rank) for row in found.rows), dots=True)
-    title = f"Rank of {answer} {found.target.place}"
-    yield Lines((ranks,), title, y="rank", log_y=True, ticks=ticks, marks=marks, y_down=True)
+    (found, without), ticks = trail_of(shown), state_names(session)
+    if without is not None:
+        yield rank_curves(without, session)
+    else:
+        answer = word(found.target.token)
+        marks = {} if found.top1_from is None else {"rank 1 from here": float(found.top1_from)}
+        ranks = Series(answer, tuple(float(row.rank) for row in found.rows), dots=True)
+        title = f"Rank of {answer} {found.target.place}"
+        yield Lines((ranks,), title, y="rank", log_y=True, ticks=ticks, marks=marks, y_down=True)
     kl = Series("KL", tuple(row.kl_final_to_layer for row in found.rows))
     entropy = Series("entropy", tuple(row.entropy for row in found.rows), dashed=True)
     yield Lines((kl, entropy), "Distance from the final distribution", y="nats", ticks=ticks)

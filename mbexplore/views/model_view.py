@@ -13,8 +13,8 @@ from mbexplore.views._parts import (
     blocked_option,
     describe_without,
     parts_option,
-    read_parts,
     without_blocks,
+    without_of,
 )
 from mbexplore.views.shared import token_names
 from mbexplore.views.view import FRANCE, Guide, View, cited, option
@@ -89,22 +89,10 @@ class ModelMapsView(View[Maps]):
         from mbexplore.views._attention import axis_of
 
         axis = axis_of(self, session.encoding, self.tokens)
-        without = self._without(session)
+        without = without_of(session, self.parts, self.blocked)
         recording = session.recording("attention") if without is None else without.recording
         maps = model_maps(recording, axis=axis, mean=self.mean, progress=session.progress)
         return Maps(maps, without, tuple(map(session.focus, self.blocked)))
-
-    def _without(self, session: Session) -> Without | None:
-        from mbexplore.analysis.without import run_without
-
-        parts = read_parts(session, self.parts, self.blocked)
-        if not parts:
-            return None
-        clean = session.recording("attention", "hidden_states")
-        return session.once(
-            ("without", self.parts, self.blocked),
-            lambda: run_without(session.explorer, clean, parts, progress=session.progress),
-        )
 
     def blocks(self, found: Maps, session: Session) -> Iterator[Block]:
         """The answer where something is switched off, the maps, the strongest link of a layer."""

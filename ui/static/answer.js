@@ -3,23 +3,29 @@
 
 const answerBar = (page, editor, { failed }) => {
   const { state } = page;
-  let found = []; // [{ position, candidates: [{ word, name, percent }] }]
+  let found = []; // [{ position, candidates: [{ word, name, percent }], was: with every part }]
+  let without = null; // names of the parts that are switched off
   let rival = null; // the name of the candidate that colours the text
   let turn = 0;
 
   const title = el("p", { class: "answered", dir: "auto" });
+  const fall = el("p", { class: "fall", "aria-live": "polite" });
   const rivals = el("div", { class: "rivals", role: "group", "aria-label": "Candidates: each colours the text by the answer less it" });
   const badge = el("span", { class: "parity" });
   const legend = el("div", { class: "legend-row" });
   const next = el("div", { class: "next" });
-  const root = el("section", { class: "answer", "aria-label": "Answer" }, title, rivals, legend, next, badge);
+  const root = el("section", { class: "answer", "aria-label": "Answer" }, title, fall, rivals, legend, next, badge);
 
   const current = () => found.find((one) => one.position === state.token) ?? found[0];
   const draw = () => {
     const shown = current();
     title.replaceChildren(...(shown ? [el("strong", {}, shown.candidates[0].word), ` ${shown.candidates[0].percent}`] : []));
+    fall.replaceChildren(...(shown?.was ? [
+      `without ${without.length > 3 ? `${without.length} parts` : without.join(", ")}; ${shown.was.word} ${shown.was.percent} with every part`,
+      el("button", { class: "quiet", "data-key": "all parts", onclick: () => page.hold({ parts: "", blocked: "" }) }, "all on"),
+    ] : []));
     rivals.replaceChildren(...(shown?.candidates ?? []).slice(1).map((one) => el("button", {
-      class: "rival", dir: "auto", "data-key": `rival ${one.word}`, "aria-pressed": String(one.name === rival),
+      class: "rival", dir: "auto", "data-key": `rival ${one.word}`, "aria-pressed": String(one.name === rival), disabled: without !== null,
       title: `Colour the text by ${shown.candidates[0].word} less ${one.word}`, onclick: () => choose(one),
     }, one.word, el("small", {}, ` ${one.percent}`))));
     rivals.hidden = rivals.childElementCount === 0;
@@ -53,9 +59,10 @@ const answerBar = (page, editor, { failed }) => {
 
   return {
     root,
-    // The answers of a new text; null while there are none.
-    show(answers) {
-      found = answers ?? [];
+    // The answers of a text, and what the model is without; null while there are none.
+    show(answers, off = null) {
+      [found, without] = [answers ?? [], off];
+      root.classList.toggle("without", off !== null);
       if (answers === null) {
         turn++;
         rival = null;

@@ -32,7 +32,7 @@ const controlsOf = {
   },
 
   lines(one, set, id) {
-    const area = el("textarea", { id, rows: 3, dir: "auto", spellcheck: "false", onchange: () => set(area.value) });
+    const area = el("textarea", { id, rows: 2, dir: "auto", spellcheck: "false", onchange: () => set(area.value) });
     return [el("label", { class: "lines", for: id }, one.label, area), (value) => (area.value = value)];
   },
 
@@ -76,9 +76,17 @@ const refill = (group, wanted) => {
   group.hidden = !wanted.length;
 };
 
+// What a saved picture is made for, folded: `chosen` holds what was set.
+const pictureBox = (options, chosen) => el("details", { class: "picture" }, el("summary", {}, "Picture options"),
+  el("div", { class: "controls" }, ...options.map((one) => {
+    const node = control({ ...one, name: `picture-${one.name}` }, (value) => (chosen[one.name] = value));
+    node.update(one.default);
+    return node;
+  })));
+
 // Buttons that save a view, and the command and the address that bring it back. `save(ending)`
 // gives a file, `link()` an address and whether the text is in it; `say` tells what went wrong.
-const footOf = ({ formats, command }, { save, link, say }) => {
+const footOf = ({ formats, command }, { save, picture, link, say }) => {
   if (!formats.length) return [];
   const copied = el("span", { class: "copied", role: "status" });
   const copy = async (text, done) => {
@@ -105,7 +113,7 @@ const footOf = ({ formats, command }, { save, link, say }) => {
     el("div", { class: "save", role: "group", "aria-label": "Save" }, el("span", {}, "Save"),
       ...formats.map((ending) => el("button", {
         class: "quiet", "data-key": `Save ${ending}`, onclick: () => download(ending),
-      }, ending.toUpperCase()))),
+      }, ending.toUpperCase())), formats.includes("png") ? picture : null),
     el("div", { class: "command" }, el("code", {}, command),
       el("button", { class: "quiet", onclick: () => copy(command, "copied") }, "Copy"),
       el("button", { class: "quiet", onclick: copyLink }, "Copy link"), copied),

@@ -54,10 +54,10 @@ const ladderBox = (page, main, editor) => {
   // ---- what the lens reads at every token after the layer
   const found = { key: "", words: [] };
   const fetchWords = async () => {
-    const key = JSON.stringify([state.model, state.text]);
+    const [parts, blocked] = page.off(), key = JSON.stringify([state.model, state.text, parts, blocked]);
     if (found.key !== key) {
       Object.assign(found, { key, words: [] });
-      const answer = await page.busy(page.ask("lens_words", state.model, state.text)).catch(() => null);
+      const answer = await page.busy(page.ask("lens_words", state.model, state.text, parts, blocked)).catch(() => null);
       if (answer && found.key === key) found.words = answer.words;
       if (!answer) Object.assign(found, { key: "" });
     }
@@ -69,9 +69,10 @@ const ladderBox = (page, main, editor) => {
   const words = el("input", { type: "checkbox", id: "mb-lens-words", onchange: say });
 
   const why = el("p", { class: "chosen", "aria-live": "polite" });
-  const tell = () => {
+  const tell = (view) => {
     const opened = openedOf(state), isThere = opened && opened.layer === state.layer && opened.head === state.head;
-    why.hidden = !opened;
+    why.hidden = !opened || !hasHead(view);
+    why.title = opened?.line ?? "";
     if (opened) why.replaceChildren(isThere ? opened.line : el("button", {
       class: "link", onclick: () => page.hold({ layer: opened.layer, head: opened.head }),
     }, `Head ${opened.layer}.${opened.head} is what the answer needs most`));
@@ -80,14 +81,15 @@ const ladderBox = (page, main, editor) => {
   const legend = el("span", {});
   const box = el("div", { class: "ladder" }, rungs, legend, play,
     el("label", { class: "switch", title: "Below each token, the word that the lens reads there after the selected layer" },
-      words, "lens words"), why);
+      words, "lens words"));
+  box.why = why;
   const isSelected = () => state.isChosen || openedOf(state) !== null;
   // The layer as it is selected now, in everything that shows it.
   box.mark = () => {
     if (isSelected()) tellSelected(main, { layer: state.layer, head: state.head });
   };
   box.update = (view) => {
-    box.hidden = !LAYERED.includes(view.group) && !view.controls.some((one) => one.kind === "held" && one.name !== "token");
+    box.hidden = !LAYERED.includes(view.group) && !hasHead(view);
     if (ofModel !== state.model) draw();
     ofModel = state.model;
     legend.replaceChildren(legendOfKinds(layers()) ?? "");
@@ -96,12 +98,15 @@ const ladderBox = (page, main, editor) => {
       rung.tabIndex = layer === state.layer ? 0 : -1;
     });
     play.update();
-    tell();
+    tell(view);
     box.mark();
     say();
   };
   return box;
 };
+
+// Whether a view is of a layer or a head.
+const hasHead = (view) => view.controls.some((one) => one.kind === "held" && one.name !== "token");
 
 // The head that this text's answer needs most, as the server found it, or null.
 const openedOf = ({ opened, model, text }) =>
@@ -109,7 +114,7 @@ const openedOf = ({ opened, model, text }) =>
 
 // Selects that head for a view of layers or heads where nobody has chosen one; gives whether it did.
 const openerOf = ({ state, ask, busy }) => async (view) => {
-  if (!view.controls.some((one) => one.kind === "held" && one.name !== "token")) return false;
+  if (!hasHead(view)) return false;
   const { model, text } = state, key = JSON.stringify([model, text]);
   if (state.opened?.key !== key) {
     const found = await busy(ask("opening", model, text)).catch(() => null);

@@ -1,25 +1,24 @@
-// The view that chooses a head, beside the one that shows it: made once for a text, a model and
-// the settings that both have.
+// The view that chooses a head, beside the one that shows it and its own settings: made once for a text, a model and
+// the settings that both have, and kept as it is while heads are chosen.
 
-const navigators = new Map();
+let beside = { key: "" }; // the last one, the place of what it chooses, and what both are for
 
-const besideNavigator = (name, shown, page, settings) => {
+const besideNavigator = (name, controls, shown, page, settings) => {
   const { state } = page, key = JSON.stringify([name, state.model, state.text, settings]);
-  const left = el("div", { class: "model-view" });
-  const grid = el("div", { class: "explore" }, left, el("div", { class: "held-head" }, ...shown));
-  grid.style.setProperty("--heads", page.model().heads);
-  const fill = ({ parts: found }) => {
-    const focused = left.contains(document.activeElement);
-    left.replaceChildren(...found.filter((one) => one.kind === "thumbs").map((one) => draw({ ...one, isBeside: true }, page)));
-    if (focused) left.querySelector(".thumbs")?.focus({ preventScroll: true });
-  };
-  if (navigators.has(key)) fill(navigators.get(key));
-  else {
-    page.busy(page.ask(name, state.model, state.text, ...settings)).then((answer) => {
-      if (navigators.size > 8) navigators.clear();
-      navigators.set(key, answer);
-      fill(answer);
-    }, (error) => left.replaceChildren(el("p", { class: "note" }, error.message)));
+  if (beside.key !== key) {
+    const left = el("div", { class: "model-view" }), right = el("div", { class: "held-head" });
+    const grid = el("div", { class: "explore" }, left, el("div", {}, controls, right));
+    const mine = (beside = { key, grid, right });
+    grid.style.setProperty("--heads", page.model().heads);
+    page.busy(page.ask(name, state.model, state.text, ...settings)).then(({ parts: found }) => {
+      left.replaceChildren(...found.filter((one) => one.kind === "thumbs").map((one) => draw({ ...one, isBeside: true }, page)));
+    }, (error) => {
+      left.replaceChildren(el("p", { class: "note" }, error.message));
+      mine.key = ""; // asked for again with the next head
+    });
   }
-  return grid;
+  if (!beside.grid.isConnected) repaint(beside.grid); // it may have missed a change of theme
+  if (controls.parentElement !== beside.right.parentElement) beside.right.before(controls);
+  beside.right.replaceChildren(...shown);
+  return beside.grid;
 };

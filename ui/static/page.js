@@ -20,7 +20,7 @@ const explore = (main, about, server, trigger) => {
 
   const state = {
     model: about.models[0].name, text: about.examples[0], view: about.views[0].name,
-    layer: 0, head: 0, token: -1, settings: {}, maskedWords: [],
+    layer: 0, head: 0, token: -1, settings: {}, maskedWords: [], picture: {},
   };
   let turn = 0; // of the drawing; a later one makes an earlier one stale
   let missing = ""; // a sentence on what a link names and this page has not
@@ -122,17 +122,30 @@ const explore = (main, about, server, trigger) => {
     }
     editor.show(found.tokens, found.full_length);
     answer.show(null);
-    const answers = found.tokens.length
-      ? busy(ask("answers", state.model, state.text, false)).catch((error) => ({ refused: error.message })) : null;
-    const isNew = () => asked === answers;
-    asked = answers;
-    answers?.then((got) => isNew() && (got.refused ? answer.offer(nextSteps(got.refused)) : answer.show(got.answers)));
+    pinned = { key: "" };
     await show();
     // Transformers opens the weights itself, which takes time that the view had better have.
-    const compared = await answers?.then((got) => !got.refused && isNew() && ask("answers", state.model, state.text, true).catch(() => null));
-    if (compared && isNew()) answer.parity(compared.parity);
+    const { text, got } = pinned, isThere = got && !(await got).refused && text === aboutText();
+    const compared = isThere && await ask("answers", state.model, state.text, true).catch(() => null);
+    if (compared && text === aboutText()) answer.parity(compared.parity);
   };
-  let asked = null; // the answers of the text that is shown
+  // The answers above the view: those of the text as the view shows it, with parts of the model off or not.
+  let pinned = { key: "" };
+  const aboutText = () => JSON.stringify([state.model, state.text]);
+  const OFF = ["parts", "blocked", "replacement"]; // what the endpoint takes, in its order
+  const off = () => OFF.map((name) => view().controls.find((one) => one.name === name)).map((one) => (one ? setting(one) : ""));
+  const pin = () => {
+    const [parts, blocked, replacement] = off(), isWhole = !parts && !blocked;
+    const more = isWhole ? [] : [parts, blocked, replacement || "zero"], text = aboutText(), key = JSON.stringify([text, more]);
+    if (key === pinned.key || !editor.chips.length) return;
+    const got = busy(ask("answers", state.model, state.text, false, ...more)).catch((error) => ({ refused: error.message }));
+    pinned = { key, text, got };
+    got.then((found) => {
+      if (pinned.key !== key) return;
+      if (found.refused) answer.offer(nextSteps(found.refused));
+      else answer.show(found.answers, found.without);
+    });
+  };
   // What can be done with a text that has no mask.
   const nextSteps = (refused) => {
     if (!refused.includes("no [MASK]")) return [];
@@ -159,7 +172,7 @@ const explore = (main, about, server, trigger) => {
   tabs.append(purpose);
 
   const page = {
-    state, model, ask, busy,
+    state, model, ask, busy, off,
     begin: () => begin(),
     failed: (error) => void say(error),
     // The address of what `open` opens.
@@ -214,6 +227,7 @@ const explore = (main, about, server, trigger) => {
   const answer = answerBar(page, editor, { failed: say });
 
   const guide = guideBox(page), ladder = ladderBox(page, main, editor);
+  const lead = el("div", { class: "settings" }, held, ladder, line, ladder.why, controls);
   const opener = openerOf(page);
   const isHeld = () => state.token >= 0 && state.token < editor.chips.length;
   // Whether a setting makes a difference beside the others.
@@ -250,7 +264,7 @@ const explore = (main, about, server, trigger) => {
     const inCorpus = once("in the corpus", () => el("button", {
       class: "quiet", onclick: () => page.hold({ view: "corpus", layer: state.layer, head: state.head, neuron: null }),
     }));
-    inCorpus.textContent = `head ${state.layer}.${state.head} in the corpus`;
+    inCorpus.textContent = `${state.layer}.${state.head} in the corpus`;
     const namesHead = view().name !== "corpus" && nodes.length > 0 && used.some((one) => one.kind === "held" && one.name !== "token");
     refill(held, [...nodes, ...(canLetGo ? [letGo] : []), ...(namesHead ? [inCorpus] : [])]);
     refill(controls, used.filter((one) => one.kind !== "held" && one.label).map((one) => shownAs(one, setting(one))));
@@ -266,6 +280,7 @@ const explore = (main, about, server, trigger) => {
     purpose.textContent = view().about;
     guide.update(view());
     ladder.update(view());
+    if (!view().navigator) lead.append(controls);
     drawControls();
   };
 
@@ -282,12 +297,13 @@ const explore = (main, about, server, trigger) => {
     const strip = found.parts.find((part) => part.kind === "strip" && part.values.length === editor.chips.length) ?? null;
     const seen = found.parts.filter((part) => part !== strip || strip.values.length > SHORT);
     const drawn = seen.map((part) => draw(part, page)), { navigator } = view();
-    body.replaceChildren(...(navigator
-      ? [besideNavigator(navigator, drawn, page, page.values({ parts: "", blocked: "" }, navigator))] : drawn));
+    const wanted = navigator
+      ? [besideNavigator(navigator, controls, drawn, page, page.values({ parts: "", blocked: "" }, navigator))] : drawn;
+    if (!navigator || body.firstElementChild !== wanted[0]) body.replaceChildren(...wanted);
     ladder.mark();
     answer.tint(strip);
     if (inside) body.querySelector(`[data-key="${inside}"]`)?.focus({ preventScroll: true });
-    foot.replaceChildren(...footOf(found, { save, link, say }));
+    foot.replaceChildren(...footOf(found, { save, picture, link, say }));
   };
 
   // A new drawing begins; `data-drawn` comes back when it is whole.
@@ -310,6 +326,7 @@ const explore = (main, about, server, trigger) => {
     drawFrame();
     if (!editor.chips.length) return clear();
     say(null);
+    pin();
     body.classList.toggle("stale", shown !== key());
     const { name, early } = view(), isNew = shown !== key() && Object.keys(early).length > 0;
     try {
@@ -335,8 +352,9 @@ const explore = (main, about, server, trigger) => {
   // ---- files and links
   const save = (ending) => {
     const settings = Object.fromEntries(view().controls.map((one, i) => [one.name, page.values()[i]]));
-    return busy(ask("save", state.view, ending, state.model, state.text, settings));
+    return busy(ask("save", state.view, ending, state.model, state.text, settings, state.picture));
   };
+  const picture = pictureBox(about.picture, state.picture);
   const link = () => ({ href: location.href, isWhole: state.text.length <= LONGEST });
 
   // ---- the theme
@@ -363,9 +381,9 @@ const explore = (main, about, server, trigger) => {
         ...about.examples.map((text) => el("button", {
           class: "link", onclick: () => { editor.set(text); run(); },
         }, text))), tourOf(main), theme),
-    editor.root, message, answer.root, tabs,
+    editor.root, message, answer.root, el("div", { class: "asked" }, tabs, guide),
     el("section", { class: "view", "aria-label": "View" },
-      el("div", { class: "settings" }, held, ladder, controls, guide), line, body, foot, facts));
+      lead, body, foot, facts));
   const restore = () => {
     forgetWindows();
     fromAddress();

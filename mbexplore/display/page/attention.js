@@ -1,7 +1,11 @@
 // Attention: a head's map (`map`; several: `maps`), the small maps of every head (`thumbs`).
 // Colours follow a root of a weight's share of the largest, so that faint weights show.
 
-const bytesOf = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const bytesOf = (text) => {
+  const letters = atob(text), bytes = new Uint8Array(letters.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = letters.charCodeAt(i);
+  return bytes;
+};
 
 // The colour of each of some shades 0..255, in the theme of the moment.
 const coloured = (shades, hue) => {

@@ -23,10 +23,14 @@ const cutTo = (context, text, room) => {
 // An image of one pixel a cell, `colourAt(i)` from the upper left; null leaves the ground.
 const imageOf = (rows, columns, colourAt) => {
   const canvas = el("canvas", { width: columns, height: rows });
-  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows);
+  const context = canvas.getContext("2d"), image = context.createImageData(columns, rows), { data } = image;
   for (let i = 0; i < rows * columns; i++) {
     const colour = colourAt(i);
-    if (colour) image.data.set([...colour, 255], 4 * i);
+    if (!colour) continue;
+    data[4 * i] = colour[0];
+    data[4 * i + 1] = colour[1];
+    data[4 * i + 2] = colour[2];
+    data[4 * i + 3] = 255;
   }
   context.putImageData(image, 0, 0);
   return canvas;

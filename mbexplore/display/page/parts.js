@@ -24,10 +24,12 @@ const isDark = () => document.body.classList.contains("dark");
 
 // Colour scales: STOPS is display/palette.py's, put before this script.
 const hex = (colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+const SCALES = Object.fromEntries(Object.entries(STOPS).map(([theme, hues]) =>
+  [theme, Object.fromEntries(Object.entries(hues).map(([hue, stops]) => [hue, stops.map(hex)]))]));
 
 // share 0..1 -> [r, g, b]
 const shade = (hue, share) => {
-  const stops = STOPS[isDark() ? "dark" : "light"][hue].map(hex);
+  const stops = SCALES[isDark() ? "dark" : "light"][hue];
   const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1);
   const low = Math.min(Math.floor(at), stops.length - 2);
   return stops[low].map((c, i) => Math.round(c + (stops[low + 1][i] - c) * (at - low)));

@@ -75,8 +75,7 @@ parts.route = (part, page) => {
         d: `M${from} Q${[0, 1].map((i) => 2 * middle[i] - (from[i] + to[i]) / 2)} ${to}`, "stroke-width": 1.5 + 7 * Math.max(edge.share, 0), class: kind,
       });
       if (path) root.append(path); // below all labels
-      const label = svg("g", { class: kind }, svg("text", { x: at[0], y: at[1] + 4, "text-anchor": isLoop ? "start" : "middle", class: "named" },
-        `${edge.name} \u00b7 ${edge.text}`));
+      const label = svg("g", { class: kind }, svg("text", { x: at[0], y: at[1] + 4, "text-anchor": isLoop ? "start" : "middle", class: "named" }, edge.label));
       path?.addEventListener("pointerenter", () => tell(edge.about));
       if (act) path?.addEventListener("click", act);
       return active(label, edge.about, `edge ${edge.name} ${edge.number}`, act);
