@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from mbexplore.checkpoints.model import load_model, save_model
 from mbexplore.network.config import ModernBertConfig
-from mbexplore.network.linear import ROWS
+from mbexplore.network.linear import ROWS, onednn
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.network.pages import free_mapped, join_pages
 
@@ -63,6 +63,17 @@ def test_what_is_not_mapped_stays():
         free_mapped(tensor)
         join_pages(tensor.data_ptr(), tensor.nbytes)
         assert torch.equal(tensor, expected)
+
+
+@linux
+def test_packed_weights_can_be_joined():
+    with torch.inference_mode():
+        weight = torch.randn(2304, 768)
+        packed, same = onednn().pack(weight), torch.randn(ROWS, 768)
+        before = onednn().product(same, packed, None)
+        join_pages(torch.ops.mkldnn.data_ptr(packed), torch.ops.mkldnn._nbytes(packed))
+        assert torch.equal(onednn().product(same, packed, None), before)
+    assert torch.ops.mkldnn._nbytes(packed) >= weight.nbytes
 
 
 @linux

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
-from mbexplore.network.pages import free_mapped
+from mbexplore.network.pages import free_mapped, join_pages
 
 ROWS = 16
 """Rows of x from which the product is oneDNN's."""
@@ -119,13 +119,15 @@ def onednn() -> OneDnn | None:
     The one place where these private names stand; without them every product is torch's own.
     """
     try:
-        reorder, pointwise = (
-            torch.ops.mkldnn._reorder_linear_weight,
-            torch.ops.mkldnn._linear_pointwise,
-        )
+        onednn = torch.ops.mkldnn
+
+        def pack(weight: Tensor) -> Tensor:
+            packed: Tensor = onednn._reorder_linear_weight(weight, 512)  # rows; others do as well
+            join_pages(onednn.data_ptr(packed), onednn._nbytes(packed))
+            return packed
+
         kernel = OneDnn(
-            lambda weight: reorder(weight, 512),  # rows to expect; others are served as well
-            lambda x, weight, bias: pointwise(x, weight, bias, "none", [], ""),
+            pack, lambda x, weight, bias: onednn._linear_pointwise(x, weight, bias, "none", [], "")
         )
         with torch.no_grad():
             x, weight, bias = torch.ones(2, 3), torch.arange(6.0).view(2, 3), torch.ones(2)

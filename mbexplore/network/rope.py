@@ -68,8 +68,10 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     Returns:
         The rotated tensor, of the shape and dtype of `x`.
     """
-    first, second = x.to(cos.dtype).chunk(2, dim=-1)
-    # In place on products that no gradient needs.
-    low = (first * cos).addcmul_(second, sin, value=-1)
-    high = (second * cos).addcmul_(first, sin)
-    return torch.cat((low, high), dim=-1).to(x.dtype)
+    half = cos.shape[-1]
+    wide = x.to(cos.dtype).contiguous()
+    turned = wide * torch.cat((cos, cos), dim=-1)
+    # In place on a product that no gradient needs.
+    turned[..., :half].addcmul_(wide[..., half:], sin, value=-1)
+    turned[..., half:].addcmul_(wide[..., :half], sin)
+    return turned.to(x.dtype)
