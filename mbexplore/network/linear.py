@@ -15,6 +15,7 @@ below, where MKL sums few rows more finely; those are left to it).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -119,15 +120,16 @@ def onednn() -> OneDnn | None:
     The one place where these private names stand; without them every product is torch's own.
     """
     try:
-        onednn = torch.ops.mkldnn
+        ops = torch.ops.mkldnn
 
         def pack(weight: Tensor) -> Tensor:
-            packed: Tensor = onednn._reorder_linear_weight(weight, 512)  # rows; others do as well
-            join_pages(onednn.data_ptr(packed), onednn._nbytes(packed))
+            packed: Tensor = ops._reorder_linear_weight(weight, 512)  # rows; others do as well
+            with suppress(AttributeError):  # an older torch
+                join_pages(ops.data_ptr(packed), ops._nbytes(packed))
             return packed
 
         kernel = OneDnn(
-            pack, lambda x, weight, bias: onednn._linear_pointwise(x, weight, bias, "none", [], "")
+            pack, lambda x, weight, bias: ops._linear_pointwise(x, weight, bias, "none", [], "")
         )
         with torch.no_grad():
             x, weight, bias = torch.ones(2, 3), torch.arange(6.0).view(2, 3), torch.ones(2)
