@@ -111,7 +111,7 @@ def check_told_apart(logits: Tensor) -> None:
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; "auto" is the first there is of cuda, mps and cpu.
+    """The device of that name, "cuda:1" too; "auto" is the first there is of cuda, mps and cpu.
 
     Raises:
         DeviceError: this machine lacks it.
@@ -123,7 +123,9 @@ def find_device(name: str) -> torch.device:
     }
     if name == "auto":
         return torch.device(next(kind for kind, is_there in there.items() if is_there))
-    if not there.get(name, False):
+    kind, _, index = name.partition(":")
+    is_one_of = kind == "cuda" and index.isdigit() and int(index) < torch.cuda.device_count()
+    if not there.get(kind, False) or (index and not is_one_of):
         have = ", ".join(kind for kind, is_there in there.items() if is_there)
         raise DeviceError(f"There is no device {name!r} here; choose one of {have}.")
     return torch.device(name)

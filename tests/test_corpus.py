@@ -13,9 +13,8 @@ from mbexplore.corpus import tiles
 from mbexplore.corpus.build import add_block, find_thresholds
 from mbexplore.corpus.observe import Observer
 from mbexplore.corpus.sketch import (
-    CLASSES,
+    EDGES,
     EMPTY,
-    FIRING_EDGES,
     HEAD_SUMS,
     SCALE,
     SCALES,
@@ -29,6 +28,7 @@ from mbexplore.corpus.sketch import (
 )
 from mbexplore.corpus.sources import Block
 from mbexplore.corpus.tables import _correlations
+from mbexplore.corpus.token_classes import CLASSES
 from mbexplore.errors import ModelError
 from tests.handbuilt import build_explorer, build_random
 
@@ -131,7 +131,7 @@ def test_the_rest_is_what_dense_maps_give(whole, recordings):
         for name, where in rows.items():
             assert found[name] == pytest.approx(total[name] / len(where), abs=1e-5)
         np.testing.assert_allclose(whole.arrays["distances"][layer, 1] / SCALE, by_bin, atol=1e-3)
-        np.testing.assert_allclose(whole.arrays["key_tokens"][layer, 1] / SCALE, keys, atol=1e-3)
+        np.testing.assert_allclose(whole.arrays["key_tokens"][:, layer, 1] / SCALE, keys, atol=1e-3)
 
 
 def largest_weights(recordings, layer, head):
@@ -174,12 +174,12 @@ def test_samples_and_counts_are_of_their_interval(whole, recordings):
 
 
 def test_neurons_and_the_residual_stream(whole, explorer, recordings):
-    thresholds = find_thresholds(explorer)
+    thresholds = find_thresholds(explorer)["neuron"]
     for layer in range(3):
         values = torch.cat([one.neurons(layer) for one in recordings]).numpy()
-        for i, edge in enumerate(FIRING_EDGES):
+        for i, edge in enumerate(EDGES["neuron"]):
             fired = (abs(values) > thresholds[layer] * edge).sum(axis=0)
-            np.testing.assert_array_equal(whole.arrays["fired"][layer, :, i], fired)
+            np.testing.assert_array_equal(whole.arrays["neuron_fired"][layer, :, i], fired)
         sums = np.stack((values.sum(0), (values**2).sum(0)), 1)
         ends = np.stack((values.max(0), -values.min(0)), 1)
         found = (whole.arrays[name][layer] / VALUE for name in ("neuron_sums", "neuron_extremes"))
@@ -206,18 +206,22 @@ def test_neurons_and_the_residual_stream(whole, explorer, recordings):
 
 def classes_of(encoding):
     """Of each token, by hand."""
-    for i, token in enumerate(encoding.tokens):
-        word = encoding.words[i]
-        is_first = word is not None and (i == 0 or encoding.words[i - 1] != word)
+    for token in encoding.tokens:
+        word, is_word = token.strip(), token.strip().isalpha()
         found = {
-            "cls": token == "[CLS]",
-            "sep": token == "[SEP]",
             "mask": token == "[MASK]",
-            "number": token.strip().isdigit(),
-            "punctuation": token.strip() in (",", ".", "-"),
-            "capitalized": token.strip()[:1].isupper(),
-            "word_start": is_first,
-            "word_rest": word is not None and not is_first,
+            "special": token in ("[CLS]", "[SEP]", "[MASK]"),
+            "punctuation": word in (",", ".", "-"),
+            "number": word.isdigit(),
+            "capitalised": is_word and word[0].isupper(),
+            "lowercase": is_word and word[0].islower() and token[0] == " ",
+            "inside": is_word and word[0].islower() and token[0] != " ",
+            "space": token.isspace(),
+            "article": word.lower() in ("a", "an", "the"),
+            "preposition": word.lower() in ("in", "on", "of"),
+            "conjunction": word == "and",
+            "pronoun": word in ("i", "it"),
+            "auxiliary": word == "was",
         }
         yield [found[name] for name in CLASSES]
 
@@ -226,7 +230,8 @@ def classes_of(encoding):
 def test_correlations_are_pearsons(of, explorer, tiny):
     explorer = explorer if of == "random" else tiny
     texts = TEXTS if of == "random" else [
-        "In 1984, the Kuznetsov family sold 12 well-worn boats.", "Rain fell on Ljubljana - again.",
+        "In 1984, the Kuznetsov family sold 12 well-worn boats, and it was late.",
+        "Rain fell on Ljubljana - again.",
         "The [MASK] of the sea.",
     ]  # fmt: skip
     sketch = Sketch(Shape.of(explorer.model.config), {"thresholds": find_thresholds(explorer)})
@@ -250,7 +255,7 @@ def test_correlations_are_pearsons(of, explorer, tiny):
         wanted = [np.corrcoef(one, column)[0, 1] for one in activations.T[lively]]
         np.testing.assert_allclose(found[name][lively], wanted, atol=2e-3)
     if of == "tiny":
-        assert set(columns) - {"position"} == {n for n in CLASSES if columns[n].std() > 0}
+        assert {n for n in CLASSES if columns[n].std() == 0} == {"space"}
 
 
 def test_long_texts_go_in_parts_of_their_maps(explorer, whole, monkeypatch):
@@ -259,7 +264,7 @@ def test_long_texts_go_in_parts_of_their_maps(explorer, whole, monkeypatch):
     parted = sketch_of(explorer, [Block(0, TEXTS)])
     for name in ("head_sums", "distances", "key_tokens"):
         np.testing.assert_allclose(parted.arrays[name], whole.arrays[name], rtol=1e-4, atol=2000)
-    for name in ("head_rows", "counts", "fired"):
+    for name in ("head_rows", "counts", "neuron_fired"):
         np.testing.assert_array_equal(parted.arrays[name], whole.arrays[name])
 
 

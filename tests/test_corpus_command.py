@@ -120,7 +120,7 @@ def test_the_tables_are_the_sketch(made, tiny):
             np.testing.assert_array_equal(found, values.ravel())
     tokens = sketch.arrays["counts"][1]
     for row in Store(folder).rows("sinks"):
-        weight = sketch.arrays["key_tokens"][row["layer"], :, row["token_id"]].sum() / 2**20
+        weight = sketch.arrays["key_tokens"][row["token_id"], row["layer"]].sum() / 2**20
         assert row["share"] == pytest.approx(weight / (4 * tokens))
         assert row["lift"] == pytest.approx(row["share"] * tokens / row["occurrences"])
     for state in Store(folder).rows("states"):

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from mbexplore.checks import find_device
+from mbexplore.cli.corpus import own_device
 from mbexplore.corpus.reader import Store
 from tests.cli_runner import run_cli
 
@@ -126,6 +128,30 @@ def test_an_engine_that_cant_run_is_one_sentence(one, tmp_path, monkeypatch, giv
     done = run_cli("corpus", "build", one[0], "-o", tmp_path / "store", *given)
     assert done.code == 2 and words in done.err
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("device", "engine", "environment", "gpus", "wanted"),
+    [
+        ("auto", "torchrun", {"LOCAL_RANK": "3"}, 8, "cuda:3"),
+        ("cuda", "torchrun", {"LOCAL_RANK": "5"}, 4, "cuda:1"),
+        ("auto", "torchrun", {"LOCAL_RANK": "3"}, 1, "cuda:0"),  # CUDA_VISIBLE_DEVICES shows one
+        ("auto", "torchrun", {"SLURM_LOCALID": "2"}, 8, "cuda:2"),
+        ("auto", "torchrun", {"LOCAL_RANK": "1"}, 0, "auto"),
+        ("auto", "torchrun", {}, 8, "auto"),
+        ("cpu", "torchrun", {"LOCAL_RANK": "1"}, 8, "cpu"),
+        ("cuda:6", "torchrun", {"LOCAL_RANK": "1"}, 8, "cuda:6"),
+        ("auto", "here", {"LOCAL_RANK": "1"}, 8, "auto"),
+    ],
+)
+def test_each_process_takes_a_gpu_of_its_own(monkeypatch, device, engine, environment, gpus,
+                                             wanted):  # fmt: skip
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    found = own_device(device, engine, environment)
+    assert found == wanted
+    if found.startswith("cuda:") and gpus > int(found[5:]):
+        assert str(find_device(found)) == wanted
 
 
 def test_without_ray_a_sentence_says_what_to_install(one, tmp_path, monkeypatch):

@@ -418,6 +418,19 @@ def test_a_head_and_a_neuron_are_not_both_shown(tiny):
         tiny.corpus(layer=99, head=0)
 
 
+CONFIG = {
+    "model_name": str, "heads": list, "n_layers": int, "n_heads": int, "n_intervals": int,
+    "metrics": list, "metric_descriptions": dict, "head_data_pattern": str, "has_umap": bool,
+    "umap_heads": list, "custom_plots": list, "custom_tables": list, "statistics_display": dict,
+}  # fmt: skip
+SEQUENCE = {
+    "sequence_id": int, "interval": int, "tokens": list, "attention_indices": list,
+    "attention_values": list, "seq_len": int, "max_activation": float,
+}  # fmt: skip
+"""What the docstrings of data_pipeline.py in anthropics/headvis ask of config.json and of each
+sequence of a head."""
+
+
 def test_headvis_gets_its_tree(tmp_path, tiny, tables):
     done = run_cli("corpus", "export", "--headvis", tmp_path / "data")
     assert done.code == 0, done.err
@@ -430,8 +443,13 @@ def test_headvis_gets_its_tree(tmp_path, tiny, tables):
     assert set(config["metrics"]) == set(config["metric_descriptions"]) == set(scatter[0]) - {
         "layer", "head"
     }  # fmt: skip
-    for row, one in zip(scatter, tables["heads"], strict=True):
+    by_head = {(one["layer"], one["head"]): one for one in scatter}
+    for one in tables["heads"]:
+        row = by_head[one["layer"], one["head"]]
         assert row["prev_token_score"] == pytest.approx(one["previous"], abs=6e-5)
+    # HeadVis's Index.svelte offers as axes what the first row has as numbers.
+    assert all(isinstance(value, int | float) for value in scatter[0].values())
+    assert [isinstance(config[name], kind) for name, kind in CONFIG.items()] == [True] * len(CONFIG)
     assert {path.name for path in (tmp_path / "data" / "heads").iterdir()} == {
         f"L{one['layer']}H{one['head']}.json" for one in tables["heads"]
     }
@@ -442,6 +460,18 @@ def test_headvis_gets_its_tree(tmp_path, tiny, tables):
     assert sum(head["histogram"]["bin_values"]) == row["queries"]
     assert sum(head["qk_distance_histogram"]["bin_values"]) == pytest.approx(1, abs=1e-2)
     texts = {one["text"]: one["content"] for one in tables["texts"]}
+    assert set(head) == {
+        "sequences", "qk_distance_histogram", "top_query_tokens", "top_key_tokens", "histogram",
+        "statistics",
+    }  # fmt: skip
+    for plot in config["custom_plots"]:
+        assert len(head[plot["key"]]["bin_edges"]) == len(head[plot["key"]]["bin_values"]) + 1
+    for named in config["custom_tables"]:
+        assert all(set(one) == {"token", "weight"} for one in head[named["key"]])
+    assert set(config["statistics_display"]) == set(head["statistics"])
+    for one in head["sequences"]:
+        assert [type(one[name]) for name in SEQUENCE] == list(SEQUENCE.values())
+        assert len(one["attention_indices"]) == len(one["attention_values"])
     for one in head["sequences"][::5]:
         weights = tiny.record(texts[one["sequence_id"]]).attention(4, 1)[0].numpy()
         length = one["seq_len"]

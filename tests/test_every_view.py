@@ -387,6 +387,17 @@ def test_the_blocks_begin_with_an_answer(result):
     assert type(result.blocks[0]).__name__ == "Headline"
 
 
+def test_a_head_that_a_cell_names_is_selected_by_a_click(result):
+    """The page offers what cells select in the corpus, so none may only be written."""
+    tables = [*of_kind(result, Table), *(bars.table for bars in of_kind(result, Bars))]
+    for table in tables:
+        for row in table.cells:
+            for column, cell in zip(table.columns, row, strict=True):
+                is_head = isinstance(cell.value, str) and re.fullmatch(r"\d+\.\d+", cell.value)
+                if is_head and column != "neuron":
+                    assert {"layer", "head"} <= set(cell.select or ()), (table.title, cell)
+
+
 def test_every_format_is_made_and_others_are_refused(result):
     starts = {"html": b"<!doctype html>", "json": b"{", "npz": b"PK"}
     for ending in result.formats:

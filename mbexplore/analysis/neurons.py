@@ -273,7 +273,7 @@ def _describe(
     explorer: Explorer, recording: Recording, place: tuple[int, int, int], activation: Tensor
 ) -> Neuron:
     layer, neuron, position = place
-    part = upcast(activation) * upcast(_directions(explorer, layer)[:, neuron])  # (hidden,)
+    part = upcast(activation) * upcast(neuron_directions(explorer, layer)[:, neuron])  # (hidden,)
     changes = logit_changes(explorer, recording, position, part)
     return Neuron(
         layer,
@@ -281,8 +281,8 @@ def _describe(
         position,
         float(activation),
         float(part.norm()),
-        _largest(explorer, changes),
-        _largest(explorer, changes, -1),
+        largest_changes(explorer, changes),
+        largest_changes(explorer, changes, -1),
     )
 
 
@@ -316,21 +316,24 @@ def logit_changes(
     return changes - changes.mean()
 
 
-def _largest(explorer: Explorer, changes: Tensor | None, sign: int = 1) -> tuple[Change, ...]:
+def largest_changes(
+    explorer: Explorer, changes: Tensor | None, sign: int = 1
+) -> tuple[Change, ...]:
+    """The `NAMED` tokens whose logits change most upwards, or with -1 downwards."""
     if changes is None:
         return ()
     best = (sign * changes).topk(min(NAMED, len(changes))).indices.tolist()
     return tuple(Change(explorer.tokenizer.token(i), i, float(changes[i])) for i in best)
 
 
-def _directions(explorer: Explorer, layer: int) -> Tensor:
+def neuron_directions(explorer: Explorer, layer: int) -> Tensor:
     """Columns of Wo, the directions that a layer's neurons write in: (hidden, neurons)."""
     check_index("layer", layer, explorer.model.config.num_hidden_layers)
     return explorer.model.encoder.get_parameter(f"layers.{layer}.mlp.Wo.weight").detach()
 
 
 def _direction_norms(explorer: Explorer, layer: int) -> Tensor:
-    norms: Tensor = upcast(_directions(explorer, layer)).norm(dim=0)  # (neurons,)
+    norms: Tensor = upcast(neuron_directions(explorer, layer)).norm(dim=0)  # (neurons,)
     return norms
 
 

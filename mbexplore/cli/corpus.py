@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +19,9 @@ from mbexplore.errors import UsageError
 if TYPE_CHECKING:
     from mbexplore.corpus.build import Build
     from mbexplore.corpus.cluster import Cluster
+    from mbexplore.corpus.dictionary import Dictionary
     from mbexplore.corpus.sketch import Sketch
+    from mbexplore.explorer import Explorer
 
 app = typer.Typer(
     name="corpus",
@@ -75,6 +78,18 @@ def build(
     control: Annotated[
         bool, typer.Option("--control", help="Run the freshly initialised model beside it.")
     ] = False,
+    shuffled: Annotated[
+        bool,
+        typer.Option("--shuffled", help="Run the model with its own weights shuffled beside it."),
+    ] = False,
+    dictionary: Annotated[
+        Path | None,
+        typer.Option(help="Features to look at too: a sparse autoencoder, as SAELens writes it."),
+    ] = None,
+    tap: Annotated[
+        str | None,
+        typer.Option(help="What it was trained on, layers.5.resid_post for example."),
+    ] = None,
     truncate: options.Truncate = False,
     strict: Strict = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples and the control.")] = 0,
@@ -97,23 +112,30 @@ def build(
     """
     from mbexplore.corpus import build as work
     from mbexplore.corpus.finish import finish
-    from mbexplore.corpus.sources import describe, find_sources
+    from mbexplore.corpus.sources import CONTROLS, describe, find_sources
     from mbexplore.corpus.tables import arrow
     from mbexplore.explorer import load
 
+    if control and shuffled:
+        raise UsageError("--control and --shuffled are two controls; give one of them.")
     given = {"workers": workers, "cpus": cpus, "gpus": gpus, "batch": batch,
              "environment": environment}  # fmt: skip
     cluster = _cluster(engine, given)
     rank, world = _place(engine)
+    device = own_device(device, engine, os.environ)
     arrow()  # before any work
     sources = find_sources(texts, column, id, strict=strict)
     for error in (error for source in sources for error in source.errors):
         notice(error)
     explorer = load(model, device=device, dtype=dtype)
-    thresholds = work.find_thresholds(explorer)
-    about = describe(explorer, thresholds, truncate=truncate, seed=seed)
-    kinds = (work.SKETCH, work.CONTROL) if control else (work.SKETCH,)
-    planned = work.Build(output.absolute(), sources, about, explorer, kinds)
+    work.save_memory(explorer)
+    features, named = _dictionary(dictionary, tap, explorer)
+    about = describe(
+        explorer, work.find_thresholds(explorer, features), dictionary=named,
+        control=CONTROLS[shuffled], truncate=truncate, seed=seed,
+    )  # fmt: skip
+    kinds = (work.SKETCH, work.CONTROL) if control or shuffled else (work.SKETCH,)
+    planned = work.Build(output.absolute(), sources, about, explorer, kinds, features)
     started = monotonic()
     with work.alone(output, str(rank)):
         work.check_free(output)
@@ -124,6 +146,41 @@ def build(
         notice(f"Worker {rank} of {world} is done; the last one writes the tables.")
         return
     _report(output, whole, planned.rows, monotonic() - started)
+
+
+def _dictionary(
+    path: Path | None, tap: str | None, explorer: Explorer
+) -> tuple[Dictionary | None, dict[str, Any] | None]:
+    """The dictionary that is named, and what names it.
+
+    Raises:
+        UsageError: only one of the two is there.
+        MbexploreError: it can't be read, or is of another model.
+    """
+    from mbexplore.corpus.dictionary import Dictionary
+    from mbexplore.corpus.sources import hash_file
+
+    if path is None and tap is None:
+        return None, None
+    if path is None or tap is None:
+        raise UsageError("--dictionary and --tap go together; give both.")
+    found = Dictionary.load(path, tap)
+    found.check_model(explorer.model)
+    named = {"file": path.name, "sha256": hash_file(path), "tap": tap, "features": found.features}
+    return found, named
+
+
+def own_device(device: str, engine: str, environ: Mapping[str, str]) -> str:
+    """The GPU of this process among those of its machine, by $LOCAL_RANK of torchrun.
+
+    A process that sees one GPU alone, as Slurm may have it, takes that one.
+    """
+    local = environ.get("LOCAL_RANK", environ.get("SLURM_LOCALID", ""))
+    if engine != "torchrun" or device not in ("auto", "cuda") or not local.isdigit():
+        return device
+    from torch import cuda
+
+    return f"cuda:{int(local) % cuda.device_count()}" if cuda.is_available() else device
 
 
 def _run(

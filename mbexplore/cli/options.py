@@ -77,7 +77,7 @@ Corpus = Annotated[
         callback=lambda folders: use_corpora(folders),
     ),
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
 Dtype = Annotated[str, typer.Option(help="float32, float64, float16 or bfloat16.")]
 Truncate = Annotated[
     bool, typer.Option("--truncate", help="Cut a text that is longer than the model takes.")

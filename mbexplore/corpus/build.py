@@ -21,22 +21,24 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
+from mbexplore.corpus.dictionary import Dictionary
 from mbexplore.corpus.observe import Observer
 from mbexplore.corpus.sketch import COUNTS, Shape, Sketch
-from mbexplore.corpus.sources import Block, Source, read_blocks
+from mbexplore.corpus.sources import CONTROLS, Block, Source, read_blocks
 from mbexplore.corpus.store import MANIFEST, save_sketch
 from mbexplore.corpus.tiles import Pack
 from mbexplore.errors import OutputError, TextError, UsageError
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import hooked
 from mbexplore.network.init import init_weights
+from mbexplore.network.linear import Linear
 from mbexplore.network.packing import PACK, no_gradients, packs
 from mbexplore.sample import sample_text
 
 SAVE_AFTER = 20.0
 """Seconds of work that a kill may cost."""
 SKETCH, CONTROL = "sketch", "control"
-"""What is built: of the model, and of the same freshly initialised."""
+"""What is built: of the model, and of the same with other weights."""
 
 Advance = Callable[[int, int], None]
 
@@ -71,18 +73,27 @@ def add_block(
     observer.sketch.blocks.add(block.key)
 
 
-def find_thresholds(explorer: Explorer) -> tuple[float, ...]:
-    """From which |activation| on a neuron of each layer fires, to three digits.
+def save_memory(explorer: Explorer) -> None:
+    """Keeps no second copy of the weights: rows of thousands of tokens gain little by it."""
+    for module in explorer.model.modules():
+        if isinstance(module, Linear):
+            module.keeps_packed = False
 
-    The root mean square of the layer's activations over the bundled paragraph: it depends on the
-    model alone, so sketches of different texts agree on it.
+
+def find_thresholds(
+    explorer: Explorer, dictionary: Dictionary | None = None
+) -> dict[str, tuple[float, ...]]:
+    """The |activation| that `EDGES` count in, to three digits: of neurons by layer, of features.
+
+    The root mean square over the bundled paragraph, of features where they aren't 0. It depends on
+    the model alone, so sketches of different texts agree on it.
     """
     config, found = explorer.model.config, {}
     encoding = explorer.encode(sample_text(), truncate=True)
 
     def keep(layer: int) -> Callable[[torch.Tensor], None]:
         def action(value: torch.Tensor) -> None:
-            found[layer] = float(f"{float(value.float().square().mean().sqrt()):.3g}")
+            found[layer] = _three_digits(value)
 
         return action
 
@@ -90,16 +101,38 @@ def find_thresholds(explorer: Explorer) -> tuple[float, ...]:
     ids = torch.tensor([encoding.ids], device=explorer.model.device)
     with no_gradients(), hooked(explorer.model, actions):
         explorer.model.encoder(input_ids=ids)
-    return tuple(found[i] for i in range(config.num_hidden_layers))
+    thresholds = {"neuron": tuple(found[i] for i in range(config.num_hidden_layers))}
+    if dictionary is None:
+        return thresholds
+    activations = dictionary.to(explorer.model.device).run(explorer.model, encoding.ids)
+    there = activations[activations != 0]
+    return thresholds | {"feature": (_three_digits(there) if len(there) else 1.0,)}
 
 
-def build_control(explorer: Explorer, seed: int = 0) -> Explorer:
-    """The same model freshly initialised: what chance gives."""
+def _three_digits(values: torch.Tensor) -> float:
+    """The root mean square."""
+    return float(f"{float(values.float().square().mean().sqrt()):.3g}")
+
+
+def build_control(explorer: Explorer, kind: str = CONTROLS[0], seed: int = 0) -> Explorer:
+    """The same model with other weights: what chance gives.
+
+    Args:
+        explorer: of the model.
+        kind: freshly initialised; or its own weights, shuffled within each matrix or vector, so
+            that they are as large as they were.
+        seed: of the draw.
+    """
     model = deepcopy(explorer.model)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         device = model.device
-        init_weights(model.encoder.cpu(), model.config)
+        model.encoder.cpu()
+        if kind == CONTROLS[0]:
+            init_weights(model.encoder, model.config)
+        else:
+            for one in model.encoder.parameters():
+                one.copy_(one.flatten()[torch.randperm(one.numel())].view_as(one))
         model.to(device)
     return Explorer(model.eval(), explorer.tokenizer, explorer.files)
 
@@ -159,6 +192,7 @@ class Build:
         about: see `describe`.
         explorer: whose model runs.
         kinds: `SKETCH`, and `CONTROL` where it is wanted.
+        dictionary: whose features are looked at.
     """
 
     folder: Path
@@ -166,6 +200,13 @@ class Build:
     about: dict[str, Any]
     explorer: Explorer
     kinds: tuple[str, ...] = (SKETCH,)
+    dictionary: Dictionary | None = None
+
+    @cached_property
+    def shape(self) -> Shape:
+        """Of the sketches."""
+        features = 0 if self.dictionary is None else self.dictionary.features
+        return Shape.of(self.explorer.model.config, features)
 
     @cached_property
     def keys(self) -> list[int]:
@@ -200,7 +241,7 @@ class Build:
     def empty(self) -> Sketch:
         """A sketch that has no block."""
         sources = {str(one.key): dict(one.about) for one in self.sources}
-        return Sketch(Shape.of(self.explorer.model.config), self.about, sources)
+        return Sketch(self.shape, self.about, sources)
 
     def load(self, path: Path) -> Sketch:
         """A part.
@@ -209,8 +250,8 @@ class Build:
             UsageError: it is of another model, corpus or command.
             ModelError: it is no sketch.
         """
-        found, mine = Sketch.load(path, Shape.of(self.explorer.model.config)), self.empty()
-        if (found.about, found.sources) != (mine.about, mine.sources):
+        found = Sketch.load(path, self.shape)
+        if found.about != self.about or found.sources != self.empty().sources:
             raise UsageError(
                 f"{path.parent} has a part of another build (other texts, model or options); "
                 "remove it, or choose another folder."
@@ -223,15 +264,16 @@ class Build:
         Raises:
             MbexploreError: see `load` and `Sketch.add`.
         """
-        whole = self.empty()
-        for path in self.parts(kind):
+        paths = self.parts(kind)
+        whole = self.load(paths[0])
+        for path in paths[1:]:
             whole.add(self.load(path))
         return whole
 
     @cached_property
     def control(self) -> Explorer:
-        """The model freshly initialised."""
-        return build_control(self.explorer, self.about["seed"])
+        """The model with other weights."""
+        return build_control(self.explorer, self.about["control"], self.about["seed"])
 
 
 def run_share(build: Build, kind: str, advance: Advance, rank: int = 0, world: int = 1) -> None:
@@ -264,8 +306,11 @@ def run_blocks(
     Raises:
         MbexploreError: the texts can't be read, or the sketch can't be written.
     """
-    explorer, about = build.control if kind == CONTROL else build.explorer, build.about
-    observer = Observer(explorer.model, about["thresholds"], sketch, about["seed"])
+    explorer, about, thresholds = build.explorer, build.about, build.about["thresholds"]
+    if kind == CONTROL:
+        explorer = build.control
+        thresholds = find_thresholds(explorer, build.dictionary)  # of weights of another size
+    observer = Observer(explorer.model, thresholds, sketch, about["seed"], build.dictionary)
     saved = monotonic()
     for block in blocks:
         add_block(observer, explorer, block, truncate=about["truncate"])

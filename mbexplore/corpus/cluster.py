@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mbexplore.corpus.build import Advance, Build, run_blocks
+from mbexplore.corpus.build import Advance, Build, run_blocks, save_memory
 from mbexplore.corpus.sources import BLOCK, Block, hash_model, read_blocks
 from mbexplore.errors import MbexploreError, ModelError, OutputError, TextError, UsageError
 
@@ -71,6 +71,7 @@ class Worker:
             raise ModelError(
                 f"A node has another model {opened.name!r}; give a folder that all nodes see."
             )
+        save_memory(explorer)
         self.build, self.kind = Build(explorer=explorer, **build), kind
         self._blocks: Iterator[Block] = iter(())
 
@@ -115,7 +116,9 @@ def run_on_ray(build: Build, opened: Opened, cluster: Cluster, kind: str, advanc
         {"blocks": " ".join(map(str, missing[i : i + cluster.batch]))}
         for i in range(0, len(missing), cluster.batch)
     ]
-    given = {name: getattr(build, name) for name in ("folder", "sources", "about", "kinds")}
+    given = {
+        name: getattr(build, name) for name in ("folder", "sources", "about", "kinds", "dictionary")
+    }
     blocks = len(build.keys) - len(missing)
     try:
         found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(

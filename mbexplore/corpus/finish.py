@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mbexplore.corpus.build import CONTROL, SKETCH, Build, alone
+from mbexplore.corpus.dictionary import Dictionary
 from mbexplore.corpus.reader import Store
 from mbexplore.corpus.sketch import NUMBERS, Shape, Sketch
 from mbexplore.corpus.sources import hash_model, in_order
@@ -42,7 +43,7 @@ def finish(build: Build) -> Sketch | None:
         whole = build.merged(SKETCH)
         control = build.merged(CONTROL) if CONTROL in build.kinds else None
         texts = read_texts(build.explorer, build.sources, whole)
-        write_store(build.folder, build.explorer, texts, whole, control)
+        write_store(build.folder, build.explorer, texts, whole, control, build.dictionary)
         for path in (*build.parts(SKETCH), *build.parts(CONTROL)):
             path.unlink()
         (build.folder / f".lock-{_NAME}").unlink(missing_ok=True)
@@ -73,20 +74,22 @@ def merge_stores(explorer: Explorer, stores: Sequence[Store], folder: Path) -> S
             "Some of these stores have a control and others don't; build all with --control, or "
             "none."
         )
-    whole = _merged(explorer, [store.folder / SKETCH_FILE for store in stores])
+    dictionary = Dictionary.load(stores[0].dictionary) if stores[0].dictionary.exists() else None
+    shape = Shape.of(explorer.model.config, dictionary.features if dictionary else 0)
+    whole = _merged(shape, [store.folder / SKETCH_FILE for store in stores])
     control = None
     if stores[0].manifest["control"]:
-        control = _merged(explorer, [store.folder / CONTROL_FILE for store in stores])
-    write_store(folder, explorer, _texts(stores, whole), whole, control)
+        control = _merged(shape, [store.folder / CONTROL_FILE for store in stores])
+    write_store(folder, explorer, _texts(stores, whole), whole, control, dictionary)
     return whole
 
 
-def _merged(explorer: Explorer, paths: Sequence[Path]) -> Sketch:
+def _merged(shape: Shape, paths: Sequence[Path]) -> Sketch:
     whole: Sketch | None = None
     for path in paths:
         if not path.exists():
             raise ModelError(f"{path} is missing, and stores are merged from it; build it again.")
-        found = Sketch.load(path, Shape.of(explorer.model.config))
+        found = Sketch.load(path, shape)
         if whole is None:
             whole = found
         else:

@@ -1,8 +1,9 @@
 """A corpus as the tree that HeadVis reads (Luger, Kamath et al. 2026).
 
-The names and shapes are those that Neuronpedia's public pipeline writes for HeadVis's front end
-(utils/neuronpedia-utils/neuronpedia_utils/headvis in hijohnnylin/neuronpedia). It was not opened in
-that front end itself. What an encoder has otherwise is said in docs/corpus.md.
+The shapes are those that data_pipeline.py of anthropics/headvis specifies, the names those of
+Neuronpedia's public pipeline, which writes the same tree (utils/neuronpedia-utils/
+neuronpedia_utils/headvis in hijohnnylin/neuronpedia). What an encoder has otherwise is said in
+docs/corpus.md.
 """
 
 from __future__ import annotations
@@ -60,8 +61,10 @@ def write_headvis(
         OutputError: the folder or a file can't be written.
     """
     heads = store.rows("heads")
+    # The front end offers the metrics that the first row has as numbers, so it lacks none.
+    scatter = sorted(map(_scatter, heads), key=lambda one: list(one.values()).count(None))
     files: dict[str, Any] = {
-        "scatter_data.json": [_scatter(one) for one in heads],
+        "scatter_data.json": scatter,
         "server_config.json": {},
         "attributions/manifest.json": {},
     }

@@ -1,8 +1,4 @@
-"""What a finished corpus says of all heads, of one head, or of one neuron.
-
-Weights and activations of the examples are computed again by the model that built the corpus, so
-a store needs to hold no map.
-"""
+"""What a finished corpus says of all heads, or of one head."""
 
 from __future__ import annotations
 
@@ -18,43 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from mbexplore.corpus import VARIABLE
+from mbexplore.corpus.examples import Example, choose, example_of, record
 from mbexplore.corpus.reader import Store
 from mbexplore.corpus.sources import hash_model
-from mbexplore.corpus.summary import Summary, head_summaries, neuron_summary
+from mbexplore.corpus.summary import Summary, head_summaries
 from mbexplore.corpus.tables import METRICS
 from mbexplore.errors import ModelError
 from mbexplore.explorer import Explorer
 from mbexplore.network.config import LayerKind
 from mbexplore.recorder import of_layers
-from mbexplore.recording import Recording, check_index
 
 ALIKE = 6
 """Similar heads that are listed."""
 _HASHES: WeakKeyDictionary[Explorer, str] = WeakKeyDictionary()
 """Of models that a corpus was looked for; the weights of one don't change."""
-
-
-@dataclass(frozen=True, eq=False)
-class Example:
-    """One use of a head or a neuron.
-
-    Attributes:
-        interval: "strongest", or from which strength on.
-        id: of the text in its file.
-        tokens: of the text.
-        position: of the query, or of the token where the neuron fires.
-        key: of the key; None for a neuron.
-        value: the weight, or the activation.
-        values: (seq,) the query's weights, or the neuron's activations.
-    """
-
-    interval: str
-    id: str
-    tokens: tuple[str, ...]
-    position: int
-    key: int | None
-    value: float
-    values: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +61,7 @@ class MetricRank:
         rank: 1 for the largest.
         heads: how many have the metric.
         median: over these.
-        control: of the same head freshly initialised; None where it wasn't run.
+        control: of the same head of the control; None where it wasn't run.
         queries: over which the value is a mean.
     """
 
@@ -134,7 +107,7 @@ class HeadProfile:
         metrics: those that it has.
         distances: share of weight in each of the manifest's bins.
         largest: share of queries in each interval of their largest weight.
-        control_distances: the same, freshly initialised; None where that wasn't run.
+        control_distances: the same, of the control; None where that wasn't run.
         control_largest: likewise.
         similar: the most similar heads first.
         tokens: rows of head_tokens.parquet.
@@ -161,33 +134,6 @@ class HeadProfile:
     def manifest(self) -> dict[str, Any]:
         """What the corpus is of."""
         return self.overview.manifest
-
-
-@dataclass(frozen=True, eq=False)
-class NeuronProfile:
-    """One neuron over a corpus.
-
-    Attributes:
-        manifest: what the corpus is of.
-        layer: from 0.
-        neuron: from 0.
-        row: of neurons.parquet.
-        line: what its strongest uses have in common.
-        others: rows of all neurons of the layer.
-        examples: the strongest first, then by interval.
-        promoted: tokens whose logits it raises most at its strongest use; () without an MLM head.
-        suppressed: those it lowers.
-    """
-
-    manifest: dict[str, Any]
-    layer: int
-    neuron: int
-    row: dict[str, Any]
-    line: str
-    others: tuple[dict[str, Any], ...]
-    examples: tuple[Example, ...]
-    promoted: tuple[str, ...]
-    suppressed: tuple[str, ...]
 
 
 def bundled_folder() -> Path:
@@ -266,12 +212,14 @@ def read_head(
     """
     explorer.check_layer_and_head(layer, head)
     [row] = [one for one in overview.heads if (one["layer"], one["head"]) == (layer, head)]
-    chosen = _chosen(store.rows("head_examples", layer=layer, head=head), strongest, sampled)
-    recordings = _record(explorer, store, chosen, of_layers("attention", layer))
+    chosen = choose(store.rows("head_examples", layer=layer, head=head), strongest, sampled)
+    recordings = record(explorer, store, chosen, of_layers("attention", layer))
     examples = []
     for one, text in chosen:
         weights = recordings[one["text"]].attention(layer, head, queries=one["query"])
-        examples.append(_example(one, text, one["query"], one["key"], one["weight"], weights[0, 0]))
+        examples.append(
+            example_of(one, text, one["query"], one["key"], one["weight"], weights[0, 0])
+        )
 
     def shares(name: str) -> tuple[float, ...] | None:
         return tuple(row[name]) if row.get(name) is not None else None
@@ -313,82 +261,3 @@ def rank_metrics(overview: Overview, row: dict[str, Any]) -> list[MetricRank]:
         middle, queries = float(np.median(values)), row.get(f"queries_{name}", row["queries"])
         found.append(MetricRank(name, row[name], rank, len(values), middle, control, queries))
     return found
-
-
-def read_neuron(
-    explorer: Explorer, store: Store, layer: int, neuron: int, *, strongest: int, sampled: int
-) -> NeuronProfile:
-    """One neuron, with its activations on its examples.
-
-    Args:
-        explorer: of the model that built the corpus.
-        store: the corpus.
-        layer: from 0.
-        neuron: from 0.
-        strongest: examples at the top.
-        sampled: of each interval.
-
-    Raises:
-        RangeError: there is no such neuron.
-    """
-    from mbexplore.analysis.neurons import describe_neurons, last_state
-
-    config = explorer.model.config
-    check_index("layer", layer, config.num_hidden_layers)
-    check_index("neuron", neuron, config.intermediate_size)
-    others = tuple(store.rows("neurons", layer=layer))
-    [row] = [one for one in others if one["neuron"] == neuron]
-    rows = store.rows("neuron_examples", layer=layer, neuron=neuron)
-    chosen = _chosen(rows, strongest, sampled)
-    keep = (*of_layers("neurons", layer), last_state(config))
-    recordings = _record(explorer, store, chosen, keep)
-    examples = []
-    for one, text in chosen:
-        values = recordings[one["text"]].neurons(layer)[:, neuron]
-        examples.append(_example(one, text, one["position"], None, one["activation"], values))
-    promoted: tuple[str, ...] = ()
-    suppressed: tuple[str, ...] = ()
-    if chosen:
-        first = chosen[0][0]
-        places = [(layer, neuron, first["position"])]
-        [at] = describe_neurons(explorer, recordings[first["text"]], places)
-        promoted = tuple(one.token for one in at.promoted)
-        suppressed = tuple(one.token for one in at.suppressed)
-    line = neuron_summary(store, layer, neuron).line
-    return NeuronProfile(
-        store.manifest, layer, neuron, row, line, others, tuple(examples), promoted, suppressed
-    )
-
-
-Chosen = list[tuple[dict[str, Any], dict[str, Any]]]
-
-
-def _chosen(rows: Sequence[dict[str, Any]], strongest: int, sampled: int) -> Chosen:
-    """The examples that are shown, the strongest first; their texts follow in `_record`."""
-    most = {"strongest": strongest}
-    return [(one, {}) for one in rows if one["rank"] < most.get(one["interval"], sampled)]
-
-
-def _record(
-    explorer: Explorer, store: Store, chosen: Chosen, keep: Sequence[str]
-) -> dict[int, Recording]:
-    """A recording of each example's text; fills in the texts of `chosen`."""
-    numbers = sorted({one["text"] for one, _ in chosen})
-    if not numbers:
-        return {}
-    texts = {one["text"]: one for one in store.rows("texts", text=numbers)}
-    for one, text in chosen:
-        text.update(texts[one["text"]])
-    contents = [texts[number]["content"] for number in numbers]
-    truncate = bool(store.manifest["truncate"])
-    made = explorer.record_many(contents, keep=keep, truncate=truncate)
-    return dict(zip(numbers, made, strict=True))
-
-
-def _example(
-    row: dict[str, Any], text: dict[str, Any], position: int, key: int | None, value: float,
-    values: Any,
-) -> Example:  # fmt: skip
-    numbers = values.float().cpu().numpy()
-    tokens = tuple(text["tokens"])
-    return Example(row["interval"], text["id"], tokens, position, key, value, numbers)

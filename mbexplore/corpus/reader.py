@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mbexplore.corpus.sources import Numbers
+from mbexplore.corpus.dictionary import FILE as DICTIONARY
+from mbexplore.corpus.sources import FORMAT, Numbers
 from mbexplore.corpus.store import MANIFEST, TABLES, Text
 from mbexplore.corpus.tables import arrow
 from mbexplore.corpus.token_classes import CLASSES
@@ -31,7 +32,7 @@ class Store:
         """Opens it.
 
         Raises:
-            ModelError: there is none, or it isn't finished.
+            ModelError: there is none, it isn't finished, or another version wrote it.
         """
         self.folder = folder
         try:
@@ -44,6 +45,16 @@ class Store:
             raise ModelError(
                 f"{folder / MANIFEST} can't be read ({error}); build it again."
             ) from None
+        if self.manifest.get("format") != FORMAT:
+            raise ModelError(
+                f"The corpus in {folder} was written by another version of mbexplore; build it "
+                "again."
+            )
+
+    @property
+    def dictionary(self) -> Path:
+        """Where the dictionary is that features are of, if there is one."""
+        return self.folder / DICTIONARY
 
     @property
     def sources(self) -> dict[str, dict[str, Any]]:

@@ -8,30 +8,31 @@ therefore associative and commutative to the bit. Knows no model.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
+from torch import Tensor
 from typing_extensions import Self
 
 from mbexplore.analysis.head_masses import COUNTED
+from mbexplore.corpus.token_classes import CLASSES
 from mbexplore.errors import ModelError, UsageError
 from mbexplore.files import write_beside
 from mbexplore.network.config import ModernBertConfig
+from mbexplore.recording import to_float64
 
 Ints: TypeAlias = npt.NDArray[np.int64]
 
 COUNTS = ("texts", "tokens", "empty", "unusable", "broken")
 """Texts that were run, their tokens, and what was left out: texts without a word or too long, and
 rows that can't be read."""
-
-CLASSES = ("cls", "sep", "mask", "punctuation", "number", "capitalized", "word_start", "word_rest")
-"""Classes of tokens; they may overlap."""
 
 HEAD_SUMS = (
     *COUNTED, "left", "right", "duplicate", "induction", "entropy", "nats", "distance",
@@ -55,12 +56,13 @@ NUMBERS = 2**32
 
 WEIGHT_EDGES = (0.2, 0.4, 0.6, 0.8)
 """Between the intervals of a query's largest weight."""
-FIRING_EDGES = (1.0, 2.0, 4.0, 8.0)
-"""Lower ends of the intervals of |activation|, in thresholds of the layer."""
+EDGES = {"neuron": (1.0, 2.0, 4.0, 8.0), "feature": (0.0, 1.0, 2.0, 4.0)}
+"""Lower ends of the intervals of |activation|, in thresholds: a feature fires as soon as it isn't
+0, a neuron where it is beyond its threshold."""
 
 TOP_HEADS, SAMPLED_HEADS = 16, 4
 """Examples of a head: the strongest, and a sample of each interval."""
-TOP_NEURONS, SAMPLED_NEURONS = 8, 2
+TOP_UNITS, SAMPLED_UNITS = 8, 2
 EMPTY = np.iinfo(np.int64).max
 """What fills the rows of examples that are not there."""
 
@@ -77,6 +79,7 @@ class Shape:
         vocab: tokens.
         half_windows: of each layer; -1 for a global one.
         positions: the most tokens of a text.
+        features: of a dictionary; 0 without one.
     """
 
     layers: int
@@ -86,10 +89,11 @@ class Shape:
     vocab: int
     half_windows: tuple[int, ...]
     positions: int
+    features: int = 0
 
     @classmethod
-    def of(cls, config: ModernBertConfig) -> Self:
-        """The sizes of a model."""
+    def of(cls, config: ModernBertConfig, features: int = 0) -> Self:
+        """The sizes of a model, and of a dictionary."""
         windows = [config.half_window(i) for i in range(config.num_hidden_layers)]
         return cls(
             config.num_hidden_layers,
@@ -99,7 +103,14 @@ class Shape:
             config.vocab_size,
             tuple(-1 if window is None else window for window in windows),
             config.max_position_embeddings,
+            features,
         )
+
+    @property
+    def units(self) -> dict[str, tuple[int, int]]:
+        """What is looked at alike, by name: layers, or 1, and how many there are in each."""
+        features = {"feature": (1, self.features)} if self.features else {}
+        return {"neuron": (self.layers, self.neurons), **features}
 
     @property
     def distance_bins(self) -> tuple[tuple[int, int], ...]:
@@ -116,7 +127,7 @@ class Shape:
 
 def _arrays(shape: Shape) -> dict[str, tuple[tuple[int, ...], int]]:
     """The size of each array and what it is filled with at first."""
-    heads, neurons = (shape.layers, shape.heads), (shape.layers, shape.neurons)
+    heads = (shape.layers, shape.heads)
     states, strong = shape.layers + 1, len(WEIGHT_EDGES) + 1
     return {
         "counts": ((len(COUNTS),), 0),
@@ -127,31 +138,50 @@ def _arrays(shape: Shape) -> dict[str, tuple[tuple[int, ...], int]]:
         "head_sums": ((*heads, len(HEAD_SUMS)), 0),
         "distances": ((*heads, len(shape.distance_bins)), 0),
         "largest": ((*heads, strong), 0),
-        "query_tokens": ((*heads, shape.vocab), 0),
-        "key_tokens": ((*heads, shape.vocab), 0),
+        "query_tokens": ((shape.vocab, *heads), 0),
+        "key_tokens": ((shape.vocab, *heads), 0),
         "head_top": ((*heads, TOP_HEADS, 5), EMPTY),
         "head_sample": ((*heads, strong, SAMPLED_HEADS, 5), EMPTY),
-        "fired": ((*neurons, len(FIRING_EDGES)), 0),
-        "neuron_sums": ((*neurons, 2), 0),
-        "neuron_classes": ((*neurons, len(CLASSES)), 0),
-        "neuron_positions": (neurons, 0),
-        "neuron_extremes": ((*neurons, 2), -EMPTY),
-        "neuron_top": ((*neurons, TOP_NEURONS, 4), EMPTY),
-        "neuron_sample": ((*neurons, len(FIRING_EDGES), SAMPLED_NEURONS, 4), EMPTY),
         "norm_sums": ((states,), 0),
         "norm_most": ((states,), 0),
         "channel_most": ((states, shape.hidden), 0),
         "channel_top": ((states, TOP_HEADS, 5), EMPTY),
+        **{
+            f"{unit}_{name}": ((*places, *size), value)
+            for unit, places in shape.units.items()
+            for name, (size, value) in _UNIT_ARRAYS.items()
+        },
     }
 
 
+_UNIT_ARRAYS: dict[str, tuple[tuple[int, ...], int]] = {
+    "fired": ((4,), 0),
+    "sums": ((2,), 0),
+    "classes": ((len(CLASSES),), 0),
+    "positions": ((), 0),
+    "extremes": ((2,), -EMPTY),
+    "top": ((TOP_UNITS, 4), EMPTY),
+    "sample": ((4, SAMPLED_UNITS, 4), EMPTY),
+}
+"""Of each neuron or feature; `EDGES` has four of either."""
+
+
 TOKEN_TABLES = ("query_tokens", "key_tokens")
-"""Arrays of which most columns are empty; files hold the others alone."""
-MAXIMA = ("neuron_extremes", "norm_most", "channel_most")
-EXAMPLES = ("head_top", "head_sample", "neuron_top", "neuron_sample", "channel_top")
-"""Rows in rising order, the smallest kept: an order (less the strength, or a hash), the text's key,
-the query or token, and for heads the key and the weight, for neurons the activation, for channels
-the channel and its value."""
+"""Arrays of which most rows are empty: files hold the others alone, and memory that nothing was
+written to isn't taken up."""
+MAXIMA = ("_extremes", "_most")
+EXAMPLES = ("_top", "_sample")
+"""How the names of arrays end that aren't added. Of examples the smallest rows are kept, in rising
+order: an order (less the strength, or a hash), the text's key, the query or token, and for heads
+the key and the weight, for neurons and features the activation, for channels the channel and its
+value."""
+
+
+def rounded(values: Tensor, scale: float | Sequence[int]) -> Ints:
+    """Numbers in whole units, of which `scale` make 1."""
+    units = torch.as_tensor(scale, dtype=torch.float64)
+    found: Ints = (to_float64(values) * units).round().long().numpy()
+    return found
 
 
 def smallest(rows: Ints, count: int) -> Ints:
@@ -218,7 +248,9 @@ class Sketch:
     def __post_init__(self) -> None:
         for name, (size, value) in _arrays(self.shape).items():
             if name not in self.arrays:
-                self.arrays[name] = np.full(size, value, dtype=np.int64)
+                self.arrays[name] = np.zeros(size, dtype=np.int64)
+                if value:
+                    self.arrays[name].fill(value)
 
     def keep(self, name: str, place: Any, order: Ints, *columns: Ints) -> None:
         """Takes in examples: the smallest of these and of those that are there.
@@ -266,10 +298,13 @@ class Sketch:
         self.sources |= other.sources
         for name, mine in self.arrays.items():
             theirs = other.arrays[name]
-            if name in EXAMPLES:
+            if name in TOKEN_TABLES:
+                seen = np.flatnonzero(other.arrays["token_counts"])
+                mine[seen] += theirs[seen]
+            elif name.endswith(EXAMPLES):
                 both = np.concatenate((mine, theirs), axis=-2)
                 self.arrays[name] = smallest(both, mine.shape[-2])
-            elif name in MAXIMA:
+            elif name.endswith(MAXIMA):
                 np.maximum(mine, theirs, out=mine)
             else:
                 mine += theirs
@@ -288,8 +323,8 @@ class Sketch:
         kept = [name for name in self.arrays if names is None or name in names]
         tensors = {name: self.arrays[name] for name in kept if name not in TOKEN_TABLES}
         for name in (name for name in TOKEN_TABLES if name in kept):
-            seen = np.flatnonzero(self.arrays[name].any(axis=(0, 1)))
-            tensors |= {f"{name}.ids": seen, name: self.arrays[name][:, :, seen].copy()}
+            seen = np.flatnonzero(self.arrays["token_counts"])
+            tensors |= {f"{name}.ids": seen, name: self.arrays[name][seen]}
         tensors["blocks"] = np.array(sorted(self.blocks), dtype=np.int64)
         # One entry: safetensors writes several in any order.
         header = {"sketch": json.dumps([self.about, self.sources], sort_keys=True)}
@@ -309,7 +344,7 @@ class Sketch:
             blocks = set(arrays.pop("blocks").tolist())
             for name in (name for name in TOKEN_TABLES if name in arrays):
                 ids, dense = arrays.pop(f"{name}.ids"), np.zeros(_arrays(shape)[name][0], np.int64)
-                dense[:, :, ids] = arrays[name]
+                dense[ids] = arrays[name]
                 arrays[name] = dense
             if any(
                 arrays[n].shape != size for n, (size, _) in _arrays(shape).items() if n in arrays

@@ -22,8 +22,10 @@ from mbexplore.rows import is_dataset
 
 BLOCK = 64
 """Texts of a block."""
-FORMAT = 2
+FORMAT = 3
 """Of sketches and tables."""
+CONTROLS = ("freshly initialised", "weights shuffled")
+"""What a control may be: the same model with other weights."""
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,20 @@ def read_blocks(sources: Sequence[Source], done: Collection[int] = ()) -> Iterat
 
 
 def describe(
-    explorer: Explorer, thresholds: Sequence[float], *, truncate: bool = False, seed: int = 0
-) -> dict[str, Any]:
-    """What a sketch depends on besides its texts: the same, and sketches can be merged."""
+    explorer: Explorer, thresholds: Mapping[str, Sequence[float]], *,
+    dictionary: Mapping[str, Any] | None = None, control: str = CONTROLS[0],
+    truncate: bool = False, seed: int = 0,
+) -> dict[str, Any]:  # fmt: skip
+    """What a sketch depends on besides its texts: the same, and sketches can be merged.
+
+    Args:
+        explorer: whose model runs.
+        thresholds: of neurons by layer, and of features.
+        dictionary: what names it.
+        control: one of `CONTROLS`.
+        truncate: whether long texts are cut.
+        seed: of the samples and the control.
+    """
     return {
         "model": {
             "name": explorer.info.name if explorer.info.source != str(explorer.files.folder)
@@ -159,7 +172,9 @@ def describe(
             "dtype": explorer.info.dtype,
         },
         "tokenizer": {"sha256": explorer.tokenizer.sha256},
-        "thresholds": list(thresholds),
+        "thresholds": {name: list(some) for name, some in thresholds.items()},
+        "dictionary": None if dictionary is None else dict(dictionary),
+        "control": control,
         "truncate": truncate,
         "seed": seed,
         "block": BLOCK,

@@ -10,11 +10,14 @@ head_tokens.parquet: layer, head, role (query or key), rank, token_id, token, oc
 summed over a query's largest weights, or over all weight that keys get.
 sinks.parquet: layer, rank, token_id, token, occurrences, share (of the weight of all heads) and
 lift (that share over the token's share of the tokens).
-neurons.parquet: layer, neuron, tokens, threshold, firing_rate, firing (shares of tokens above the
-thresholds of the manifest), mean, root_mean_square, largest, smallest, and correlation_ with each
-of `CLASSES` and with the position (Pearson's, of the activation; null where one of them is always
-the same).
+neurons.parquet: layer, neuron, tokens, threshold, firing_rate, firing (shares of tokens beyond each
+of the manifest's firing_edges, in thresholds), mean, root_mean_square, largest, smallest,
+control_firing where a control was run (by its own thresholds), and correlation_ with each of
+`CLASSES` and with the position (Pearson's, of the activation; null where one of them is always the
+same).
 neuron_examples.parquet: layer, neuron, interval, rank, text, position, token, activation.
+features.parquet and feature_examples.parquet: the same with feature for layer and neuron, where a
+dictionary was given; it is kept as dictionary.safetensors.
 states.parquet: state, mean_norm, largest_norm, channels (the largest |value| of each).
 channel_examples.parquet: state, rank, text, position, token, channel, value.
 texts.parquet: text (its number in the corpus, from 0), id, content, tokens, of the examples.
@@ -36,11 +39,13 @@ from typing import Any
 import numpy as np
 
 from mbexplore import __version__
+from mbexplore.corpus.dictionary import FILE as DICTIONARY
+from mbexplore.corpus.dictionary import Dictionary
 from mbexplore.corpus.sketch import (
     COUNTS,
+    EDGES,
     EMPTY,
     EXAMPLES,
-    FIRING_EDGES,
     NUMBERS,
     WEIGHT_EDGES,
     Ints,
@@ -53,12 +58,15 @@ from mbexplore.explorer import Explorer
 from mbexplore.files import write_beside, write_whole, writing
 
 TABLES = (
-    "heads", "head_examples", "head_tokens", "sinks", "neurons", "neuron_examples", "states",
-    "channel_examples", "texts",
+    "heads", "head_examples", "head_tokens", "sinks", "neurons", "neuron_examples", "features",
+    "feature_examples", "states", "channel_examples", "texts",
 )  # fmt: skip
 MANIFEST = "manifest.json"
 SKETCH_FILE, CONTROL_FILE = "sketch.safetensors", "control.safetensors"
-OF_CONTROL = ("counts", "head_rows", "head_sums", "distances", "largest", "norm_sums")
+OF_CONTROL = (
+    "counts", "head_rows", "head_sums", "distances", "largest", "norm_sums", "neuron_fired",
+    "feature_fired",
+)  # fmt: skip
 """What a store says of its control follows from these alone."""
 _COMPRESSION = {"compression": "zstd", "compression_level": 19}
 _ROWS = 4096
@@ -88,6 +96,7 @@ def write_store(
     texts: Iterable[Text],
     sketch: Sketch,
     control: Sketch | None = None,
+    dictionary: Dictionary | None = None,
 ) -> None:
     """Writes all tables, the sketches and, last, the manifest.
 
@@ -96,7 +105,8 @@ def write_store(
         explorer: whose model ran.
         texts: those that examples are of, at least, in the order of the store.
         sketch: of all blocks.
-        control: the same of the model freshly initialised.
+        control: the same of the control.
+        dictionary: whose features were looked at.
 
     Raises:
         OutputError: a file can't be written.
@@ -114,6 +124,9 @@ def write_store(
     save_sketch(sketch, folder / SKETCH_FILE)
     if control is not None:
         save_sketch(control, folder / CONTROL_FILE, OF_CONTROL)
+    if dictionary is not None:
+        with writing(folder / DICTIONARY, "; make room and build again."):
+            dictionary.save(folder / DICTIONARY)
     about = _manifest(sketch, control)
     manifest = json.dumps(about, indent=1, ensure_ascii=False, sort_keys=True)
     write_whole(folder / MANIFEST, manifest.encode())
@@ -164,7 +177,7 @@ def _write_texts(
 def _places(sketch: Sketch) -> dict[int, list[int]]:
     """The tokens that examples are at, by the key of their text."""
     pairs = []
-    for name in EXAMPLES:
+    for name in (name for name in sketch.arrays if name.endswith(EXAMPLES)):
         rows = sketch.arrays[name].reshape(-1, sketch.arrays[name].shape[-1])
         real = rows[rows[:, 0] != EMPTY]
         pairs += [real[:, 1:3]] + [real[:, [1, 3]]] * name.startswith("head")
@@ -188,10 +201,10 @@ def _manifest(sketch: Sketch, control: Sketch | None) -> dict[str, Any]:
         | describe_corpus(sketch.sources)
         | {
             **counts,
-            "control": control is not None,
+            "control": None if control is None else sketch.about["control"],
             "distance_bins": sketch.shape.distance_bins,
             "weight_edges": WEIGHT_EDGES,
-            "firing_edges": FIRING_EDGES,
+            "firing_edges": EDGES,
             "versions": {"mbexplore": __version__, "python": platform.python_version()}
             | {name: version(name).partition("+")[0] for name in ("torch", "numpy", "pyarrow")},
         }

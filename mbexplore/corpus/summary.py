@@ -84,12 +84,19 @@ def head_summaries(
     return {one: _head_summary(store, uses) for one, uses in found.items()}
 
 
-def neuron_summary(store: Store, layer: int, neuron: int) -> Summary:
-    """What a neuron does."""
+def unit_summary(store: Store, place: Mapping[str, int]) -> Summary:
+    """What a neuron, or a feature, does.
+
+    Args:
+        store: the corpus.
+        place: its layer and neuron, or its feature.
+    """
+    [unit] = place.keys() - {"layer"}
+    where = " AND ".join(f"{name} = ?" for name in place)
     rows = store.query(
-        "SELECT token, coalesce(tokens[position], '') AS before FROM neuron_examples "
-        "JOIN texts USING (text) WHERE interval = ? AND layer = ? AND neuron = ? ORDER BY rank",
-        [STRONGEST, layer, neuron],
+        f"SELECT token, coalesce(tokens[position], '') AS before FROM {unit}_examples "
+        f"JOIN texts USING (text) WHERE interval = ? AND {where} ORDER BY rank",
+        [STRONGEST, *place.values()],
     )
     if not rows:
         return Summary(None, 0, "It fires on no token of the corpus.")

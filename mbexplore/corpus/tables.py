@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from mbexplore.corpus.sketch import (
-    CLASSES,
+    EDGES,
     EMPTY,
-    FIRING_EDGES,
     HEAD_SUMS,
     PLACED,
     SCALE,
@@ -22,6 +22,7 @@ from mbexplore.corpus.sketch import (
     Sketch,
 )
 from mbexplore.corpus.sources import Numbers
+from mbexplore.corpus.token_classes import CLASSES
 from mbexplore.errors import UsageError
 from mbexplore.explorer import Explorer
 
@@ -60,20 +61,22 @@ def build_tables(
     Args:
         explorer: whose model ran.
         sketch: of all blocks.
-        control: the same of the model freshly initialised.
+        control: the same of the control.
         numbers: of the texts.
         named: names the tokens of examples.
     """
-    return {
+    found = {
         "heads": _heads(explorer, sketch, control),
         "head_examples": _head_examples(sketch, numbers, named),
         "head_tokens": _head_tokens(explorer, sketch),
         "sinks": _sinks(explorer, sketch),
-        "neurons": _neurons(sketch),
-        "neuron_examples": _neuron_examples(sketch, numbers, named),
         "states": _states(sketch, control),
         "channel_examples": _channel_examples(sketch, numbers, named),
     }
+    for unit in sketch.shape.units:
+        found[f"{unit}s"] = _units(sketch, control, unit)
+        found[f"{unit}_examples"] = _unit_examples(sketch, unit, numbers, named)
+    return found
 
 
 def head_metrics(sketch: Sketch) -> dict[str, Any]:
@@ -157,19 +160,19 @@ def _head_examples(sketch: Sketch, numbers: Numbers, named: Named) -> Columns:
 
 
 def _head_tokens(explorer: Explorer, sketch: Sketch) -> Columns:
-    shape, counts = sketch.shape, sketch.arrays["token_counts"]
-    most = min(TOP_TOKENS, shape.vocab)
+    counts = sketch.arrays["token_counts"]
+    seen = np.flatnonzero(counts)
     found: Columns = {name: [] for name in ("layer", "head", "role", "rank", "token_id", "weight")}
-    for role in ("query", "key"):
-        table = sketch.arrays[f"{role}_tokens"]
-        top = np.argsort(-table, axis=-1, kind="stable")[..., :most]
-        layer, head, rank = _grid(top.shape)
-        ids = top.ravel()
-        weight = table[layer, head, ids]
+    for role, layer in product(("query", "key"), range(sketch.shape.layers)):
+        table = sketch.arrays[f"{role}_tokens"][seen, layer].T  # (heads, tokens)
+        top = np.argsort(-table, axis=-1, kind="stable")[:, :TOP_TOKENS]
+        head, rank = _grid(top.shape)
+        weight = table[head, top.ravel()]
         real = weight > 0
-        for name, values in (("layer", layer), ("head", head), ("rank", rank), ("token_id", ids),
+        for name, values in (("head", head), ("rank", rank), ("token_id", seen[top.ravel()]),
                              ("weight", weight / SCALE)):  # fmt: skip
             found[name] += values[real].tolist()
+        found["layer"] += [layer] * int(real.sum())
         found["role"] += [role] * int(real.sum())
     ids = found["token_id"]
     names = {one: explorer.tokenizer.token(one) for one in set(ids)}
@@ -180,46 +183,59 @@ def _sinks(explorer: Explorer, sketch: Sketch) -> Columns:
     """The tokens that get most weight of each layer."""
     arrays, shape = sketch.arrays, sketch.shape
     tokens = max(int(arrays["counts"][1]), 1)
-    share = arrays["key_tokens"].sum(axis=1) / SCALE / (tokens * shape.heads)  # (layers, vocab)
-    most = min(TOP_TOKENS, shape.vocab)
-    layer, rank = _grid((shape.layers, most))
-    ids = np.argsort(-share, axis=-1, kind="stable")[:, :most].ravel()
+    seen = np.flatnonzero(arrays["token_counts"])
+    weight = np.stack([arrays["key_tokens"][seen, i].sum(axis=1) for i in range(shape.layers)])
+    share = weight / SCALE / (tokens * shape.heads)  # (layers, tokens)
+    top = np.argsort(-share, axis=-1, kind="stable")[:, :TOP_TOKENS]
+    layer, rank = _grid(top.shape)
+    ids, got = seen[top.ravel()], share[layer, top.ravel()]
     counts = arrays["token_counts"][ids]
-    real = counts > 0
-    columns = {
-        "layer": layer, "rank": rank, "token_id": ids, "occurrences": counts,
-        "share": share[layer, ids], "lift": share[layer, ids] * tokens / np.maximum(counts, 1),
-    }  # fmt: skip
-    found = {name: values[real] for name, values in columns.items()}
-    return found | {"token": [explorer.tokenizer.token(one) for one in found["token_id"].tolist()]}
-
-
-def _neurons(sketch: Sketch) -> Columns:
-    arrays, tokens = sketch.arrays, max(int(sketch.arrays["counts"][1]), 1)
-    layer, neuron = _grid(arrays["fired"].shape[:2])
-    fired = arrays["fired"].reshape(len(layer), -1) / tokens
-    mean, square = (arrays["neuron_sums"].reshape(-1, 2) / VALUE / tokens).T
-    largest, smallest = arrays["neuron_extremes"].reshape(-1, 2).T / VALUE
-    correlations = {f"correlation_{name}": one for name, one in _correlations(sketch).items()}
     return {
-        "layer": layer, "neuron": neuron, "tokens": np.full(len(layer), tokens),
-        "threshold": np.array(sketch.about["thresholds"])[layer], "firing_rate": fired[:, 0],
+        "layer": layer, "rank": rank, "token_id": ids, "occurrences": counts, "share": got,
+        "lift": got * tokens / counts,
+        "token": [explorer.tokenizer.token(one) for one in ids.tolist()],
+    }  # fmt: skip
+
+
+def _units(sketch: Sketch, control: Sketch | None, unit: str) -> Columns:
+    """A row a neuron, or a feature."""
+    arrays, tokens = sketch.arrays, max(int(sketch.arrays["counts"][1]), 1)
+    layer, number = _grid(sketch.shape.units[unit])
+    fired = _fired(sketch, unit)
+    mean, square = (arrays[f"{unit}_sums"].reshape(-1, 2) / VALUE / tokens).T
+    largest, smallest = arrays[f"{unit}_extremes"].reshape(-1, 2).T / VALUE
+    chance = {} if control is None else {"control_firing": _fired(control, unit).tolist()}
+    correlations = {f"correlation_{name}": one for name, one in _correlations(sketch, unit).items()}
+    return {
+        **_named(unit, layer, number), "tokens": np.full(len(layer), tokens),
+        "threshold": np.array(sketch.about["thresholds"][unit])[layer], "firing_rate": fired[:, 0],
         "firing": fired.tolist(), "mean": mean, "root_mean_square": np.sqrt(square),
         "largest": largest, "smallest": -smallest,
-    } | {name: _nullable(one) for name, one in correlations.items()}  # fmt: skip
+    } | chance | {name: _nullable(one) for name, one in correlations.items()}  # fmt: skip
 
 
-def _correlations(sketch: Sketch) -> dict[str, Any]:
-    """Pearson's, of each neuron's activation with `CLASSES` and the position, (neurons,) each."""
+def _named(unit: str, layer: Ints, number: Ints) -> Columns:
+    """Which neuron of which layer; or which feature of the dictionary."""
+    return ({"layer": layer} if unit == "neuron" else {}) | {unit: number}
+
+
+def _fired(sketch: Sketch, unit: str) -> Any:
+    """Shares of tokens beyond each of `EDGES`, (units, edges)."""
+    tokens = max(int(sketch.arrays["counts"][1]), 1)
+    return sketch.arrays[f"{unit}_fired"].reshape(-1, len(EDGES[unit])) / tokens
+
+
+def _correlations(sketch: Sketch, unit: str = "neuron") -> dict[str, Any]:
+    """Pearson's, of each activation with `CLASSES` and the position, (units,) each."""
     arrays, tokens = sketch.arrays, max(int(sketch.arrays["counts"][1]), 1)
-    mean, square = (arrays["neuron_sums"].reshape(-1, 2) / VALUE / tokens).T
+    mean, square = (arrays[f"{unit}_sums"].reshape(-1, 2) / VALUE / tokens).T
     shares = arrays["class_counts"] / tokens
     place, places = arrays["position_sums"] / tokens
     means = dict(zip((*CLASSES, "position"), (*shares, place), strict=True))
     squares = dict(zip((*CLASSES, "position"), (*shares, places), strict=True))
-    products = dict(zip(CLASSES, arrays["neuron_classes"].reshape(-1, len(CLASSES)).T / VALUE,
-                        strict=True))  # fmt: skip
-    products["position"] = arrays["neuron_positions"].ravel() / PLACED
+    by_class = arrays[f"{unit}_classes"].reshape(-1, len(CLASSES)).T / VALUE
+    products = dict(zip(CLASSES, by_class, strict=True))
+    products["position"] = arrays[f"{unit}_positions"].ravel() / PLACED
     found = {}
     for name, both in products.items():
         apart = (square - mean**2) * (squares[name] - means[name] ** 2)
@@ -229,14 +245,14 @@ def _correlations(sketch: Sketch) -> dict[str, Any]:
     return found
 
 
-def _neuron_examples(sketch: Sketch, numbers: Numbers, named: Named) -> Columns:
+def _unit_examples(sketch: Sketch, unit: str, numbers: Numbers, named: Named) -> Columns:
     arrays = sketch.arrays
-    layer, neuron, interval, rank, rows = _examples(
-        arrays["neuron_top"], arrays["neuron_sample"], FIRING_EDGES
+    layer, number, interval, rank, rows = _examples(
+        arrays[f"{unit}_top"], arrays[f"{unit}_sample"], EDGES[unit]
     )
     _, text, position, value = rows.T
     return {
-        "layer": layer, "neuron": neuron, "interval": interval.tolist(), "rank": rank,
+        **_named(unit, layer, number), "interval": interval.tolist(), "rank": rank,
         "text": numbers.of(text), "position": position, "token": named(text, position),
         "activation": value / VALUE,
     }  # fmt: skip

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from mbexplore.analysis.head_masses import COUNTED, KINDS, eligible_rows, token_kinds
+from mbexplore.analysis.head_masses import COUNTED, eligible_rows, token_kinds
 from mbexplore.checkpoints.tokenizer import Encoding
-from mbexplore.corpus.sketch import CLASSES, HEAD_SUMS
+from mbexplore.corpus.sketch import HEAD_SUMS, Ints
+from mbexplore.corpus.token_classes import classes_of
 from mbexplore.network.visibility import key_span
 from mbexplore.recording import to_float64
 
@@ -91,6 +93,8 @@ class Pack:
 
     def __post_init__(self) -> None:
         lengths = torch.tensor([len(one) for one in self.encodings])
+        self.keys: Ints = np.asarray(self.texts, dtype=np.int64)
+        self.traits: list[Tensor] = []
         self.starts = (lengths.cumsum(0) - lengths).tolist()
         self.ids = torch.tensor([token for one in self.encodings for token in one.ids])
         self.numbers = torch.arange(len(lengths)).repeat_interleave(lengths)
@@ -98,14 +102,23 @@ class Pack:
         self.kinds = [token_kinds(one) for one in self.encodings]
         self.runs = list(_runs([len(one) for one in self.encodings]))
 
+    @cached_property
     def classes(self) -> Tensor:
         """Which of `CLASSES` each token is of, (seq, CLASSES) of 0 and 1."""
-        named = dict(zip(KINDS, torch.cat(self.kinds).T, strict=True))
-        traits = [_traits(token) for one in self.encodings for token in one.tokens]
-        named["number"], named["capitalized"] = torch.tensor(traits, dtype=torch.float32).T
-        places = [place for one in self.encodings for place in _word_places(one.words)]
-        named["word_start"], named["word_rest"] = torch.tensor(places, dtype=torch.float32).T
-        return torch.stack([named[name] for name in CLASSES], dim=1)
+        found = [classes_of(token) for one in self.encodings for token in one.tokens]
+        return torch.tensor(found, dtype=torch.float32)
+
+    @cached_property
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """The tokens that there are, rising, and which of them each one is."""
+        ids, which = torch.unique(self.ids, return_inverse=True)
+        return ids, which
+
+    def place(self, device: torch.device) -> None:
+        """Makes ready what neurons are set against, of each run, on the model's device."""
+        ones = torch.ones(1, len(self.ids))
+        every = torch.cat((ones, self.classes.T, self.positions.float()[None]))
+        self.traits = [every[:, a:b].contiguous().to(device) for a, b, _ in self.runs]
 
     def parts(self, half_window: int | None, heads: int) -> Iterator[Part]:
         """The tiles that the maps of a layer are computed in.
@@ -181,6 +194,8 @@ def _parts(group: Group, half_window: int | None, heads: int) -> Iterator[Part]:
     size = longest
     if texts * heads * longest**2 > WEIGHTS:
         size = max(16, WEIGHTS // (texts * heads * reach))
+        if half_window is not None:  # more rows would have more keys that few of them see
+            size = min(size, max(16, 2 * half_window))
     for start in range(0, longest, size):
         stop = min(start + size, longest)
         low, high = key_span(start, stop - 1, longest, half_window)
@@ -267,33 +282,18 @@ class Offsets:
         return self._columns[start : start + count]
 
 
-@lru_cache(maxsize=2**17)
-def _traits(token: str) -> tuple[bool, bool]:
-    """Whether a token is a number, and whether it begins with a capital letter."""
-    word = token.strip()
-    return word.isnumeric(), word[:1].isupper()
-
-
-def _word_places(words: Sequence[int | None]) -> Iterator[tuple[bool, bool]]:
-    """Of each token, whether it begins a word, and whether it goes on with one."""
-    before: int | None = None
-    for word in words:
-        yield word is not None and word != before, word is not None and word == before
-        before = word
-
-
 def sum_by_offset(weights: Tensor) -> Tensor:
-    """Weights on each diagonal, (heads, query + key + 1) in float64.
+    """Weights at each offset, (heads, query + key) in float64.
 
     Args:
-        weights: (heads, query, key).
+        weights: (heads, texts, query, key).
 
     Returns:
         Column `c` has the weights whose key's index less the query's is `c - query`.
     """
-    heads, rows, keys = weights.shape
-    # In rows one longer than they were written in, a diagonal is a column.
-    skewed = weights.new_zeros(heads, rows * (keys + rows + 1))
-    skewed[:, : rows * (keys + rows)].view(heads, rows, keys + rows)[:, :, rows:] = weights
-    columns = skewed.view(heads, rows, keys + rows + 1)
-    return to_float64((weights.new_ones(1, rows) @ columns)[:, 0])
+    heads, texts, rows, keys = weights.shape
+    of_all = weights[:, 0] if texts == 1 else weights.sum(dim=1)
+    steps = torch.arange(rows, device=weights.device)[:, None]
+    places = torch.arange(keys, device=weights.device) - steps + rows
+    found = weights.new_zeros(heads, rows + keys)
+    return to_float64(found.index_add_(1, places.flatten(), of_all.flatten(1)))

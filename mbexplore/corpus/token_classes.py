@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import regex
 
@@ -76,6 +77,12 @@ CLASSES: Mapping[str, TokenClass] = {
     ),
 }  # fmt: skip
 """By the names that patterns use; a token may be of several. Words are those of English."""
+
+
+@lru_cache(maxsize=2**17)
+def classes_of(token: str) -> tuple[bool, ...]:
+    """Whether a token is of each of `CLASSES`."""
+    return tuple(kind.has(token) for kind in CLASSES.values())
 
 
 def spellings(token: str) -> list[str]:

@@ -40,6 +40,8 @@ class Linear(nn.Linear):
     new parameter. A change through `weight.data` or numpy is not seen.
     """
 
+    keeps_packed = True
+    """Whether weights are packed for later products; where memory counts for more, they aren't."""
     _state: tuple[object, Tensor | None] = (None, None)
     """What identifies the weights last used, and these packed; replaced whole, for threads."""
 
@@ -76,7 +78,7 @@ class Linear(nn.Linear):
     def _prepared(self, kernel: OneDnn, is_large: bool) -> Tensor:
         """The weights: as they are for their first product, packed for the large ones after it."""
         weight = self.weight.detach()
-        if weight.is_inference():  # has no version by which a change would be seen
+        if weight.is_inference() or not self.keeps_packed:  # or: no version tells of a change
             return weight
         used = (weight.data_ptr(), weight._version, weight.dtype, weight.shape)
         before, packed = self._state

@@ -1,4 +1,4 @@
-"""What a corpus shows of one head or one neuron."""
+"""What a corpus shows of one head, neuron or feature."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ from mbexplore.display.scatter_blocks import Scatter
 from mbexplore.text import word
 
 if TYPE_CHECKING:
-    from mbexplore.corpus.profile import Example, HeadProfile, NeuronProfile, Overview
+    from mbexplore.corpus.examples import Example
+    from mbexplore.corpus.profile import HeadProfile, Overview
+    from mbexplore.corpus.unit_profile import UnitProfile
     from mbexplore.explorer import Explorer
 
 SHARES = frozenset({
@@ -38,14 +40,13 @@ SHARES = frozenset({
 OF_NEURONS = ("firing_rate", "mean", "root_mean_square", "largest", "smallest")
 AROUND = 24
 """Tokens shown on each side of a use."""
-CONTROL = "freshly initialised"
 CORRELATED = "correlation_"
 LISTED = 10
 
 
 def open_head(layer: int, head: int) -> Selection:
     """What a click on a head selects, wherever it is named, to see what it does over a corpus."""
-    return {"view": "corpus", "layer": layer, "head": head, "neuron": None}
+    return {"view": "corpus", "layer": layer, "head": head, "neuron": None, "feature": None}
 
 
 def head_cell(one: Mapping[str, Any]) -> Cell:
@@ -117,10 +118,10 @@ def worded(metric: str) -> str:
 
 
 def heads_scatter(found: Overview, x: str, y: str, mark: tuple[int, int] | None = None) -> Scatter:
-    """Every head on two metrics, with the same heads freshly initialised behind."""
+    """Every head on two metrics, with the same heads of the control behind."""
     from mbexplore.corpus.tables import METRICS
 
-    heads, control = found.heads, bool(found.manifest["control"])
+    heads, control = found.heads, found.manifest["control"]
     places = [(one["layer"], one["head"]) for one in heads]
     there = [n for n in METRICS if any(one[n] is not None for one in heads)]
     return Scatter(
@@ -133,7 +134,7 @@ def heads_scatter(found: Overview, x: str, y: str, mark: tuple[int, int] | None 
         select=tuple(open_head(*place) for place in places),
         mark=None if mark is None else places.index(mark),
         theirs={n: tuple(one[f"control_{n}"] for one in heads) for n in there} if control else {},
-        theirs_name=CONTROL if control else "",
+        theirs_name=control or "",
         shares=SHARES,
         hold=("against", "metric"),
     )
@@ -157,7 +158,9 @@ def _largest_share(found: HeadProfile) -> str:
     by_name = {one.name: one for one in found.metrics}
     names = ("self", "previous", "next", "separator", "duplicate", "mask")
     most = max((by_name[n] for n in names if n in by_name), key=lambda one: one.value)
-    chance = "" if most.control is None else f" ({CONTROL}: {percent(most.control)})"
+    chance = (
+        "" if most.control is None else f" ({found.manifest['control']}: {percent(most.control)})"
+    )
     return (
         f"{percent(most.value)} of its {worded(most.name)}{chance}, rank {most.rank} of "
         f"{most.heads} heads, over {count(most.queries)} queries."
@@ -169,7 +172,7 @@ def _distances(found: HeadProfile) -> Lines:
     bins = [tuple(one) for one in found.manifest["distance_bins"]]
     curves = [Series("this head", found.distances, hue=found.kind, dots=True)]
     if found.control_distances is not None:
-        curves.append(Series(CONTROL, found.control_distances, dashed=True))
+        curves.append(Series(found.manifest["control"], found.control_distances, dashed=True))
     some = [i for one in curves for i, share in enumerate(one.y) if share > 0]
     low, high = (min(some), max(some) + 1) if some else (0, len(bins))
     marks = {}
@@ -206,7 +209,7 @@ def _largest(found: HeadProfile) -> Bars:
     return Bars(
         names, found.largest, "Queries by their largest weight on a token of the text", unit="%",
         hue=found.kind, theirs=found.control_largest,
-        theirs_name=CONTROL, ours_name="this head",
+        theirs_name=found.manifest["control"] or "", ours_name="this head",
     )  # fmt: skip
 
 
@@ -234,14 +237,17 @@ def _token_table(found: HeadProfile, role: str) -> Table:
 
 
 def _metric_table(found: HeadProfile) -> Table:
-    has_control = any(one.control is not None for one in found.metrics)
+    has_control, control = (
+        any(one.control is not None for one in found.metrics),
+        found.manifest["control"],
+    )
     rows: list[tuple[Value, ...]] = []
     for one in found.metrics:
         numbers = [one.value, one.median, *[one.control] * has_control]
         cells = [Cell(value, numbered(value, one.name)) for value in numbers]
         rows.append((one.name.replace("_", " "), *cells, one.rank, one.queries))
     columns = ("metric", "this head", "median", *["control"] * has_control, "rank", "queries")
-    title = f"Among all {found.metrics[0].heads} heads" + f"; control: {CONTROL}" * has_control
+    title = f"Among all {found.metrics[0].heads} heads" + f"; control: {control}" * has_control
     return Table(columns, tuple(rows), title, left=("metric",))
 
 
@@ -272,16 +278,26 @@ def _strips(
         )
 
 
-def neuron_blocks(found: NeuronProfile) -> Iterator[Block]:
-    """A neuron: when it fires, what it promotes, where it stands in its layer, and its uses."""
-    row = found.row
-    yield Headline(f"Neuron {found.layer}.{found.neuron}: {found.line[0].lower()}{found.line[1:]}")
-    yield Note(f"It fires on {percent(row['firing_rate'])} of {count(row['tokens'])} tokens.")
-    edges = found.manifest["firing_edges"]
+def unit_blocks(found: UnitProfile) -> Iterator[Block]:
+    """A neuron or a feature: when it fires, what it promotes, where it stands, and its uses."""
+    row, control = found.row, found.row.get("control_firing")
+    name = (
+        f"Feature {found.number}" if found.layer is None else f"Neuron {found.layer}.{found.number}"
+    )
+    yield Headline(f"{name}: {found.line[0].lower()}{found.line[1:]}")
+    chance = "" if control is None else f" ({found.manifest['control']}: {percent(control[0])})"
+    yield Note(
+        f"It fires on {percent(row['firing_rate'])} of {count(row['tokens'])} tokens{chance}."
+    )
+    edges = found.manifest["firing_edges"][found.unit]
     sizes = {f"{edge:g}": round(share * row["tokens"])
              for edge, share in zip(edges, row["firing"], strict=True)}  # fmt: skip
     names = tuple(f"beyond {edge} x, n = {count(n)}" for edge, n in sizes.items())
-    bars = Bars(names, tuple(row["firing"]), "Tokens by |activation|, in thresholds", unit="%")
+    bars = Bars(
+        names, tuple(row["firing"]), "Tokens by |activation|, in thresholds", unit="%",
+        theirs=None if control is None else tuple(control),
+        theirs_name=found.manifest["control"] or "", ours_name=f"this {found.unit}",
+    )  # fmt: skip
     numbers = Table(
         ("activation", "value"),
         tuple(
@@ -307,12 +323,13 @@ def neuron_blocks(found: NeuronProfile) -> Iterator[Block]:
     yield Row((bars, numbers))
     if below := [*[correlated] * bool(apart), *[promoted] * bool(found.promoted)]:
         yield Row(tuple(below))
-    yield _neurons_scatter(found)
+    yield _units_scatter(found)
     within = _between(edges, row["firing"], row["tokens"])
     yield from _strips(found.examples, "signed", "activation", within, "tokens")
+    of = "the layer's activations" if found.unit == "neuron" else "all activations that aren't 0"
     yield Note(
-        "The threshold is the root mean square of the layer's activations over the bundled "
-        "paragraph. Samples are of texts in which the neuron fires, each at its strongest token."
+        f"The threshold is the root mean square of {of} over the bundled paragraph. Samples are of "
+        f"texts in which the {found.unit} fires, each at its strongest token."
     )
 
 
@@ -322,15 +339,17 @@ def _between(edges: Sequence[float], beyond: Sequence[float], tokens: int) -> di
     return {f"{edge:g}": round(one * tokens) for edge, one in zip(edges, shares, strict=True)}
 
 
-def _neurons_scatter(found: NeuronProfile) -> Scatter:
-    others = found.others
+def _units_scatter(found: UnitProfile) -> Scatter:
+    others, unit = found.others, found.unit
+    before = "" if found.layer is None else f"{found.layer}."
+    where = "of the dictionary" if found.layer is None else "of the layer"
     return Scatter(
-        tuple(f"{one['layer']}.{one['neuron']}" for one in others),
+        tuple(f"{before}{one[unit]}" for one in others),
         {name: tuple(one[name] for one in others) for name in OF_NEURONS},
         "firing_rate",
         "largest",
-        f"All {len(others)} neurons of the layer, over {count(found.row['tokens'])} tokens",
-        select=tuple({"neuron": one["neuron"]} for one in others),
-        mark=found.neuron,
+        f"All {len(others)} {unit}s {where}, over {count(found.row['tokens'])} tokens",
+        select=tuple({unit: one[unit]} for one in others),
+        mark=found.number,
         shares=frozenset({"firing_rate"}),
     )

@@ -1,4 +1,4 @@
-"""A corpus: every head by a metric, or all that is known of one head or one neuron."""
+"""A corpus: every head by a metric, or all that is known of one head, neuron or feature."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Row, Table, Value
 from mbexplore.display.numbers import percent
 from mbexplore.views._corpus import (
-    CONTROL,
     head_blocks,
     head_cell,
     heads_scatter,
-    neuron_blocks,
     numbered,
+    unit_blocks,
     worded,
 )
 from mbexplore.views.shared import layer_heat
@@ -23,7 +22,9 @@ from mbexplore.views.view import Guide, Head, Layer, View, option
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from mbexplore.corpus.profile import Example, HeadProfile, NeuronProfile, Overview
+    from mbexplore.corpus.examples import Example
+    from mbexplore.corpus.profile import HeadProfile, Overview
+    from mbexplore.corpus.unit_profile import UnitProfile
     from mbexplore.session import Session
 
 Metric = Literal[
@@ -32,11 +33,12 @@ Metric = Literal[
 ]  # fmt: skip
 
 
-class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
+class CorpusView(View["Overview | HeadProfile | UnitProfile"]):
     """What every head and neuron does over many texts, beside what chance gives.
 
     Of all heads, a metric; of one head, examples by interval of their weight, distances, tokens
-    and where it stands among all heads; of one neuron, how often it fires, and examples.
+    and where it stands among all heads; of one neuron, or one feature of a dictionary, how often
+    it fires, what it promotes, and examples.
     """
 
     name = "corpus"
@@ -67,21 +69,31 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
     )  # fmt: skip
     layer: Layer = 0
     head: Head = option(
-        "One head, from 0; all of them by default.", default=None, only={"neuron": (None,)}
+        "One head, from 0; all of them by default.", default=None,
+        only={"neuron": (None,), "feature": (None,)},
+    )  # fmt: skip
+    neuron: int | None = option(
+        "A neuron of the layer, from 0.", default=None, at_least=0, only={"feature": (None,)}
     )
-    neuron: int | None = option("A neuron of the layer, from 0.", default=None, at_least=0)
+    feature: int | None = option(
+        "A feature of the corpus's dictionary, from 0.", default=None, at_least=0
+    )
     metric: Metric = option("The metric that all heads are shown by.", default="previous", label="")
     against: Metric = option("The metric from left to right.", default="entropy", label="")
     examples: int = option("Strongest uses that are shown.", default=6, short="-k", at_least=1)
 
-    def compute(self, session: Session) -> Overview | HeadProfile | NeuronProfile:
+    def compute(self, session: Session) -> Overview | HeadProfile | UnitProfile:
         """Out of the store; the examples' weights by the model."""
-        from mbexplore.corpus.profile import find_store, read_head, read_neuron, read_overview
+        from mbexplore.corpus.profile import find_store, read_head, read_overview
+        from mbexplore.corpus.unit_profile import read_unit
 
         explorer, layer, most = session.explorer, self.layer, self.examples
         store = session.once(("corpus", self.corpus), lambda: find_store(explorer, self.corpus))
-        if self.neuron is not None:
-            return read_neuron(explorer, store, layer, self.neuron, strongest=most, sampled=1)
+        place = {"layer": layer, "neuron": self.neuron}
+        if self.feature is not None:
+            place = {"feature": self.feature}
+        if self.feature is not None or self.neuron is not None:
+            return read_unit(explorer, store, place, strongest=most, sampled=1)
         every = session.once(("corpus heads", self.corpus), lambda: read_overview(store))
         if (head := self.head) is None:
             return every
@@ -91,9 +103,9 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
         )
 
     def blocks(
-        self, found: Overview | HeadProfile | NeuronProfile, session: Session
+        self, found: Overview | HeadProfile | UnitProfile, session: Session
     ) -> Iterator[Block]:
-        """All heads, or one head or neuron."""
+        """All heads, or one head, neuron or feature."""
         from mbexplore.corpus.profile import HeadProfile, Overview
 
         if isinstance(found, Overview):
@@ -101,10 +113,10 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
         elif isinstance(found, HeadProfile):
             yield from head_blocks(found, self.against, self.metric)
         else:
-            yield from neuron_blocks(found)
+            yield from unit_blocks(found)
         yield Note(f"{_size(found.manifest)} {self.limits}")
 
-    def to_json(self, found: Overview | HeadProfile | NeuronProfile) -> dict[str, Any]:
+    def to_json(self, found: Overview | HeadProfile | UnitProfile) -> dict[str, Any]:
         """The fields; of the manifest what names the corpus."""
         from mbexplore.display.data import to_plain
 
@@ -114,9 +126,11 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
         })  # fmt: skip
         named = ("corpus", "texts", "tokens", "control")
         plain["manifest"] = {name: found.manifest[name] for name in named}
+        if "number" in plain:  # under the name that asks for it
+            plain[plain.pop("unit")] = plain.pop("number")
         return plain
 
-    def arrays(self, found: Overview | HeadProfile | NeuronProfile) -> Mapping[str, NDArray[Any]]:
+    def arrays(self, found: Overview | HeadProfile | UnitProfile) -> Mapping[str, NDArray[Any]]:
         """Of all heads, every metric, (layers, heads)."""
         from mbexplore.corpus.profile import Overview
         from mbexplore.corpus.tables import METRICS
@@ -126,7 +140,7 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
         there = [n for name in METRICS for n in (name, f"control_{name}") if n in found.heads[0]]
         return {name: found.square(name) for name in there}
 
-    def table(self, found: Overview | HeadProfile | NeuronProfile, session: Session) -> Table:
+    def table(self, found: Overview | HeadProfile | UnitProfile, session: Session) -> Table:
         """A row a head; or a row an example."""
         from mbexplore.corpus.profile import Overview
 
@@ -139,7 +153,8 @@ class CorpusView(View["Overview | HeadProfile | NeuronProfile"]):
 
 def _size(manifest: Mapping[str, Any]) -> str:
     texts, tokens = manifest["texts"], manifest["tokens"]
-    chance = f" Control: the same model {CONTROL}." if manifest["control"] else ""
+    control = manifest["control"]
+    chance = f" Control: the same model, {control}." if control else ""
     return f"{texts:,} texts, {tokens:,} tokens.{chance}"
 
 
@@ -150,7 +165,8 @@ def _overview(found: Overview, against: str, metric: str, session: Session) -> I
         return
     best = max(values, key=lambda one: float(one[metric]))
     control = f"control_{metric}"
-    chance = f"; {CONTROL}, {numbered(best[control], metric)}" if control in best else ""
+    name = found.manifest["control"]
+    chance = f"; {name}, {numbered(best[control], metric)}" if control in best else ""
     yield Headline(
         f"Head {best['layer']}.{best['head']} has the largest {worded(metric)}: "
         f"{numbered(best[metric], metric)}{chance}."

@@ -16,6 +16,7 @@ const newSession = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), 
 const explore = (main, about, server, trigger) => {
   const views = Object.fromEntries(about.views.map((view) => [view.name, view]));
   const SHORT = 24; // tokens that the editor shows at once
+  const NAMED = 6; // heads that an answer names, offered in the corpus
   const LONGEST = 50000; // characters of a text that an address carries
 
   const state = {
@@ -244,6 +245,9 @@ const explore = (main, about, server, trigger) => {
     node.update(value);
     return node;
   };
+  const toCorpus = (layer, head) => el("button", {
+    class: "quiet", onclick: () => page.hold({ view: "corpus", layer, head, neuron: null, feature: null }),
+  }, `${layer}.${head} in the corpus`);
   // What is held, each number with the word that it stands for; then the view's own settings.
   const drawControls = () => {
     const used = view().controls.filter(matters), { kinds, heads } = model(), kind = kinds[state.layer];
@@ -261,10 +265,7 @@ const explore = (main, about, server, trigger) => {
     // A token that is held can be let go: then the view chooses, the first mask for example.
     const letGo = once("let go", () => el("button", { class: "quiet", onclick: () => page.hold({ token: -1 }) }, "let go"));
     const canLetGo = place >= 0 && used.some((one) => one.kind === "held" && one.name === "token");
-    const inCorpus = once("in the corpus", () => el("button", {
-      class: "quiet", onclick: () => page.hold({ view: "corpus", layer: state.layer, head: state.head, neuron: null }),
-    }));
-    inCorpus.textContent = `${state.layer}.${state.head} in the corpus`;
+    const inCorpus = once(["in the corpus", state.layer, state.head], () => toCorpus(state.layer, state.head));
     const namesHead = view().name !== "corpus" && nodes.length > 0 && used.some((one) => one.kind === "held" && one.name !== "token");
     refill(held, [...nodes, ...(canLetGo ? [letGo] : []), ...(namesHead ? [inCorpus] : [])]);
     refill(controls, used.filter((one) => one.kind !== "held" && one.label).map((one) => shownAs(one, setting(one))));
@@ -282,6 +283,15 @@ const explore = (main, about, server, trigger) => {
     ladder.update(view());
     if (!view().navigator) lead.append(controls);
     drawControls();
+  };
+
+  // Heads that an answer names: what a click on a cell selects tells.
+  const headsIn = (part, found = new Map()) => {
+    const { layer, head } = part?.hold ?? {};
+    if (layer != null && head != null) found.set(`${layer}.${head}`, [layer, head]);
+    const inner = Array.isArray(part) && typeof part[0] !== "object" ? [] : Object.values(part ?? {});
+    for (const one of inner) if (one && typeof one === "object") headsIn(one, found);
+    return found;
   };
 
   let shown = ""; // the view, model and text of the answer that is drawn
@@ -303,7 +313,8 @@ const explore = (main, about, server, trigger) => {
     ladder.mark();
     answer.tint(strip);
     if (inside) body.querySelector(`[data-key="${inside}"]`)?.focus({ preventScroll: true });
-    foot.replaceChildren(...footOf(found, { save, picture, link, say }));
+    const named = view().name === "corpus" ? [] : [...headsIn(found.parts).values()].slice(0, NAMED);
+    foot.replaceChildren(...footOf(found, { save, picture, link, say }), ...named.map((one) => toCorpus(...one)));
   };
 
   // A new drawing begins; `data-drawn` comes back when it is whole.
