@@ -14,7 +14,7 @@ from mbexplore.corpus import VARIABLE
 from mbexplore.corpus.profile import bundled_folder, find_store, known_lines
 from mbexplore.corpus.reader import Store
 from mbexplore.corpus.store import METRICS, TABLES
-from mbexplore.corpus.summary import SHARED, head_summaries, neuron_summary
+from mbexplore.corpus.summary import SHARED, head_summaries, unit_summary
 from mbexplore.corpus.token_classes import CLASSES
 from mbexplore.display.blocks import Bars, Headline, Lines, Table, walk
 from mbexplore.display.scatter_blocks import Scatter
@@ -240,7 +240,10 @@ def test_a_line_from_a_mask_to_what_stands_after_of():
     same = [mask | {"query_token": " sea", "key_token": " the", "distance": -1, "before": "."}] * 8
     assert "to 'the' after '.', just before it." in lines_of(Kept(same), [(0, 0)])[0, 0]
     assert lines_of(Kept([]), [(2, 1)])[2, 1] == "It attends to no token of a text."
-    assert neuron_summary(Kept([]), 0, 0).line == "It fires on no token of the corpus."
+    assert (
+        unit_summary(Kept([]), {"layer": 0, "neuron": 0}).line
+        == "It fires on no token of the corpus."
+    )
 
 
 def test_classes_are_the_same_for_duckdb_and_python(tiny, tables):
@@ -448,7 +451,8 @@ def test_headvis_gets_its_tree(tmp_path, tiny, tables):
         row = by_head[one["layer"], one["head"]]
         assert row["prev_token_score"] == pytest.approx(one["previous"], abs=6e-5)
     # HeadVis's Index.svelte offers as axes what the first row has as numbers.
-    assert all(isinstance(value, int | float) for value in scatter[0].values())
+    assert all(isinstance(value, int | float) for one in scatter for value in one.values())
+    assert "mask" not in config["metrics"] and {"edge", "far"} <= set(config["metrics"])
     assert [isinstance(config[name], kind) for name, kind in CONFIG.items()] == [True] * len(CONFIG)
     assert {path.name for path in (tmp_path / "data" / "heads").iterdir()} == {
         f"L{one['layer']}H{one['head']}.json" for one in tables["heads"]

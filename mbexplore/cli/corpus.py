@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mbexplore.corpus.cluster import Cluster
     from mbexplore.corpus.dictionary import Dictionary
     from mbexplore.corpus.sketch import Sketch
+    from mbexplore.corpus.sources import Source
     from mbexplore.explorer import Explorer
 
 app = typer.Typer(
@@ -47,6 +48,19 @@ Engine = Annotated[
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop where a row is broken.")]
+Control = Annotated[
+    bool, typer.Option("--control", help="Run the freshly initialised model beside it.")
+]
+Shuffled = Annotated[
+    bool, typer.Option("--shuffled", help="Run the model with its own weights shuffled beside it.")
+]
+Features = Annotated[
+    Path | None,
+    typer.Option(help="Features to look at too: a sparse autoencoder, as SAELens writes it."),
+]
+TapName = Annotated[
+    str | None, typer.Option(help="What it was trained on, layers.5.resid_post for example.")
+]
 _RAY = "With --engine ray"
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Copies of the model; 2 by default.", rich_help_panel=_RAY)
@@ -75,21 +89,10 @@ def build(
     output: Folder,
     column: options.Column = None,
     id: options.Id = None,
-    control: Annotated[
-        bool, typer.Option("--control", help="Run the freshly initialised model beside it.")
-    ] = False,
-    shuffled: Annotated[
-        bool,
-        typer.Option("--shuffled", help="Run the model with its own weights shuffled beside it."),
-    ] = False,
-    dictionary: Annotated[
-        Path | None,
-        typer.Option(help="Features to look at too: a sparse autoencoder, as SAELens writes it."),
-    ] = None,
-    tap: Annotated[
-        str | None,
-        typer.Option(help="What it was trained on, layers.5.resid_post for example."),
-    ] = None,
+    control: Control = False,
+    shuffled: Shuffled = False,
+    dictionary: Features = None,
+    tap: TapName = None,
     truncate: options.Truncate = False,
     strict: Strict = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the samples and the control.")] = 0,
@@ -110,42 +113,57 @@ def build(
 
     Example: mbexplore corpus build sentences.txt -o sentences
     """
-    from mbexplore.corpus import build as work
+    from mbexplore.corpus.build import alone, check_free
     from mbexplore.corpus.finish import finish
-    from mbexplore.corpus.sources import CONTROLS, describe, find_sources
+    from mbexplore.corpus.sources import find_sources
     from mbexplore.corpus.tables import arrow
-    from mbexplore.explorer import load
 
     if control and shuffled:
         raise UsageError("--control and --shuffled are two controls; give one of them.")
-    given = {"workers": workers, "cpus": cpus, "gpus": gpus, "batch": batch,
-             "environment": environment}  # fmt: skip
-    cluster = _cluster(engine, given)
+    cluster = _cluster(engine, workers=workers, cpus=cpus, gpus=gpus, batch=batch,
+                       environment=environment)  # fmt: skip
     rank, world = _place(engine)
-    device = own_device(device, engine, os.environ)
+    opened = model, own_device(device, engine, os.environ), dtype
     arrow()  # before any work
     sources = find_sources(texts, column, id, strict=strict)
     for error in (error for source in sources for error in source.errors):
         notice(error)
-    explorer = load(model, device=device, dtype=dtype)
-    work.save_memory(explorer)
-    features, named = _dictionary(dictionary, tap, explorer)
-    about = describe(
-        explorer, work.find_thresholds(explorer, features), dictionary=named,
-        control=CONTROLS[shuffled], truncate=truncate, seed=seed,
-    )  # fmt: skip
-    kinds = (work.SKETCH, work.CONTROL) if control or shuffled else (work.SKETCH,)
-    planned = work.Build(output.absolute(), sources, about, explorer, kinds, features)
+    chance = None if not (control or shuffled) else int(shuffled)
+    more = {"truncate": truncate, "seed": seed}
+    planned = _planned(output, sources, opened, (dictionary, tap), chance, more)
     started = monotonic()
-    with work.alone(output, str(rank)):
-        work.check_free(output)
-        for kind in kinds:
-            _run(planned, kind, cluster, (model, device, dtype), rank, world)
+    with alone(output, str(rank)):
+        check_free(output)
+        for kind in planned.kinds:
+            _run(planned, kind, cluster, opened, rank, world)
         whole = finish(planned)
     if whole is None:
         notice(f"Worker {rank} of {world} is done; the last one writes the tables.")
         return
     _report(output, whole, planned.rows, monotonic() - started)
+
+
+def _planned(
+    output: Path,
+    sources: tuple[Source, ...],
+    opened: tuple[str | None, str, str],
+    features: tuple[Path | None, str | None],
+    control: int | None,
+    more: dict[str, Any],
+) -> Build:
+    """What is built: `control` is the number of one in `CONTROLS`, `more` goes to `describe`."""
+    from mbexplore.corpus.build import CONTROL, SKETCH, Build, find_thresholds, save_memory
+    from mbexplore.corpus.sources import CONTROLS, describe
+    from mbexplore.explorer import load
+
+    name, device, dtype = opened
+    explorer = load(name, device=device, dtype=dtype)
+    save_memory(explorer)
+    dictionary, named = _dictionary(*features, explorer)
+    thresholds = find_thresholds(explorer, dictionary)
+    about = describe(explorer, thresholds, dictionary=named, control=CONTROLS[control or 0], **more)
+    kinds = (SKETCH,) if control is None else (SKETCH, CONTROL)
+    return Build(output.absolute(), sources, about, explorer, kinds, dictionary)
 
 
 def _dictionary(
@@ -201,7 +219,7 @@ def _run(
         run_on_ray(planned, Opened(*opened), cluster, kind, advance)
 
 
-def _cluster(engine: str, given: dict[str, Any]) -> Cluster | None:
+def _cluster(engine: str, **asked: Any) -> Cluster | None:
     """What is asked of Ray, where it is the engine.
 
     Raises:
@@ -211,7 +229,7 @@ def _cluster(engine: str, given: dict[str, Any]) -> Cluster | None:
 
     from mbexplore.corpus.cluster import Cluster
 
-    given = {name: value for name, value in given.items() if value is not None}
+    given = {name: value for name, value in asked.items() if value is not None}
     if engine != "ray":
         for name in given:
             name = "runtime-env" if name == "environment" else name

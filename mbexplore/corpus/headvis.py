@@ -61,10 +61,8 @@ def write_headvis(
         OutputError: the folder or a file can't be written.
     """
     heads = store.rows("heads")
-    # The front end offers the metrics that the first row has as numbers, so it lacks none.
-    scatter = sorted(map(_scatter, heads), key=lambda one: list(one.values()).count(None))
     files: dict[str, Any] = {
-        "scatter_data.json": scatter,
+        "scatter_data.json": [_scatter(one, _metrics(heads)) for one in heads],
         "server_config.json": {},
         "attributions/manifest.json": {},
     }
@@ -88,14 +86,21 @@ def _name(metric: str) -> str:
     return NAMES[metric][0] if metric in NAMES else metric
 
 
-def _scatter(row: dict[str, Any]) -> dict[str, Any]:
-    values = {_name(n): None if row[n] is None else round(row[n], 4) for n in METRICS}
+def _metrics(heads: Sequence[dict[str, Any]]) -> list[str]:
+    """Those that some head has."""
+    return [name for name in METRICS if any(one[name] is not None for one in heads)]
+
+
+def _scatter(row: dict[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    """A row of numbers: the front end offers what the first one has as numbers."""
+    values = {_name(name): round(row[name] or 0.0, 4) for name in metrics}
     return {"layer": row["layer"], "head": row["head"], **values}
 
 
 def _config(explorer: Explorer, store: Store, heads: Sequence[dict[str, Any]]) -> dict[str, Any]:
     manifest, config = store.manifest, explorer.model.config
     name, dataset = manifest["model"]["name"], manifest["corpus"]["file"]
+    metrics = _metrics(heads)
     about = "Mean over queries; see docs/corpus.md of mbexplore."
     return {
         "model_name": name,
@@ -104,9 +109,9 @@ def _config(explorer: Explorer, store: Store, heads: Sequence[dict[str, Any]]) -
         "n_layers": config.num_hidden_layers,
         "n_heads": config.num_attention_heads,
         "n_intervals": len(manifest["weight_edges"]) + 1,
-        "metrics": [_name(one) for one in METRICS],
+        "metrics": [_name(one) for one in metrics],
         "metric_descriptions": {
-            _name(one): NAMES[one][1] if one in NAMES else about for one in METRICS
+            _name(one): NAMES[one][1] if one in NAMES else about for one in metrics
         },
         "head_data_pattern": "L{layer}H{head}.json",
         "has_umap": False,

@@ -11,7 +11,7 @@ from typing import Any
 
 from mbexplore.corpus.dictionary import FILE as DICTIONARY
 from mbexplore.corpus.sources import FORMAT, Numbers
-from mbexplore.corpus.store import MANIFEST, TABLES, Text
+from mbexplore.corpus.store import MANIFEST, OF_FEATURES, TABLES, Text
 from mbexplore.corpus.tables import arrow
 from mbexplore.corpus.token_classes import CLASSES
 from mbexplore.errors import ModelError
@@ -91,7 +91,7 @@ class Store:
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
         })  # fmt: skip
-        there = [self.folder / f"{name}.parquet" for name in TABLES]
+        there = [self.folder / f"{name}.parquet" for name in (*TABLES, *OF_FEATURES)]
         for path in filter(Path.is_file, there):
             plain = re.sub(r"[*?\[]", r"[\g<0>]", str(path)).replace("'", "''")
             try:

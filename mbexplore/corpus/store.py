@@ -58,9 +58,11 @@ from mbexplore.explorer import Explorer
 from mbexplore.files import write_beside, write_whole, writing
 
 TABLES = (
-    "heads", "head_examples", "head_tokens", "sinks", "neurons", "neuron_examples", "features",
-    "feature_examples", "states", "channel_examples", "texts",
+    "heads", "head_examples", "head_tokens", "sinks", "neurons", "neuron_examples", "states",
+    "channel_examples", "texts",
 )  # fmt: skip
+OF_FEATURES = ("features", "feature_examples")
+"""Tables that are there where a dictionary was given."""
 MANIFEST = "manifest.json"
 SKETCH_FILE, CONTROL_FILE = "sketch.safetensors", "control.safetensors"
 OF_CONTROL = (

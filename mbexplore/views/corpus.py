@@ -89,10 +89,9 @@ class CorpusView(View["Overview | HeadProfile | UnitProfile"]):
 
         explorer, layer, most = session.explorer, self.layer, self.examples
         store = session.once(("corpus", self.corpus), lambda: find_store(explorer, self.corpus))
-        place = {"layer": layer, "neuron": self.neuron}
-        if self.feature is not None:
-            place = {"feature": self.feature}
-        if self.feature is not None or self.neuron is not None:
+        place = None if self.neuron is None else {"layer": layer, "neuron": self.neuron}
+        place = place if self.feature is None else {"feature": self.feature}
+        if place is not None:
             return read_unit(explorer, store, place, strongest=most, sampled=1)
         every = session.once(("corpus heads", self.corpus), lambda: read_overview(store))
         if (head := self.head) is None:
