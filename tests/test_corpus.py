@@ -1,5 +1,8 @@
 """Sketches of a corpus: against dense maps text by text, and the same in any order of blocks."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +13,7 @@ from scipy.stats import chisquare
 from mbexplore.analysis.head_masses import MASSES
 from mbexplore.analysis.heads import head_atlas
 from mbexplore.corpus import tiles
-from mbexplore.corpus.build import add_block, find_thresholds
+from mbexplore.corpus.build import add_block, find_thresholds, give_back
 from mbexplore.corpus.observe import Observer
 from mbexplore.corpus.sketch import (
     EDGES,
@@ -338,6 +341,26 @@ def test_a_reservoir_has_every_use_as_often(explorer, one_thread):
         counts = list(drawn[interval].values())
         counts += [0] * (whole[interval] - len(counts))
         assert sum(counts) == 30 * 4 and chisquare(counts).pvalue > 0.001
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells what is held")
+def test_memory_doesnt_grow_with_the_number_of_texts(tiny, one_thread):
+    """Texts of lengths that were there before take nothing more, however many they are."""
+    thresholds = find_thresholds(tiny)
+    sketch = Sketch(Shape.of(tiny.model.config), {"thresholds": thresholds})
+    observer = Observer(tiny.model, thresholds, sketch)
+    texts = [f"In {1900 + i} the sea rose over {'the old town ' * (i % 8)}." for i in range(32)]
+
+    def held_after(blocks):
+        for number in blocks:
+            add_block(observer, tiny, Block(number, texts))
+            give_back()
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+
+    before = held_after(range(3))
+    assert held_after(range(3, 23)) - before < 4  # MiB: a fifth of one a block
+    assert sketch.arrays["counts"][0] == 23 * 32
 
 
 def test_a_model_that_computes_nan_is_refused(explorer):

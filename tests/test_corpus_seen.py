@@ -115,7 +115,8 @@ def test_the_scatter_has_every_head_and_a_click_opens_it(shown, tables):
     for i, one in enumerate(tables["heads"]):
         assert block.names[i] == f"{one['layer']}.{one['head']}"
         assert block.select[i] == {
-            "view": "corpus", "layer": one["layer"], "head": one["head"], "neuron": None
+            "view": "corpus", "layer": one["layer"], "head": one["head"], "neuron": None,
+            "feature": None,
         }  # fmt: skip
         for name, values in block.measures.items():
             assert values[i] == one[name] and block.theirs[name][i] == one[f"control_{name}"]

@@ -99,3 +99,16 @@ def test_a_saved_dashboard_lets_one_choose_too(person, tmp_path):
     page.goto((tmp_path / "head.html").as_uri())
     page.select_option('[data-key^="x of All"]', "distance")
     assert "distance" in page.locator(f"{SCATTER} .axis").all_text_contents()
+
+
+def test_heads_that_only_cells_name_are_one_click_away(person):
+    person.open(text=PARIS, view="why")
+    page = person.page
+    offered = page.locator('button[aria-label$="in the corpus"]')
+    names = [one.get_attribute("aria-label").split()[1] for one in offered.all()]
+    assert len(names) > 1 and len(set(names)) == len(names)
+    assert all(page.locator(f"#mb-view button:text-is('{name}')").count() for name in names)
+    offered.last.click()
+    page.wait_for_function(
+        f"document.querySelector('.line').textContent.startsWith('Head {names[-1]} (')"
+    )

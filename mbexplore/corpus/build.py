@@ -314,7 +314,7 @@ def run_blocks(
     saved = monotonic()
     for block in blocks:
         add_block(observer, explorer, block, truncate=about["truncate"])
-        _give_back()
+        give_back()
         counts = sketch.arrays["counts"]
         advance(int(counts.sum() - counts[COUNTS.index("tokens")]), build.rows)
         if monotonic() - saved > SAVE_AFTER:
@@ -323,7 +323,7 @@ def run_blocks(
     save_sketch(sketch, path)
 
 
-def _give_back() -> None:
+def give_back() -> None:
     """Returns freed memory to the system; glibc keeps more of it with every length of text."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
