@@ -40,7 +40,8 @@ def leaves(title: str, inner: Any) -> Iterator[tuple[str, str]]:
 
 def first_sentence(page: Path) -> str:
     """What a page says first, below its title."""
-    text = re.sub(r"\A---\n.*?\n---\n", "", page.read_text(encoding="utf-8"), flags=re.S)
+    source = page.read_text(encoding="utf-8")
+    text = re.sub(r"\A---\n.*?\n---\n|<!--.*?-->\n?", "", source, flags=re.S)
     paragraph = next(
         (one for one in text.split("\n\n") if one and not one.startswith(("#", "```", "<", "!"))),
         "",

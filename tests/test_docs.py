@@ -15,7 +15,7 @@ import pytest
 import typer
 
 import mbexplore
-from docs import blocks, build, generated, notebooks, numbers, parity, samples
+from docs import blocks, build, generated, llms, notebooks, numbers, parity, samples
 from mbexplore.cli import app
 from mbexplore.errors import MbexploreError
 from mbexplore.views import REGISTRY
@@ -130,6 +130,12 @@ def test_links_between_pages_lead_somewhere(path):
         generated = place.parent.name == "views" and place.stem in REGISTRY
         notebook = ROOT / "notebooks" / f"{place.stem}.ipynb"
         assert place.exists() or generated or notebook.exists(), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_a_page_begins_with_a_sentence_for_llms_txt(path):
+    said = llms.first_sentence(path)
+    assert re.fullmatch(r"[^|#<]+[.?:]", said), said
 
 
 def test_every_page_is_in_the_navigation():
