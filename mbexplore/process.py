@@ -27,11 +27,13 @@ SPINS = {"quiet": "20000", "busy": "1000"}
 """Turns of GNU's OpenMP before a thread sleeps. On two quiet cores 16 tokens take 45 ms with 20,000
 and 63 ms with 1,000; beside one busy process 149 and 83 ms, and 780 ms as OpenMP does by itself."""
 
-MALLOC = {-3: 2**28, -1: 2**29}
+MALLOC = {-3: 2**26, -1: 2**29}
 """Bytes up to which GNU's malloc takes memory from what was freed before (M_MMAP_THRESHOLD), and
 keeps freed memory at the end of the heap (M_TRIM_THRESHOLD). By default what is large goes back to
 Linux at once and is asked for again, page by page: in a virtual machine a second recording of 2,048
-tokens then takes 1.10 to 1.16 times a plain pass, with this 1.00 to 1.03."""
+tokens then takes 1.10 to 1.16 times a plain pass. What a recording keeps is larger and does go
+back: among what a pass frees, it would leave holes in which the next one finds no room (everything
+recorded and every map once, 2,048 tokens: 2.6 GiB with 2**28, 1.8 GiB with 2**26)."""
 
 LOOKS = 3
 """Times to look whether other threads run, a millisecond apart."""

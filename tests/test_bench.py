@@ -519,7 +519,7 @@ def test_threads_are_taken_from_the_command_line(monkeypatch):
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc's options are GNU's")
 @pytest.mark.parametrize(("names", "is_kept"), [({}, True), ({"MALLOC_ARENA_MAX": "2"}, False)])
 def test_a_process_of_ours_keeps_the_memory_that_it_freed(names, is_kept):
-    size = 2**27
+    size = 3 * 2**24
     script = f"""
 from pathlib import Path
 from mbexplore.process import tune_process
