@@ -7,6 +7,7 @@ from mbexplore_ui.controls import arguments_of
 from mbexplore_ui.endpoints import Endpoints
 from mbexplore_ui.sessions import Sessions
 
+from mbexplore.display.numbers import percent
 from mbexplore.views import REGISTRY
 from tests.test_every_head import bare as bare  # a fixture
 from tests.test_predict_heads import explorers as explorers  # a fixture
@@ -50,3 +51,20 @@ def test_every_head_gets_an_answer_or_a_sentence(endpoints, names, kind, name):
 def test_a_classifier_has_no_answer_for_a_mask(endpoints, names):
     session = endpoints.sessions.session("me", names["labels"], "Where do the [MASK] lie?")
     assert session.answers() == [""]  # for one that it came with there is only a sentence
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_answer_without_a_head_is_that_of_ablation(endpoints, explorers, names, kind):
+    whole, off = (
+        endpoints.call("answers", "me", names[kind], TEXT, False, *parts)
+        for parts in ((), ("1.0",))
+    )
+    assert ("error" in whole) == ("error" in off)
+    if kind in ("labels", "any label"):
+        [answer], after = off["answers"], explorers[kind].ablate(TEXT, parts=("1.0",)).data.after
+        assert (
+            off["without"] == ["head 1.0"] and answer["was"] == whole["answers"][0]["candidates"][0]
+        )
+        assert [(one["name"], one["percent"]) for one in answer["candidates"]] == [
+            (one.token, percent(one.probability)) for one in after
+        ]

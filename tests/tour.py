@@ -34,10 +34,6 @@ LABELLED = "\n".join(f"The {sea} {rises}. | {kind}" for kind, things in
 FRANCE = 4
 MASK = 6
 LOCAL, GLOBAL = 4, 3
-TIDE = (
-    "Twice a day the water of the sea rises and falls, since the Moon pulls at it: the tide comes "
-    "in, stays for a while, and goes out again, and the boats wait for the [MASK] to come back."
-)
 
 
 class Tour:
@@ -222,12 +218,10 @@ def terminal_picture(browser: Browser, screen: str) -> bytes:
 
 
 async def drawn_screen() -> str:
-    """The terminal explorer with the maps of every head, as SVG."""
-    app = ExploreApp(partial(open_model, "tiny"), TIDE, History(None), Look())
-    async with app.run_test(size=(110, 25)) as pilot:
-        while app.workers:
-            await pilot.pause(0.1)
-        await pilot.press(*"lll")
+    """The terminal explorer as it opens, with the story of the answer, as SVG."""
+    app = ExploreApp(partial(open_model, "tiny"), PARIS, History(None), Look())
+    async with app.run_test(size=(110, 36)) as pilot:
+        await pilot.pause(0.1)
         while app.workers:
             await pilot.pause(0.1)
         return app.export_screenshot()

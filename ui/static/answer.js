@@ -35,7 +35,7 @@ const answerBar = (page, editor, { failed }) => {
   // The text in the colours of a strip, with what they mean; null for none.
   const colour = (part, ...more) => {
     editor.colour(part && { values: part.values, high: part.high, hue: part.hue });
-    legend.replaceChildren(...(part ? [el("span", {}, part.title), scale(part), ...more] : []));
+    legend.replaceChildren(...(part ? [el("span", { title: part.title }, part.title.replace("What carries ", "")), scale(part), ...more] : []));
   };
   const choose = async (one) => {
     const mine = ++turn, shown = current();
