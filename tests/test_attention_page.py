@@ -229,3 +229,9 @@ def test_the_marked_token_of_a_long_text_is_in_sight(browser, long, tmp_path):
     tab = opened(browser, tmp_path, Arcs(arcs(long, GLOBAL, mass=0.1), "Layer 0", 150))
     tab.wait_for_function("document.querySelector('.arcs .tall').scrollTop > 1500")
     tab.close()
+
+
+def test_a_row_of_many_tokens_is_named_by_the_marked_one(long):
+    part = to_part(map_of(long, GLOBAL, 0, mark=152, pixels=50))
+    assert part["pool"] == [5, 5] and part["mark"] == 30
+    assert part["rowPlaces"][30][1] == 150 and part["marked"][1] == 152

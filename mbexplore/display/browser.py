@@ -251,6 +251,7 @@ def _(block: AttentionMap) -> Part:
         "zoom": block.has_keys,
         "zoomed": tile.queries.bounds is not None or tile.keys.bounds is not None,
         "mark": None if block.mark is None else block.mark // tall,
+        "marked": None if block.mark is None else _places(tile.queries, 1)[block.mark],
     }
     maps = []
     for number, weights in enumerate(tile.weights):

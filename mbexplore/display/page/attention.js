@@ -31,10 +31,11 @@ parts.maps = (part, page) => {
 };
 
 // The names along a map; a label among many needs its place beside it.
-const namesOf = ({ shape: [rows, columns], rowPlaces, columnPlaces, zoom }, width) => {
+const namesOf = ({ shape: [rows, columns], rowPlaces, columnPlaces, zoom, mark, marked }, width) => {
   const many = Math.max(rows, zoom ? columns : 1) * (LABEL + 2) > Math.min(width, 560);
   const called = (isMany) => ([text, token]) => (isMany ? `${cut(text, 9)} ${token}` : cut(text, 14));
-  return { rows: rowPlaces.map(called(many)), columns: columnPlaces.map(called(many && zoom)) };
+  const rowNames = rowPlaces.map((place, r) => called(many)(r === mark && marked ? marked : place)); // of a pooled row too
+  return { rows: rowNames, columns: columnPlaces.map(called(many && zoom)) };
 };
 
 // The weights themselves, where cells are large enough: three digits of the largest.
