@@ -50,7 +50,7 @@ def make_texts(count, seed=0, longest=40):
     return texts
 
 
-TEXTS = make_texts(30)
+TEXTS = make_texts(200)
 ABOUT = {"model": "random"}
 
 
@@ -183,11 +183,12 @@ def test_neurons_and_the_residual_stream(whole, explorer, recordings):
         for i, edge in enumerate(EDGES["neuron"]):
             fired = (abs(values) > thresholds[layer] * edge).sum(axis=0)
             np.testing.assert_array_equal(whole.arrays["neuron_fired"][layer, :, i], fired)
-        sums = np.stack((values.sum(0), (values**2).sum(0)), 1)
+        wide = values.astype(np.float64)
+        sums = np.stack((wide.sum(0), (wide**2).sum(0)), 1)
         ends = np.stack((values.max(0), -values.min(0)), 1)
         found = (whole.arrays[name][layer] / VALUE for name in ("neuron_sums", "neuron_extremes"))
         for one, wanted in zip(found, (sums, ends), strict=True):
-            np.testing.assert_allclose(one, wanted, atol=1e-3)
+            np.testing.assert_allclose(one, wanted, rtol=1e-6, atol=2e-3)
         by_text = np.stack([one.neurons(layer).abs().amax(0).numpy() for one in recordings])
         top = whole.arrays["neuron_top"][layer]
         wanted = -np.sort(-by_text, axis=0)[:8].T

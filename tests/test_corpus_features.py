@@ -51,8 +51,9 @@ def test_features_of_the_residual_stream_are_its_channels(explorer, tmp_path):
         near = abs(every - edge * threshold) < 1e-4 * bool(edge)
         fired = (every > edge * threshold).sum(axis=0)
         assert (abs(arrays["feature_fired"][0, :, i] - fired) <= near.sum(axis=0)).all()
-    sums = np.stack((every.sum(axis=0), (every**2).sum(axis=0)), axis=1)
-    np.testing.assert_allclose(arrays["feature_sums"][0] / VALUE, sums, atol=2e-3)
+    wide = every.astype(np.float64)
+    sums = np.stack((wide.sum(axis=0), (wide**2).sum(axis=0)), axis=1)
+    np.testing.assert_allclose(arrays["feature_sums"][0] / VALUE, sums, rtol=1e-6, atol=2e-3)
     most = np.stack([one.max(axis=0) for one in by_text])
     for feature, rows in enumerate(arrays["feature_top"][0].tolist()):
         there = [row for row in rows if row[0] != EMPTY]
