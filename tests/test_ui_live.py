@@ -268,11 +268,12 @@ def test_reach_is_drawn_and_follows_the_token(person):
     assert "before layer 6 (global)" in page.inner_text(".line")
 
 
-@pytest.mark.parametrize("view", ["patch", "heads", "why", "lens", "ablate", "model-view"])
-def test_colours_of_layers_have_a_legend(person, view):
-    person.open(text=PARIS, view=view, other='"The capital of Italy is [MASK]."')
-    legends = person.page.locator("#mb-view .kinds")
-    assert legends.count() > 0 and legends.first.inner_text().split() == ["global", "local"]
+def test_colours_of_layers_have_a_legend(person):
+    person.open(text=PARIS, view="patch", other='"The capital of Italy is [MASK]."')
+    for view in ("patch", "heads", "why", "lens", "ablate", "model-view"):
+        person.tab(view)
+        legends = person.page.locator("#mb-view .kinds")
+        assert legends.count() > 0 and legends.first.inner_text().split() == ["global", "local"]
 
 
 def test_the_tour_has_six_steps_and_is_remembered(person):
