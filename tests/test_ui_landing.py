@@ -141,6 +141,7 @@ def test_the_first_figure_of_every_tab_is_high(person):
         "all => all.map(b => b.dataset.view)"
     ):
         person.tab(name)
+        person.page.wait_for_function("!document.querySelector('.model-view:empty')")
         tops[name] = person.page.evaluate(FIRST)
     assert len([top for top in tops.values() if top]) >= 15
     assert {name: top for name, top in tops.items() if top >= 240} == {}
