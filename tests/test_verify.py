@@ -344,7 +344,7 @@ def test_every_form_holds_every_check(explorer):
         assert list(found.y) == [max(check.error, 1e-10) for check in checks]
         assert all(a <= b for a, b in zip(found.y, allowed.y, strict=True))
     [table] = [block for block in walk(view.blocks) if isinstance(block, Table)]
-    assert [row[0].value for row in table.rows[::-1]] == ["embeddings", *names[1:]]
+    assert [row[0] for row in table.rows[::-1]] == ["embeddings", *names[1:]]
     assert view.content("png").startswith(b"\x89PNG")
 
 
