@@ -74,8 +74,8 @@ class Dictionary:
             ) from None
         if set(names) - {*_NEEDED, *_MORE} or set(_NEEDED) - set(names):
             raise ModelError(
-                f"{path} holds {', '.join(sorted(names)) or 'nothing'}; give a dictionary as W_enc, "
-                "b_enc, W_dec, b_dec and, for JumpReLU, threshold."
+                f"{path} holds {', '.join(sorted(names)) or 'nothing'}; give a dictionary as "
+                "W_enc, b_enc, W_dec, b_dec and, for JumpReLU, threshold."
             )
         found = cls(str(about.get("tap", tap)), tensors, about.get("settings") or _settings(path))
         found._check(path)
@@ -95,8 +95,8 @@ class Dictionary:
         scaled = self.settings.get("normalize_activations") or "none"
         if kind not in ARCHITECTURES or scaled != "none":
             raise ModelError(
-                f"{path} is a {kind} dictionary with activations normalised by {scaled!r}; give one "
-                f"of {', '.join(ARCHITECTURES)}, without that."
+                f"{path} is a {kind} dictionary with activations normalised by {scaled!r}; give "
+                f"one of {', '.join(ARCHITECTURES)}, without that."
             )
 
     def check_model(self, model: PretrainedModel) -> None:
