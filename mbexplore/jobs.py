@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar, overload
-
-from typing_extensions import Self
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from mbexplore.errors import UsageError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from typing_extensions import Self
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")
@@ -97,6 +99,8 @@ def in_threads(
         function: makes something of one item; what it raises is raised here.
         items: are taken as they are needed.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     import torch
 
     threads = torch.get_num_threads()

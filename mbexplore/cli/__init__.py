@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import copy
 import gc
+import inspect
 import os
 import signal
 import sys
@@ -18,7 +19,7 @@ import typer
 
 import mbexplore
 from mbexplore.cli.bench import bench
-from mbexplore.cli.build import add_view
+from mbexplore.cli.build import ViewCommand
 from mbexplore.cli.cite import cite
 from mbexplore.cli.command import Group, OnceCommand
 from mbexplore.cli.corpus import app as corpus
@@ -36,15 +37,17 @@ from mbexplore.errors import MbexploreError
 from mbexplore.process import tune_process
 from mbexplore.views import REGISTRY
 
-app = typer.Typer(
-    name="mbexplore",
-    cls=Group,
-    help="Look inside ModernBERT: predictions beside Hugging Face, and what made them. "
+HELP = ("-h", "--help")
+_APP: dict[str, Any] = {
+    "name": "mbexplore",
+    "cls": Group,
+    "help": "Look inside ModernBERT: predictions beside Hugging Face, and what made them. "
     "Layers, heads and tokens count from 0.",
-    invoke_without_command=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+    "invoke_without_command": True,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": list(HELP)},
+}
+app = typer.Typer(**_APP)
 
 GROUPS = {"corpus": corpus}
 """Commands that have commands of their own."""
@@ -56,7 +59,7 @@ def add_views() -> None:
         *group, name = view.command.split()
         parent = GROUPS[group[0]] if group else app
         if name not in {command.name for command in parent.registered_commands}:
-            add_view(parent, view)
+            parent.registered_commands.append(ViewCommand(view))
 
 
 add_views()  # first in the help: they are what people come for
@@ -119,14 +122,50 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 
 def _app_of(arguments: list[str] | None) -> typer.Typer:
-    """The app with the one command that is asked for: to build them all takes a while."""
-    first = next(iter(sys.argv[1:] if arguments is None else arguments), "")
-    asked = [one for one in app.registered_commands if first == _name_of(one)]
-    if not asked or first == man.__name__:  # the manual is about all of them
+    """The app with what is asked for: to build every command with its options takes a while."""
+    words = sys.argv[1:] if arguments is None else arguments
+    first = next(iter(words), "")
+    if first == man.__name__:  # the manual is about all of them
         return app
-    found = copy.copy(app)
-    found.registered_commands, found.registered_groups = asked, []
+    found = _part_of(app, words)
+    if found is not app and first not in HELP:
+        bare = typer.Typer(**_APP, add_completion=False)
+        bare.callback()(_nothing)
+        bare.info, bare.registered_commands = found.info, found.registered_commands
+        bare.registered_groups = found.registered_groups
+        return bare
     return found
+
+
+def _part_of(whole: typer.Typer, words: list[str]) -> typer.Typer:
+    """The command that the words name; for help on all of them, all without their options."""
+    first, *rest = words or [""]
+    found = copy.copy(whole)
+    if first in HELP:
+        found.registered_commands = list(map(_without_options, whole.registered_commands))
+    else:
+        found.registered_commands = [x for x in whole.registered_commands if _name_of(x) == first]
+        # No option stands before a command's name, and to look for one imports pydantic.
+        found.info = copy.copy(whole.info)
+        found.info.add_help_option = False
+    found.registered_groups = []
+    for group in whole.registered_groups:
+        inner = group.typer_instance
+        if inner is not None and (first in HELP or first == inner.info.name):
+            found.registered_groups.append(one := copy.copy(group))
+            one.typer_instance = _part_of(inner, words if first in HELP else rest)
+    return found if found.registered_commands or found.registered_groups else whole
+
+
+def _without_options(command: Any) -> Any:
+    found = copy.copy(command)
+    found.help = command.short_help or inspect.getdoc(command.callback)
+    found.name, found.callback = _name_of(command), _nothing
+    return found
+
+
+def _nothing() -> None:
+    pass
 
 
 def _name_of(command: Any) -> str:

@@ -7,10 +7,12 @@ import inspect
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.models import CommandInfo
 
 from mbexplore.cli import options
 from mbexplore.cli.command import GIVEN, OnceCommand
@@ -63,15 +65,28 @@ FLAGGED = "text_by_flag"
 OF_TEXTS = ("file", "lines", *OF_MANY, "recording", "context", "truncate")
 
 
-def add_view(app: typer.Typer, view: type[View[Any]]) -> None:
-    """Adds a view's command to the command line."""
-    app.command(
-        view.command.split()[-1],
-        help=_help(view),
-        short_help=view.question,
-        epilog="\n\n".join(map(str, view.papers)),
-        cls=OnceCommand,
-    )(build_function(view))
+class ViewCommand(CommandInfo):
+    """A view's command. Its options and help are made when they are asked for: all take a while."""
+
+    def __init__(self, view: type[View[Any]]) -> None:
+        super().__init__(
+            view.command.split()[-1],
+            short_help=view.question,
+            epilog="\n\n".join(map(str, view.papers)),
+            cls=OnceCommand,
+        )
+        self.view = view
+        del self.callback, self.help
+
+    @cached_property
+    def callback(self) -> Callable[..., None]:  # type: ignore[override]
+        """What it runs."""
+        return build_function(self.view)
+
+    @cached_property
+    def help(self) -> str:  # type: ignore[override]
+        """What it says of itself."""
+        return _help(self.view)
 
 
 def _help(view: type[View[Any]]) -> str:

@@ -10,6 +10,7 @@ import re
 import types
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -207,6 +208,7 @@ def _range(low: float | None, high: float | None) -> str:
     return f"{high:,} or less" if low is None else f"{low:,} to {high:,}"
 
 
+@cache
 def parameters_of(view: type) -> tuple[Parameter, ...]:
     """The parameters of a view's class, in the order of its fields."""
     hints = get_type_hints(view, include_extras=True)

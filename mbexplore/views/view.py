@@ -7,10 +7,9 @@ files and the method of `Explorer` come from it; see `Result` and the front ends
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
-
-from typing_extensions import Self, dataclass_transform
 
 from mbexplore.display.blocks import Block, Table
 from mbexplore.errors import UsageError
@@ -28,8 +27,14 @@ from mbexplore.views.parameters import (
     parameters_of,
 )
 
+if sys.version_info >= (3, 11):
+    from typing import dataclass_transform
+else:
+    from typing_extensions import dataclass_transform
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
     from mbexplore.session import Session
     from mbexplore.views.result import Result
@@ -58,6 +63,13 @@ def sort_views() -> None:
 
 def _any(values: Collection[Any]) -> str:
     return " or ".join(map(str, values))
+
+
+class _Parameters:
+    """The parameters of a view, found when they are asked for: annotations take a while."""
+
+    def __get__(self, view: object | None, of: type) -> tuple[Parameter, ...]:
+        return parameters_of(of)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(option,))
@@ -113,13 +125,12 @@ class View(Generic[Data]):
     text_flag: ClassVar[str] = ""
     early: ClassVar[Mapping[str, Any]] = {}
     example: ClassVar[str] = '"The capital of France is [MASK]."'
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    parameters: ClassVar[_Parameters] = _Parameters()
 
     def __init_subclass__(cls) -> None:
         """Makes a frozen dataclass of the fields, and registers a class that has a name."""
         super().__init_subclass__()
         dataclasses.dataclass(frozen=True, kw_only=True)(cls)
-        cls.parameters = parameters_of(cls)
         if "name" in vars(cls):
             cls.method = vars(cls).get("method", cls.name.replace("-", "_"))
             cls.command = vars(cls).get("command", cls.name)
