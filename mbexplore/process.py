@@ -15,10 +15,6 @@ from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from pathlib import Path
 
-HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
-"""Has torch ask Linux for huge pages for large tensors: where every attention map is made dense
-once, small ones take 1.7 times as long."""
-
 WAIT = {"OMP_WAIT_POLICY": "PASSIVE", "KMP_BLOCKTIME": "0"}
 """Threads that wait for each other sleep soon. By default they spin, GNU's OpenMP for some 10 ms,
 and keep the thread that they wait for from running where another process is busy."""
@@ -27,13 +23,13 @@ SPINS = {"quiet": "20000", "busy": "1000"}
 """Turns of GNU's OpenMP before a thread sleeps. On two quiet cores 16 tokens take 45 ms with 20,000
 and 63 ms with 1,000; beside one busy process 149 and 83 ms, and 780 ms as OpenMP does by itself."""
 
-MALLOC = {-3: 2**26, -1: 2**29}
+MALLOC = {-3: 2**28, -1: 2**29}
 """Bytes up to which GNU's malloc takes memory from what was freed before (M_MMAP_THRESHOLD), and
 keeps freed memory at the end of the heap (M_TRIM_THRESHOLD). By default what is large goes back to
-Linux at once and is asked for again, page by page: in a virtual machine a second recording of 2,048
-tokens then takes 1.10 to 1.16 times a plain pass. What a recording keeps is larger and does go
-back: among what a pass frees, it would leave holes in which the next one finds no room (everything
-recorded and every map once, 2,048 tokens: 2.6 GiB with 2**28, 1.8 GiB with 2**26)."""
+Linux at once and is asked for again, page by page: where a virtual machine hands free pages to its
+host, a recording of 2,048 tokens then takes 1.25 times a plain pass. What is freed fits what comes
+next only where torch doesn't align it to huge pages (THP_MEM_ALLOC_ENABLE): everything recorded
+and every map once peaks at 2.7 GiB with that and at 1.8 GiB without."""
 
 LOOKS = 3
 """Times to look whether other threads run, a millisecond apart."""
@@ -45,12 +41,10 @@ def tune_process(environ: MutableMapping[str, str] = os.environ) -> None:
     Args:
         environ: where; this process's environment by default.
     """
-    wanted = HUGE_PAGES
     if "OMP_WAIT_POLICY" not in environ:
         spins = SPINS["busy" if others_run() else "quiet"]
-        wanted = HUGE_PAGES | WAIT | {"GOMP_SPINCOUNT": spins}
-    for name, value in wanted.items():
-        environ.setdefault(name, value)
+        for name, value in (WAIT | {"GOMP_SPINCOUNT": spins}).items():
+            environ.setdefault(name, value)
     if environ is os.environ:
         _keep_freed_memory()
 
@@ -82,5 +76,5 @@ def _running(statistics: Path) -> int:
 
 def without_tuning(environ: Mapping[str, str]) -> dict[str, str]:
     """The same environment for a process that never heard of mbexplore."""
-    ours = {*(HUGE_PAGES | WAIT).items(), *(("GOMP_SPINCOUNT", spins) for spins in SPINS.values())}
+    ours = {*WAIT.items(), *(("GOMP_SPINCOUNT", spins) for spins in SPINS.values())}
     return {name: value for name, value in environ.items() if (name, value) not in ours}

@@ -15,6 +15,9 @@ from torch import Tensor
 FREE, JOIN = 4, 25
 """Linux's MADV_DONTNEED and MADV_COLLAPSE."""
 
+HUGE = 2**21
+"""Bytes of a huge page."""
+
 ABSENT, OF_A_FILE = 0b000, 0b101
 """The three highest bits of a page's entry in /proc/self/pagemap: present, swapped, of a file."""
 
@@ -38,11 +41,16 @@ def free_mapped(tensor: Tensor) -> None:
 def join_pages(start: int, size: int) -> None:
     """Moves memory to huge pages, of which a processor finds many more at once.
 
+    Those at its ends too, which it shares with its neighbours: of weights of a few MiB they are
+    half. Where a neighbour can't be moved, they stay as they are.
+
     Args:
         start: address.
         size: bytes.
     """
-    _advise(*_pages(start, size), JOIN)
+    if size:
+        small = HUGE // mmap.PAGESIZE
+        _advise(start // HUGE * small, -(-(start + size) // HUGE) * small, JOIN)
 
 
 def _pages(start: int, size: int) -> tuple[int, int]:
