@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 
 import mbexplore
@@ -13,6 +14,8 @@ from docs import samples
 from docs.blocks import FENCE, commands, output_of
 from docs.numbers import differences, unproved
 from mbexplore.cli import app
+from mbexplore.network.config import ModernBertConfig
+from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.views import REGISTRY
 from tests.browser import served
 from tests.cli_runner import run_cli
@@ -37,7 +40,11 @@ def counted():
     gallery = (ROOT / "docs" / "explanation" / "port-bugs.md").read_text(encoding="utf-8")
     row = next(line for line in gallery.splitlines() if "| No sliding window" in line)
     seq, hidden, heads = 8_192, RELATIVES["base"]["hidden_size"], 12
+    with torch.device("meta"):
+        base = ModernBertForMaskedLM(ModernBertConfig.base())
+    size = sum(one.numel() * one.element_size() for one in base.parameters())
     return [
+        f"{size / 1e6:.0f} MB",
         f"{len(samples.PROMPTS)} {bugs} {public} {store['texts']:,} {row}",
         f"{seq * hidden * 4 / 1e6:.1f} MB {seq * seq * heads * 4 / 1e9:.3f} GB",
     ]
@@ -46,11 +53,9 @@ def counted():
 FACTS = {
     "8,192": "ModernBERT's longest text",
     "3.10": "of Python, in pyproject.toml",
-    "599": "MB of ModernBERT-base",
-    "0.8": "GiB, measured as times are",
     "50": "harsh weights of tests/harsh.py",
     "4,096": "the longest text of tests/test_rounding.py",
-    "0.93": "rounding itself, printed by demo.py, whose limit tests/test_cli.py keeps",
+    "0.93": "printed by demo.py, which tests/test_cli.py compares",
     "1.0e-5": "the same",
 }
 

@@ -160,8 +160,17 @@ def test_requirements_have_a_lowest_version():
     assert [str(one) for one in requirements if ">=" not in str(one.specifier)] == []
 
 
+WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"
+
+
+def checker(name):
+    """A program that [dev] installs, beside Python or on the path."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name)
+
+
 def test_the_release_workflow_publishes_without_a_token():
-    text = read(".github", "workflows", "release.yml")
+    text = WORKFLOW.read_text(encoding="utf-8")
     jobs = yaml.safe_load(text)["jobs"]
     publish = jobs["publish"]
     assert publish["permissions"] == {"id-token": "write"} and "password" not in text
@@ -172,6 +181,24 @@ def test_the_release_workflow_publishes_without_a_token():
     for script in ("package", "smoke"):
         assert os.access(ROOT / ".ci" / script, os.X_OK)
         subprocess.run(["bash", "-n", str(ROOT / ".ci" / script)], check=True)
+    actions = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
+    assert all(re.search(r"@[0-9a-f]{40}$", one) for one in actions), actions
+    if zizmor := checker("zizmor"):
+        subprocess.run([zizmor, "--offline", "--quiet", str(WORKFLOW)], check=True)
+
+
+@pytest.mark.parametrize("tag,passes", [(f"v{mbexplore.__version__}", True), ("v9.9.9", False)])
+def test_a_tag_must_be_the_version(tag, passes, tmp_path):
+    """As the workflow runs it: before anything is installed."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "$@"\n')
+    python.chmod(0o755)
+    steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["build"]["steps"]
+    [script] = [step["run"] for step in steps if "tag" in step.get("name", "")]
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_REF_NAME": tag}
+    done = subprocess.run(["bash", "-e", "-c", script], cwd=ROOT, env=environment,
+                          capture_output=True)  # fmt: skip
+    assert (done.returncode == 0) is passes, done.stderr.decode()
 
 
 # ---- the Space
@@ -278,8 +305,7 @@ def test_the_image_is_slim_and_its_process_no_root():
         assert name != "ADD" and "sudo" not in rest and ":latest" not in rest
     arguments = json.loads(final["ENTRYPOINT"])[1:] + json.loads(final["CMD"])
     assert arguments[0] in public.commands()
-    hadolint = shutil.which("hadolint") or str(Path(sys.executable).parent / "hadolint")
-    if Path(hadolint).exists():
+    if hadolint := checker("hadolint"):
         subprocess.run([hadolint, str(ROOT / "Dockerfile")], check=True)
 
 

@@ -26,6 +26,8 @@ def init_weights(module: nn.Module, config: ModernBertConfig, name: str = "") ->
     # A truncated normal by its inverse distribution function.
     bound = math.erf(config.initializer_cutoff_factor / math.sqrt(2.0))
     for full, parameter in module.named_parameters(name):
+        if parameter.is_meta:  # its values follow
+            continue
         if full.endswith("bias"):
             parameter.zero_()
         elif "norm" in full:

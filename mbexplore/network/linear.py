@@ -45,6 +45,11 @@ class Linear(nn.Linear):
     _state: tuple[object, Tensor | None] = (None, None)
     """What identifies the weights last used, and these packed; replaced whole, for threads."""
 
+    def reset_parameters(self) -> None:
+        """What torch starts from; nothing where there are no values yet, which would take long."""
+        if not self.weight.is_meta:
+            super().reset_parameters()
+
     def forward(self, input: Tensor) -> Tensor:
         """(..., in_features) to (..., out_features), in the weights' dtype.
 
