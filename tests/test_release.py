@@ -160,7 +160,11 @@ def test_requirements_have_a_lowest_version():
     assert [str(one) for one in requirements if ">=" not in str(one.specifier)] == []
 
 
-WORKFLOW = ROOT / ".github" / "workflows" / "release.yml"
+WORKFLOWS = ROOT / ".github" / "workflows"
+
+
+def jobs_of(name):
+    return yaml.safe_load((WORKFLOWS / name).read_text(encoding="utf-8"))["jobs"]
 
 
 def checker(name):
@@ -169,32 +173,39 @@ def checker(name):
     return str(beside) if beside.exists() else shutil.which(name)
 
 
-def test_the_release_workflow_publishes_without_a_token():
-    text = WORKFLOW.read_text(encoding="utf-8")
-    jobs = yaml.safe_load(text)["jobs"]
-    publish = jobs["publish"]
-    assert publish["permissions"] == {"id-token": "write"} and "password" not in text
-    assert set(publish["needs"]) == {"build", "smoke"}
-    pythons = jobs["smoke"]["strategy"]["matrix"]["python"]
+def test_every_python_is_checked_with_the_lowest_and_the_highest_versions():
+    matrix = jobs_of("checks.yml")["smoke"]["strategy"]["matrix"]
     named = re.findall(r"Python :: (3\.\d+)", str(PROJECT["project"]["classifiers"]))
-    assert pythons == named
-    for script in ("package", "smoke"):
-        assert os.access(ROOT / ".ci" / script, os.X_OK)
-        subprocess.run(["bash", "-n", str(ROOT / ".ci" / script)], check=True)
-    actions = [step["uses"] for job in jobs.values() for step in job["steps"] if "uses" in step]
-    assert all(re.search(r"@[0-9a-f]{40}$", one) for one in actions), actions
-    if zizmor := checker("zizmor"):
-        subprocess.run([zizmor, "--offline", "--quiet", str(WORKFLOW)], check=True)
+    assert matrix == {"python": named, "resolution": ["lowest-direct", "highest"]}
+
+
+def test_what_the_workflows_run_is_there():
+    steps = [step for job in jobs_of("checks.yml").values() for step in job["steps"]]
+    scripts = {step["run"].split()[0] for step in steps if ".ci/" in step.get("run", "")}
+    assert scripts == {".ci/run", ".ci/package", ".ci/smoke"}
+    for script in scripts:
+        assert os.access(ROOT / script, os.X_OK)
+        subprocess.run(["bash", "-n", str(ROOT / script)], check=True)
+
+
+def test_a_release_is_checked_and_published_without_a_token():
+    jobs = jobs_of("release.yml")
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert (jobs["publish"]["needs"], jobs["checks"]["needs"]) == ("checks", "tag")
+    assert jobs["checks"]["uses"].endswith("/checks.yml")
+    if zizmor := checker("zizmor"):  # actions by their commits, no token, nothing from the outside
+        subprocess.run(
+            [zizmor, "--offline", "--quiet", "--min-severity=medium", str(WORKFLOWS)], check=True
+        )
 
 
 @pytest.mark.parametrize("tag,passes", [(f"v{mbexplore.__version__}", True), ("v9.9.9", False)])
 def test_a_tag_must_be_the_version(tag, passes, tmp_path):
     """As the workflow runs it: before anything is installed."""
-    python = tmp_path / "python"
+    python = tmp_path / "python3"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S -E "$@"\n')
     python.chmod(0o755)
-    steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["build"]["steps"]
-    [script] = [step["run"] for step in steps if "tag" in step.get("name", "")]
+    [script] = [step["run"] for step in jobs_of("release.yml")["tag"]["steps"] if "run" in step]
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_REF_NAME": tag}
     done = subprocess.run(["bash", "-e", "-c", script], cwd=ROOT, env=environment,
                           capture_output=True)  # fmt: skip
