@@ -14,7 +14,7 @@ import torch
 from mbexplore.analysis.readout import build_readout
 from mbexplore.analysis.why import why
 from mbexplore.analysis.why.counterfactual import check, find
-from mbexplore.analysis.why.evidence import gather
+from mbexplore.analysis.why.evidence import fewer, gather
 from mbexplore.analysis.why.pair import Part, TextPair
 from mbexplore.analysis.why.question import ask
 from mbexplore.analysis.why.route import choose, prune
@@ -27,6 +27,7 @@ from mbexplore.explorer import Explorer
 from mbexplore.hooks import hooked
 from mbexplore.network.model import ModernBertForMaskedLM
 from mbexplore.session import Session
+from mbexplore.views._why_story import thresholds
 from mbexplore.views.why import WhyView
 from tests.cli_runner import run_again, run_cli
 from tests.handbuilt import (
@@ -99,6 +100,37 @@ def test_the_copying_head_and_token_are_named_and_no_others():
     for measure in (lambda i: tokens[i].attribution, lambda i: tokens[i].ablation):
         assert max(size, key=measure) == SOURCE
     assert max(size, key=found.evidence.rests) == SOURCE
+
+
+def passes_of(model, text):
+    """What `why` finds, and how many copies of the text reach the last layer's end for it."""
+    rows = []
+    with hooked(model, {"layers.2.resid_post": lambda value: rows.append(len(value))}):
+        return why(build_explorer(model), text), sum(rows)
+
+
+def test_a_long_text_is_explained_in_fewer_passes_and_says_so():
+    model = build_copier()
+    model.config = model.encoder.config = replace(model.config, max_position_embeddings=1024)
+    (_, short), (found, long) = (passes_of(model, TEXT + " f g h i" * n) for n in (10, 200))
+    assert len(found.tokens) == 807 and long < short / 2
+    [step] = found.route.steps
+    assert (step.layer, step.head, step.query, step.key) == (COPY_LAYER, COPY_HEAD, MASK, SOURCE)
+    assert found.verdict == "explained" and found.evidence.completeness_error < 0.02
+    assert sum(one.ablation is not None for one in found.evidence.tokens) == 8
+    assert len(found.route.carried.positions) == 6
+    assert "attribution chose the tokens that were measured" in thresholds(found)
+    assert [fewer(32, 8, seq) for seq in (9, 64, 128, 256, 8192)] == [32, 32, 16, 8, 8]
+
+
+def test_of_many_heads_those_with_the_largest_estimates_are_measured(monkeypatch):
+    monkeypatch.setattr("mbexplore.analysis.why.route.MOST_HEADS", 2)
+    monkeypatch.setattr("mbexplore.analysis.why.route.LEAST_HEADS", 2)
+    found = why(build_explorer(), TEXT)
+    [step] = found.route.steps
+    assert (step.layer, step.head, step.lost) == (COPY_LAYER, COPY_HEAD, pytest.approx(1, abs=1e-3))
+    assert found.route.measured == (2, 6)
+    assert "Of 6 heads the 2 with the largest estimates were measured." in thresholds(found)
 
 
 def test_two_heads_that_each_suffice_are_redundant_and_neither_is_necessary():

@@ -359,5 +359,8 @@ def thresholds(found: Why) -> str:
         f"{whole(WEAK)} to {whole(2 - WEAK)}."
     )
     if found.is_pruned:
-        text += " Of this long text attribution chose the tokens and heads that were measured."
+        text += " Of this long text attribution chose the tokens that were measured."
+    measured, heads = (0, 0) if found.route is None else found.route.measured
+    if measured < heads:
+        text += f" Of {heads} heads the {measured} with the largest estimates were measured."
     return text

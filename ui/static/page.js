@@ -217,11 +217,12 @@ const explore = (main, about, server, trigger) => {
       }
       // The way back leads through what was selected, but not through each of many keys pressed in a row.
       state.isChosen ||= "layer" in changes || "head" in changes;
+      const isSeen = view().controls.some((one) => one.name in changes); // else the answer stays
+      const shown = editor.isEdited() ? run() : isSeen ? show() : drawFrame(); // what is asked is on its way first
       toAddress(push || "queries" in changes);
       selectedAt = performance.now();
       trigger("select", { layer: state.layer, head: state.head, token: state.token });
-      const isSeen = view().controls.some((one) => one.name in changes); // else the answer stays
-      return editor.isEdited() ? run() : isSeen ? show() : drawFrame();
+      return shown;
     },
   };
   const editor = textEditor(main, page, { run, failed: say });
@@ -334,17 +335,21 @@ const explore = (main, about, server, trigger) => {
   const show = async () => {
     const mine = begin();
     let isPart = false; // what comes early is there, and no more
+    const { name, early } = view(), isNew = shown !== key() && Object.keys(early).length > 0;
+    const [first, ...rest] = isNew ? [early, {}] : [{}];
+    const get = (changes) => busy(ask(name, state.model, state.text, ...page.values(changes)));
+    // What is asked is on its way while the frame is drawn, unless a head has to be found before.
+    const begun = state.isChosen && editor.chips.length ? get(first) : null;
     drawFrame();
     if (!editor.chips.length) return clear();
     say(null);
     pin();
     body.classList.toggle("stale", shown !== key());
-    const { name, early } = view(), isNew = shown !== key() && Object.keys(early).length > 0;
     try {
-      if (!state.isChosen && await opener(view()) && mine === turn) drawFrame();
+      if (!begun && await opener(view()) && mine === turn) drawFrame();
       if (mine !== turn) return;
-      for (const changes of isNew ? [early, {}] : [{}]) {
-        const found = await busy(ask(name, state.model, state.text, ...page.values(changes)));
+      for (const changes of [first, ...rest]) {
+        const found = await (changes === first && begun ? begun : get(changes));
         if (mine !== turn) return;
         isPart = changes === early;
         drawAnswer(isPart ? { ...found, formats: [] } : found);

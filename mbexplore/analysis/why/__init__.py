@@ -18,7 +18,7 @@ from mbexplore.analysis.lens import normed_state, top1_from
 from mbexplore.analysis.target import Target
 from mbexplore.analysis.why.carried import Carried, carry
 from mbexplore.analysis.why.counterfactual import Counterfactual, check, find
-from mbexplore.analysis.why.evidence import LONG, Evidence, Masked, gather
+from mbexplore.analysis.why.evidence import LONG, ROUGH_STEPS, Evidence, Masked, gather
 from mbexplore.analysis.why.pair import Part, TextPair
 from mbexplore.analysis.why.question import Question, Scored, ask
 from mbexplore.analysis.why.refill import MOST_TOKENS
@@ -26,6 +26,7 @@ from mbexplore.analysis.why.route import (
     Step,
     candidates,
     choose,
+    most_heads,
     prune,
     steps_of,
 )
@@ -63,6 +64,8 @@ class Route:
         backups: heads that do as well in their place.
         carried: where in the residual stream the difference is.
         trust: the tests.
+        measured: how many heads were measured, and how many there are; where not all of them were,
+            those with the largest estimates by gradients.
     """
 
     other: Target
@@ -74,6 +77,7 @@ class Route:
     backups: tuple[Step, ...]
     carried: Carried
     trust: Trust
+    measured: tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +101,7 @@ class Why:
         first_state: the first state at which the answer is at rank 1; None if it never is.
         decided_state: the first state from which on it stays there; None if it is not there in the
             end.
-        is_pruned: whether the text is so long that attribution chose what was measured.
+        is_pruned: whether the text is so long that attribution chose the tokens measured.
     """
 
     tokens: tuple[str, ...]
@@ -189,7 +193,8 @@ def _change(
     if counterfactual is not None:
         return check(question, counterfactual, is_named=is_named), None
     # Tokens are ablated to find which to change; of a long text attribution chooses them.
-    rough = gather(question, stages.part(100), attributed=len(question.encoding) > LONG)
+    steps = ROUGH_STEPS if len(question.encoding) > LONG else 0
+    rough = gather(question, stages.part(100), steps=steps)
     change = find(question, rough, is_named=is_named, progress=stages.part(100))
     return change, rough.masked
 
@@ -201,11 +206,13 @@ def _route(
     pair = TextPair.build(question, change.encoding, change.target)
     carried = carry(pair, evidence, stages.part(200))
     named = _named_tokens(pair, carried)
-    found = candidates(pair, stages.part(300))
+    found = candidates(pair, most, stages.part(300))
     path = prune(pair, [one.part for one in found], named, stages.part(100))
     parts = choose(path, most, ENOUGH)
     spares = find_backups(pair, parts, found, most)
     trust = measure(pair, parts, named, spares, stages.part(50))
+    config = pair.clean.config
+    heads = config.num_hidden_layers * config.num_attention_heads
     return Route(
         other=change.target,
         other_spelling=question.spelled(change.target),
@@ -215,16 +222,21 @@ def _route(
         steps=steps_of(pair, parts, stages.part(50)),
         backups=steps_of(pair, spares),
         carried=carried,
-        trust=replace(trust, other_changes=tuple(_elsewhere(question, change, parts, named))),
+        trust=replace(trust, other_changes=tuple(_elsewhere(question, pair, change, parts, named))),
+        measured=(min(heads, most_heads(len(pair))), heads),
     )
 
 
 def _elsewhere(
-    question: Question, change: Counterfactual, parts: Sequence[Part], named: Sequence[int]
+    question: Question,
+    first: TextPair,
+    change: Counterfactual,
+    parts: Sequence[Part],
+    named: Sequence[int],
 ) -> Iterator[OtherChange]:
     """The same parts, tested under other changes of the same tokens."""
     for encoding, target in change.others:
-        pair = TextPair.build(question, encoding, target)
+        pair = TextPair.build(question, encoding, target, first.clean)
         kept, left = pair.kept([parts], named)[0], pair.replaced([parts])[0]
         yield OtherChange(encoding.text, target.token, float(kept), 1 - float(left))
 

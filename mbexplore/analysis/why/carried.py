@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mbexplore.analysis.patch import patched_logits
-from mbexplore.analysis.why.evidence import LONG, Evidence
+from mbexplore.analysis.why.evidence import LONG, Evidence, fewer
 from mbexplore.analysis.why.pair import TextPair
 from mbexplore.hooks import Progress
 
-MOST = 16
-"""Tokens of a long text that are patched."""
+MOST, LEAST = 16, 6
+"""Tokens of a long text that are patched; fewer the longer it is."""
 HELD = 0.5
 """Share of the difference from which on a token carries it."""
 BATCH_TOKENS = 1024
@@ -72,7 +72,7 @@ def carry(pair: TextPair, evidence: Evidence, progress: Progress | None = None) 
     layers = pair.clean.config.num_hidden_layers
     taps = ["embed", *(f"layers.{i}.resid_post" for i in range(layers))]
     shares = np.zeros((len(taps), len(positions)), dtype=np.float32)
-    size = max(1, BATCH_TOKENS // len(pair))
+    size = max(2, BATCH_TOKENS // len(pair))
     for state, tap in enumerate(taps):
         for first in range(0, len(positions), size):
             some = positions[first : first + size]
@@ -94,4 +94,4 @@ def _positions(pair: TextPair, evidence: Evidence) -> list[int]:
         return list(range(seq))
     first = dict.fromkeys([*pair.changed, *([] if own is None else [own])])
     order = sorted(range(seq), key=lambda i: -abs(evidence.tokens[i].attribution))
-    return sorted([*dict.fromkeys([*first, *order])][: max(MOST, len(first))])
+    return sorted([*dict.fromkeys([*first, *order])][: max(fewer(MOST, LEAST, seq), len(first))])

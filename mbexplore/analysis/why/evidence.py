@@ -17,10 +17,13 @@ from mbexplore.analysis.attribute import attribute_difference, baseline_ids
 from mbexplore.analysis.why.question import Question
 from mbexplore.hooks import Progress
 
-STEPS, FEW_STEPS = 64, 32
+STEPS, LEAST_STEPS = 64, 16
+"""Of the attributions; fewer in long texts."""
+ROUGH_STEPS = 4
+"""Steps where attribution only chooses what is measured."""
 LONG = 64
 """Tokens above which only those that attribution finds are measured."""
-MOST_ABLATED = 32
+MOST_ABLATED, LEAST_ABLATED = 32, 8
 BATCH_TOKENS = 1024
 TINY = 1e-9
 """Below any probability that counts."""
@@ -110,12 +113,23 @@ class Evidence:
         return tuple(sorted(found, key=clarity))
 
 
+def fewer(most: int, least: int, seq: int) -> int:
+    """How many of something are tried: in texts of over `LONG` tokens fewer, as each takes longer.
+
+    Args:
+        most: in short texts.
+        least: in the longest.
+        seq: tokens of the text.
+    """
+    return max(least, most * LONG // max(seq, LONG))
+
+
 def gather(
     question: Question,
     progress: Progress | None = None,
     *,
     masked: Masked | None = None,
-    attributed: bool = True,
+    steps: int | None = None,
 ) -> Evidence:
     """Attribution of every token, and ablation of those that it finds.
 
@@ -123,11 +137,13 @@ def gather(
         question: what is asked.
         progress: called with the steps done and all there are; what it raises ends the work.
         masked: runs with tokens masked, of the same text and another rival; None to make them.
-        attributed: whether attributions are made; without them all tokens are ablated.
+        steps: of the attributions, by default as many as the length allows; with 0 there are none,
+            and all tokens are ablated.
     """
     seq = len(question.encoding)
-    steps = (STEPS if seq <= LONG else FEW_STEPS) * attributed
-    ablated = min(seq, MOST_ABLATED) if seq > LONG and attributed else seq
+    if steps is None:
+        steps = fewer(STEPS, LEAST_STEPS, seq)
+    ablated = fewer(MOST_ABLATED, LEAST_ABLATED, seq) if seq > LONG and steps else seq
     total = steps + ablated * (masked is None)
     value, error, integrated = question.difference_here, 0.0, (0.0,) * seq
 
@@ -135,7 +151,7 @@ def gather(
         if progress is not None:
             progress(done, total)
 
-    if attributed:
+    if steps:
         found = attribute_difference(
             question.explorer, question.encoding, question.readout, question.target,
             question.rival, steps=steps, progress=report,

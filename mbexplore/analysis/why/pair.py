@@ -27,7 +27,8 @@ from mbexplore.recording import Recording
 
 KEEP = ("hidden_states", "attention", "values", "z")
 BATCH_TOKENS = 1024
-"""Tokens in one batch, all its copies of the text together."""
+"""Tokens in one batch, all its copies of the text together; two copies at least, as what is
+the same in both runs once."""
 
 
 class Part(NamedTuple):
@@ -66,18 +67,26 @@ class TextPair:
     changed: tuple[int, ...]
 
     @classmethod
-    def build(cls, question: Question, counterfactual: Encoding, other: Target) -> TextPair:
+    def build(
+        cls,
+        question: Question,
+        counterfactual: Encoding,
+        other: Target,
+        clean: Recording | None = None,
+    ) -> TextPair:
         """Runs and records both texts.
 
         Args:
             question: what is asked.
             counterfactual: as many tokens as the text has.
             other: its answer.
+            clean: the text's recording, where another pair has it.
         """
         explorer, encoding = question.explorer, question.encoding
-        clean, corrupted = (explorer.record(one, keep=KEEP) for one in (encoding, counterfactual))
-        rows = torch.cat([question.readout.logits(question.ids_of(one.ids)) for one in
-                          (encoding, counterfactual)])  # fmt: skip
+        clean = explorer.record(encoding, keep=KEEP) if clean is None else clean
+        corrupted = explorer.record(counterfactual, keep=KEEP)
+        logits = question.readout.logits(question.ids_of(counterfactual.ids))
+        rows = torch.cat((question.logits[None], logits))
         ends = rows[:, question.target.token_id] - rows[:, other.token_id]
         pairs = zip(encoding.ids, counterfactual.ids, strict=True)
         changed = tuple(i for i, (a, b) in enumerate(pairs) if a != b)
@@ -201,7 +210,7 @@ class TextPair:
         last = self.clean.config.num_hidden_layers
         starts = [min((part.layer for part in row), default=last) for row in rows]
         order = sorted(range(len(rows)), key=starts.__getitem__)
-        size, shares = max(1, BATCH_TOKENS // len(self)), np.zeros(len(rows))
+        size, shares = max(2, BATCH_TOKENS // len(self)), np.zeros(len(rows))
         for first in range(0, len(rows), size):
             some = order[first : first + size]
             shares[some] = run([rows[i] for i in some])

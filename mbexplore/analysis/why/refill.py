@@ -13,15 +13,15 @@ from itertools import combinations
 import torch
 
 from mbexplore.analysis.token_spans import word_spans
-from mbexplore.analysis.why.evidence import Evidence
+from mbexplore.analysis.why.evidence import Evidence, fewer
 from mbexplore.analysis.why.question import Question
 from mbexplore.network.heads import ClassifierModel
 
-WORDS = 6
-"""Words tried, those the answer rests on most."""
-REFILLS = 32
+WORDS, LEAST_WORDS = 6, 3
+"""Words tried, those the answer rests on most; fewer in long texts, as below."""
+REFILLS, LEAST_REFILLS = 32, 8
 """Likely words tried for each."""
-FEWER = 8
+TOGETHER, LEAST_TOGETHER = 8, 3
 """Likely words tried for each of several words changed together."""
 MOST_TOKENS = 3
 """Tokens changed at most."""
@@ -53,7 +53,7 @@ def word_sets(question: Question, evidence: Evidence) -> list[tuple[int, tuple[r
         and any(letter.isalnum() for i in range(start, stop) for letter in encoding.tokens[i])
     ]
     words.sort(key=lambda word: -max(map(evidence.rests, word)))
-    words = words[:WORDS]
+    words = words[: fewer(WORDS, LEAST_WORDS, len(encoding))]
     sets: list[tuple[range, ...]] = [(word,) for word in words]
     for count, most in ((2, 4), (3, 3)):
         sets += [
@@ -65,7 +65,9 @@ def word_sets(question: Question, evidence: Evidence) -> list[tuple[int, tuple[r
 
 def refills(question: Question, evidence: Evidence, words: Sequence[range]) -> Iterator[Refill]:
     """The text with these words replaced by likely ones, filled from left to right."""
-    width = REFILLS if len(words) == 1 else FEWER
+    seq = len(question.encoding)
+    alone, together = fewer(REFILLS, LEAST_REFILLS, seq), fewer(TOGETHER, LEAST_TOGETHER, seq)
+    width = alone if len(words) == 1 else together
     positions = sorted(i for word in words for i in word)
     firsts = {word[0] for word in words}
     rests = max(max(map(evidence.rests, word)) for word in words)
@@ -81,7 +83,7 @@ def refills(question: Question, evidence: Evidence, words: Sequence[range]) -> I
             for (ids, likelihood), some in zip(found, proposals, strict=True)
             for token, share in some
         ]
-        found = sorted(found, key=lambda each: -each[1])[: REFILLS * 2]
+        found = sorted(found, key=lambda each: -each[1])[: 2 * alone]
     for ids, likelihood in found:
         yield Refill(ids, likelihood, max(rests, LEAST))
 

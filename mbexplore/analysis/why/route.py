@@ -15,25 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mbexplore.analysis.why.evidence import LONG
+from mbexplore.analysis.why.evidence import fewer
 from mbexplore.analysis.why.pair import Part, TextPair, counted
 from mbexplore.analysis.why.sensitivity import estimate
 from mbexplore.hooks import Progress
 from mbexplore.network.config import LayerKind
 from mbexplore.recording import Recording
 
-MOST_HEADS = 64
-"""Heads of a long text that are measured, those with the largest estimates."""
-SPLIT_HEADS = 16
+MOST_HEADS, LEAST_HEADS = 64, 16
+"""Heads that are measured, those with the largest estimates; as below, fewer in long texts."""
+SPLIT_HEADS, LEAST_SPLIT = 16, 8
 """Heads that are measured at single tokens."""
-MOST_QUERIES = 8
+MOST_QUERIES, LEAST_QUERIES = 8, 2
 """Tokens at which a head is measured alone, in texts of more than `FEW`."""
 FEW = 16
 CANDIDATES = 16
-"""Heads with which the search begins."""
+"""Heads with which the search begins; in long texts fewer, but as many as may be named."""
 LEAST = 0.01
 """Share of the difference below which a head's effect is none."""
-MOST_KEYS = 8
+MOST_KEYS, LEAST_KEYS = 8, 3
 """Keys measured for a head, those that give it most."""
 NEAR = 0.03
 """Fewer heads are chosen where they come so close to the best."""
@@ -100,15 +100,27 @@ class Measured:
         return max(self.restored, self.lost)
 
 
-def candidates(pair: TextPair, progress: Progress | None = None) -> list[Measured]:
-    """The parts with the largest effects alone, falling."""
+def most_heads(seq: int) -> int:
+    """Heads that are measured at most in a text of so many tokens."""
+    return fewer(MOST_HEADS, LEAST_HEADS, seq)
+
+
+def candidates(pair: TextPair, named: int, progress: Progress | None = None) -> list[Measured]:
+    """The parts with the largest effects alone, falling.
+
+    Args:
+        pair: both texts.
+        named: heads that may be named.
+        progress: called with the runs done and all there are; what it raises ends the work.
+    """
     config, seq = pair.clean.config, len(pair)
     layers, per_layer = range(config.num_hidden_layers), range(config.num_attention_heads)
     heads = [(layer, head) for layer in layers for head in per_layer]
-    effects = estimate(pair) if seq > FEW else None  # (layers, heads, seq)
-    if effects is not None and seq > LONG:
+    most = most_heads(seq)
+    effects = estimate(pair) if seq > FEW or len(heads) > most else None  # (layers, heads, seq)
+    if effects is not None and len(heads) > most:
         size = np.abs(effects).sum(axis=2)
-        heads = sorted(heads, key=lambda one: -size[one])[:MOST_HEADS]
+        heads = sorted(heads, key=lambda one: -size[one])[:most]
     whole = [[Part(layer, head, i) for i in range(seq)] for layer, head in heads]
     total = 2 * len(whole)
     both = (
@@ -116,7 +128,8 @@ def candidates(pair: TextPair, progress: Progress | None = None) -> list[Measure
         1 - pair.replaced(whole, counted(progress, len(whole), total)),
     )
     best = np.maximum(*both)
-    order = [int(i) for i in np.argsort(-best, kind="stable") if best[i] > LEAST][:SPLIT_HEADS]
+    order = [int(i) for i in np.argsort(-best, kind="stable") if best[i] > LEAST]
+    order = order[: fewer(SPLIT_HEADS, LEAST_SPLIT, seq)]
     parts = [
         Part(*heads[i], query)
         for i in order
@@ -127,7 +140,7 @@ def candidates(pair: TextPair, progress: Progress | None = None) -> list[Measure
     found = [Measured(*each) for each in zip(parts, restored.tolist(), lost.tolist(), strict=True)]
     found = [one for one in found if one.effect > LEAST]
     found.sort(key=lambda one: -one.effect)
-    return found[:CANDIDATES]
+    return found[: fewer(CANDIDATES, named, seq)]
 
 
 def _queries(
@@ -139,7 +152,8 @@ def _queries(
     moved = [i for i, size in enumerate(change.norm(dim=-1).tolist()) if size > 0]
     if effects is None:
         return moved
-    return sorted(moved, key=lambda i: -abs(effects[i]))[:MOST_QUERIES]
+    most = fewer(MOST_QUERIES, LEAST_QUERIES, len(pair))
+    return sorted(moved, key=lambda i: -abs(effects[i]))[:most]
 
 
 def prune(
@@ -197,7 +211,8 @@ def steps_of(
     found = []
     for number, part in enumerate(parts):
         added = _by_key(pair, part)  # (seq, head_dim)
-        strongest = added.norm(dim=-1).topk(min(MOST_KEYS, len(added))).indices.tolist()
+        most = min(fewer(MOST_KEYS, LEAST_KEYS, len(pair)), len(added))
+        strongest = added.norm(dim=-1).topk(most).indices.tolist()
         shares = pair.added(part, added[strongest])
         best = int(np.argmax(shares))
         key = strongest[best]
