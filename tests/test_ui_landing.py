@@ -164,6 +164,14 @@ def test_the_text_is_a_strip(person):
     assert page.locator(".editor").bounding_box()["height"] > 100
 
 
+def test_a_long_coloured_text_opens_at_its_mask(person):
+    begin(person, text="The sea fell again. " * 80 + PARIS, view="attribute", steps="1")
+    shown = person.page.locator(".strip .tokens").bounding_box()
+    mark = person.page.locator(".strip .token.mark").bounding_box()
+    assert shown["y"] <= mark["y"] and mark["y"] + mark["height"] <= shown["y"] + shown["height"]
+    assert person.page.evaluate("document.querySelector('.strip .tokens').scrollTop") > 100
+
+
 def test_the_chips_hold_mask_and_edit(person):
     page = person.page
     begin(person, text=PARIS, view="predict")
@@ -212,9 +220,16 @@ def test_axe_finds_nothing(world, view, width, theme):
     assert wrong == {}
     small = person.page.evaluate(SMALL)
     assert small == []
+    assert person.page.evaluate(TOUCHING) == []
     person.page.context.close()
 
 
+TOUCHING = """[...document.querySelectorAll(".route .column-name")]
+  .map((one) => [one.textContent, one.getBoundingClientRect()])
+  .filter(([, box], i, all) => i && all[i - 1][1].top === box.top
+    && all[i - 1][1].right > box.left - 2)
+  .map(([name]) => name)"""
+"""Names of tokens under the route that touch the one before."""
 SMALL = """[...document.querySelectorAll(
   ".mbexplore button, .mbexplore select, .mbexplore input:not([type=checkbox]):not([type=radio])")]
   .filter((one) => one.getClientRects().length)

@@ -293,11 +293,10 @@ class Bars(Block):
         title: above them.
         unit: of the values; "%" shows shares as per cent.
         hue: of the bars; "signed" for values of both signs.
-        high: the value of a full bar; the largest by default. Bars that stand beside each other
-            share it.
+        high: the value of a full bar, the same beside each other; the largest by default.
         theirs: values of the other side, drawn as rings; None where it has none.
         theirs_name: what the other side is.
-        ours_name: what this side is, beside another.
+        ours_name: what shares are; by default probabilities, or mbexplore's beside another's.
         strong: rows that stand out.
         select: what a click on each row selects.
     """
@@ -310,7 +309,7 @@ class Bars(Block):
     high: float | None = None
     theirs: tuple[float | None, ...] | None = None
     theirs_name: str = ""
-    ours_name: str = "mbexplore"
+    ours_name: str = ""
     strong: frozenset[int] = frozenset()
     select: tuple[Selection, ...] | None = None
 
@@ -338,7 +337,8 @@ class Bars(Block):
             theirs = () if self.theirs is None else (self.theirs[i],)
             others = (cell(one, "signed" if signed else "plain", strong) for one in theirs)
             rows.append((name, cell(value, self.hue, strong), *others))
-        ours = self.unit if self.unit != "%" else "p" if self.theirs is None else self.ours_name
+        ours = self.ours_name or ("p" if self.theirs is None else "mbexplore")
+        ours = ours if self.unit == "%" else self.unit
         names = ("", ours, *([] if self.theirs is None else [self.theirs_name]))
         return Table(names, tuple(rows), self.title, left=("",))
 

@@ -60,7 +60,8 @@ class InfoView(View["ModelCard"]):
         )
         names = tuple(f"{part}, {size:,}" for part, size in found.parts.items())
         shares = [size / found.parameters for size in found.parts.values()]
-        yield Bars(names, tuple(shares), "Parameters by part", unit="%", hue="plain")
+        yield Bars(names, tuple(shares), "Parameters by part", unit="%", hue="plain",
+                   ours_name="share")  # fmt: skip
         yield _layers(found)
         yield _memory(found)
         stored = ", ".join(f"{name} ({size:,})" for name, size in found.dtypes.items())

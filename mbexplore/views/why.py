@@ -37,7 +37,6 @@ from mbexplore.views.attention import AttentionView
 from mbexplore.views.result import prove
 from mbexplore.views.shared import (
     HUGGING_FACE,
-    MOST_BARS,
     compared,
     layer_heat,
     pair_names,
@@ -50,9 +49,12 @@ if TYPE_CHECKING:
 
     from mbexplore.analysis.target import Target
     from mbexplore.analysis.why import Route, Why
+    from mbexplore.analysis.why.evidence import TokenEvidence
     from mbexplore.analysis.why.route import Step
     from mbexplore.session import Session
 
+MOST_LISTED = 16
+"""Tokens in the table of both measures."""
 MOST_DRAWN = 12
 """Tokens of the route that are drawn, those on the way first."""
 
@@ -280,8 +282,13 @@ def headline(found: Why) -> str:
 
 
 def _tokens(found: Why) -> Table:
-    """Both measures of the tokens, of a long text those with the largest."""
-    order = sorted(found.evidence.tokens, key=lambda one: -abs(one.attribution))[:MOST_BARS]
+    """Both measures of the tokens, of a long text those where either is largest."""
+    by_attribution, by_ablation = found.evidence.scales
+
+    def size(one: TokenEvidence) -> float:
+        return max(abs(one.attribution) / by_attribution, abs(one.ablation or 0.0) / by_ablation)
+
+    order = sorted(found.evidence.tokens, key=size, reverse=True)[:MOST_LISTED]
     rows = tuple(
         (
             token_cell(found.tokens, one.position),
@@ -388,6 +395,5 @@ def _bars(route: Route, found: Why) -> Bars:
         values["without the backups too"] = 1 - trust.necessity_with_backups
     for name, one in zip(names_elsewhere(found), trust.other_changes, strict=True):
         values[f"under {name}"] = one.sufficiency
-    return Bars(
-        tuple(values), tuple(values.values()), TESTS, unit="%", strong=frozenset({1}),
-    )  # fmt: skip
+    every = tuple(values.values())
+    return Bars(tuple(values), every, TESTS, "%", strong=frozenset({1}), ours_name="share")

@@ -19,7 +19,7 @@ from mbexplore.hooks import Progress
 
 STEPS, LEAST_STEPS = 64, 16
 """Of the attributions; fewer in long texts."""
-ROUGH_STEPS = 4
+ROUGH_STEPS = 8
 """Steps where attribution only chooses what is measured."""
 LONG = 64
 """Tokens above which only those that attribution finds are measured."""
@@ -64,6 +64,11 @@ class Masked:
     positions: tuple[int, ...]
     logits: Tensor
     is_same: Tensor
+
+    def joined(self, other: Masked) -> Masked:
+        """These runs and those with other tokens masked."""
+        pairs = (self.logits, other.logits), (self.is_same, other.is_same)
+        return Masked(self.positions + other.positions, *map(torch.cat, pairs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +121,14 @@ class Evidence:
 def fewer(most: int, least: int, seq: int) -> int:
     """How many of something are tried: in texts of over `LONG` tokens fewer, as each takes longer.
 
+    It falls with the square root of the length, so that all of them take longer with it as well.
+
     Args:
         most: in short texts.
         least: in the longest.
         seq: tokens of the text.
     """
-    return max(least, most * LONG // max(seq, LONG))
+    return max(least, int(most * math.sqrt(LONG / max(seq, LONG))))
 
 
 def gather(
@@ -136,15 +143,15 @@ def gather(
     Args:
         question: what is asked.
         progress: called with the steps done and all there are; what it raises ends the work.
-        masked: runs with tokens masked, of the same text and another rival; None to make them.
-        steps: of the attributions, by default as many as the length allows; with 0 there are none,
-            and all tokens are ablated.
+        masked: runs with tokens masked, of the same text and another rival; None for none.
+        steps: of attributions of the answer alone, whatever its rival; with 0 there are none, and
+            all tokens are ablated; None for those of the difference, as many as the length allows.
     """
-    seq = len(question.encoding)
+    seq, rival = len(question.encoding), question.rival if steps is None else None
     if steps is None:
         steps = fewer(STEPS, LEAST_STEPS, seq)
     ablated = fewer(MOST_ABLATED, LEAST_ABLATED, seq) if seq > LONG and steps else seq
-    total = steps + ablated * (masked is None)
+    total = steps + ablated
     value, error, integrated = question.difference_here, 0.0, (0.0,) * seq
 
     def report(done: int, _: int) -> None:
@@ -154,12 +161,14 @@ def gather(
     if steps:
         found = attribute_difference(
             question.explorer, question.encoding, question.readout, question.target,
-            question.rival, steps=steps, progress=report,
+            rival, steps=steps, progress=report,
         )  # fmt: skip
-        value, error, integrated = found.value, found.completeness_error, found.integrated
-    if masked is None:
-        order = sorted(range(seq), key=lambda i: -abs(integrated[i]))[:ablated]
-        masked = mask_each(question, order, lambda done, _: report(steps + done, total))
+        error, integrated = found.completeness_error, found.integrated
+    order = sorted(range(seq), key=lambda i: -abs(integrated[i]))[:ablated]
+    if missing := [i for i in order if masked is None or i not in masked.positions]:
+        more = mask_each(question, missing, lambda done, _: report(steps + done, total))
+        masked = more if masked is None else masked.joined(more)
+    assert masked is not None
     shares = question.readout.probabilities(masked.logits)[:, question.target.token_id]
     change = torch.where(masked.is_same, 0.0, value - question.difference(masked.logits))
     probabilities = dict(zip(masked.positions, shares.tolist(), strict=True))

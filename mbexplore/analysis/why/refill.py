@@ -17,7 +17,7 @@ from mbexplore.analysis.why.evidence import Evidence, fewer
 from mbexplore.analysis.why.question import Question
 from mbexplore.network.heads import ClassifierModel
 
-WORDS, LEAST_WORDS = 6, 3
+WORDS, LEAST_WORDS = 6, 4
 """Words tried, those the answer rests on most; fewer in long texts, as below."""
 REFILLS, LEAST_REFILLS = 32, 8
 """Likely words tried for each."""

@@ -13,11 +13,13 @@ from typing import Literal
 
 import numpy as np
 
+from mbexplore.analysis.why.evidence import fewer
 from mbexplore.analysis.why.pair import Part, TextPair, counted
 from mbexplore.analysis.why.route import LEAST, Measured
 from mbexplore.hooks import Progress
 
-DRAWS = 20
+DRAWS, LEAST_DRAWS = 20, 8
+"""Draws of random heads; fewer in long texts."""
 SEED = 0
 ENOUGH = 0.8
 """Share of the difference that an explanation must keep."""
@@ -163,7 +165,7 @@ def find_backups(
 
 
 def _draws(pair: TextPair, parts: Sequence[Part]) -> list[list[Part]]:
-    """As many other heads at the same tokens, `DRAWS` times."""
+    """As many other heads at the same tokens, up to `DRAWS` times."""
     config, random = pair.clean.config, np.random.default_rng(SEED)
     named = {(one.layer, one.head) for one in parts}
     layers, heads = config.num_hidden_layers, config.num_attention_heads
@@ -171,7 +173,7 @@ def _draws(pair: TextPair, parts: Sequence[Part]) -> list[list[Part]]:
     if not others or not parts:
         return []
     again, found = len(others) < len(parts), []
-    for _ in range(DRAWS):
+    for _ in range(fewer(DRAWS, LEAST_DRAWS, len(pair))):
         chosen = [others[i] for i in random.choice(len(others), len(parts), replace=again)]
         pairs = zip(chosen, parts, strict=True)
         found.append([Part(layer, head, part.query) for (layer, head), part in pairs])

@@ -178,12 +178,17 @@ const parts = {
         onmouseenter: () => tell(i), onfocus: () => tell(i), onclick: () => page.hold({ token: i }),
       }, token));
     const tokens = roving(el("div", { class: "tokens" }, ...chips));
-    responsive(tokens, () => chips.forEach((chip, i) => {
-      const share = (part.values[i] ?? 0) / top;
-      const colour = shade(part.hue, part.hue === "signed" ? (share + 1) / 2 : share);
-      chip.style.background = css(colour);
-      chip.style.color = inkOn(colour);
-    }));
+    const marked = chips[part.mark];
+    responsive(tokens, () => {
+      chips.forEach((chip, i) => {
+        const share = (part.values[i] ?? 0) / top;
+        const colour = shade(part.hue, part.hue === "signed" ? (share + 1) / 2 : share);
+        chip.style.background = css(colour);
+        chip.style.color = inkOn(colour);
+      });
+      // Of a long text the lines around the mark are seen first.
+      if (marked) tokens.scrollTop = marked.offsetTop - tokens.offsetTop - (tokens.clientHeight - marked.offsetHeight) / 2;
+    });
     const scale = scaleOf({ low: part.hue === "signed" ? -top : 0, high: top, unit: part.unit }, part.hue);
     return figure(part, scale, tokens, readout);
   },

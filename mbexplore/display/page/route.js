@@ -43,7 +43,8 @@ parts.route = (part, page) => {
     };
     part.rows.forEach((row, i) => text([ROUTE.names - 10, y(i) + 4], "end", row, `row-name ${part.row_hues[i] ?? ""}`));
     part.columns.forEach((column, i) => {
-      const letters = Math.max(1, Math.floor((step * room[i]) / 7.2)), kind = i === part.mark ? "column-name own" : "column-name";
+      const letters = Math.max(1, Math.floor((step * room[i] - 4) / 7)), kind = i === part.mark ? "column-name own" : "column-name";
+      if (room[i] < 1 && letters < Math.min(column.length, 3)) return; // no room for it, and nothing is there
       column.split(" / ").forEach((each, line) =>
         text([x(i), rows * high + 20 + 15 * line], "middle", cut(line ? `/ ${each}` : each, letters), kind).append(svg("title", {}, column)));
     });
