@@ -6,7 +6,6 @@ a library may call `tune_process` before it imports torch.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import sys
@@ -51,6 +50,8 @@ def tune_process(environ: MutableMapping[str, str] = os.environ) -> None:
 
 def _keep_freed_memory() -> None:
     if sys.platform == "linux" and not any(name.startswith("MALLOC_") for name in os.environ):
+        import ctypes
+
         with suppress(AttributeError):  # another C library
             for option, size in MALLOC.items():
                 ctypes.CDLL(None).mallopt(option, size)

@@ -103,7 +103,8 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     signal.signal(signal.SIGINT, _quit)
     if arguments is None:  # the process is ours
         _collect_seldom()
-        tune_process()
+        if sys.argv[-1] not in HELP:  # it takes some milliseconds, for torch's sake
+            tune_process()
     add_views()
     try:
         code = _app_of(arguments)(arguments, prog_name="mbexplore", standalone_mode=False)

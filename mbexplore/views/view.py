@@ -130,7 +130,8 @@ class View(Generic[Data]):
     def __init_subclass__(cls) -> None:
         """Makes a frozen dataclass of the fields, and registers a class that has a name."""
         super().__init_subclass__()
-        dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+        # Each method that a dataclass writes is compiled anew; those of `View` serve all.
+        dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
         if "name" in vars(cls):
             cls.method = vars(cls).get("method", cls.name.replace("-", "_"))
             cls.command = vars(cls).get("command", cls.name)
@@ -162,6 +163,15 @@ class View(Generic[Data]):
                     f"{parameter.name.replace('_', ' ')} {value!r} has no effect without {needs}; "
                     "leave it out, or set that too."
                 )
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and other.values == self.values
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self.values.items()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in self.values.items())})"
 
     @classmethod
     def with_effect(cls, values: Mapping[str, Any]) -> Self:
