@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 
 from mbexplore.analysis.head_masses import MASSES
 from mbexplore.analysis.heads import head_atlas
-from mbexplore.corpus import tiles
+from mbexplore.corpus import maps, tiles
 from mbexplore.corpus.build import add_block, find_thresholds, give_back
 from mbexplore.corpus.observe import Observer
 from mbexplore.corpus.sketch import (
@@ -264,7 +264,9 @@ def test_correlations_are_pearsons(of, explorer, tiny):
 
 def test_long_texts_go_in_parts_of_their_maps(explorer, whole, monkeypatch):
     monkeypatch.setattr(tiles, "WEIGHTS", 300)
+    monkeypatch.setattr(tiles, "BESIDE", 100)
     monkeypatch.setattr(tiles, "KEPT_PAIRS", 20)
+    monkeypatch.setattr(maps, "LEAST", 2.0)  # entropies of all rows as of those with tiny weights
     parted = sketch_of(explorer, [Block(0, TEXTS)])
     for name in ("head_sums", "distances", "key_tokens"):
         np.testing.assert_allclose(parted.arrays[name], whole.arrays[name], rtol=1e-4, atol=2000)

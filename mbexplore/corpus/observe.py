@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mbexplore.checks import check_finite
 from mbexplore.corpus.dictionary import Dictionary
+from mbexplore.corpus.maps import sum_maps
 from mbexplore.corpus.sketch import (
     EMPTY,
     HEAD_SUMS,
@@ -27,7 +28,7 @@ from mbexplore.corpus.sketch import (
     hashes,
     rounded,
 )
-from mbexplore.corpus.tiles import OF_OFFSETS, Offsets, Pack, Part, sum_by_offset
+from mbexplore.corpus.tiles import OF_OFFSETS, Offsets, Pack
 from mbexplore.corpus.units import Units
 from mbexplore.hooks import hooked
 from mbexplore.network.model import PretrainedModel
@@ -119,42 +120,24 @@ class Observer:
         """The maps of one layer: q and k (heads, seq, head_dim) of the whole pack."""
         arrays, shape, texts = self.sketch.arrays, self.sketch.shape, self._pack
         window = self.model.config.half_window(layer)
-        far, heads = self.model.config.local_attention // 2, shape.heads
-        bins = shape.distance_bins
+        far, bins = self.model.config.local_attention // 2, shape.distance_bins
         if window not in self._offsets:
             self._offsets[window] = Offsets(shape.positions, window, far, bins)
-        seen, which = texts.seen
-        sums = torch.zeros(heads, len(HEAD_SUMS), dtype=torch.float64)
-        by_bin = torch.zeros(heads, len(bins), dtype=torch.float64)
-        received = torch.zeros(heads, len(texts.ids), dtype=torch.float64)
-        largest = torch.zeros(heads, len(texts.ids))
-        keys = torch.full((heads, len(texts.ids)), -1)
-        for part in texts.parts(window, heads):
-            weights, nats = _weights(part, q, k)
-            (start, stop), (low, high) = part.rows, part.keys
-            group, count = part.group, stop - start + high - low
-            columns = self._offsets[window].of(low - stop, count)
-            offsets = sum_by_offset(weights).cpu() @ columns
-            by_bin += offsets[:, len(OF_OFFSETS) :]
-            sums[:, _PLACES[: len(OF_OFFSETS)]] += offsets[:, : len(OF_OFFSETS)]
-            sums[:, _PLACES[len(OF_OFFSETS) :]] += _other_sums(part, weights, nats)
-            columns_in = to_float64(weights.sum(dim=2))  # (heads, texts, key)
-            real = group.real[:, low:high]
-            received.index_add_(1, group.places[:, low:high][real], columns_in[:, real])
-            best, place = _strongest(part, weights)
-            rows = group.real[:, start:stop]
-            at = group.places[:, start:stop][rows]
-            largest[:, at], keys[:, at] = best[:, rows], place[:, rows]
-        kinds = torch.cat(texts.kinds).double()  # (seq, KINDS)
-        sums[:, _KIND_PLACES] = received @ kinds
+        maps = sum_maps(texts, window, q, k)
+        offsets = maps.by_offset @ self._offsets[window].of(texts.longest)
+        sums = torch.zeros(shape.heads, len(HEAD_SUMS), dtype=torch.float64)
+        sums[:, _PLACES] = torch.cat((offsets[:, : len(OF_OFFSETS)], maps.others), dim=1)
+        sums[:, _KIND_PLACES] = maps.received @ torch.cat(texts.kinds).double()
         arrays["head_sums"][layer] += rounded(sums, _HEAD_SCALES)
         arrays["head_rows"][layer] += texts.rows(window, far).numpy()
-        arrays["distances"][layer] += rounded(by_bin, SCALE)
-        for name, values in (("key_tokens", received), ("query_tokens", largest.double())):
-            by_token = torch.zeros(heads, len(seen), dtype=torch.float64)
+        arrays["distances"][layer] += rounded(offsets[:, len(OF_OFFSETS) :], SCALE)
+        seen, which = texts.seen
+        largest = maps.largest.double()
+        for name, values in (("key_tokens", maps.received), ("query_tokens", largest)):
+            by_token = torch.zeros(shape.heads, len(seen), dtype=torch.float64)
             by_token.index_add_(1, which, values)
             arrays[name][seen.numpy(), layer] += rounded(by_token, SCALE).T
-        self._keep_uses(layer, rounded(largest.double(), WEIGHT), keys.numpy())
+        self._keep_uses(layer, rounded(largest, WEIGHT), maps.keys.numpy())
 
     def _keep_uses(self, layer: int, weights: Ints, keys: Ints) -> None:
         """Examples of each head out of the largest weight of each query, (heads, seq) both."""
@@ -214,58 +197,3 @@ _KINDS = ("cls", "sep", "punctuation", "mask", "separator")
 _KIND_PLACES = [HEAD_SUMS.index(name) for name in _KINDS]
 _PLACES = [HEAD_SUMS.index(n) for n in (*OF_OFFSETS, "duplicate", "induction", "entropy", "nats")]
 _HEAD_SCALES = [SCALES.get(name, SCALE) for name in HEAD_SUMS]
-
-
-def _weights(part: Part, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
-    """The weights of a tile, (heads, texts, query, key), zero in rows that are no tokens.
-
-    And the entropy of each row in nats, (heads, texts, query). Sums and products are used for what
-    masks do several times slower.
-    """
-    (start, stop), (low, high) = part.rows, part.keys
-    wide = torch.promote_types(q.dtype, torch.float32)
-    queries = _rows(q, part.group.places[:, start:stop]).to(wide) * q.shape[-1] ** -0.5
-    scores = queries @ _rows(k, part.group.places[:, low:high]).to(wide).mT
-    if part.bias is not None:
-        scores += part.bias.to(scores)
-    weights = torch.softmax(scores, dim=-1)  # MKL's exp is slow where a key is hidden, this isn't
-    highest = scores.amax(dim=-1) - weights.amax(dim=-1).log()  # of all keys: log sum exp
-    nats = highest - torch.linalg.vecdot(weights, scores)
-    if part.group.is_padded:
-        real = part.group.real[:, start:stop].to(weights)
-        weights *= real[..., None]
-        nats *= real
-    return weights, nats
-
-
-def _rows(values: Tensor, places: Tensor) -> Tensor:
-    """Rows (heads, texts, rows, head_dim) of (heads, seq, head_dim); of one text without a copy."""
-    if len(places) == 1:
-        first = int(places[0, 0])
-        return values[:, None, first : first + places.shape[1]]
-    return values[:, places.to(values.device)]
-
-
-def _other_sums(part: Part, weights: Tensor, nats: Tensor) -> Tensor:
-    """Weight on equal tokens and on those after them, and entropies, (heads, 4) in float64."""
-    found = []
-    for pairs in (part.pairs, part.after):
-        text, query, key = pairs.to(weights.device).T
-        at = weights[:, text, query, key]
-        found.append(to_float64(at).sum(dim=1))
-    wide, choices = to_float64(nats), part.visible.double()
-    relative = wide / choices.log().where(choices > 1, 1.0)
-    return torch.stack((*found, relative.sum(dim=(1, 2)), wide.sum(dim=(1, 2))), dim=1)
-
-
-def _strongest(part: Part, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """The largest weight of each query on a token of the text, and its key; -1 where there is none.
-
-    Overwrites the weights on special tokens.
-    """
-    (start, stop), (low, high) = part.rows, part.keys
-    hidden = part.group.hidden.to(weights.device)
-    weights *= (~hidden[:, None, low:high]).to(weights)
-    best, place = weights.max(dim=-1)  # (heads, texts, query)
-    none = hidden[:, start:stop]
-    return best.masked_fill(none, 0.0).float().cpu(), (place + low).masked_fill(none, -1).cpu()

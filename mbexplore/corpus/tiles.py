@@ -18,18 +18,19 @@ from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.corpus.sketch import HEAD_SUMS, Ints
 from mbexplore.corpus.token_classes import classes_of
 from mbexplore.network.visibility import key_span
-from mbexplore.recording import to_float64
 
-WEIGHTS = 2**20
-"""Weights of a tile, 4 MiB in float32: what is made of them finds them in a cache."""
+WEIGHTS = 2**19
+"""Weights of a tile, 2 MiB in float32: what is made of them finds them in a cache."""
+BESIDE = 2**17
+"""Weights of a head up to which texts lie beside each other: longer ones alone, without padding."""
 FILL = 0.75
 """Texts beside each other have at least this share of the longest one's tokens."""
 RUN = 128
 """Tokens whose neurons are looked at together: half a MiB in float32, which a cache holds."""
 HIDDEN = -1e30
 """Bias of a key that isn't seen: no weight, and no infinity times zero in the entropy."""
-KEPT_PAIRS = 512
-"""Longest text whose pairs of equal tokens are kept for the next layer."""
+KEPT_PAIRS = 2**21
+"""Pairs of equal tokens that are kept for the next layer, 16 MiB; of a pack with more, none is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +62,31 @@ class Part:
         group: the texts.
         rows: positions of the queries, those of the keys, `[start, stop)` each.
         keys: likewise.
+        heads: whose maps a tile has.
         bias: added to the scores, 0 where the query sees the key, (texts or 1, query, key); None
             where all are seen.
-        visible: how many keys each query sees, (texts, query), 1 where it is no token.
-        pairs: text, query and key of equal tokens, (pairs, 3).
-        after: the same of keys whose previous token is the query's.
+        real: which queries are tokens, (texts, query).
+        per_choice: 1 over the log of the keys that a query sees, 0 where it is one or none, (texts,
+            query) in float64.
+        query_cells: where, in (texts, query) in one row, queries are that examples are sought of.
+        query_places: where in the pack these are.
+        key_cells: where, in (texts, key) in one row, the keys are tokens.
+        key_places: where in the pack these are.
+        pairs: where, in (texts, query, key) in one row, the tokens are equal, (pairs,).
+        after: likewise, where the key's previous token is the query's.
     """
 
     group: Group
     rows: tuple[int, int]
     keys: tuple[int, int]
+    heads: int
     bias: Tensor | None
-    visible: Tensor
+    real: Tensor
+    per_choice: Tensor
+    query_cells: Tensor
+    query_places: Tensor
+    key_cells: Tensor
+    key_places: Tensor
     pairs: Tensor
     after: Tensor
 
@@ -95,6 +109,7 @@ class Pack:
         lengths = torch.tensor([len(one) for one in self.encodings])
         self.keys: Ints = np.asarray(self.texts, dtype=np.int64)
         self.traits: list[Tensor] = []
+        self.longest = int(lengths.max())
         self.starts = (lengths.cumsum(0) - lengths).tolist()
         self.ids = torch.tensor([token for one in self.encodings for token in one.ids])
         self.numbers = torch.arange(len(lengths)).repeat_interleave(lengths)
@@ -120,26 +135,23 @@ class Pack:
         every = torch.cat((ones, self.classes.T, self.positions.float()[None]))
         self.traits = [every[:, a:b].contiguous().to(device) for a, b, _ in self.runs]
 
-    def parts(self, half_window: int | None, heads: int) -> Iterator[Part]:
-        """The tiles that the maps of a layer are computed in.
-
-        Args:
-            half_window: of the layer; None for a global one.
-            heads: of the layer.
-        """
-        if half_window not in self._parts:
-            self._parts[half_window] = []
-            for group in self._groups(heads):
-                for part in _parts(group, half_window, heads):
-                    if group.ids.shape[1] <= KEPT_PAIRS:
-                        self._parts[half_window].append(part)
-                    yield part
-            if any(len(one) > KEPT_PAIRS for one in self.encodings):
-                del self._parts[half_window]  # they are made anew in each layer
+    def parts(self, half_window: int | None) -> Iterator[Part]:
+        """The rows that a layer's maps are computed in; `half_window` is None of a global one."""
+        if half_window in self._parts:
+            yield from self._parts[half_window]
             return
-        yield from self._parts[half_window]
+        made, pairs = [], 0
+        for group in self._groups():
+            for part in _parts(group, half_window):
+                pairs += len(part.pairs) + len(part.after)
+                made.append(part)
+                if pairs > KEPT_PAIRS:
+                    made.clear()
+                yield part
+        if pairs <= KEPT_PAIRS:
+            self._parts[half_window] = made
 
-    def _groups(self, heads: int) -> Iterator[Group]:
+    def _groups(self) -> Iterator[Group]:
         first = 0
         lengths = [len(one) for one in self.encodings]
         for i, length in enumerate([*lengths, 0]):
@@ -147,7 +159,7 @@ class Pack:
             if i > first and (
                 length < FILL * longest
                 or min(lengths[first:i]) < FILL * longest
-                or (i + 1 - first) * heads * longest**2 > WEIGHTS
+                or (i + 1 - first) * longest**2 > BESIDE
             ):
                 yield self._group(range(first, i))
                 first = i
@@ -188,14 +200,11 @@ def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, list[int]]]:
             first, some = first + sum(some), []
 
 
-def _parts(group: Group, half_window: int | None, heads: int) -> Iterator[Part]:
+def _parts(group: Group, half_window: int | None) -> Iterator[Part]:
     texts, longest = group.ids.shape
-    reach = longest if half_window is None else min(2 * half_window + 64, longest)
-    size = longest
-    if texts * heads * longest**2 > WEIGHTS:
-        size = max(16, WEIGHTS // (texts * heads * reach))
-        if half_window is not None:  # more rows would have more keys that few of them see
-            size = min(size, max(16, 2 * half_window))
+    size = max(16, WEIGHTS // (texts * longest))
+    if half_window is not None:  # more rows would have more keys that few of them see
+        size = max(16, 2 * half_window) if longest > 2 * half_window else size
     for start in range(0, longest, size):
         stop = min(start + size, longest)
         low, high = key_span(start, stop - 1, longest, half_window)
@@ -208,20 +217,36 @@ def _parts(group: Group, half_window: int | None, heads: int) -> Iterator[Part]:
             near = real.expand(-1, stop - start, -1) if near is None else near & real
         seen = torch.ones(1, stop - start, high - low, dtype=torch.bool) if near is None else near
         alive = seen & group.real[:, start:stop, None]
-        bias = None if near is None else (~near).float() * HIDDEN
+        choices = alive.sum(dim=-1).clamp(min=1).double().log()
         yield Part(
-            group, (start, stop), (low, high), bias,
-            alive.sum(dim=-1).clamp(min=1), *_pairs(group.ids, queries, keys, alive),
+            group, (start, stop), (low, high),
+            max(1, WEIGHTS // (texts * (stop - start) * (high - low))),
+            None if near is None else (~near).float() * HIDDEN,
+            group.real[:, start:stop], torch.where(choices > 0, 1 / choices, 0.0),
+            *_where(~group.hidden[:, start:stop], group.places[:, start:stop]),
+            *_where(group.real[:, low:high], group.places[:, low:high]),
+            *(_cells(one) for one in _pairs(group.ids, queries, keys, alive)),
         )  # fmt: skip
 
 
+def _cells(chosen: Tensor) -> Tensor:
+    """Where, in one row, something is so."""
+    return chosen.flatten().nonzero()[:, 0]
+
+
+def _where(chosen: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Cells that are chosen, and their places in the pack."""
+    cells = _cells(chosen)
+    return cells, places.flatten()[cells]
+
+
 def _pairs(ids: Tensor, queries: Tensor, keys: Tensor, alive: Tensor) -> tuple[Tensor, Tensor]:
-    """Where visible keys have the query's token, and where the key before them has."""
+    """Whether visible keys have the query's token, and the key before them, (texts, query, key)."""
     own, others = ids[:, queries, None], ids[:, None, keys]
     apart = queries[:, None] != keys
     before = torch.where(keys > 0, ids[:, (keys - 1).clamp(min=0)], -2)[:, None]
     follows = (own == before) & (queries[:, None] != keys - 1)
-    return ((own == others) & apart & alive).nonzero(), (follows & alive).nonzero()
+    return (own == others) & apart & alive, follows & alive
 
 
 def _rows(encoding: Encoding, kinds: Tensor, half_window: int | None, far: int) -> Tensor:
@@ -238,8 +263,8 @@ def _rows(encoding: Encoding, kinds: Tensor, half_window: int | None, far: int) 
         queries, keys = positions[start : start + size], positions[low:high]
         alive = ((queries[:, None] - keys).abs() <= reach)[None]
         pairs, after = _pairs(ids, queries, keys, alive)
-        twice += len(set(pairs[:, 1].tolist()))
-        follows += len(set(after[:, 1].tolist()))
+        twice += int(pairs.any(dim=-1).sum())
+        follows += int(after.any(dim=-1).sum())
     counts |= {"left": counts["previous"], "right": counts["next"], "duplicate": twice}
     counts |= {"induction": follows, "entropy": int((allowed > 1).sum())}
     return torch.tensor([counts.get(name, seq) for name in HEAD_SUMS])
@@ -265,7 +290,7 @@ class Offsets:
             far: the distance beyond which a key is far.
             bins: first and last offset of each.
         """
-        self._first = -longest
+        self._longest = longest
         offsets = torch.arange(-longest, longest + 1)
         away = offsets.abs()
         none = torch.zeros(len(offsets), dtype=torch.bool)
@@ -276,24 +301,6 @@ class Offsets:
         inside = [(offsets >= low) & (offsets <= high) for low, high in bins]
         self._columns = torch.stack([one.double() for one in (*columns, *inside)], dim=1)
 
-    def of(self, first: int, count: int) -> Tensor:
-        """Of `count` offsets from `first` on, (count, OF_OFFSETS + bins)."""
-        start = first - self._first
-        return self._columns[start : start + count]
-
-
-def sum_by_offset(weights: Tensor) -> Tensor:
-    """Weights at each offset, (heads, query + key) in float64.
-
-    Args:
-        weights: (heads, texts, query, key).
-
-    Returns:
-        Column `c` has the weights whose key's index less the query's is `c - query`.
-    """
-    heads, texts, rows, keys = weights.shape
-    of_all = weights[:, 0] if texts == 1 else weights.sum(dim=1)
-    steps = torch.arange(rows, device=weights.device)[:, None]
-    places = torch.arange(keys, device=weights.device) - steps + rows
-    found = weights.new_zeros(heads, rows + keys)
-    return to_float64(found.index_add_(1, places.flatten(), of_all.flatten(1)))
+    def of(self, longest: int) -> Tensor:
+        """Of the offsets from -longest to longest, (2 * longest + 1, OF_OFFSETS + bins)."""
+        return self._columns[self._longest - longest : self._longest + longest + 1]
