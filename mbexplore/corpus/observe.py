@@ -77,9 +77,9 @@ class Observer:
         if self.dictionary is not None:
             tap = self.dictionary.tap
             actions[tap] = _both(actions.get(tap), self._see_features)
-        inputs = pack([one.ids for one in texts.encodings], self.model.device)
-        if len(texts.encodings) == 1:
-            inputs = {"input_ids": inputs["input_ids"]}
+        ids = [one.ids for one in texts.encodings]
+        filler = [[0] * more] if (more := _filler(len(texts.ids))) else []
+        inputs = pack([*ids, *filler], self.model.device)
         with no_gradients(), hooked(self.model, actions):
             self.model.encoder(**inputs)
         self.sketch.arrays["counts"][:2] += [len(texts.encodings), len(texts.ids)]
@@ -161,8 +161,8 @@ class Observer:
     # The residual stream.
 
     def _state(self, state: int, x: Tensor) -> None:
-        """A state of the residual stream, (seq, hidden)."""
-        arrays, values = self.sketch.arrays, x.float()
+        """A state of the residual stream, (seq, hidden), with or without the filler's."""
+        arrays, values = self.sketch.arrays, x[: len(self._pack.ids)].float()
         norms = to_float64(values.norm(dim=-1))
         if not bool(norms.isfinite().all()):
             check_finite(self.model, values)
@@ -180,6 +180,14 @@ class Observer:
         value = rounded(at.double().T, VALUE)
         self.sketch.keep("channel_top", slice(state, state + 1), -np.abs(value), self._pack.keys,
                          where.numpy(), channel.T.cpu().numpy(), value)  # fmt: skip
+
+
+def _filler(seq: int) -> int:
+    """Tokens of a text that fills a row, a sixteenth of it at most.
+
+    oneDNN keeps kernels, over 1 MB, of each number of rows that it ever saw: so there are few.
+    """
+    return -seq % 2 ** max(0, seq.bit_length() - 5)
 
 
 def _both(first: Action | None, second: Action) -> Action:

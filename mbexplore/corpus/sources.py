@@ -17,6 +17,7 @@ import torch
 from mbexplore.corpus.sketch import NUMBERS, Ints
 from mbexplore.errors import TextError, UsageError
 from mbexplore.explorer import Explorer
+from mbexplore.network.pages import free_mapped
 from mbexplore.prompts import Prompts, Survey
 from mbexplore.rows import is_dataset
 
@@ -226,6 +227,7 @@ def hash_model(explorer: Explorer) -> str:
     for name, value in sorted(explorer.model.encoder.state_dict().items()):
         found.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
         found.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        free_mapped(value)
     return found.hexdigest()
 
 

@@ -41,7 +41,8 @@ class Linear(nn.Linear):
     """
 
     keeps_packed = True
-    """Whether weights are packed for later products; where memory counts for more, they aren't."""
+    """Whether weights are packed for later products; where memory counts for more, they aren't, and
+    those that are mapped from a file leave memory after each product."""
     _state: tuple[object, Tensor | None] = (None, None)
     """What identifies the weights last used, and these packed; replaced whole, for threads."""
 
@@ -64,7 +65,8 @@ class Linear(nn.Linear):
         before, weight = self._state, self._prepared(kernel, is_large)
         product = kernel.product if is_large else functional.linear
         output = product(input, weight, self.bias)
-        if self._state is not before:  # the weights were read for the first time, or packed
+        # The weights were read for the first time, or packed, or are read anew each time.
+        if self._state is not before or not self.keeps_packed:
             free_mapped(self.weight)
         return output
 
