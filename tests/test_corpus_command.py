@@ -14,6 +14,7 @@ from mbexplore.corpus.sources import describe, describe_corpus, find_sources
 from mbexplore.corpus.store import TABLES
 from mbexplore.corpus.tables import head_metrics
 from mbexplore.errors import ModelError, OutputError
+from mbexplore.jobs import WORKERS
 from tests.cli_runner import run_cli
 from tests.test_structure import ROOT
 
@@ -101,7 +102,8 @@ def test_a_build_that_was_stopped_goes_on_to_the_same_tables(made, tmp_path, mon
     assert other.code == 2 and "another build" in other.err
     went_on = run_cli(*arguments)
     assert went_on.code == 0 and "Going on" in went_on.err
-    assert len(seen) == 3 + (5 - 2) + 5
+    # Blocks that were begun beside the one that failed are lost with it.
+    assert 3 + (5 - 2) + 5 <= len(seen) <= 3 + WORKERS + (5 - 2) + 5
     assert content(tmp_path / "store") == content(folder)
     again = run_cli(*arguments)
     assert again.code == 2 and "finished corpus" in again.err

@@ -30,6 +30,7 @@ from mbexplore.corpus.tiles import Pack
 from mbexplore.errors import OutputError, TextError, UsageError
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import hooked
+from mbexplore.jobs import in_threads
 from mbexplore.network.init import init_weights
 from mbexplore.network.linear import Linear
 from mbexplore.network.packing import PACK, no_gradients, packs
@@ -310,10 +311,16 @@ def run_blocks(
     if kind == CONTROL:
         explorer = build.control
         thresholds = find_thresholds(explorer, build.dictionary)  # of weights of another size
-    observer = Observer(explorer.model, thresholds, sketch, about["seed"], build.dictionary)
-    saved = monotonic()
-    for block in blocks:
+
+    def run(block: Block) -> Sketch:
+        own = build.empty()
+        observer = Observer(explorer.model, thresholds, own, about["seed"], build.dictionary)
         add_block(observer, explorer, block, truncate=about["truncate"])
+        return own
+
+    saved = monotonic()
+    for found in in_threads(run, blocks):  # what one does on one core lets another compute
+        sketch.add(found)
         give_back()
         counts = sketch.arrays["counts"]
         advance(int(counts.sum() - counts[COUNTS.index("tokens")]), build.rows)

@@ -107,7 +107,7 @@ def _rows(values: Tensor, places: Tensor) -> Tensor:
         first = int(places[0, 0])
         return values[:, None, first : first + places.shape[1]]
     found = values.index_select(1, places.flatten().to(values.device))
-    return found.unflatten(1, places.shape)
+    return found.view(len(found), *places.shape, -1)
 
 
 def sum_by_offset(weights: Tensor) -> Tensor:

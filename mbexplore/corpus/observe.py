@@ -187,7 +187,7 @@ def _filler(seq: int) -> int:
 
     oneDNN keeps kernels, over 1 MB, of each number of rows that it ever saw: so there are few.
     """
-    return -seq % 2 ** max(0, seq.bit_length() - 5)
+    return -seq % (1 << max(0, seq.bit_length() - 5))
 
 
 def _both(first: Action | None, second: Action) -> Action:

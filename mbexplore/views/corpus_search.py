@@ -26,6 +26,9 @@ class CorpusSearchView(View["Found"]):
     those that letters tell: mask, special, punctuation, number, capitalised, lowercase, inside (a
     piece inside a word), space, and English articles, prepositions, conjunctions, pronouns and
     auxiliary verbs.
+
+    Metrics are of all texts; tokens and patterns are looked for among the uses that the corpus
+    keeps, the strongest and a sample in each interval.
     """
 
     name = "corpus-search"
