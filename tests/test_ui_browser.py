@@ -43,11 +43,14 @@ class Looked(Tour):
 
     def shoot(self, name, whole=True):
         super().shoot(name, whole)
-        for _ in range(2):
-            theme = self.page.inner_text(".theme")
-            assert self.page.evaluate(CONTRAST) >= 4.5, (name, theme)
-            self.page.click(".theme")
-            assert self.page.inner_text(".theme") != theme
+        found = self.page.evaluate(f"""() => [0, 1].map(() => {{
+            const button = document.querySelector(".theme"), theme = button.textContent;
+            const contrast = {CONTRAST};
+            button.click();
+            return [theme, contrast];
+        }})""")
+        assert {theme for theme, _ in found} == {"Dark", "Light"}
+        assert min(contrast for _, contrast in found) >= 4.5, (name, found)
 
 
 HOSTILE = [
@@ -85,7 +88,8 @@ NASTY = {
 
 def test_nasty_texts_and_names_are_data_too(person):
     """Each one typed over the last: what comes back is that text, as many tokens, and no markup."""
-    person.open(text=PARIS, model=NASTY_MODEL, view="attention")
+    # A head is named, as to find the one that a long text needs takes longest and shows no text.
+    person.open(text=PARIS, model=NASTY_MODEL, view="attention", layer=LOCAL, head=1)
     page = person.page
     assert page.input_value("#mb-model") == NASTY_MODEL and page.title() == "mbexplore"
     for text, least in NASTY.items():

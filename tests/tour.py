@@ -70,6 +70,7 @@ class Tour:
         self.page.wait_for_selector(".parity .badge.good")
         assert "Madrid" in self.page.inner_text(".story")
         assert self.page.locator(".route g.edge").count() > 2
+        assert self.page.inner_text(".foot code").startswith("mbexplore why ")
         self.shoot("landing", whole=False)
 
     def mask_by_click(self) -> None:
@@ -150,7 +151,7 @@ class Tour:
             "all => all.map(b => b.dataset.view)"
         )
         for name in names:
-            if name in ("predict", "attention"):  # seen already
+            if name in ("why", "predict", "attention"):  # seen already
                 continue
             self.person.tab(name)
             more = {"patch": {"other": TWIN}, "compare": {"other": TWIN},
