@@ -154,7 +154,7 @@ def test_the_text_is_a_strip(person):
     for text in (PARIS, LONG):
         page.fill("#mb-text", text)
         page.press("#mb-text", "Enter")
-        page.wait_for_selector(".chip.mask small")
+        page.wait_for_selector(".editor:not(.editing) .chip.mask small")
         strip = page.locator(".editor").bounding_box()
         assert strip["height"] <= 50, text
     person.settle()

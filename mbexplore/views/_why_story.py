@@ -150,8 +150,13 @@ def tokens_of(found: Why, route: Route) -> str:
     change = found.counterfactual
     assert change is not None
     if len(route.tokens) == len(change.changes):
-        return names_of([shown(old) for old, _ in change.swaps])
-    return names_of([word(found.tokens[i]) for i in route.tokens])
+        return names_of([_said(old) for old, _ in change.swaps])
+    return names_of([_said(found.tokens[i].strip()) for i in route.tokens])
+
+
+def _said(text: str) -> str:
+    """A word of the text in a sentence: in quotes unless a capital tells it from the sentence."""
+    return shown(text) if text[:1].isupper() else f'"{shown(text)}"'
 
 
 def _what(found: Why, session: Session, hf: bool) -> Iterator[Phrase]:
@@ -221,7 +226,7 @@ def _by_masking(found: Why, first: TokenEvidence) -> str:
 def _changed(found: Why) -> str:
     change = found.counterfactual
     assert change is not None
-    swaps = names_of([f"{shown(new)} for {shown(old)}" for old, new in change.swaps])
+    swaps = names_of([f"{_said(new)} for {_said(old)}" for old, new in change.swaps])
     answer = f"{word(change.answer.token)} ({percent(change.answer.probability)})"
     if not change.is_top:
         return f"With {swaps}, {answer} is likelier than {word(found.target.token)}."
@@ -325,7 +330,7 @@ def names_elsewhere(found: Why) -> list[str]:
     assert change is not None
     names = []
     for encoding, target in change.others:
-        new = shown("".join(encoding.tokens[one.position] for one in change.changes).strip())
+        new = _said("".join(encoding.tokens[one.position] for one in change.changes).strip())
         names.append(f"{new} ({word(target.token)})")
     return names
 
