@@ -46,7 +46,7 @@ parts.route = (part, page) => {
       const letters = Math.max(1, Math.floor((step * room[i] - 4) / 7)), kind = i === part.mark ? "column-name own" : "column-name";
       if (room[i] < 1 && letters < Math.min(column.length, 3)) return; // no room for it, and nothing is there
       column.split(" / ").forEach((each, line) =>
-        text([x(i), rows * high + 20 + 15 * line], "middle", cut(line ? `/ ${each}` : each, letters), kind).append(svg("title", {}, column)));
+        text([x(i), rows * high + 20 + 15 * line], "middle", cut(line ? `/ ${each}` : each, letters + 2 * line), kind).append(svg("title", {}, column)));
     });
     const dots = [];
     part.values.forEach((values, row) => values.forEach((value, column) => {
