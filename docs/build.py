@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from argparse import ArgumentParser
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
 from multiprocessing import get_context
@@ -147,7 +148,9 @@ def check_site(site: Path) -> None:
 
 def main(arguments: list[str]) -> None:
     """Builds the site; with `--write`, puts the outputs of today into the pages instead."""
-    if "--write" in arguments:
+    parser = ArgumentParser("python -m docs", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="Renew the outputs in the pages.")
+    if parser.parse_args(arguments).write:
         for source in (ROOT / "README.md", *PAGES):
             blocks.rewrite(source)
     else:
