@@ -183,6 +183,10 @@ def test_the_chips_hold_mask_and_edit(person):
     page.wait_for_selector('.chip.mask[data-token="4"]')
     person.settle()
     assert page.input_value("#mb-text") == "The capital of [MASK] is [MASK]."
+    chip = "document.activeElement.dataset.token"
+    assert page.evaluate(chip) == "4"  # at once, and when what comes later is there
+    page.wait_for_selector(".answer .badge")
+    assert page.evaluate(chip) == "4"
     page.keyboard.press("e")
     assert page.evaluate("document.activeElement.id") == "mb-text"
     page.keyboard.type("x")

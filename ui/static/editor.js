@@ -38,6 +38,7 @@ const textEditor = (main, page, { run, failed }) => {
     update();
   };
 
+  const focus = (place) => tokens.children[Math.min(place, chips.length - 1)]?.focus({ preventScroll: true });
   const tokens = roving(el("div", {
     class: "tokens chips", role: "group", "aria-label": "Tokens: Enter selects, m masks, Shift and Enter mask a range, e edits the text",
   }));
@@ -49,7 +50,7 @@ const textEditor = (main, page, { run, failed }) => {
       set(changed.text);
       await run(changed.masked_words);
       anchor = last;
-      tokens.children[Math.min(last, chips.length - 1)]?.focus();
+      if (document.activeElement === document.body || tokens.contains(document.activeElement)) focus(last);
     } catch (error) {
       main.dataset.drawn = "";
       failed(error);
@@ -75,6 +76,7 @@ const textEditor = (main, page, { run, failed }) => {
   });
 
   const draw = () => {
+    const focused = [...tokens.children].indexOf(document.activeElement); // its chip is made anew
     tokens.replaceChildren(...chips.map((chip, i) => {
       const isHeld = i === state.token, found = answers.get(i), text = found?.word ?? chip.text;
       const kinds = ["chip", chip.mask && "mask", chip.special && "special", chip.joined && "joined", isHeld && "held"];
@@ -86,6 +88,7 @@ const textEditor = (main, page, { run, failed }) => {
       }, text, found ? el("small", {}, ` ${found.percent}`) : null,
       isHeld && !chip.special ? el("span", { class: "corner" }, verb) : null);
     }));
+    if (focused >= 0) focus(focused);
     paint();
     const many = chips.length.toLocaleString("en"), all = Math.max(length, page.model().limit).toLocaleString("en");
     const isCut = length > chips.length;
@@ -174,7 +177,7 @@ const textEditor = (main, page, { run, failed }) => {
       const isInside = tokens.contains(document.activeElement);
       draw();
       reveal();
-      if (isInside) tokens.children[state.token]?.focus({ preventScroll: true });
+      if (isInside) focus(state.token);
     },
   };
 };

@@ -125,7 +125,10 @@ const explore = (main, about, server, trigger) => {
     answer.show(null);
     pinned = { key: "" };
     await show();
-    // Transformers opens the weights itself, which takes time that the view had better have.
+    compare();
+  };
+  // Transformers opens the weights itself, which takes time that the view had better have.
+  const compare = async () => {
     const { text, got } = pinned, isThere = got && !(await got).refused && text === aboutText();
     const compared = isThere && await ask("answers", state.model, state.text, true).catch(() => null);
     if (compared && text === aboutText()) answer.parity(compared.parity);
