@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import copy
+import errno
 import gc
 import inspect
 import os
@@ -101,10 +102,35 @@ def root(
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs a command line and exits: 0, 1 for a user's mistake, 2 for usage, 130 for Ctrl-C."""
     signal.signal(signal.SIGINT, _quit)
-    if arguments is None:  # the process is ours
-        _collect_seldom()
-        if sys.argv[-1] not in HELP:  # it takes some milliseconds, for torch's sake
-            tune_process()
+    if arguments is not None:
+        _run(arguments)
+    # The process is ours.
+    gc.set_threshold(50_000, 20, 100)  # torch's objects are many, and looked through while imported
+    if sys.argv[-1] not in HELP:  # it takes some milliseconds, for torch's sake
+        tune_process()
+    status: list[int] = []
+    atexit.register(_leave, status)  # the first to be registered is the last to run
+    try:
+        _run(None)
+    except SystemExit as end:
+        if isinstance(end.code, int):
+            status.append(end.code)
+        raise
+
+
+def _leave(status: list[int]) -> None:
+    """Ends the process when all else is done: Python would free torch's objects one by one."""
+    if not status:  # a bug, or a signal
+        return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):  # Python's own way out tells of it
+        return
+    os._exit(*status)
+
+
+def _run(arguments: list[str] | None) -> NoReturn:
     add_views()
     try:
         code = _app_of(arguments)(arguments, prog_name="mbexplore", standalone_mode=False)
@@ -119,6 +145,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         # Whoever read our output has gone; what is still buffered must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        typer.echo(f"Error: The output can't be written: {error.strerror}; make room.", err=True)
+        sys.exit(1)
     sys.exit(code or 0)  # the code of a `typer.Exit`, or what commands return: None
 
 
@@ -197,16 +228,6 @@ def _sentence(error: typer.TyperException) -> str:
         message += "; put a text of several words in quotes"
     context: typer.Context | None = getattr(error, "ctx", None)
     return f"{message}; see {context.command_path if context else 'mbexplore'} --help."
-
-
-def _collect_seldom() -> None:
-    """Spares the half second that looking for garbage among torch's own objects takes.
-
-    By default Python looks through all of them several times while torch is imported, and again
-    before it exits.
-    """
-    gc.set_threshold(50_000, 20, 100)
-    atexit.register(gc.freeze)
 
 
 def _quit(number: int, frame: FrameType | None) -> NoReturn:

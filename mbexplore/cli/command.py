@@ -42,6 +42,29 @@ def _current(kind: Kind, name: str, command: str = "") -> str:
     return entry.new
 
 
+class _Unread:
+    """Typer's reader of an option: made where there is something to read, as it imports pydantic,
+    a tenth of a second that most commands can do without.
+    """
+
+    def __init__(self, descriptor: Any) -> None:
+        self.descriptor = descriptor
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        """The value; a default, or words where words are asked for, are values already."""
+        kind, several = self.descriptor.annotation, param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        if several and kind == list[str] and not isinstance(value, str):
+            return list(value)
+        if isinstance(kind, type) and isinstance(value, kind) and not several:
+            return value
+        from typer._coercion import build_runtime_param
+
+        param._runtime_param = build_runtime_param(self.descriptor)
+        return param._runtime_param.coerce(value, param=param, ctx=ctx)
+
+
 class _Helpful:
     """How the help of a command looks."""
 
@@ -51,6 +74,8 @@ class _Helpful:
         for one in parameters:
             if getattr(one, "is_flag", False):
                 one.metavar = ""
+            if getattr(one, "_runtime_param", one) is None:
+                one._runtime_param = _Unread(one.type_descriptor)
         return parameters
 
     def format_help(self, ctx: Any, formatter: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from itertools import islice
+from itertools import islice, repeat, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from mbexplore.explorer import Explorer
     from mbexplore.session import Session
 
-TOGETHER = 256
-"""Texts that are computed and written together."""
+TOGETHER, LAST = 256, 32
+"""Texts that are computed and written together: the most, and the fewest towards the end, where
+no thread should wait long for another."""
 OF_ONE_TEXT = (TextError, RangeError)
 """Mistakes that may be a single text's; any other ends the work."""
 
@@ -87,8 +88,8 @@ def write_table(
     if partial.done:
         notice(f"Going on at text {partial.done:,} of {total:,}.")
     waiting = islice(prompts.each(), partial.done, None)
-    size = min(TOGETHER, -(-total // WORKERS)) if view.runs_together() else 1
-    parts = iter(lambda: list(islice(waiting, size)), [])
+    sizes = _sizes(total - partial.done) if view.runs_together() else repeat(1)
+    parts = takewhile(bool, (list(islice(waiting, size)) for size in sizes))
     names = (prompts.id_name, "text")
     rows_of = functools.partial(_rows_of, view, explorer, names, shared)
     held: list[list[Row]] = []  # of texts with an error, before the first without
@@ -116,6 +117,13 @@ def write_table(
     errors = f", {partial.failed:,} with an error" if partial.failed else ""
     notice(f"{path}: {total:,} texts{errors}", dim=False)
     return partial.failed
+
+
+def _sizes(left: int) -> Iterator[int]:
+    """How many texts each part has, until none is left."""
+    while left > 0:
+        yield (size := max(LAST, min(TOGETHER, left // WORKERS)))
+        left -= size
 
 
 def _about(view: View[Any], explorer: Explorer, prompts: Prompts) -> dict[str, Any]:
