@@ -18,7 +18,7 @@ from mbexplore.network.visibility import (
     Visibility,
     find_segments,
     key_span,
-    packed_lengths,
+    packed_texts,
     visible,
 )
 
@@ -202,20 +202,26 @@ def test_a_query_that_sees_all_keys_needs_no_mask():
 
 
 @pytest.mark.parametrize(
-    ("segments", "half_window", "lengths"),
+    ("segments", "half_window", "found"),
     [
         (None, None, None),
-        ([[1, 1, 2, 2, 2]], None, (2, 3)),
-        ([[1, 1, 2, 2, 2]], 2, (2, 3)),
-        ([[1, 1, 2, 2, 2]], 1, None),  # the ends of the second do not see each other
-        ([[1, 1, 1, 0, 0]], None, (3, 2)),
+        ([[1, 1, 2, 2, 2]], None, [(1, 2, None), (1, 3, None)]),
+        ([[1, 1, 2, 2, 3, 3, 3]], 2, [(2, 2, None), (1, 3, None)]),
+        # The ends of the last do not see each other.
+        ([[1, 1, 2, 2, 2]], 1, [(1, 2, None), (1, 3, [[1, 1, 0], [1, 1, 1], [0, 1, 1]])]),
+        ([[1] * 67 + [2]], 1, None),  # that many go in blocks
+        ([[1, 1, 1, 0, 0]], None, [(1, 3, None), (1, 2, None)]),
         ([[1, 2, 1]], None, None),  # one text in two parts is no packed row
         ([[1, 1], [1, 0]], None, None),
     ],
 )
-def test_packed_texts_are_found_by_their_numbers(segments, half_window, lengths):
+def test_packed_texts_are_found_by_their_numbers(segments, half_window, found):
     segments = segments if segments is None else torch.tensor(segments)
-    assert packed_lengths(segments, half_window) == lengths
+    texts = packed_texts(segments, half_window)
+    assert found == (texts and [
+        (one.number, one.length, None if one.mask is None else one.mask.long().tolist())
+        for one in texts
+    ])  # fmt: skip
 
 
 def test_a_global_map_in_blocks_of_rows_is_the_dense_one(monkeypatch):

@@ -220,7 +220,7 @@ def test_answers_of_whole_processes_are_compared(theirs, monkeypatch, folders):
     own = json.dumps({"masks": [{"predictions": [{"token_id": 7, "probability": 0.5}]}]})
 
     def run(arguments):
-        return Done(1.0, 2, own if "mbexplore" in arguments else theirs)
+        return Done(1.0, 2, own if "predict" in arguments else theirs)
 
     monkeypatch.setattr(commands, "run_command", run)
     model = Model("random", folders[0], "[MASK]", folders[0])
@@ -243,7 +243,7 @@ def test_many_short_texts_are_answered_by_both_sides(monkeypatch, folders):
         [place] = [each for each in arguments if each.endswith(".csv")]
         [texts] = [each for each in arguments if each.endswith(".txt")]
         assert Path(texts).read_text().splitlines() == lines[:3]
-        if "mbexplore" in arguments:
+        if "predict" in arguments:
             assert run_cli("predict", "--lines", texts, "-o", place).code == 0
         else:
             rows = [f"{i},{p}" for i, some in enumerate(written[0]) for p in some]

@@ -40,9 +40,9 @@ def taken(monkeypatch):
     kernel, kinds = onednn(), []
     assert kernel is not None
 
-    def product(x, weight, bias):
+    def product(x, weight, bias, *after):
         kinds.append("packed" if weight.is_mkldnn else "plain")
-        return kernel.product(x, weight, bias)
+        return kernel.product(x, weight, bias, *after)
 
     monkeypatch.setattr(linear, "onednn", lambda: OneDnn(kernel.pack, product))
     return kinds

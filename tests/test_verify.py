@@ -80,7 +80,7 @@ def halves_of_geglu_swapped(explorer, monkeypatch):
 
 
 def tanh_gelu(explorer, monkeypatch):
-    explorer.model.encoder.layers[2].mlp.act = ACTIVATIONS["gelu_pytorch_tanh"]
+    explorer.model.encoder.layers[2].mlp.Wi.act = ACTIVATIONS["gelu_pytorch_tanh"]
 
 
 def interleaved_rope(explorer, monkeypatch):

@@ -17,7 +17,7 @@ from mbexplore.errors import ModelError
 
 OURS, THEIRS = "mbexplore", "transformers"
 Progress = Callable[[str], None]
-_OWN = [sys.executable, "-m", "mbexplore"]
+_OWN = [sys.executable, "-c", "import mbexplore.cli; mbexplore.cli.run()"]
 
 
 def read_probabilities(printed: str) -> dict[int, float]:

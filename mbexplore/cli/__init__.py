@@ -13,6 +13,8 @@ import inspect
 import os
 import signal
 import sys
+import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -99,38 +101,32 @@ def root(
         typer.echo(welcome())
 
 
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Runs a command line and exits: 0, 1 for a user's mistake, 2 for usage, 130 for Ctrl-C."""
-    signal.signal(signal.SIGINT, _quit)
-    if arguments is not None:
-        _run(arguments)
-    # The process is ours.
-    gc.set_threshold(50_000, 20, 100)  # torch's objects are many, and looked through while imported
-    if sys.argv[-1] not in HELP:  # it takes some milliseconds, for torch's sake
-        tune_process()
-    status: list[int] = []
-    atexit.register(_leave, status)  # the first to be registered is the last to run
+def run() -> NoReturn:
+    """The `mbexplore` command: `main`, without a sixth of a second in which Python frees objects.
+
+    What is to be done at exit is done. A profiler that wants to go on after it can take
+    `python -m mbexplore`, which ends as Python does.
+    """
     try:
-        _run(None)
+        main()
     except SystemExit as end:
-        if isinstance(end.code, int):
-            status.append(end.code)
+        others = [thread for thread in threading.enumerate() if not thread.daemon]
+        if isinstance(end.code, int) and others == [threading.main_thread()]:
+            atexit._run_exitfuncs()
+            with suppress(AttributeError, OSError, ValueError):  # Python's own way tells of it
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(end.code)
         raise
 
 
-def _leave(status: list[int]) -> None:
-    """Ends the process when all else is done: Python would free torch's objects one by one."""
-    if not status:  # a bug, or a signal
-        return
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (AttributeError, OSError, ValueError):  # Python's own way out tells of it
-        return
-    os._exit(*status)
-
-
-def _run(arguments: list[str] | None) -> NoReturn:
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Runs a command line and exits: 0, 1 for a user's mistake, 2 for usage, 130 for Ctrl-C."""
+    signal.signal(signal.SIGINT, _quit)
+    if arguments is None:  # the process is ours
+        _collect_seldom()
+        if sys.argv[-1] not in HELP:  # it takes some milliseconds, for torch's sake
+            tune_process()
     add_views()
     try:
         code = _app_of(arguments)(arguments, prog_name="mbexplore", standalone_mode=False)
@@ -228,6 +224,16 @@ def _sentence(error: typer.TyperException) -> str:
         message += "; put a text of several words in quotes"
     context: typer.Context | None = getattr(error, "ctx", None)
     return f"{message}; see {context.command_path if context else 'mbexplore'} --help."
+
+
+def _collect_seldom() -> None:
+    """Spares the half second that looking for garbage among torch's own objects takes.
+
+    By default Python looks through all of them several times while torch is imported, and again
+    before it exits.
+    """
+    gc.set_threshold(50_000, 20, 100)
+    atexit.register(gc.freeze)
 
 
 def _quit(number: int, frame: FrameType | None) -> NoReturn:

@@ -43,9 +43,7 @@ def _current(kind: Kind, name: str, command: str = "") -> str:
 
 
 class _Unread:
-    """Typer's reader of an option: made where there is something to read, as it imports pydantic,
-    a tenth of a second that most commands can do without.
-    """
+    """Typer's reader of an option, made where there is something to read: it imports pydantic."""
 
     def __init__(self, descriptor: Any) -> None:
         self.descriptor = descriptor

@@ -122,7 +122,7 @@ def write_table(
 def _sizes(left: int) -> Iterator[int]:
     """How many texts each part has, until none is left."""
     while left > 0:
-        yield (size := max(LAST, min(TOGETHER, left // WORKERS)))
+        yield (size := min(TOGETHER, max(LAST, left // WORKERS)))
         left -= size
 
 

@@ -8,13 +8,11 @@ columns, or the band, by `attention_weights` and `attention_band`.
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import torch
 from torch import Tensor
 from torch.nn.functional import pad, scaled_dot_product_attention
 
-from mbexplore.network.visibility import BLOCK, Visibility, key_span, visible
+from mbexplore.network.visibility import BLOCK, Texts, Visibility, key_span, visible
 
 SCORES = 2**21
 """Scores of a global layer computed together where weights are looked at: 8 MiB in float32."""
@@ -42,8 +40,8 @@ def attend(
         The mix of values of every query, (batch, heads, query, head_dim).
     """
     wanted = slice(None) if query_positions is None else query_positions
-    if visibility.lengths is not None and _pays(visibility.lengths, query_positions):
-        return _attend_in_texts(q, k, v, visibility.lengths, dropout)[:, :, wanted]
+    if visibility.packed is not None and _pays(visibility.packed, query_positions):
+        return _attend_in_texts(q, k, v, visibility.packed, dropout)[:, :, wanted]
     if query_positions is not None:
         seen = visibility.of_queries(query_positions)
         return scaled_dot_product_attention(
@@ -56,27 +54,27 @@ def attend(
     return scaled_dot_product_attention(q, k, v, attn_mask=visibility.mask, dropout_p=dropout)
 
 
-def _pays(lengths: tuple[int, ...], query_positions: Tensor | None) -> bool:
+def _pays(packed: tuple[Texts, ...], query_positions: Tensor | None) -> bool:
     """Whether all queries of packed texts cost less than the wanted ones over all of the row."""
     if query_positions is None:
         return True
-    return sum(length**2 for length in lengths) <= len(query_positions) * sum(lengths)
+    seq = sum(number * length for number, length, _ in packed)
+    return sum(number * length**2 for number, length, _ in packed) <= len(query_positions) * seq
 
 
 def _attend_in_texts(
-    q: Tensor, k: Tensor, v: Tensor, lengths: tuple[int, ...], dropout: float
+    q: Tensor, k: Tensor, v: Tensor, packed: tuple[Texts, ...], dropout: float
 ) -> Tensor:
-    """Each packed text by itself, neighbours of one length as a batch: no mask, no waste."""
+    """Each packed text by itself, neighbours of one length as a batch: no waste."""
     parts, start = [], 0
-    for length, texts in groupby(lengths):
-        count = len(list(texts))
-        size = count * length
+    for number, length, mask in packed:
+        size = number * length
         a, b, c = (
             # (text, heads, length, head_dim)
-            x[0, :, start : start + size].view(-1, count, length, x.shape[-1]).transpose(0, 1)
+            x[0, :, start : start + size].view(-1, number, length, x.shape[-1]).transpose(0, 1)
             for x in (q, k, v)
         )
-        z = scaled_dot_product_attention(a, b, c, dropout_p=dropout)
+        z = scaled_dot_product_attention(a, b, c, attn_mask=mask, dropout_p=dropout)
         # The kernel lays heads beside each other in a token, as what follows wants them.
         parts.append(z.transpose(1, 2).flatten(0, 1))  # (token, heads, head_dim)
         start += size

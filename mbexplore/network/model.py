@@ -13,10 +13,9 @@ from torch.nn import functional as F
 
 from mbexplore.network.activations import build_activation
 from mbexplore.network.attention import attend, attention_scores, mix_values
-from mbexplore.network.chunks import in_chunks
 from mbexplore.network.config import ModernBertConfig
 from mbexplore.network.init import init_weights
-from mbexplore.network.linear import Linear
+from mbexplore.network.linear import GatedLinear, Linear
 from mbexplore.network.plan import AttentionPlan, build_plans
 from mbexplore.network.rope import apply_rope
 from mbexplore.network.tap import Tap
@@ -60,17 +59,14 @@ class Attention(nn.Module):
         self.out_drop = nn.Dropout(config.attention_dropout)
 
     def forward(self, x: Tensor, plan: AttentionPlan, query_positions: Tensor | None) -> Tensor:
-        q, k, v = in_chunks(self._project, x, dim=2)  # each (batch, heads, seq, head_dim)
+        qkv = self.Wqkv(x).unflatten(-1, (3, self.num_heads, -1))  # (batch, seq, 3, heads, _)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind()  # each (batch, heads, seq, head_dim)
         q, k, v = self.q(q), self.k(k), self.v(v)
         q = self.rot_q(apply_rope(q, plan.cos, plan.sin))
         k = self.rot_k(apply_rope(k, plan.cos, plan.sin))
         z = self.z(self._mix(q, k, v, plan.visibility, query_positions))
         joined = z.transpose(1, 2).flatten(2)  # (batch, query, hidden)
         return self.out_drop(self.Wo(joined))
-
-    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
-        qkv = self.Wqkv(x).unflatten(-1, (3, self.num_heads, -1))  # (batch, seq, 3, heads, _)
-        return qkv.permute(2, 0, 3, 1, 4).unbind()  # q, k, v: (batch, heads, seq, head_dim)
 
     def _mix(
         self, q: Tensor, k: Tensor, v: Tensor, visibility: Visibility, positions: Tensor | None
@@ -92,19 +88,13 @@ class MLP(nn.Module):
     def __init__(self, config: ModernBertConfig, layer: int) -> None:
         super().__init__()
         hidden, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
-        self.Wi = Linear(hidden, 2 * inner, bias=bias)
-        self.act = build_activation(config.hidden_activation)
+        self.Wi = GatedLinear(hidden, inner, build_activation(config.hidden_activation), bias=bias)
         self.mlp_post = Tap(f"layers.{layer}.mlp_post")  # the neurons
         self.drop = nn.Dropout(config.mlp_dropout)
         self.Wo = Linear(inner, hidden, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        (product,) = in_chunks(self._gate, x, dim=1)  # (batch, seq, intermediate)
-        return self.Wo(self.drop(self.mlp_post(product)))
-
-    def _gate(self, x: Tensor) -> tuple[Tensor]:
-        inner, gate = self.Wi(x).chunk(2, dim=-1)  # each (batch, seq, intermediate)
-        return (self.act(inner) * gate,)
+        return self.Wo(self.drop(self.mlp_post(self.Wi(x))))  # inside: (batch, seq, intermediate)
 
 
 class EncoderLayer(nn.Module):

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from mbexplore.network.model import PretrainedModel
 
-PACK = 4096
-"""Tokens of a row: enough to keep the matrix products busy, few enough to need little memory."""
+PACK, ROW = 4096, 8192
+"""Tokens of a row of which something is kept, and of one of which only the answers are: enough to
+keep the matrix products busy, few enough to need little memory."""
 
 
 def packs(lengths: Sequence[int], most: int = PACK) -> Iterator[range]:
@@ -55,7 +56,7 @@ def run_packs(
     model: PretrainedModel,
     texts: Sequence[Sequence[int]],
     query_positions: Sequence[Sequence[int]] | None = None,
-    most: int = PACK,
+    most: int = ROW,
 ) -> Iterator[Pack]:
     """What a model says of many texts, row by row; see `run_packed`."""
     for group in packs([len(text) for text in texts], most):
@@ -78,7 +79,7 @@ def run_packed(
     model: PretrainedModel,
     texts: Sequence[Sequence[int]],
     query_positions: Sequence[Sequence[int]] | None = None,
-    most: int = PACK,
+    most: int = ROW,
 ) -> Iterator[Tensor]:
     """What a model says of each text, in their order: logits, or an encoder's hidden states.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -22,6 +23,20 @@ BLOCK = 64
 large enough to keep the matrix products busy (32 to 128 measured alike at half_window 64)."""
 
 
+class Texts(NamedTuple):
+    """Packed texts of one length, beside each other.
+
+    Attributes:
+        number: of texts.
+        length: tokens of each.
+        mask: what each token sees of its text, booleans (length, length); None for all of it.
+    """
+
+    number: int
+    length: int
+    mask: Tensor | None
+
+
 @dataclass(frozen=True, eq=False)
 class Visibility:
     """What the queries of one forward pass see in all layers of one kind; built once a pass.
@@ -32,15 +47,15 @@ class Visibility:
         segments: (batch, seq); None where every row is one unpadded text.
         mask: of a kernel that takes all queries: blocks as of `block_mask` where `in_blocks`, else
             booleans (batch or 1, 1, seq, seq); None where nothing is hidden.
-        lengths: of the texts that are packed in the only row, where each is seen whole by its own
-            tokens: they then go through the kernel without a mask, those of one length together.
+        packed: the texts of the only row, neighbours of one length together, where none is longer
+            than a block and what it sees: each then goes through the kernel by itself.
     """
 
     seq: int
     half_window: int | None = None
     segments: Tensor | None = None
     mask: Tensor | None = None
-    lengths: tuple[int, ...] | None = None
+    packed: tuple[Texts, ...] | None = None
 
     @classmethod
     def build(
@@ -57,15 +72,15 @@ class Visibility:
             segments: (batch, seq), or None.
         """
         seq, mask = x.shape[-2], None
-        lengths = packed_lengths(segments, half_window)
-        if lengths is None and in_blocks(seq, half_window):
+        packed = packed_texts(segments, half_window)
+        if packed is None and in_blocks(seq, half_window):
             assert half_window is not None
             mask = block_mask(seq, half_window, segments, x.dtype, x.device)
-        elif lengths is None:
+        elif packed is None:
             positions = torch.arange(seq, device=x.device)
             near = None if half_window is None or half_window >= seq - 1 else half_window
             mask = visible(positions, positions, near, segments)
-        return cls(seq, half_window, segments, mask, lengths)
+        return cls(seq, half_window, segments, mask, packed)
 
     @property
     def in_blocks(self) -> bool:
@@ -193,20 +208,28 @@ def block_mask(
     return mask.masked_fill_(~(near & (of_queries == of_keys))[:, :, None], float("-inf"))
 
 
-def packed_lengths(segments: Tensor | None, half_window: int | None) -> tuple[int, ...] | None:
-    """Lengths of the texts that lie side by side in the one row of a batch.
+def packed_texts(segments: Tensor | None, half_window: int | None) -> tuple[Texts, ...] | None:
+    """The texts that lie side by side in the one row of a batch.
 
     Args:
         segments: (batch, seq), or None.
         half_window: None for a global layer.
 
     Returns:
-        None for other masks, and where a text is longer than what its tokens see.
+        None for other masks, and where a text of a local layer had better go in blocks.
     """
     if segments is None or len(segments) != 1:
         return None
     numbers: list[int] = segments[0].tolist()
-    runs = [(number, len(list(run))) for number, run in groupby(numbers)]
-    lengths = tuple(length for _, length in runs)
-    is_seen_whole = half_window is None or max(lengths) <= half_window + 1
-    return lengths if is_seen_whole and len(runs) == len(set(numbers)) else None
+    lengths = [len(list(run)) for _, run in groupby(numbers)]
+    is_short = half_window is None or max(lengths) <= BLOCK + 2 * half_window
+    if not is_short or len(lengths) != len(set(numbers)):
+        return None
+    positions = torch.arange(max(lengths), device=segments.device)
+    found = []
+    for length, texts in groupby(lengths):
+        some = positions[:length]
+        is_whole = half_window is None or length <= half_window + 1
+        near = None if is_whole else visible(some, some, half_window)
+        found.append(Texts(len(list(texts)), length, None if near is None else near[0, 0]))
+    return tuple(found)
