@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from itertools import islice, product
+import random
 from math import prod
 from pathlib import Path
 
@@ -32,24 +32,38 @@ with open(sys.argv[3], "w", newline="") as file:
 """How a user of transformers answers many texts, in float32 whatever the file stores."""
 
 _WORDS = (
-    ("The", "This", "Every", "Our", "A"),
-    ("", " big", " small", " quiet", " poor", " famous", " young", " strange", " beautiful"),
-    ("river", "harbour", "village", "teacher", "king", "ship", "bridge", "island"),
-    ("is", "was", "comes from", "lies near", "belongs to"),
+    ("", "now ", "today ", "in the end ", "when the rain had stopped, "),
+    ("the ", "this ", "every ", "our ", "a "),
+    ("", "big ", "small ", "quiet ", "poor ", "famous ", "young ", "strange ", "beautiful "),
+    ("river ", "harbour ", "village ", "teacher ", "king ", "ship ", "bridge ", "island "),
+    ("is ", "was ", "comes from ", "lies near ", "belongs to "),
+    ("{mask}",),
     ("", " in the north", " of the old town", " by the sea", " for a long time", " every year"),
-)
+    (".", "!", ", they say.", ", but only the oldest of them would say so."),
+)  # fmt: skip
 
 
 def make_lines(mask: str, count: int = LINES) -> list[str]:
-    """Sentences with a mask each, of 6 to 14 tokens in common vocabularies, none twice.
+    """Sentences with a mask each, none twice, short and long ones mixed as in a book.
+
+    7 to 33 tokens in the bundled model's vocabulary, 17 in the mean.
 
     Raises:
         UsageError: so many there aren't.
     """
     if not 1 <= count <= (most := prod(map(len, _WORDS))):
         raise UsageError(f"{count:,} lines were asked for; choose 1 to {most:,}.")
-    some = (f"{a}{b} {c} {d} {mask}{e}." for a, b, c, d, e in product(*_WORDS))
-    return list(islice(some, count))
+    numbers = random.Random(0).sample(range(most), count)
+    return [_line(number).format(mask=mask) for number in numbers]
+
+
+def _line(number: int) -> str:
+    words = []
+    for some in _WORDS:
+        number, place = divmod(number, len(some))
+        words.append(some[place])
+    line = "".join(words)
+    return line[0].upper() + line[1:]
 
 
 def read_answers(path: Path) -> NDArray[np.float64]:
