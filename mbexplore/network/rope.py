@@ -69,7 +69,8 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         The rotated tensor, of the shape and dtype of `x`.
     """
     half = cos.shape[-1]
-    wide = x.to(cos.dtype).contiguous()
+    # Widened or not, it is copied once.
+    wide = x.to(cos.dtype, memory_format=torch.contiguous_format).contiguous()
     turned = wide * torch.cat((cos, cos), dim=-1)
     # In place on a product that no gradient needs.
     turned[..., :half].addcmul_(wide[..., half:], sin, value=-1)
