@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any, Literal, cast
 
+from mbexplore.display.data import pick
 from mbexplore.display.style import HELP, STYLES, FigureOptions, FigureStyle
 from mbexplore.errors import UsageError
 from mbexplore.views import View
@@ -132,7 +133,7 @@ def default_of(one: Parameter) -> Any:
 def guide_of(view: type[View[Any]]) -> dict[str, Any]:
     """A view's guide, its papers, and what the page sets to try its last line."""
     guide, shown = view.guide, ("authors", "year", "title", "url")
-    papers = [{name: getattr(paper, name) for name in shown} for paper in view.papers]
+    papers = [pick(paper, *shown) for paper in view.papers]
     if guide is None:
         return {"lines": [], "papers": papers}
     other = guide.view or view

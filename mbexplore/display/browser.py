@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mbexplore.display import blocks as b
 from mbexplore.display.attention_blocks import Arcs, AttentionMap, ModelView
 from mbexplore.display.blocks import Block, Cell
+from mbexplore.display.data import pick
 from mbexplore.display.palette import head_hues
 from mbexplore.display.scatter_blocks import Scatter
 from mbexplore.display.story_blocks import LEAST, Proof, RouteGraph, Story
@@ -154,8 +155,7 @@ def _overview(array: NDArray[np.floating], seen: slice) -> Part:
 def _(block: b.Lines) -> Part:
     names = ("name", "hue", "dashed", "dots")
     series = [
-        {name: getattr(one, name) for name in names}
-        | {"points": [[short(a), short(b)] for a, b in one.points]}
+        pick(one, *names) | {"points": [[short(a), short(b)] for a, b in one.points]}
         for one in block.series
     ]
     return {"kind": "lines", **vars(block), "series": series}
@@ -189,22 +189,18 @@ def _link(proof: Proof) -> Part:
 
 @to_part.register
 def _(block: RouteGraph) -> Part:
-    nodes = block.nodes
     names = ("row", "key", "query", "name", "label", "about", "hue", "backup")
     edges = [
-        {name: getattr(edge, name) for name in names}
+        pick(edge, *names)
         | {"share": short(edge.share), "open": _link(edge.proof), "number": n, "count": count}
         for edge, n, count in block.ends
     ]
-    return {
+    nodes = block.nodes
+    return pick(nodes, "title", "unit", "rows", "columns") | {
         "kind": "route",
-        "title": nodes.title,
-        "unit": nodes.unit,
         "values": [[short(x) for x in row] for row in nodes.values.tolist()],
-        "rows": nodes.rows,
         "row_hues": nodes.row_hues or (),
         "row_hold": nodes.row_values or (),
-        "columns": nodes.columns,
         "column_hold": nodes.column_values or (),
         "mark": None if nodes.mark is None else nodes.mark[1],
         "least": LEAST,
@@ -218,7 +214,7 @@ def _(block: Scatter) -> Part:
     names = ("title", "names", "theirs_name", "x", "y", "mark")
     return {
         "kind": "scatter",
-        **{name: getattr(block, name) for name in names},
+        **pick(block, *names),
         "measures": {name: list(map(short, some)) for name, some in block.measures.items()},
         "theirs": {name: list(map(short, some)) for name, some in block.theirs.items()},
         "hues": [block.hue(i) for i in range(len(block.names))],

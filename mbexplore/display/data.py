@@ -6,6 +6,7 @@ import csv
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO, StringIO
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Heat, Table, walk
@@ -30,6 +31,12 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def pick(found: Any, *paths: str, **named: str) -> dict[str, Any]:
+    """Attributes by the last name of their path, "encoding.text", then some under other names."""
+    every = {path.rpartition(".")[2]: path for path in paths} | named
+    return {name: attrgetter(path)(found) for name, path in every.items()}
 
 
 def to_json(value: Any) -> bytes:

@@ -14,6 +14,7 @@ from mbexplore.analysis.links import Arcs, Link, arcs
 from mbexplore.analysis.tile import Tile, links_of_row, tile
 from mbexplore.analysis.token_spans import find_token_range
 from mbexplore.display.blocks import Table
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import offset_name
 from mbexplore.errors import OutputError
 from mbexplore.network.config import LayerKind
@@ -124,22 +125,17 @@ class Attention:
 
     def to_json(self) -> dict[str, Any]:
         """The facts of the layer, the axes, weights (pooled as "pool" says) and links."""
-        facts = ("layer", "kind", "theta", "half_window", "heads")
-        found: dict[str, Any] = {
-            "tokens": self.recording.encoding.tokens,
-            **{name: getattr(self, name) for name in facts},
-            "mean": self.is_mean,
-            "token": self.token,
-            "queries": _side(self.queries),
-        }
+        found = pick(
+            self, "recording.encoding.tokens", "layer", "kind", "theta", "half_window", "heads",
+            mean="is_mean", token="token",
+        )  # fmt: skip
+        found["queries"] = _side(self.queries)
         if self.band is not None:
-            names = ("offsets", "profile", "edge", "pool", "weights")
-            return found | {name: getattr(self.band, name) for name in names}
+            return found | pick(self.band, "offsets", "profile", "edge", "pool", "weights")
         found["keys"] = _side(self.keys)
         if self.arcs is not None:
-            return found | {name: getattr(self.arcs, name) for name in ("mass", "total", "links")}
-        tile = self.tile
-        return found | {"pool": tile.pool, "weights": tile.weights, "links": self.links}
+            return found | pick(self.arcs, "mass", "total", "links")
+        return found | pick(self, "tile.pool", "tile.weights", "links")
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Every weight; a whole local layer's as a band, without the zeros outside the window."""
@@ -150,8 +146,8 @@ class Attention:
                 self.recording, self.layer, self._head, len(self.queries), self.queries,
                 mean=self.is_mean,
             )  # fmt: skip
-            arrays = {name: getattr(whole, name) for name in ("offsets", "profile", "edge")}
-            return {**tokens, **queries, **arrays, "band": whole.weights}
+            arrays = pick(whole, "offsets", "profile", "edge", band="weights")
+            return {**tokens, **queries, **arrays}
         if self.half_window is not None and self.is_whole:
             band = self.recording.attention_band(self.layer, self._head).float().cpu()
             reach = band.shape[2] // 2

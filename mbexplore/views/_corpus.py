@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import (
@@ -25,6 +26,7 @@ from mbexplore.display.blocks import (
 from mbexplore.display.numbers import count, percent, significant
 from mbexplore.display.scatter_blocks import Scatter
 from mbexplore.text import word
+from mbexplore.views.shared import listing
 
 if TYPE_CHECKING:
     from mbexplore.corpus.examples import Example
@@ -214,26 +216,19 @@ def _largest(found: HeadProfile) -> Bars:
 
 
 def _similar(found: HeadProfile) -> Table:
-    rows = tuple(
-        (
-            Cell(
-                f"{one.layer}.{one.head}", hue=one.kind, select=open_head(one.layer, one.head)
-            ),
-            one.kind, one.distance,
-        )
-        for one in found.similar
-    )  # fmt: skip
+    columns: dict[str, Any] = {
+        "head": lambda one: head_cell(vars(one)), "kind": "kind", "difference": "distance",
+    }  # fmt: skip
     title = "Similar heads: difference of their metrics, in standard deviations"
-    return Table(("head", "kind", "difference"), rows, title, left=("head", "kind"))
+    return listing(found.similar, columns, title)
 
 
 def _token_table(found: HeadProfile, role: str) -> Table:
     rows = [one for one in found.tokens if one["role"] == role][:LISTED]
     title = "Queries by summed largest weight" if role == "query" else "Keys by summed weight"
-    cells = tuple(
-        (Cell(one["token"], word(one["token"])), one["weight"], one["occurrences"]) for one in rows
-    )
-    return Table((role, "weight", "occurrences"), cells, title, left=(role,))
+    names = {role: "token", "weight": "weight", "occurrences": "occurrences"}
+    columns = {shown: itemgetter(name) for shown, name in names.items()}
+    return listing(rows, columns, title, tokens=(role,))
 
 
 def _metric_table(found: HeadProfile) -> Table:
@@ -298,14 +293,11 @@ def unit_blocks(found: UnitProfile) -> Iterator[Block]:
         theirs=None if control is None else tuple(control),
         theirs_name=found.manifest["control"] or "", ours_name=f"this {found.unit}",
     )  # fmt: skip
-    numbers = Table(
-        ("activation", "value"),
-        tuple(
-            (name.replace("_", " "), Cell(row[name], significant(row[name])))
-            for name in ("threshold", *OF_NEURONS[1:])
-        ),
-        left=("activation",),
-    )
+    columns: dict[str, Any] = {
+        "activation": lambda name: name.replace("_", " "),
+        "value": lambda name: Cell(row[name], significant(row[name])),
+    }
+    numbers = listing(("threshold", *OF_NEURONS[1:]), columns)
     named = [name for name in row if name.startswith(CORRELATED) and row[name] is not None]
     apart = [(name.removeprefix(CORRELATED).replace("_", " "), row[name]) for name in named]
     apart.sort(key=lambda pair: -abs(pair[1]))

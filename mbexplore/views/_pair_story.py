@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Headline, Row, Table, TokenStrip
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import significant
 from mbexplore.display.story_blocks import Phrase, Sentence, Story
 from mbexplore.errors import RangeError
@@ -15,7 +16,7 @@ from mbexplore.views.likelihood import LikelihoodView, surprises
 from mbexplore.views.patch import PatchView
 from mbexplore.views.result import prove
 from mbexplore.views.score import ScoreView
-from mbexplore.views.shared import listing
+from mbexplore.views.shared import listing, records
 from mbexplore.views.view import View
 from mbexplore.views.why import WhyView
 
@@ -83,6 +84,47 @@ class ShownPair:
     def difference(self) -> float:
         """By how many nats the acceptable sentence is ahead."""
         return self.good.pll - self.bad.pll
+
+    def blocks(self) -> Iterator[Block]:
+        """By how much the acceptable one is ahead, surprise by token, and what there is next."""
+        ahead = self.difference
+        what = f"ahead by {significant(ahead)}" if ahead > 0 else f"behind by {significant(-ahead)}"
+        what = "tied with the other" if ahead == 0 else f"{what} nats"
+        yield Headline(f"Pair {self.number:,}: the acceptable sentence is {what}.")
+        sides = {"acceptable": self.good, "other": self.bad}
+        bits = {
+            name: dict(zip(one.positions, surprises(one.log_probabilities), strict=True))
+            for name, one in sides.items()
+        }
+        high = max(value for values in bits.values() for value in values.values())
+        strips = (
+            TokenStrip(
+                one.encoding.tokens,
+                tuple(bits[name].get(i, 0.0) for i in range(len(one.encoding))),
+                title=f"Surprise of each token, the {name} sentence",
+                unit="bits",
+                hue="global",
+                high=high or None,
+            )
+            for name, one in sides.items()
+        )
+        yield Row(tuple(strips))
+        yield Story(self.story)
+        yield _table(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Both sentences with their tokens, and the commands that go on from here."""
+        plain = pick(
+            self, "number", "pair.phenomenon", sentence_good="pair.good", sentence_bad="pair.bad",
+            pll_good="good.pll", pll_bad="bad.pll", difference="difference", tokens="tokens",
+        )  # fmt: skip
+        return plain | {
+            "next": [{"text": one.text, "command": one.commands[0]} for one in self.story]
+        }
+
+    def table(self) -> Table:
+        """A row for each token."""
+        return records(self.tokens, "difference")
 
 
 def show_pair(session: Session, number: int, pair: Pair, masking: Masking) -> ShownPair:
@@ -258,34 +300,6 @@ def _spelled(session: Session, token: str) -> str:
     return f'"{token}"'
 
 
-def pair_blocks(found: ShownPair) -> Iterator[Block]:
-    """By how much the acceptable sentence is ahead, surprise by token, and what there is next."""
-    ahead = found.difference
-    what = f"ahead by {significant(ahead)}" if ahead > 0 else f"behind by {significant(-ahead)}"
-    what = "tied with the other" if ahead == 0 else f"{what} nats"
-    yield Headline(f"Pair {found.number:,}: the acceptable sentence is {what}.")
-    sides = {"acceptable": found.good, "other": found.bad}
-    bits = {
-        name: dict(zip(one.positions, surprises(one.log_probabilities), strict=True))
-        for name, one in sides.items()
-    }
-    high = max(value for values in bits.values() for value in values.values())
-    strips = (
-        TokenStrip(
-            one.encoding.tokens,
-            tuple(bits[name].get(i, 0.0) for i in range(len(one.encoding))),
-            title=f"Surprise of each token, the {name} sentence",
-            unit="bits",
-            hue="global",
-            high=high or None,
-        )
-        for name, one in sides.items()
-    )
-    yield Row(tuple(strips))
-    yield Story(found.story)
-    yield _table(found)
-
-
 def _table(found: ShownPair) -> Table:
     scored = [
         one for one in found.tokens
@@ -297,18 +311,3 @@ def _table(found: ShownPair) -> Table:
     }  # fmt: skip
     tokens, signed = ("acceptable", "other"), ("difference",)
     return listing(scored, columns, "Token by token, nats", tokens=tokens, signed=signed)
-
-
-def pair_json(found: ShownPair) -> dict[str, Any]:
-    """Both sentences with their tokens, and the commands that go on from here."""
-    return {
-        "number": found.number,
-        "phenomenon": found.pair.phenomenon,
-        "sentence_good": found.pair.good,
-        "sentence_bad": found.pair.bad,
-        "pll_good": found.good.pll,
-        "pll_bad": found.bad.pll,
-        "difference": found.difference,
-        "tokens": found.tokens,
-        "next": [{"text": one.text, "command": one.commands[0]} for one in found.story],
-    }

@@ -19,17 +19,14 @@ if TYPE_CHECKING:
     from mbexplore.session import Session
 
 
-def parts_option(help: str) -> Any:
+def parts_option(help: str = "") -> Any:
     """The parameter `parts`, spelled alike in every view."""
     return option(help, default=(), flag="--part", label="ablated")
 
 
 def blocked_option() -> Any:
     """The parameter `blocked`, spelled alike in every view."""
-    return option(
-        "A token, by position or word, that no other token can attend to.",
-        default=(), flag="--block", label="blocked tokens",
-    )  # fmt: skip
+    return option(default=(), flag="--block", label="blocked tokens")
 
 
 def read_parts(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
 from mbexplore.display.numbers import percent, significant
@@ -14,6 +14,7 @@ from mbexplore.views.shared import (
     first_difference,
     layer_heat,
     layer_hues,
+    listing,
     pair_names,
     state_names,
     token_cell,
@@ -197,19 +198,14 @@ def _maps(found: RunComparison, session: Session) -> Iterator[Heat]:
 
 def _distances(found: RunComparison, session: Session) -> Table:
     """Where the residual streams are farthest apart after each layer, the deepest first."""
-    assert found.residual_distance is not None
-    hues, tokens = layer_hues(session, states=True), found.first.tokens
-    farthest = [found.alignment.first[int(row.argmax())] for row in found.residual_distance]
-    rows = tuple(
-        (
-            Cell(name, hue=hue),
-            float(row.mean()),
-            token_cell(tokens, place) if row.any() else "",
-            float(row.max()),
-        )
-        for name, hue, row, place in zip(
-            state_names(session), hues, found.residual_distance, farthest, strict=True
-        )
-    )
-    columns = ("after", "mean distance", "farthest at", "there")
-    return Table(columns, rows[::-1], left=("after", "farthest at"))
+    apart, tokens = found.residual_distance, found.first.tokens
+    assert apart is not None
+    names, hues = state_names(session), layer_hues(session, states=True)
+    farthest = [found.alignment.first[int(row.argmax())] for row in apart]
+    columns: dict[str, Any] = {
+        "after": lambda i: Cell(names[i], hue=hues[i]),
+        "mean distance": lambda i: float(apart[i].mean()),
+        "farthest at": lambda i: token_cell(tokens, farthest[i]) if apart[i].any() else "",
+        "there": lambda i: float(apart[i].max()),
+    }
+    return listing(range(len(apart))[::-1], columns)

@@ -16,7 +16,7 @@ from mbexplore.views._corpus import (
     unit_blocks,
     worded,
 )
-from mbexplore.views.shared import layer_heat
+from mbexplore.views.shared import layer_heat, listing
 from mbexplore.views.view import Guide, Head, Layer, View, option
 
 if TYPE_CHECKING:
@@ -63,10 +63,7 @@ class CorpusView(View["Overview | HeadProfile | UnitProfile"]):
     )
     example = "--layer 3 --head 2"
 
-    corpus: str | None = option(
-        "The folder of the corpus; $MBEXPLORE_CORPUS, or the bundled one, by default.",
-        default=None, positional=True, local=True,
-    )  # fmt: skip
+    corpus: str | None = option(default=None, positional=True, local=True)
     layer: Layer = 0
     head: Head = option(
         "One head, from 0; all of them by default.", default=None,
@@ -197,12 +194,9 @@ def _overview(found: Overview, against: str, metric: str, session: Session) -> I
 
 
 def _example_rows(examples: Sequence[Example]) -> Table:
-    columns = ("interval", "id", "position", "token", "key", "key_token", "value")
-    rows = tuple(
-        (
-            one.interval, one.id, one.position, one.tokens[one.position], one.key,
-            None if one.key is None else one.tokens[one.key], one.value,
-        )
-        for one in examples
-    )  # fmt: skip
-    return Table(columns, rows)
+    columns: dict[str, Any] = {
+        "interval": "interval", "id": "id", "position": "position",
+        "token": lambda one: one.tokens[one.position], "key": "key",
+        "key_token": lambda one: None if one.key is None else one.tokens[one.key], "value": "value",
+    }  # fmt: skip
+    return listing(examples, columns)

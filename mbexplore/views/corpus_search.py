@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Table, Value
-from mbexplore.text import shortened, word
+from mbexplore.text import shortened
 from mbexplore.views._corpus import head_cell, numbered
+from mbexplore.views.shared import listing
 from mbexplore.views.view import Guide, View, option
 
 if TYPE_CHECKING:
@@ -53,10 +55,7 @@ class CorpusSearchView(View["Found"]):
     )
     example = "--pattern 'query is number, key is capitalised'"
 
-    corpus: str | None = option(
-        "The folder of the corpus; $MBEXPLORE_CORPUS, or the bundled one, by default.",
-        default=None, positional=True, local=True,
-    )  # fmt: skip
+    corpus: str | None = option(default=None, positional=True, local=True)
     word: str | None = option(
         "Uses with this query or key, or where neurons fire.", default=None, flag="--token",
         label="token",
@@ -119,13 +118,9 @@ def _table(rows: Sequence[dict[str, Any]], title: str, named: Sequence[Cell]) ->
 
 
 def _uses(rows: Sequence[dict[str, Any]]) -> Table:
-    cells = tuple(
-        (
-            head_cell(one), Cell(one["query_token"], word(one["query_token"])),
-            Cell(one["key_token"], word(one["key_token"])), one["weight"], one["id"],
-            Cell(one["text"], shortened(one["text"], LETTERS)),
-        )
-        for one in rows
-    )  # fmt: skip
-    columns = ("head", "query", "key", "weight", "id", "text")
-    return Table(columns, cells, "Strongest of these uses", left=("head", "query", "key", "text"))
+    columns: dict[str, Any] = {
+        "head": head_cell, "query": itemgetter("query_token"), "key": itemgetter("key_token"),
+        "weight": itemgetter("weight"), "id": itemgetter("id"),
+        "text": lambda one: Cell(one["text"], shortened(one["text"], LETTERS)),
+    }  # fmt: skip
+    return listing(rows, columns, "Strongest of these uses", tokens=("query", "key"))

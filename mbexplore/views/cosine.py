@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Series, Table
-from mbexplore.text import word
-from mbexplore.views.shared import LISTED, pair_rows, state_names, token_heat, token_names
+from mbexplore.views.shared import LISTED, listing, pair_rows, state_names, token_heat, token_names
 from mbexplore.views.view import Guide, Layer, Token, View, cited
 
 if TYPE_CHECKING:
@@ -63,16 +62,13 @@ class CosineView(View["TokenSimilarity"]):
             f"After layer {found.layer} {names[place]} ({place}) is most like {names[near]} "
             f"({near}), cosine {values[place, near]:.2f}; the mean of all pairs is {mean:.2f}."
         )
-        rows = tuple(
-            (
-                Cell(i, select={"token": i}),
-                Cell(found.tokens[i], word(found.tokens[i])),
-                Cell(cosine := float(values[place, i]), bar=cosine, hue="signed"),
-            )
-            for i in order[:LISTED]
-        )
+        columns: dict[str, Any] = {
+            "position": lambda i: Cell(i, select={"token": i}),
+            "token": lambda i: found.tokens[i],
+            "cosine": lambda i: Cell(c := float(values[place, i]), bar=c, hue="signed"),
+        }
         title = f"Nearest to {names[place]} ({place})"
-        yield Table(("position", "token", "cosine"), rows, title, left=("token",))
+        yield listing(order[:LISTED], columns, title, tokens=("token",))
         yield token_heat(
             values, names, place, "Cosine of every two tokens", hue="signed", low=-1.0, high=1.0,
             unit="cosine", row_axis="token", column_axis="token", select=("token", "token"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
+from mbexplore.display.data import pick
 from mbexplore.text import quoted, shortened
 from mbexplore.views.view import Guide, View, cited, option
 
@@ -121,8 +122,7 @@ class EmbedView(View["Embeddings"]):
 
     def to_json(self, found: Embeddings) -> dict[str, Any]:
         """The vectors and the cosines."""
-        names = ("pooling", "prompt", "texts", "vectors", "cosine")
-        return {name: getattr(found, name) for name in names}
+        return pick(found, "pooling", "prompt", "texts", "vectors", "cosine")
 
     def arrays(self, found: Embeddings) -> Mapping[str, NDArray[Any]]:
         """The vectors (text, hidden), the cosines (text, text) and the texts."""

@@ -101,15 +101,13 @@ def _layers(found: ModelCard) -> Table:
 
 def _memory(found: ModelCard) -> Table:
     memory = found.memory
-    rows = tuple(
-        (name, Cell(size, amount(size)))
-        for name, size in (
-            ("one head of one layer, dense", memory.one_map),
-            ("every head of one layer, dense", memory.one_layer),
-            ("every head of one local layer, as a band", memory.one_band),
-            ("every map of the model, dense", memory.all_maps),
-            ("what mbexplore records instead (q and k)", memory.recorded),
-        )
-    )
+    sizes = {
+        "one head of one layer, dense": memory.one_map,
+        "every head of one layer, dense": memory.one_layer,
+        "every head of one local layer, as a band": memory.one_band,
+        "every map of the model, dense": memory.all_maps,
+        "what mbexplore records instead (q and k)": memory.recorded,
+    }
     columns = (f"attention at {memory.length:,} tokens, float32", "memory")
-    return Table(columns, rows, left=columns[:1])
+    cells = (Cell(size, amount(size)) for size in sizes.values())
+    return Table(columns, tuple(zip(sizes, cells, strict=True)), left=columns[:1])

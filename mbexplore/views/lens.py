@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
+from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series
 from mbexplore.display.numbers import percent
 from mbexplore.text import state_name, word
 from mbexplore.views._parts import (
@@ -16,7 +16,7 @@ from mbexplore.views._parts import (
     rank_curves,
     without_of,
 )
-from mbexplore.views.shared import layer_heat, layer_hues, state_names, token_names
+from mbexplore.views.shared import layer_heat, layer_hues, listing, state_names, token_names
 from mbexplore.views.view import Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
@@ -68,10 +68,7 @@ class LensView(View["Lens | LensMap | Without"]):
         "What colours the map of all tokens.", default="rank", only={"all_tokens": (True,)}
     )
 
-    parts: tuple[str, ...] = parts_option(
-        "Switched off: a head, 6.3, or all that a layer's attention or MLP adds, 6.attention or "
-        "6.mlp."
-    )
+    parts: tuple[str, ...] = parts_option()
     blocked: tuple[str, ...] = blocked_option()
 
     def compute(self, session: Session) -> Lens | LensMap | Without:
@@ -112,18 +109,17 @@ class LensView(View["Lens | LensMap | Without"]):
         else:
             yield Headline(f"{answer} is at rank 1 from {state_name(decided)} on.")
         yield Row((_tops(found, session), *_curves(shown, session)))
-        rows = tuple(
-            (Cell(names[row.state], hue=hues[row.state]), row.rank, row.probability,
-             row.kl_final_to_layer, row.entropy)
-            for row in reversed(found.rows)
-        )  # fmt: skip
-        columns = ("after", f"rank of {answer}", "p", "KL", "entropy")
+        columns: dict[str, Any] = {
+            "after": lambda row: Cell(names[row.state], hue=hues[row.state]),
+            f"rank of {answer}": "rank", "p": "probability", "KL": "kl_final_to_layer",
+            "entropy": "entropy",
+        }  # fmt: skip
         tops: dict[str, list[str | int | float | None]] = {}  # in files alone
         for n in range(len(found.rows[0].predictions)):
             ones = [row.predictions[n] for row in reversed(found.rows)]
             tops[f"top-{n + 1}"] = [one.token for one in ones]
             tops[f"p {n + 1}"] = [one.probability for one in ones]
-        yield Table(columns, rows, left=("after",), shares=("p",), extra=tops)
+        yield listing(found.rows[::-1], columns, shares=("p",), extra=tops)
 
     def position(self, found: Lens | LensMap | Without) -> int | None:
         """The token whose answer is followed."""
@@ -156,18 +152,14 @@ class LensView(View["Lens | LensMap | Without"]):
             low=1.0 if by_rank else 0.0, darkest_low=by_rank, unit=UNITS[self.colour],
             texts=tuple(tuple(map(word, tops)) for tops in found.top), mark=(None, place),
         )  # fmt: skip
-        rows = tuple(
-            (
-                Cell(i, select={"token": i}),
-                Cell(found.tokens[i], word(found.tokens[i])),
-                Cell(found.top[-1][i], word(found.top[-1][i])),
-                Cell(state, state_name(state)),
-                float(found.entropy[-1, i]),
-            )
-            for i, state in enumerate(since)
-        )
-        columns = ("position", "token", "final answer", "rank 1 from", "final entropy")
-        yield Table(columns, rows, left=columns[1:4])
+        columns: dict[str, Any] = {
+            "position": lambda i: Cell(i, select={"token": i}),
+            "token": lambda i: found.tokens[i],
+            "final answer": lambda i: found.top[-1][i],
+            "rank 1 from": lambda i: Cell(since[i], state_name(since[i])),
+            "final entropy": lambda i: float(found.entropy[-1, i]),
+        }
+        yield listing(range(len(since)), columns, tokens=("token", "final answer"))
 
 
 def trail_of(shown: Any) -> tuple[Any, Without | None]:

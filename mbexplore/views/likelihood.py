@@ -7,6 +7,7 @@ from math import exp, log
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, TokenStrip
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import significant
 from mbexplore.text import word
 from mbexplore.views.shared import HUGGING_FACE, MOST_BARS, Beside, compared, listing
@@ -29,6 +30,64 @@ class TextLikelihood(Beside["Likelihood"]):
     """How likely a text is."""
 
     comparison: LikelihoodComparison | None
+
+    def blocks(self) -> Iterator[Block]:
+        """The sum, the text coloured by surprise, and the numbers of every token."""
+        ours = self.found
+        yield Headline(
+            f"Pseudo-log-likelihood {significant(ours.pll)} nats, perplexity "
+            f"{significant(ours.perplexity(len(ours.positions)))} a token."
+        )
+        bits = dict(zip(ours.positions, surprises(ours.log_probabilities), strict=True))
+        yield TokenStrip(
+            ours.encoding.tokens,
+            tuple(bits.get(i, 0.0) for i in range(len(ours.encoding))),
+            title="Surprise of each token",
+            unit="bits",
+            hue="global",
+        )
+        if len(ours.positions) <= MOST_BARS:
+            yield _bars(self)
+        yield _means(ours)
+        yield _tokens(self)
+        if len(ours.positions) > MOST_ROWS:
+            yield Note(f"The first {MOST_ROWS} of {len(ours.positions):,} tokens; a file has all.")
+        if ours.encoding.mask_positions:
+            yield Note("The text has masks: they are no tokens of it, and none is scored.")
+        yield from self.notes
+        yield Note(LikelihoodView.limits)
+
+    def to_json(self) -> dict[str, Any]:
+        """Every token's log-probability, their sum, and means of it."""
+        ours, theirs = self.found, self.comparison
+        plain = pick(
+            ours, "encoding.text", "masking", "tokens", "positions", "log_probabilities", "pll",
+            "per_token", "bits_per_byte",
+        )  # fmt: skip
+        plain["perplexity"] = {name: ours.perplexity(n) for name, n in _counts(ours).items()}
+        if theirs is not None:
+            plain["hf_log_probabilities"] = theirs.log_probabilities
+        return plain | super().to_json()
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """Positions and log-probabilities of the tokens scored."""
+        import numpy as np
+
+        columns = pick(self.found, "positions", "log_probabilities")
+        return {name: np.array(column) for name, column in columns.items()}
+
+    def table(self) -> Table:
+        """A row for each token scored."""
+        ours, theirs = self.found, self.comparison
+        columns = ["position", "token", "probability", "log_probability", "surprise_bits"]
+        others = [() for _ in ours.positions] if theirs is None else [
+            (value,) for value in theirs.log_probabilities
+        ]  # fmt: skip
+        rows = zip(ours.positions, ours.tokens, ours.log_probabilities, others, strict=True)
+        return Table(
+            (*columns, *(["hf_log_probability"] if theirs is not None else [])),
+            tuple((i, token, exp(p), p, -p / log(2), *other) for i, token, p, other in rows),
+        )
 
 
 class LikelihoodView(View["TextLikelihood"]):
@@ -60,10 +119,7 @@ class LikelihoodView(View["TextLikelihood"]):
     example = '"The tide rises and the tide falls."'
 
     masking: Masking = option(MASKING, default="token")
-    hf: bool = option(
-        "Compare with Hugging Face transformers on the same weights.",
-        default=True, label=HUGGING_FACE,
-    )  # fmt: skip
+    hf: bool = option(default=True, label=HUGGING_FACE)
 
     def compute(self, session: Session) -> TextLikelihood:
         """A pass a token, packed side by side."""
@@ -96,73 +152,6 @@ class LikelihoodView(View["TextLikelihood"]):
         explorer, encodings = sessions[0].explorer, [one.encoding for one in sessions]
         every = likelihoods(explorer, encodings, masking=self.masking)
         return (self._beside(one, explorer) for one in every)
-
-    def blocks(self, found: TextLikelihood, session: Session) -> Iterator[Block]:
-        """The sum, the text coloured by surprise, and the numbers of every token."""
-        ours = found.found
-        yield Headline(
-            f"Pseudo-log-likelihood {significant(ours.pll)} nats, perplexity "
-            f"{significant(ours.perplexity(len(ours.positions)))} a token."
-        )
-        bits = dict(zip(ours.positions, surprises(ours.log_probabilities), strict=True))
-        yield TokenStrip(
-            ours.encoding.tokens,
-            tuple(bits.get(i, 0.0) for i in range(len(ours.encoding))),
-            title="Surprise of each token",
-            unit="bits",
-            hue="global",
-        )
-        if len(ours.positions) <= MOST_BARS:
-            yield _bars(found)
-        yield _means(ours)
-        yield _tokens(found)
-        if len(ours.positions) > MOST_ROWS:
-            yield Note(f"The first {MOST_ROWS} of {len(ours.positions):,} tokens; a file has all.")
-        if ours.encoding.mask_positions:
-            yield Note("The text has masks: they are no tokens of it, and none is scored.")
-        yield from found.notes
-        yield Note(self.limits)
-
-    def to_json(self, found: TextLikelihood) -> dict[str, Any]:
-        """Every token's log-probability, their sum, and means of it."""
-        ours, theirs = found.found, found.comparison
-        plain: dict[str, Any] = {
-            "text": ours.encoding.text,
-            "masking": ours.masking,
-            "tokens": ours.tokens,
-            "positions": ours.positions,
-            "log_probabilities": ours.log_probabilities,
-            "pll": ours.pll,
-            "per_token": ours.per_token,
-            "bits_per_byte": ours.bits_per_byte,
-            "perplexity": {name: ours.perplexity(count) for name, count in _counts(ours).items()},
-        }
-        if theirs is not None:
-            plain["hf_log_probabilities"] = theirs.log_probabilities
-        return plain | found.to_json()
-
-    def arrays(self, found: TextLikelihood) -> Mapping[str, NDArray[Any]]:
-        """Positions and log-probabilities of the tokens scored."""
-        import numpy as np
-
-        ours = found.found
-        return {
-            "positions": np.array(ours.positions),
-            "log_probabilities": np.array(ours.log_probabilities),
-        }
-
-    def table(self, found: TextLikelihood, session: Session) -> Table:
-        """A row for each token scored."""
-        ours, theirs = found.found, found.comparison
-        columns = ["position", "token", "probability", "log_probability", "surprise_bits"]
-        others = [() for _ in ours.positions] if theirs is None else [
-            (value,) for value in theirs.log_probabilities
-        ]  # fmt: skip
-        rows = zip(ours.positions, ours.tokens, ours.log_probabilities, others, strict=True)
-        return Table(
-            (*columns, *(["hf_log_probability"] if theirs is not None else [])),
-            tuple((i, token, exp(p), p, -p / log(2), *other) for i, token, p, other in rows),
-        )
 
 
 def surprises(log_probabilities: tuple[float, ...]) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mbexplore.display.attention_blocks import ModelView
 from mbexplore.display.blocks import Block, Cell, Column, Headline, Note, Table
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import significant
 from mbexplore.views._parts import (
     blocked_option,
@@ -77,10 +78,7 @@ class ModelMapsView(View[Maps]):
     words: bool = option("Words in place of their pieces.", default=False)
     special: bool = option("[CLS] and [SEP] too.", default=True)
     tokens: str | None = option("Only tokens A to B - 1, as A:B.", default=None)
-    parts: tuple[str, ...] = parts_option(
-        "Switched off: a head, 6.3, or all that a layer's attention or MLP adds, 6.attention or "
-        "6.mlp."
-    )
+    parts: tuple[str, ...] = parts_option()
     blocked: tuple[str, ...] = blocked_option()
 
     def compute(self, session: Session) -> Maps:
@@ -132,24 +130,15 @@ class ModelMapsView(View[Maps]):
 
     def to_json(self, found: Maps) -> dict[str, Any]:
         """The layers with the largest weight of each head, and the maps (pooled as "pool" says)."""
-        first, facts = found.layers[0], ("layer", "kind", "theta", "half_window")
-        without: dict[str, Any] = {}
+        facts = ("layer", "kind", "theta", "half_window", "strongest")
+        plain = pick(
+            found.layers[0], "axis.unit", "axis.spans", "heads", "pool", tokens="axis.labels",
+            mean="is_mean",
+        )  # fmt: skip
+        plain["layers"] = [pick(each, *facts) for each in found.layers]
         if found.without is not None:
-            names = ("parts", "before", "after")
-            without = {"without": {name: getattr(found.without, name) for name in names}}
-        return {
-            "unit": first.axis.unit,
-            "tokens": first.axis.labels,
-            "spans": first.axis.spans,
-            "heads": first.heads,
-            "mean": first.is_mean,
-            "pool": first.pool,
-            "layers": [
-                {name: getattr(each, name) for name in facts} | {"strongest": each.strongest}
-                for each in found.layers
-            ],
-            **without,
-        }
+            plain["without"] = pick(found.without, "parts", "before", "after")
+        return plain
 
     def arrays(self, found: Maps) -> Mapping[str, NDArray[Any]]:
         """Every map, (layers, heads or 1, rows, columns)."""

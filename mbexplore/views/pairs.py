@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Table
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import percent
 from mbexplore.errors import MissingError, RangeError, UsageError
 from mbexplore.pair_files import (
@@ -19,9 +20,9 @@ from mbexplore.pair_files import (
     split_pairs,
 )
 from mbexplore.text import shortened
-from mbexplore.views._pair_story import ShownPair, pair_blocks, pair_json, show_pair
+from mbexplore.views._pair_story import ShownPair, show_pair
 from mbexplore.views.likelihood import MASKING, Masking
-from mbexplore.views.shared import listing, records
+from mbexplore.views.shared import listing
 from mbexplore.views.view import File, Guide, View, cited, option
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class PairsView(View["PairScores | ShownPair"]):
     def blocks(self, found: PairScores | ShownPair, session: Session) -> Iterator[Block]:
         """The accuracy, by phenomenon too, and the pairs that are furthest from right."""
         if isinstance(found, ShownPair):
-            yield from pair_blocks(found)
+            yield from found.blocks()
             yield Note(self.limits)
             return
         whole = found.overall
@@ -145,28 +146,20 @@ class PairsView(View["PairScores | ShownPair"]):
         """The accuracy of all pairs and of each phenomenon, and every pair; or the one shown."""
         about = {"path": self.path, "masking": self.masking}
         if isinstance(found, ShownPair):
-            return about | pair_json(found)
-        return about | {
-            "overall": found.overall,
-            "phenomena": found.phenomena,
-            "pairs": [
-                {
-                    "phenomenon": one.pair.phenomenon,
-                    "sentence_good": one.pair.good,
-                    "sentence_bad": one.pair.bad,
-                    "pll_good": one.good,
-                    "pll_bad": one.bad,
-                    "difference": one.difference,
-                    "correct": one.is_correct,
-                }
-                for one in found.scores
-            ],
-        }
+            return about | found.to_json()
+        rows = [
+            pick(
+                one, "pair.phenomenon", sentence_good="pair.good", sentence_bad="pair.bad",
+                pll_good="good", pll_bad="bad", difference="difference", correct="is_correct",
+            )
+            for one in found.scores
+        ]  # fmt: skip
+        return about | pick(found, "overall", "phenomena") | {"pairs": rows}
 
     def table(self, found: PairScores | ShownPair, session: Session) -> Table:
         """A row for each pair; of the one shown, for each token."""
         if isinstance(found, ShownPair):
-            return records(found.tokens, "difference")
+            return found.table()
         rows = self.to_json(found)["pairs"]
         return Table(tuple(rows[0]), tuple(tuple(row.values()) for row in rows))
 

@@ -40,6 +40,11 @@ _SHARED = {
     "token": "The token looked at, by position or word; by default the first mask.",
     "answer": "The token or label followed; by default the model's own answer.",
     "contrast": "Follow the logit of the answer less that of this one.",
+    "parts": "Switched off: a head, 6.3, or all that a layer's attention or MLP adds, 6.attention "
+    "or 6.mlp.",
+    "blocked": "A token, by position or word, that no other token can attend to.",
+    "hf": "Compare with Hugging Face transformers on the same weights.",
+    "corpus": "The folder of the corpus; $MBEXPLORE_CORPUS, or the bundled one, by default.",
 }
 """Help of parameters that mean the same in every view, by name."""
 _OPTION = "mbexplore"

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Table
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import percent, significant
 from mbexplore.views.shared import listing, records
 
@@ -81,16 +82,12 @@ def symptoms_of(found: PortReport) -> str:
 def port_json(found: PortReport) -> dict[str, Any]:
     """Everything, as `--json` prints it."""
     first, cause = found.first_mismatch, found.diagnosis
-    return {
-        "against": found.name,
-        "precision": found.precision,
+    return pick(found, "precision", "not_compared", "notes", against="name") | {
         "pass": found.passed,
-        "first_mismatch": first and {"case": first.case, "name": first.name},
-        "diagnosis": None if cause is None or cause.closest else dataclasses.asdict(cause),
-        "closest": dataclasses.asdict(cause) if cause is not None and cause.closest else None,
+        "first_mismatch": first and pick(first, "case", "name"),
+        "diagnosis": None if cause is None or cause.closest else cause,
+        "closest": cause if cause is not None and cause.closest else None,
         "compared": [dataclasses.asdict(one) | {"passed": one.passed} for one in found.compared],
-        "not_compared": found.not_compared,
-        "notes": found.notes,
     }
 
 

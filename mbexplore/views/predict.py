@@ -117,10 +117,7 @@ class PredictView(View["Predictions | Classes"]):
         "Answers listed at each mask, or for the text.",
         default=5, short="-k", at_least=1, label="answers listed",
     )  # fmt: skip
-    hf: bool = option(
-        "Compare with Hugging Face transformers on the same weights.",
-        default=True, label=HUGGING_FACE,
-    )  # fmt: skip
+    hf: bool = option(default=True, label=HUGGING_FACE)
     choices: tuple[str, ...] = option(
         "A text to choose from, for a multiple choice model; give several.",
         default=(), flag="--choice", label="",
@@ -169,10 +166,6 @@ class PredictView(View["Predictions | Classes"]):
     def _answer(self, session: Session) -> Answer:
         with session.counting():
             return session.explorer.fill_masks(session.encoding, top_k=self.top_k)
-
-    def blocks(self, found: Predictions | Classes, session: Session) -> Iterator[Block]:
-        """The best answers, whether Hugging Face agrees, and bars."""
-        yield from found.blocks()
 
 
 def _headline(masks: Sequence[MaskPredictions]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import count, significant
 from mbexplore.views.rope_score import RopeScoreView
 from mbexplore.views.view import Guide, View, cited
@@ -72,9 +73,7 @@ class RopeView(View["tuple[RopeSpectrum, ...]"]):
         names = ("theta", "kinds", "layers", "width", "length", "frequencies", "wavelengths",
                  "slower_than_width", "slower_than_length")  # fmt: skip
         spectra = [
-            {name: getattr(one, name) for name in names}
-            | {"scaling": one.scaling and one.scaling.to_dict()}
-            for one in found
+            pick(one, *names) | {"scaling": one.scaling and one.scaling.to_dict()} for one in found
         ]
         return {"spectra": spectra}
 

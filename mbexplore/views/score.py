@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Table
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import shown, word
 from mbexplore.views.likelihood import MASKING, LikelihoodView, Masking, TextLikelihood
-from mbexplore.views.score_templates import (
-    FilledScores,
-    fill_blocks,
-    fill_json,
-    fill_rows,
-    score_fillings,
-)
+from mbexplore.views.score_templates import FilledScores, score_fillings
 from mbexplore.views.shared import HUGGING_FACE, Beside, compared, listing, verdict
 from mbexplore.views.view import FRANCE, Guide, Token, View, cited, option
 
@@ -50,6 +45,65 @@ class Scores(Beside["TargetScores"]):
         assert self.comparison is not None
         ours, theirs = self.found, dataclasses.replace(self.found, targets=self.comparison.targets)
         return ours.likeliest_first == theirs.likeliest_first
+
+    @property
+    def position(self) -> int | None:
+        """The mask."""
+        return self.found.position
+
+    def blocks(self) -> Iterator[Block]:
+        """The likeliest word, whether Hugging Face agrees, and the numbers of each."""
+        from mbexplore.analysis.templates import find_slot
+
+        yield Headline(_headline(self))
+        if self.comparison is not None:
+            yield verdict(self.same_order, "order")
+        yield _bars(self)
+        yield _table(self)
+        yield from self.notes
+        if find_slot(self.found.encoding.text):
+            yield Note("The text has a slot in braces; fill makes a template of it.")
+        lengths = {len(one.pieces) for one in self.found.targets}
+        if lengths != {1}:
+            yield Note(
+                f"Tokens of a word are filled in {_ORDERS[self.found.order]}. "
+                + (ScoreView.limits if len(lengths) > 1 else "")
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The words as they were given, theirs beside ours."""
+        theirs = self.comparison
+        names = ("encoding.text", "encoding.tokens", "position", "order", "targets")
+        plain = pick(self.found, *names)
+        plain["log_odds"] = [one.log_odds for one in self.found.targets]
+        if theirs is not None:
+            plain["hf_targets"] = theirs.targets
+        plain |= super().to_json()
+        if theirs is not None:
+            plain["hf"]["same_order"] = self.same_order
+        return plain
+
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
+        """The log-probabilities, in the order given."""
+        import numpy as np
+
+        targets = self.found.targets
+        return {
+            "words": np.array([one.text for one in targets]),
+            "log_probability": np.array([one.log_probability for one in targets]),
+        }
+
+    def table(self) -> Table:
+        """A row for each word, theirs beside ours."""
+        columns = ["probability", "log_probability", "log_odds", "logit", "rank"]
+        theirs = None if self.comparison is None else self.comparison.targets
+        names = [*columns, *(f"hf_{name}" for name in columns if theirs is not None)]
+        rows = []
+        for i, one in enumerate(self.found.targets):
+            sides = [one] if theirs is None else [one, theirs[i]]
+            numbers = [getattr(side, name) for side in sides for name in columns]
+            rows.append((one.text, "|".join(one.pieces), *numbers))
+        return Table(("target", "pieces", *names), tuple(rows))
 
 
 class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
@@ -107,10 +161,7 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         "Score every token of the text, as `likelihood` does.", default=False, label=""
     )
     masking: Masking = option(MASKING, default="token", label="", only={"sentence": (True,)})
-    hf: bool = option(
-        "Compare with Hugging Face transformers on the same weights.",
-        default=True, label=HUGGING_FACE,
-    )  # fmt: skip
+    hf: bool = option(default=True, label=HUGGING_FACE)
 
     def compute(self, session: Session) -> Scores | TextLikelihood | FilledScores:
         """Ours, and theirs where it is wanted."""
@@ -203,89 +254,6 @@ class ScoreView(View["Scores | TextLikelihood | FilledScores"]):
         answer = explorer.fill_masks(session.encoding, top_k=most)
         [mask] = (one for one in answer.masks if one.position == position)
         return tuple(one.token_id for one in mask.predictions)
-
-    def blocks(
-        self, found: Scores | TextLikelihood | FilledScores, session: Session
-    ) -> Iterator[Block]:
-        """The likeliest word, whether Hugging Face agrees, and the numbers of each."""
-        from mbexplore.analysis.templates import find_slot
-
-        if isinstance(found, TextLikelihood):
-            yield from self._as_likelihood.blocks(found, session)
-            return
-        if isinstance(found, FilledScores):
-            yield from fill_blocks(found)
-            return
-        yield Headline(_headline(found))
-        if found.comparison is not None:
-            yield verdict(found.same_order, "order")
-        yield _bars(found)
-        yield _table(found)
-        yield from found.notes
-        if find_slot(found.found.encoding.text):
-            yield Note("The text has a slot in braces; fill makes a template of it.")
-        lengths = {len(one.pieces) for one in found.found.targets}
-        if lengths != {1}:
-            yield Note(
-                f"Tokens of a word are filled in {_ORDERS[found.found.order]}. "
-                + (self.limits if len(lengths) > 1 else "")
-            )
-
-    def position(self, found: Scores | TextLikelihood | FilledScores) -> int | None:
-        """The mask."""
-        return found.found.position if isinstance(found, Scores) else None
-
-    def to_json(self, found: Scores | TextLikelihood | FilledScores) -> dict[str, Any]:
-        """The words as they were given, theirs beside ours."""
-        if isinstance(found, TextLikelihood):
-            return self._as_likelihood.to_json(found)
-        if isinstance(found, FilledScores):
-            return fill_json(found)
-        ours, theirs = found.found, found.comparison
-        plain: dict[str, Any] = {
-            "text": ours.encoding.text,
-            "tokens": ours.encoding.tokens,
-            "position": ours.position,
-            "order": ours.order,
-            "targets": ours.targets,
-            "log_odds": [one.log_odds for one in ours.targets],
-        }
-        if theirs is not None:
-            plain["hf_targets"] = theirs.targets
-        plain |= found.to_json()
-        if theirs is not None:
-            plain["hf"]["same_order"] = found.same_order
-        return plain
-
-    def arrays(self, found: Scores | TextLikelihood | FilledScores) -> Mapping[str, NDArray[Any]]:
-        """The log-probabilities, in the order given."""
-        import numpy as np
-
-        if isinstance(found, TextLikelihood):
-            return self._as_likelihood.arrays(found)
-        if isinstance(found, FilledScores):
-            return {"log_probabilities": found.found.log_probabilities}
-        targets = found.found.targets
-        return {
-            "words": np.array([one.text for one in targets]),
-            "log_probability": np.array([one.log_probability for one in targets]),
-        }
-
-    def table(self, found: Scores | TextLikelihood | FilledScores, session: Session) -> Table:
-        """A row for each word, theirs beside ours."""
-        if isinstance(found, TextLikelihood):
-            return self._as_likelihood.table(found, session)
-        if isinstance(found, FilledScores):
-            return fill_rows(found)
-        columns = ["probability", "log_probability", "log_odds", "logit", "rank"]
-        theirs = None if found.comparison is None else found.comparison.targets
-        names = [*columns, *(f"hf_{name}" for name in columns if theirs is not None)]
-        rows = []
-        for i, one in enumerate(found.found.targets):
-            sides = [one] if theirs is None else [one, theirs[i]]
-            numbers = [getattr(side, name) for side in sides for name in columns]
-            rows.append((one.text, "|".join(one.pieces), *numbers))
-        return Table(("target", "pieces", *names), tuple(rows))
 
 
 _ORDERS = {"left-to-right": "from left to right", "confidence": "the likeliest first"}

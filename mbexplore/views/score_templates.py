@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.text import shown, word
@@ -14,6 +15,8 @@ from mbexplore.views.parameters import split_texts
 from mbexplore.views.shared import Beside, compared, listing
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from mbexplore.analysis.templates import Difference, TemplateScores
     from mbexplore.session import Session
     from mbexplore.views.score import ScoreView
@@ -48,6 +51,65 @@ class FilledScores(Beside["TemplateScores"]):
     """Words over all fillings of a template."""
 
     comparison: FirstCompared | None
+
+    def blocks(self) -> Iterator[Block]:
+        """The clearest difference, the map of template x word, means and paired differences."""
+        found = self.found
+        yield Headline(_headline(found))
+        yield _heat(found)
+        if len(found.fillings) > DRAWN:
+            yield Note(f"The first {DRAWN} of {len(found.fillings):,} fillings; a file has all.")
+        means = found.means
+        yield _groups(found)
+        if len(means) > MOST_GROUPS:
+            yield Note(f"The first {MOST_GROUPS} of {len(means):,} means; JSON has all.")
+        differences = found.differences
+        if differences:
+            yield _differences(differences)
+            yield Note(
+                "Differences of log-probabilities between fillings that are alike but for the "
+                "slot, or between two words; intervals: 95%, percentile bootstrap over the pairs, "
+                f"too narrow for fewer than {ENOUGH}."
+            )
+        if len(differences) > MOST_DIFFERENCES:
+            yield Note(
+                f"The first {MOST_DIFFERENCES} of {len(differences):,} differences; JSON has all."
+            )
+        yield from self.notes
+        if self.comparison is not None and self.comparison.compared < len(found.fillings):
+            yield Note(f"Compared: the first {self.comparison.compared}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """Every filling with its words, the means and the differences."""
+        found = self.found
+        plain = pick(found, "template", "slots", "means", "differences")
+        plain["order"] = found.scores[0].order
+        plain["rows"] = [
+            pick(scores, "position", "targets")
+            | {
+                "fill": dict(zip(found.slots, one.values, strict=True)),
+                "text": one.text,
+                "log_odds": [target.log_odds for target in scores.targets],
+            }
+            for one, scores in zip(found.fillings, found.scores, strict=True)
+        ]
+        return plain | super().to_json()
+
+    def table(self) -> Table:
+        """A row for each filling and word."""
+        found = self.found
+        columns = ("probability", "log_probability", "log_odds", "logit", "rank")
+        rows = [
+            (*one.values, one.text, target.text, "|".join(target.pieces),
+             *(getattr(target, name) for name in columns))
+            for one, scores in zip(found.fillings, found.scores, strict=True)
+            for target in scores.targets
+        ]  # fmt: skip
+        return Table((*found.slots, "filled", "target", "pieces", *columns), tuple(rows))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Log-probabilities, (filling, word)."""
+        return {"log_probabilities": self.found.log_probabilities}
 
 
 def score_fillings(session: Session, view: ScoreView, targets: tuple[str, ...]) -> FilledScores:
@@ -94,70 +156,6 @@ def read_fills(fill: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise UsageError(f"The slot {{{name}}} is filled twice; give one list of it.")
         fills[name] = values
     return fills
-
-
-def fill_blocks(filled: FilledScores) -> Iterator[Block]:
-    """The clearest difference, the map of template x word, means and paired differences."""
-    found = filled.found
-    yield Headline(_headline(found))
-    yield _heat(found)
-    if len(found.fillings) > DRAWN:
-        yield Note(f"The first {DRAWN} of {len(found.fillings):,} fillings; a file has all.")
-    means = found.means
-    yield _groups(found)
-    if len(means) > MOST_GROUPS:
-        yield Note(f"The first {MOST_GROUPS} of {len(means):,} means; JSON has all.")
-    differences = found.differences
-    if differences:
-        yield _differences(differences)
-        yield Note(
-            "Differences of log-probabilities between fillings that are alike but for the slot, "
-            "or between two words; intervals: 95%, percentile bootstrap over the pairs, too narrow "
-            f"for fewer than {ENOUGH}."
-        )
-    if len(differences) > MOST_DIFFERENCES:
-        yield Note(
-            f"The first {MOST_DIFFERENCES} of {len(differences):,} differences; JSON has all."
-        )
-    yield from filled.notes
-    if filled.comparison is not None and filled.comparison.compared < len(found.fillings):
-        yield Note(f"Compared: the first {filled.comparison.compared}.")
-
-
-def fill_json(filled: FilledScores) -> dict[str, Any]:
-    """Every filling with its words, the means and the differences."""
-    found = filled.found
-    plain: dict[str, Any] = {
-        "template": found.template,
-        "slots": found.slots,
-        "order": found.scores[0].order,
-        "rows": [
-            {
-                "fill": dict(zip(found.slots, one.values, strict=True)),
-                "text": one.text,
-                "position": scores.position,
-                "targets": scores.targets,
-                "log_odds": [target.log_odds for target in scores.targets],
-            }
-            for one, scores in zip(found.fillings, found.scores, strict=True)
-        ],
-        "means": found.means,
-        "differences": found.differences,
-    }
-    return plain | filled.to_json()
-
-
-def fill_rows(filled: FilledScores) -> Table:
-    """A row for each filling and word."""
-    found = filled.found
-    columns = ("probability", "log_probability", "log_odds", "logit", "rank")
-    rows = [
-        (*one.values, one.text, target.text, "|".join(target.pieces),
-         *(getattr(target, name) for name in columns))
-        for one, scores in zip(found.fillings, found.scores, strict=True)
-        for target in scores.targets
-    ]  # fmt: skip
-    return Table((*found.slots, "filled", "target", "pieces", *columns), tuple(rows))
 
 
 def _headline(found: TemplateScores) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Block, Cell, Headline, Lines, Note, Row, Series, Table
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.views.port_report import VERDICT, port_blocks, port_json, port_table
@@ -168,13 +169,9 @@ class VerifyView(View["Parity | PortReport"]):
             return port_json(found)
         result = found.verification
         first = result.first_mismatch
-        return {
-            "transformers": result.version,
-            "tokens": result.tokens,
-            "passed": result.passed,
-            "notes": result.notes,
+        return pick(result, "tokens", "passed", "notes", transformers="version") | {
             "precision_loss": found.precision_loss,
-            "first_mismatch": first and {"what": first.what, "layer": first.layer},
+            "first_mismatch": first and pick(first, "what", "layer"),
             "checks": [dataclasses.asdict(one) | {"passed": one.passed} for one in found.checks],
         }
 

@@ -274,8 +274,9 @@ class View(Generic[Data]):
         raise NotImplementedError
 
     def blocks(self, found: Data, session: Session) -> Iterator[Block]:
-        """What is shown of it, the headline first."""
-        raise NotImplementedError
+        """What is shown of it, the headline first: by default its own `blocks`."""
+        blocks: Iterator[Block] = found.blocks()  # type: ignore[attr-defined]
+        return blocks
 
     # What a view or its data may say, where the default doesn't fit.
 

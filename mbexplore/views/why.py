@@ -17,6 +17,7 @@ from mbexplore.display.blocks import (
     Table,
     TokenStrip,
 )
+from mbexplore.display.data import pick
 from mbexplore.display.numbers import significant
 from mbexplore.display.story_blocks import LEAST, Edge, RouteGraph, Sentence, Story
 from mbexplore.text import word
@@ -39,6 +40,7 @@ from mbexplore.views.shared import (
     HUGGING_FACE,
     compared,
     layer_heat,
+    listing,
     pair_names,
     token_cell,
 )
@@ -117,10 +119,7 @@ class WhyView(View[Explained]):
         "A text of as many tokens that gets another answer; by default one is searched for.",
         default=None,
     )
-    hf: bool = option(
-        "Compare the logits with Hugging Face transformers on the same weights.",
-        default=False, label=HUGGING_FACE,
-    )  # fmt: skip
+    hf: bool = option(default=False, label=HUGGING_FACE)
     detail: bool = option("Name up to 16 heads, not 6.", default=False)
 
     def compute(self, session: Session) -> Explained:
@@ -184,14 +183,10 @@ class WhyView(View[Explained]):
         """Every number, and the story with the commands that show it."""
         why, route = found.why, found.why.route
         change = why.counterfactual
-        plain: dict[str, Any] = {
-            "answer": why.answer,
-            "rival": why.against,
-            "runner_up": why.runner_up,
-            "target": why.target,
-            "logit_difference": why.evidence.value,
-            "completeness_error": why.evidence.completeness_error,
-            "tokens": why.evidence.tokens,
+        plain = pick(
+            why, "answer", "runner_up", "target", "evidence.completeness_error", "evidence.tokens",
+            "verdict", rival="against", logit_difference="evidence.value",
+        ) | {
             "counterfactual": None,
             "heads": [],
             "corpus": found.corpus.by_name,
@@ -199,31 +194,19 @@ class WhyView(View[Explained]):
             "tests": None,
             "first_after_layer": _layer(why.first_state),
             "decided_after_layer": _layer(why.decided_state),
-            "verdict": why.verdict,
             "story": [one.text for one in found.story],
             "shown_by": [one.commands for one in found.story],
-        }
+        }  # fmt: skip
         if change is not None:
-            plain["counterfactual"] = {
-                "text": change.encoding.texts[0],
-                "context": change.encoding.context,
-                "answer": change.answer,
-                "changes": change.changes,
-                "likelihood": change.likelihood,
-                "is_given": change.is_given,
-                "tried": change.tried,
-            }
+            plain["counterfactual"] = pick(
+                change, "encoding.context", "answer", "changes", "likelihood", "is_given", "tried"
+            ) | {"text": change.encoding.texts[0]}
         if route is not None:
-            plain |= {
-                "heads": route.steps,
-                "backups": route.backups,
-                "named_tokens": route.tokens,
-                "clean_difference": route.clean_difference,
-                "corrupted_difference": route.corrupted_difference,
-                "tests": route.trust,
-                "carried": route.carried.shares,
-                "carried_positions": route.carried.positions,
-            }
+            plain |= pick(
+                route, "backups", "clean_difference", "corrupted_difference", heads="steps",
+                named_tokens="tokens", tests="trust", carried="carried.shares",
+                carried_positions="carried.positions",
+            )  # fmt: skip
         return plain
 
     def arrays(self, found: Explained) -> Mapping[str, NDArray[Any]]:
@@ -289,17 +272,15 @@ def _tokens(found: Why) -> Table:
         return max(abs(one.attribution) / by_attribution, abs(one.ablation or 0.0) / by_ablation)
 
     order = sorted(found.evidence.tokens, key=size, reverse=True)[:MOST_LISTED]
-    rows = tuple(
-        (
-            token_cell(found.tokens, one.position),
-            Cell(one.attribution, hue="signed"),
-            Cell(None if one.ablation is None else -one.ablation, hue="signed"),
-            one.without,
-        )
-        for one in sorted(order, key=lambda one: one.position)
-    )
-    columns = ("token", "attribution", "masked", "answer without it")
-    return Table(columns, rows, TOKENS, left=columns[:1], shares=columns[3:], bars=columns[1:3])
+    columns: dict[str, Any] = {
+        "token": lambda one: token_cell(found.tokens, one.position),
+        "attribution": "attribution",
+        "masked": lambda one: None if one.ablation is None else -one.ablation,
+        "answer without it": "without",
+    }
+    order, both = sorted(order, key=lambda one: one.position), ("attribution", "masked")
+    shares = ("answer without it",)
+    return listing(order, columns, TOKENS, signed=both, bars=both, shares=shares)
 
 
 def _named(found: Why) -> tuple[Step, ...]:
@@ -309,29 +290,27 @@ def _named(found: Why) -> tuple[Step, ...]:
 
 def _heads(found: Why, route: Route) -> Table:
     """The named heads and their backups."""
-    rows = tuple(
-        (
-            Cell(
-                step.name, hue=step.kind,
-                select={"layer": step.layer, "head": step.head, "token": step.query},
-            ),
-            token_cell(found.tokens, step.key),
-            token_cell(found.tokens, step.query),
-            Cell(
-                step.restored, whole(step.restored),
-                bar=max(-1.0, min(step.restored, 1.0)), hue="signed",
-            ),
-            Cell(step.lost, whole(step.lost)),
-            Cell(step.weight, f"{step.weight:.3f}"),
-            Cell(step.distance),
-        )
-        for step in _named(found)
-    )  # fmt: skip
+
+    def head(step: Step) -> Cell:
+        return Cell(step.name, hue=step.kind, select=pick(step, "layer", "head", token="query"))
+
+    def restored(step: Step) -> Cell:
+        share = step.restored
+        return Cell(share, whole(share), bar=max(-1.0, min(share, 1.0)), hue="signed")
+
+    columns: dict[str, Any] = {
+        "head": head,
+        "key": lambda one: token_cell(found.tokens, one.key),
+        "query": lambda one: token_cell(found.tokens, one.query),
+        "restored": restored,
+        "lost": lambda one: Cell(one.lost, whole(one.lost)),
+        "weight": lambda one: Cell(one.weight, f"{one.weight:.3f}"),
+        "distance": "distance",
+    }
     title = f"Logit of {word(found.target.token)} less {word(route.other.token)}: "
     title += f"{significant(route.clean_difference, signed=True)} on the text, "
     title += f"{significant(route.corrupted_difference, signed=True)} on the counterfactual"
-    columns = ("head", "key", "query", "restored", "lost", "weight", "distance")
-    return Table(columns, rows, title=title, left=columns[:3])
+    return listing(_named(found), columns, title)
 
 
 def _graph(found: Why, route: Route, session: Session) -> RouteGraph:
