@@ -21,6 +21,7 @@ from mbexplore.display import attention_blocks as blocks
 from mbexplore.display import page
 from mbexplore.display.blocks import Block, Heat, Lines, walk
 from mbexplore.display.browser import to_parts
+from mbexplore.display.data import pick
 from mbexplore.explorer import Explorer
 from mbexplore.views import REGISTRY
 from mbexplore.views.result import Result
@@ -145,16 +146,8 @@ def describe(models: Mapping[str, Explorer]) -> dict[str, Any]:
             for (name, explorer), link in zip(models.items(), link_names(models), strict=True)
         ],
         "views": [
-            {
-                "name": view.name,
-                "title": view.title,
-                "group": view.group,
-                "about": view.question,
-                "guide": guide_of(view),
-                "controls": controls_of(view),
-                "early": dict(view.early),
-                "navigator": view.navigator,
-            }
+            pick(view, "name", "title", "group", "navigator", about="question")
+            | {"guide": guide_of(view), "controls": controls_of(view), "early": dict(view.early)}
             for view in REGISTRY.values()
             if view.title and not view.needs_file()
         ],

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Heat
+from mbexplore.display.numbers import significant
 from mbexplore.text import word
 
 if TYPE_CHECKING:
@@ -95,8 +96,6 @@ class AttentionMap(Block):
 
     def title_of(self, number: int) -> str:
         """A map's name and its largest value, where there are several."""
-        from mbexplore.display.numbers import significant
-
         highest = significant(float(self.tile.weights[number].max()), 2)
         return f"{self.names[number]} \N{MIDDLE DOT} max {highest}"
 

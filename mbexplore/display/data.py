@@ -7,13 +7,16 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO, StringIO
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mbexplore.display.blocks import Block, Cell, Heat, Table, walk
 from mbexplore.text import json_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
+"""Named arrays, as npz holds them."""
 
 
 def to_plain(value: Any) -> Any:
@@ -72,7 +75,7 @@ def _walk(found: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from _walk(value, f"{name}.")
 
 
-def to_npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def to_npz(arrays: Arrays) -> bytes:
     """Named arrays in one compressed file that numpy opens."""
     import numpy as np
 

@@ -14,7 +14,7 @@ from mbexplore.analysis.links import Arcs, Link, arcs
 from mbexplore.analysis.tile import Tile, links_of_row, tile
 from mbexplore.analysis.token_spans import find_token_range
 from mbexplore.display.blocks import Table
-from mbexplore.display.data import pick
+from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import offset_name
 from mbexplore.errors import OutputError
 from mbexplore.network.config import LayerKind
@@ -137,7 +137,7 @@ class Attention:
             return found | pick(self.arcs, "mass", "total", "links")
         return found | pick(self, "tile.pool", "tile.weights", "links")
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """Every weight; a whole local layer's as a band, without the zeros outside the window."""
         tokens = {"tokens": np.array(self.recording.encoding.tokens)}
         queries = {"queries": np.array(self.queries.spans)}

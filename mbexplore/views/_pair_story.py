@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mbexplore.display.blocks import Block, Headline, Row, Table, TokenStrip
+from mbexplore.display.blocks import Block, Headline, Row, Table
 from mbexplore.display.data import pick
 from mbexplore.display.numbers import significant
 from mbexplore.display.story_blocks import Phrase, Sentence, Story
 from mbexplore.errors import RangeError
 from mbexplore.text import word
-from mbexplore.views.likelihood import LikelihoodView, surprises
+from mbexplore.views.likelihood import LikelihoodView, surprise_strip, surprises
 from mbexplore.views.patch import PatchView
 from mbexplore.views.result import prove
 from mbexplore.views.score import ScoreView
@@ -92,23 +92,10 @@ class ShownPair:
         what = "tied with the other" if ahead == 0 else f"{what} nats"
         yield Headline(f"Pair {self.number:,}: the acceptable sentence is {what}.")
         sides = {"acceptable": self.good, "other": self.bad}
-        bits = {
-            name: dict(zip(one.positions, surprises(one.log_probabilities), strict=True))
-            for name, one in sides.items()
-        }
-        high = max(value for values in bits.values() for value in values.values())
-        strips = (
-            TokenStrip(
-                one.encoding.tokens,
-                tuple(bits[name].get(i, 0.0) for i in range(len(one.encoding))),
-                title=f"Surprise of each token, the {name} sentence",
-                unit="bits",
-                hue="global",
-                high=high or None,
-            )
-            for name, one in sides.items()
-        )
-        yield Row(tuple(strips))
+        high = max(max(surprises(one.log_probabilities)) for one in sides.values()) or None
+        yield Row(tuple(
+            surprise_strip(one, f", the {name} sentence", high) for name, one in sides.items()
+        ))  # fmt: skip
         yield Story(self.story)
         yield _table(self)
 

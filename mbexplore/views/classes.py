@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Heat, Note, Table, TokenStrip
+from mbexplore.display.data import Arrays
 from mbexplore.display.numbers import percent, significant
 from mbexplore.text import word
 from mbexplore.views.shared import (
@@ -23,8 +24,6 @@ from mbexplore.views.shared import (
 )
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.classify import Candidate, ClassComparison, Classification, HeadOutput
     from mbexplore.session import Session
 
@@ -88,7 +87,7 @@ class Classes(Beside["Classification"]):
         }
         return plain | super().to_json()
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """The logits of the labels."""
         return {"logits": self.found.logits.cpu().numpy()}
 

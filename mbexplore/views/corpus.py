@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Block, Cell, Headline, Note, Row, Table, Value
+from mbexplore.display.data import Arrays, to_plain
 from mbexplore.display.numbers import percent
 from mbexplore.views._corpus import (
     head_blocks,
@@ -20,8 +21,6 @@ from mbexplore.views.shared import layer_heat, listing
 from mbexplore.views.view import Guide, Head, Layer, View, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.corpus.examples import Example
     from mbexplore.corpus.profile import HeadProfile, Overview
     from mbexplore.corpus.unit_profile import UnitProfile
@@ -114,8 +113,6 @@ class CorpusView(View["Overview | HeadProfile | UnitProfile"]):
 
     def to_json(self, found: Overview | HeadProfile | UnitProfile) -> dict[str, Any]:
         """The fields; of the manifest what names the corpus."""
-        from mbexplore.display.data import to_plain
-
         fields = {one.name: getattr(found, one.name) for one in dataclasses.fields(found)}
         plain: dict[str, Any] = to_plain({
             name: value for name, value in fields.items() if name not in ("overview", "others")
@@ -126,7 +123,7 @@ class CorpusView(View["Overview | HeadProfile | UnitProfile"]):
             plain[plain.pop("unit")] = plain.pop("number")
         return plain
 
-    def arrays(self, found: Overview | HeadProfile | UnitProfile) -> Mapping[str, NDArray[Any]]:
+    def arrays(self, found: Overview | HeadProfile | UnitProfile) -> Arrays:
         """Of all heads, every metric, (layers, heads)."""
         from mbexplore.corpus.profile import Overview
         from mbexplore.corpus.tables import METRICS

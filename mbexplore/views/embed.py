@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
-from mbexplore.display.data import pick
+from mbexplore.display.data import Arrays, pick
 from mbexplore.text import quoted, shortened
 from mbexplore.views.view import Guide, View, cited, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.embed import Embeddings
     from mbexplore.session import Session
 
@@ -124,7 +122,7 @@ class EmbedView(View["Embeddings"]):
         """The vectors and the cosines."""
         return pick(found, "pooling", "prompt", "texts", "vectors", "cosine")
 
-    def arrays(self, found: Embeddings) -> Mapping[str, NDArray[Any]]:
+    def arrays(self, found: Embeddings) -> Arrays:
         """The vectors (text, hidden), the cosines (text, text) and the texts."""
         import numpy as np
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from math import hypot
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
+from mbexplore.display.data import Arrays
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import RangeError
 from mbexplore.text import word
@@ -126,7 +127,7 @@ class HeadsView(View["Atlas"]):
             f"the token with the most weight. {self.limits}"
         )
 
-    def arrays(self, found: Atlas) -> Mapping[str, NDArray[Any]]:
+    def arrays(self, found: Atlas) -> Arrays:
         """Layers by heads of every number; with a head, the distances to it."""
         numbers = ("label", "score", "entropy", "distance")
         plain = {n: _square(found, [getattr(row, n) for row in found.heads]) for n in numbers}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series
+from mbexplore.display.data import Arrays
 from mbexplore.display.numbers import percent
 from mbexplore.text import state_name, word
 from mbexplore.views._parts import (
@@ -20,8 +21,6 @@ from mbexplore.views.shared import layer_heat, layer_hues, listing, state_names,
 from mbexplore.views.view import Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.lens import Lens, LensMap
     from mbexplore.analysis.without import Without
     from mbexplore.session import Session
@@ -133,7 +132,7 @@ class LensView(View["Lens | LensMap | Without"]):
             plain["without"] = {"parts": without.parts, "before": without.before}
         return plain
 
-    def arrays(self, found: Lens | LensMap | Without) -> Mapping[str, NDArray[Any]]:
+    def arrays(self, found: Lens | LensMap | Without) -> Arrays:
         """Those of every token."""
         return super().arrays(trail_of(found)[0])
 

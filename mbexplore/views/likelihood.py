@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import exp, log
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Note, Table, TokenStrip
-from mbexplore.display.data import pick
+from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import significant
 from mbexplore.text import word
 from mbexplore.views.shared import HUGGING_FACE, MOST_BARS, Beside, compared, listing
 from mbexplore.views.view import Guide, View, cited, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.likelihood import Likelihood, LikelihoodComparison
     from mbexplore.explorer import Explorer
     from mbexplore.session import Session
@@ -38,14 +36,7 @@ class TextLikelihood(Beside["Likelihood"]):
             f"Pseudo-log-likelihood {significant(ours.pll)} nats, perplexity "
             f"{significant(ours.perplexity(len(ours.positions)))} a token."
         )
-        bits = dict(zip(ours.positions, surprises(ours.log_probabilities), strict=True))
-        yield TokenStrip(
-            ours.encoding.tokens,
-            tuple(bits.get(i, 0.0) for i in range(len(ours.encoding))),
-            title="Surprise of each token",
-            unit="bits",
-            hue="global",
-        )
+        yield surprise_strip(ours)
         if len(ours.positions) <= MOST_BARS:
             yield _bars(self)
         yield _means(ours)
@@ -69,7 +60,7 @@ class TextLikelihood(Beside["Likelihood"]):
             plain["hf_log_probabilities"] = theirs.log_probabilities
         return plain | super().to_json()
 
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """Positions and log-probabilities of the tokens scored."""
         import numpy as np
 
@@ -157,6 +148,20 @@ class LikelihoodView(View["TextLikelihood"]):
 def surprises(log_probabilities: tuple[float, ...]) -> tuple[float, ...]:
     """Surprise in bits of log-probabilities in nats."""
     return tuple(0.0 if value == 0 else -value / log(2) for value in log_probabilities)
+
+
+def surprise_strip(found: Likelihood, of: str = "", high: float | None = None) -> TokenStrip:
+    """The text coloured by the surprise of each token.
+
+    Args:
+        found: the likelihood.
+        of: which of several texts it is, for the title.
+        high: bits of the darkest colour; by default the largest.
+    """
+    bits = dict(zip(found.positions, surprises(found.log_probabilities), strict=True))
+    values = tuple(bits.get(i, 0.0) for i in range(len(found.encoding)))
+    title = f"Surprise of each token{of}"
+    return TokenStrip(found.encoding.tokens, values, title, unit="bits", hue="global", high=high)
 
 
 def _counts(found: Likelihood) -> dict[str, int]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mbexplore.display.attention_blocks import ModelView
 from mbexplore.display.blocks import Block, Cell, Column, Headline, Note, Table
-from mbexplore.display.data import pick
+from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import significant
 from mbexplore.views._parts import (
     blocked_option,
@@ -21,8 +21,6 @@ from mbexplore.views.shared import token_names
 from mbexplore.views.view import FRANCE, Guide, View, cited, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.maps import LayerMap
     from mbexplore.analysis.without import Without
     from mbexplore.session import Session
@@ -140,7 +138,7 @@ class ModelMapsView(View[Maps]):
             plain["without"] = pick(found.without, "parts", "before", "after")
         return plain
 
-    def arrays(self, found: Maps) -> Mapping[str, NDArray[Any]]:
+    def arrays(self, found: Maps) -> Arrays:
         """Every map, (layers, heads or 1, rows, columns)."""
         import numpy as np
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Row, Table
+from mbexplore.display.data import Arrays
 from mbexplore.display.numbers import percent
 from mbexplore.errors import UsageError
 from mbexplore.text import word
@@ -23,8 +24,6 @@ from mbexplore.views.shared import (
 from mbexplore.views.view import Guide, View, cited, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.explorer import Answer, Comparison, Explorer, MaskPredictions
     from mbexplore.session import Session
 
@@ -76,7 +75,7 @@ class Predictions(Beside["Answer"]):
         plain = {"text": encoding.text, "tokens": encoding.tokens, "masks": masks}
         return plain | super().to_json()
 
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """All logits, (mask, vocab)."""
         import numpy as np
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
-from mbexplore.display.data import pick
+from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import count, significant
 from mbexplore.views.rope_score import RopeScoreView
 from mbexplore.views.view import Guide, View, cited
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.rope import RopeSpectrum
     from mbexplore.session import Session
 
@@ -77,7 +75,7 @@ class RopeView(View["tuple[RopeSpectrum, ...]"]):
         ]
         return {"spectra": spectra}
 
-    def arrays(self, found: tuple[RopeSpectrum, ...]) -> Mapping[str, NDArray[Any]]:
+    def arrays(self, found: tuple[RopeSpectrum, ...]) -> Arrays:
         """Every array of each theta, named by it."""
         return {
             f"theta{one.theta:.0f}{'_scaled' if one.scaling else ''}_{name}": getattr(one, name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Table
-from mbexplore.display.data import pick
+from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
 from mbexplore.text import shown, word
@@ -18,8 +18,6 @@ from mbexplore.views.shared import HUGGING_FACE, Beside, compared, listing, verd
 from mbexplore.views.view import FRANCE, Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.score import TargetComparison, TargetScores
     from mbexplore.explorer import Explorer
     from mbexplore.session import Session
@@ -83,7 +81,7 @@ class Scores(Beside["TargetScores"]):
             plain["hf"]["same_order"] = self.same_order
         return plain
 
-    def arrays(self) -> Mapping[str, NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """The log-probabilities, in the order given."""
         import numpy as np
 

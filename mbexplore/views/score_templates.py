@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Headline, Heat, Note, Table
-from mbexplore.display.data import pick
+from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.text import shown, word
@@ -15,8 +15,6 @@ from mbexplore.views.parameters import split_texts
 from mbexplore.views.shared import Beside, compared, listing
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.templates import Difference, TemplateScores
     from mbexplore.session import Session
     from mbexplore.views.score import ScoreView
@@ -107,7 +105,7 @@ class FilledScores(Beside["TemplateScores"]):
         ]  # fmt: skip
         return Table((*found.slots, "filled", "target", "pieces", *columns), tuple(rows))
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """Log-probabilities, (filling, word)."""
         return {"log_probabilities": self.found.log_probabilities}
 

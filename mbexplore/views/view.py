@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_args
 
 from mbexplore.display.blocks import Block, Table
-from mbexplore.errors import UsageError
+from mbexplore.display.data import Arrays, arrays_of, first_table, rows_of, to_plain
+from mbexplore.errors import OutputError, UsageError
 from mbexplore.views.guide import FRANCE, ITALY, Guide
 from mbexplore.views.papers import Paper, cited
 from mbexplore.views.parameters import (
@@ -33,7 +34,6 @@ else:
     from typing_extensions import dataclass_transform
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from typing_extensions import Self
 
     from mbexplore.session import Session
@@ -245,9 +245,6 @@ class View(Generic[Data]):
         Raises:
             MbexploreError: see `of`; or the view has no table.
         """
-        from mbexplore.display.data import rows_of
-        from mbexplore.errors import OutputError
-
         for result in self.each(sessions):
             if result.table is None:
                 raise OutputError(f"{self.name} has no rows; save it as .json.")
@@ -302,22 +299,16 @@ class View(Generic[Data]):
 
     def to_json(self, found: Data) -> dict[str, Any]:
         """What `--json` prints, beside the model: by default its `to_json`, or else its fields."""
-        from mbexplore.display.data import to_plain
-
         own = getattr(found, "to_json", None)
         plain: dict[str, Any] = to_plain(own() if own else found)
         return plain
 
-    def arrays(self, found: Data) -> Mapping[str, NDArray[Any]]:
+    def arrays(self, found: Data) -> Arrays:
         """Named arrays for npz: by default its `arrays`, or else those among its fields."""
-        from mbexplore.display.data import arrays_of
-
         own = getattr(found, "arrays", None)
         return own() if own else arrays_of(found)
 
     def table(self, found: Data, session: Session) -> Table | None:
         """The rows of csv and of `to_frame`: by default its `table`, or else the first shown."""
-        from mbexplore.display.data import first_table
-
         own = getattr(found, "table", None)
         return own() if own else first_table(self.of(session).blocks)

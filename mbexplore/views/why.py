@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from mbexplore.display.blocks import (
     Table,
     TokenStrip,
 )
-from mbexplore.display.data import pick
+from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import significant
 from mbexplore.display.story_blocks import LEAST, Edge, RouteGraph, Sentence, Story
 from mbexplore.text import word
@@ -47,8 +47,6 @@ from mbexplore.views.shared import (
 from mbexplore.views.view import FRANCE, Guide, Token, View, cited, option
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from mbexplore.analysis.target import Target
     from mbexplore.analysis.why import Route, Why
     from mbexplore.analysis.why.evidence import TokenEvidence
@@ -209,7 +207,7 @@ class WhyView(View[Explained]):
             )  # fmt: skip
         return plain
 
-    def arrays(self, found: Explained) -> Mapping[str, NDArray[Any]]:
+    def arrays(self, found: Explained) -> Arrays:
         """The share that each token restores after each layer, (states, tokens)."""
         import numpy as np
 

@@ -56,12 +56,7 @@ parts.lines = (part) => {
     x = scaleTo(xs, part.log_x, left, width - right);
     const y = part.y_down ? scaleTo(ys, part.log_y, top, low) : scaleTo(ys, part.log_y, low, top);
     const root = svg("svg", { width, height, "aria-hidden": "true" });
-    const stroke = (x1, y1, x2, y2, kind) => root.append(svg("line", { x1, y1, x2, y2, class: kind }));
-    const text = (at, anchor, label, kind = "tick") => {
-      const node = svg("text", { x: at[0], y: at[1], "text-anchor": anchor, class: kind }, label);
-      root.append(node);
-      return node;
-    };
+    const { stroke, text } = pen(root);
     for (const tick of ticks(ys, part.log_y, 5)) {
       stroke(left, y(tick), width - right, y(tick), "grid");
       text([left - 6, y(tick) + 4], "end", tickName(tick, part.log_y));

@@ -20,6 +20,13 @@ const svg = (tag, properties = {}, ...children) => {
   return node;
 };
 
+// What draws on an svg: lines, and words that start, end or have their middle at a place.
+const pen = (root) => ({
+  stroke: (x1, y1, x2, y2, kind) => root.append(svg("line", { x1, y1, x2, y2, class: kind })),
+  text: ([x, y], anchor, label, kind = "tick") =>
+    root.appendChild(svg("text", { x, y, "text-anchor": anchor, class: kind }, label)),
+});
+
 const isDark = () => document.body.classList.contains("dark");
 
 // Colour scales: STOPS is display/palette.py's, put before this script.

@@ -36,11 +36,7 @@ parts.route = (part, page) => {
     const step = Math.min((width - ROUTE.names - ROUTE.side) / all, ROUTE.column);
     const x = (column) => ROUTE.names + step * (room.slice(0, column).reduce((a, b) => a + b, 0) + room[column] / 2), y = (row) => (rows - row - 0.5) * high + 4;
     const root = svg("svg", { width, height: rows * high + ROUTE.foot + 8, role: "group", "aria-label": part.title });
-    const text = (at, anchor, label, kind) => {
-      const node = svg("text", { x: at[0], y: at[1], "text-anchor": anchor, class: kind }, label);
-      root.append(node);
-      return node;
-    };
+    const { text } = pen(root);
     part.rows.forEach((row, i) => text([ROUTE.names - 10, y(i) + 4], "end", row, `row-name ${part.row_hues[i] ?? ""}`));
     part.columns.forEach((column, i) => {
       const letters = Math.max(1, Math.floor((step * room[i] - 4) / 7)), kind = i === part.mark ? "column-name own" : "column-name";

@@ -28,18 +28,14 @@ parts.scatter = (part, page) => {
     const [xs, ys] = [0, 1].map((axis) => roomy(extentOf([...ours, ...theirs].map((p) => p[axis]))));
     const x = scaleTo(xs, false, left, width - right), y = scaleTo(ys, false, low, top);
     const root = svg("svg", { width, height, "aria-hidden": "true" });
-    const stroke = (x1, y1, x2, y2) => root.append(svg("line", { x1, y1, x2, y2, class: "grid" }));
-    const text = (at, anchor, label, kind = "tick") => {
-      root.append(svg("text", { x: at[0], y: at[1], "text-anchor": anchor, class: kind }, label));
-      return root.lastChild;
-    };
+    const { stroke, text } = pen(root);
     const circle = (place, r, kind) => root.append(svg("circle", { cx: x(place[0]), cy: y(place[1]), r, class: kind }));
     for (const tick of ticks(ys, false, 5)) {
-      stroke(left, y(tick), width - right, y(tick));
+      stroke(left, y(tick), width - right, y(tick), "grid");
       text([left - 6, y(tick) + 4], "end", shown(axes.y, tick));
     }
     for (const tick of ticks(xs, false, Math.max(2, Math.floor((width - left) / 80)))) {
-      stroke(x(tick), top, x(tick), low);
+      stroke(x(tick), top, x(tick), low, "grid");
       text([x(tick), low + 17], "middle", shown(axes.x, tick));
     }
     text([(left + width) / 2, height - 6], "middle", said(axes.x), "axis");
