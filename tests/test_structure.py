@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 LEVELS = [
-    "text sample renamed",
+    "text sample renamed limits",
     "errors",
     "files reading process rows",
     "prompts partial",

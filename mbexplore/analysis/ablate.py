@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore import limits
 from mbexplore.analysis.readout import build_readout
 from mbexplore.analysis.target import OptionScore, Target
 from mbexplore.checkpoints.tokenizer import Encoding
@@ -29,10 +30,7 @@ from mbexplore.network.tap import Action
 from mbexplore.network.visibility import Visibility
 from mbexplore.recording import check_index
 
-LIMITS = (
-    "Other parts may make up for an ablated one, so a small effect is no proof that the part is "
-    "idle; and zero may be a value that the model never saw."
-)
+LIMITS = limits.ABLATE
 BATCH_TOKENS = 2048
 """Tokens in one batch of `ablate_heads`, all its copies of the text together."""
 

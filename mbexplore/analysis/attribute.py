@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mbexplore import limits
 from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Target
 from mbexplore.checkpoints.tokenizer import Encoding
@@ -24,11 +25,7 @@ from mbexplore.explorer import Explorer
 from mbexplore.hooks import Progress, hooked
 from mbexplore.recording import to_float64
 
-LIMITS = (
-    "The shares depend on the baseline and on where embeddings are taken, before or after their "
-    "norm; the path passes inputs that are no text, and tokens that act only together share what "
-    "they do in no unique way."
-)
+LIMITS = limits.ATTRIBUTE
 STEPS = 64
 MOST_ERROR = 0.01
 """The completeness error up to which the shares can be relied on."""

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from mbexplore import limits
 from mbexplore.analysis.alignment import Alignment, align
 from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Source, as_recording, expected
@@ -21,10 +22,7 @@ from mbexplore.explorer import DEFAULT_TOP_K, Explorer, ModelInfo, Prediction
 from mbexplore.hooks import Progress
 from mbexplore.recording import Recording, to_float64
 
-LIMITS = (
-    "A distance between residuals shows that two runs differ, not whether the answer uses it; and "
-    "two models trained apart have no common axes, so their residuals differ even where they agree."
-)
+LIMITS = limits.COMPARE
 KEEP = ("attention", "hidden_states")
 MOST_MAP_TOKENS = 4096
 """Tokens up to which the difference of two maps is held: 64 MiB."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore import limits
 from mbexplore.analysis.target import Source, as_recording
 from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.errors import RangeError
@@ -25,10 +26,7 @@ from mbexplore.hooks import Progress
 from mbexplore.network.model import EncoderLayer
 from mbexplore.recording import Recording, check_index, to_float64
 
-LIMITS = (
-    "None of the four says what is carried, only how much; rollout takes the residual stream for "
-    "half of every layer and heads for alike, and only value zeroing counts the MLP."
-)
+LIMITS = limits.CONTEXT_MIXING
 KEEP = ("attention", "values", "hidden_states", "updates")
 MOST_TOKENS = 512
 """The cost grows with the square of the text: all pairs of tokens pass through the layer's MLP."""

@@ -15,16 +15,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore import limits
 from mbexplore.analysis.readout import Readout, build_readout, token_reader
 from mbexplore.analysis.target import Source, Target, as_recording, expected
 from mbexplore.explorer import DEFAULT_TOP_K, Explorer, Prediction
 from mbexplore.hooks import Progress
 from mbexplore.recording import Recording
 
-LIMITS = (
-    "The head was trained on the last layer alone: a token missing from an early row may still be "
-    "there in a form that the head can't read."
-)
+LIMITS = limits.LENS
 KEEP = ("hidden_states",)
 BLOCK = 256
 """Positions decoded together: base has 52 MB of logits for so many."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore import limits
 from mbexplore.analysis.target import upcast
 from mbexplore.errors import RangeError
 from mbexplore.explorer import Explorer, check_finite
@@ -34,10 +35,7 @@ Rows = dict[int, Tensor]
 NAMED = 4
 """Tokens named on each side of a neuron."""
 
-LIMITS = (
-    "What a neuron promotes is the change of the logits when its part is taken out of the last "
-    "layer's state: what later layers make of it, here and at other tokens, is not in it."
-)
+LIMITS = limits.NEURONS
 
 
 @dataclass(frozen=True)

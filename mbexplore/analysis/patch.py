@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore import limits
 from mbexplore.analysis.alignment import Alignment, align
 from mbexplore.analysis.readout import Readout, build_readout
 from mbexplore.analysis.target import Target
@@ -26,10 +27,7 @@ from mbexplore.hooks import Progress, hooked
 from mbexplore.network.tap import Action
 from mbexplore.recording import Recording
 
-LIMITS = (
-    "Each place is patched alone: what two places carry only together, or twice, is not seen; and "
-    "it is the difference between these two texts that is located, not all that the answer needs."
-)
+LIMITS = limits.PATCH
 KEEP = ("hidden_states", "updates", "z")
 BATCH_TOKENS = 2048
 """Tokens in one batch, all its copies of the text together."""

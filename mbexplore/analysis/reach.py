@@ -13,14 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from mbexplore import limits
 from mbexplore.network.config import LayerKind, ModernBertConfig
 from mbexplore.network.visibility import key_span
 from mbexplore.recording import check_index
 
-LIMITS = (
-    "It is what the windows allow: whether a head uses what it can see is for attention and "
-    "ablation to say."
-)
+LIMITS = limits.REACH
 Spans = npt.NDArray[np.int64]
 
 

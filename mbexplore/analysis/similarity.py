@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mbexplore import limits
 from mbexplore.analysis.target import upcast
 from mbexplore.errors import TextError
 from mbexplore.hooks import Progress
@@ -28,10 +29,7 @@ MOST_TOKENS = 2048
 BLOCK = 256
 """Tokens compared at a time."""
 
-LIMITS = (
-    "CKA leans towards 1 where the text has fewer tokens than the model has dimensions, and a few "
-    "very long tokens or dimensions can decide it, and the cosine, alone."
-)
+LIMITS = limits.SIMILARITY
 
 
 @dataclass(frozen=True, eq=False)

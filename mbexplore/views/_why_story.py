@@ -76,12 +76,12 @@ def _one(text: str, proof: Proof) -> Sentence:
     return Sentence((Phrase(text, proof),))
 
 
-def _answered(found: Why, session: Session, hf: bool = False, *, is_named: bool = False) -> Proof:
+def _answered(found: Why, session: Session, *, is_named: bool = False) -> Proof:
     """What shows the answer of a text; where a person named it or its rival, both are scored."""
     named = tuple(name for name in found.spellings if name is not None)
     if is_named and len(named) == 2 and (mask := _mask_of(found, session)) is not None:
         return prove(ScoreView(targets=named, mask=mask, hf=False), session)
-    return prove(PredictView(hf=hf), session)
+    return prove(PredictView(hf=False), session)
 
 
 def _mask_of(found: Why, session: Session) -> int | None:

@@ -20,6 +20,7 @@ from mbexplore.display.blocks import (
 )
 from mbexplore.display.numbers import decimals, fixed, percent, significant
 from mbexplore.errors import UsageError
+from mbexplore.limits import ABLATE
 from mbexplore.text import word
 from mbexplore.views._parts import blocked_option, parts_option, read_parts
 from mbexplore.views.shared import LISTED, answer_bars, head_names, layer_heat, logit_name
@@ -77,10 +78,7 @@ class AblateView(View[Ablated]):
     group = "Which part"
     place = 1
     papers = cited("michel2019sixteen", "geva2023dissecting")
-    limits = (
-        "Other parts may make up for an ablated one, so a small effect is no proof that the part "
-        "is idle; and zero may be a value that the model never saw."
-    )
+    limits = ABLATE
     explains_answer = True
 
     token: Token = None

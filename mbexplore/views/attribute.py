@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Table, TokenStrip
 from mbexplore.display.numbers import percent, significant
+from mbexplore.limits import ATTRIBUTE
 from mbexplore.text import word
 from mbexplore.views.shared import MOST_BARS, logit_name
 from mbexplore.views.view import FRANCE, Guide, Token, View, cited, option
@@ -35,10 +36,7 @@ class AttributeView(View["Attribution"]):
     group = "From where"
     place = 3
     papers = cited("sundararajan2017axiomatic", "shrikumar2016just")
-    limits = (
-        "The shares depend on the baseline, and the path there passes inputs that are no text; how "
-        "tokens that act only together share their effect is not unique."
-    )
+    limits = ATTRIBUTE
     explains_answer = True
     example = '"The capital of France is [MASK]." --contrast Rome'
 

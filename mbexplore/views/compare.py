@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
+from mbexplore.limits import COMPARE
 from mbexplore.text import word
 from mbexplore.views.shared import (
     answer_bars,
@@ -61,11 +62,7 @@ class CompareView(View["RunComparison"]):
     group = "Versus"
     place = 1
     papers = cited("kornblith2019similarity")
-    limits = (
-        "A distance between residual streams shows that two runs differ, not whether the answer "
-        "uses it; and two models trained apart have no common axes, so their residual streams "
-        "differ even where they agree."
-    )
+    limits = COMPARE
     explains_answer = True
     example = '"The capital of France is [MASK]." "The capital of Italy is [MASK]."'
 

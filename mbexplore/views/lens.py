@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series
 from mbexplore.display.data import Arrays
 from mbexplore.display.numbers import percent
+from mbexplore.limits import LENS
 from mbexplore.text import state_name, word
 from mbexplore.views._parts import (
     blocked_option,
@@ -50,10 +51,7 @@ class LensView(View["Lens | LensMap | Without"]):
     group = "When"
     place = 1
     papers = cited("nostalgebraist2020interpreting", "belrose2023eliciting")
-    limits = (
-        "The head was trained on the last layer alone: a token missing from an early row may still "
-        "be there in a form that the head can't read."
-    )
+    limits = LENS
 
     token: Token = None
     answer: str | None = None

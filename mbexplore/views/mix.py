@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Table
+from mbexplore.limits import CONTEXT_MIXING
 from mbexplore.text import word
 from mbexplore.views.shared import LISTED, pair_rows, token_heat, token_names
 from mbexplore.views.view import Guide, Layer, Token, View, cited
@@ -45,11 +46,7 @@ class MixView(View["ContextMixing"]):
     papers = cited("kobayashi2020attention", "abnar2020quantifying", "mohebbi2023quantifying")
     place = 4
     group = "From where"
-    limits = (
-        "None of the four shows what is carried, only how much. "
-        "Rollout takes the residual stream for half of every layer and all heads for alike. "
-        "Only value zeroing counts the MLP."
-    )
+    limits = CONTEXT_MIXING
     example = '"The capital of France is [MASK]." --layer 6'
 
     layer: Layer = -1

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
 from mbexplore.display.numbers import fixed, percent, significant
+from mbexplore.limits import NEURONS as LIMITS
 from mbexplore.text import word
 from mbexplore.views.shared import listing, token_cell, token_names
 from mbexplore.views.view import FRANCE, Guide, Layer, Token, View, cited, option
@@ -14,11 +15,6 @@ from mbexplore.views.view import FRANCE, Guide, Layer, Token, View, cited, optio
 if TYPE_CHECKING:
     from mbexplore.analysis.neurons import Change, LayerNeurons, TokenNeurons
     from mbexplore.session import Session
-
-LIMITS = (
-    "What a neuron promotes is the change of the logits when its part is taken out of the last "
-    "layer's state: what later layers make of it, here and at other tokens, is not in it."
-)
 
 
 class NeuronsView(View["LayerNeurons"]):

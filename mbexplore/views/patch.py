@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Selection, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
+from mbexplore.limits import PATCH
 from mbexplore.text import state_name, word
 from mbexplore.views.shared import LISTED, first_difference, head_names, layer_heat, pair_names
 from mbexplore.views.view import FRANCE, ITALY, Guide, Token, View, cited, option
@@ -44,11 +45,7 @@ class PatchView(View["Patching"]):
     group = "Which part"
     place = 2
     papers = cited("meng2022locating", "zhang2024towards")
-    limits = (
-        "Each place is patched alone: what two places carry only together, or twice, is not seen; "
-        "and it is the difference between these two texts that is located, not all that the answer "
-        "needs."
-    )
+    limits = PATCH
     explains_answer = True
     example = '"The capital of France is [MASK]." "The capital of Italy is [MASK]."'
 

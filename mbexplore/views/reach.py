@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table, Value
+from mbexplore.limits import REACH
 from mbexplore.text import word
 from mbexplore.views.shared import layer_heat, layer_hues, token_names
 from mbexplore.views.view import Guide, Token, View, cited
@@ -37,10 +38,7 @@ class ReachView(View["Reach"]):
     group = "When"
     place = 5
     papers = cited("warner2024smarter")
-    limits = (
-        "It is what the windows allow: whether a head uses what it can see is for attention and "
-        "ablation to say."
-    )
+    limits = REACH
     sample = True
 
     token: Token = None

@@ -18,6 +18,7 @@ from mbexplore.display.blocks import (
     Value,
 )
 from mbexplore.display.numbers import fixed, significant
+from mbexplore.limits import SIMILARITY
 from mbexplore.text import word
 from mbexplore.views.shared import (
     layer_heat,
@@ -61,10 +62,7 @@ class ResidualView(View["Residual"]):
     group = "When"
     place = 2
     papers = cited("elhage2021mathematical", "kornblith2019similarity")
-    limits = (
-        "CKA leans towards 1 where the text has fewer tokens than the model has dimensions, and a "
-        "few very long tokens or dimensions can decide it, and the cosine, alone."
-    )
+    limits = SIMILARITY
     sample = True
 
     token: Token = None

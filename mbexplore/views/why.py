@@ -20,6 +20,7 @@ from mbexplore.display.blocks import (
 from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import significant
 from mbexplore.display.story_blocks import LEAST, Edge, RouteGraph, Sentence, Story
+from mbexplore.limits import WHY
 from mbexplore.text import word
 from mbexplore.views._corpus import OverCorpus
 from mbexplore.views._why_story import (
@@ -101,10 +102,7 @@ class WhyView(View[Explained]):
     papers = cited(
         "zhang2024towards", "sundararajan2017axiomatic", "conmy2023towards", "deyoung2020eraser"
     )
-    limits = (
-        "It is the difference between this text and one other that is explained; another change "
-        "of the text may take another way, and what MLPs do along the way is not named."
-    )
+    limits = WHY
     explains_answer = True
 
     token: Token = None

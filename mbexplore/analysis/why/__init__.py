@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from mbexplore import limits
 from mbexplore.analysis.lens import KEEP as LENS_KEEP
 from mbexplore.analysis.lens import normed_state, top1_from
 from mbexplore.analysis.target import Target
@@ -42,10 +43,7 @@ from mbexplore.checkpoints.tokenizer import Encoding
 from mbexplore.explorer import Explorer
 from mbexplore.hooks import Progress
 
-LIMITS = (
-    "It is the difference between this text and one other that is explained; another change of the "
-    "text may take another way, and what MLPs do along the way is not named."
-)
+LIMITS = limits.WHY
 MOST_HEADS = 6
 MOST_IN_DETAIL = 16
 
