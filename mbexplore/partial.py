@@ -1,7 +1,8 @@
 """A table that is written while it is computed, and goes on where it was broken off.
 
-Rows are kept beside the file, in NAME.partial, a line of JSON a text, and become csv, jsonl or
-parquet when all are there.
+Rows are kept beside the file, in NAME.partial, a line of JSON for the texts that were run together,
+and become csv, jsonl or parquet when all are there. A line that was broken off is dropped: what is
+run together rounds alike, so the table has the same bytes wherever a run was stopped.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -76,32 +77,30 @@ class Partial:
             self._place.unlink()
             self._resume()
 
-    def _count(self, rows: Sequence[Row]) -> None:
-        """Takes notice of the rows of one text."""
-        self.done += 1
-        for row in rows:
+    def _count(self, texts: Sequence[Sequence[Row]]) -> None:
+        """Takes notice of the rows of some texts."""
+        self.done += len(texts)
+        for row in chain.from_iterable(texts):
             self.failed += "error" in row
             if not (cells := self._cells(row)).keys() <= self._columns.keys():
                 self._columns |= dict.fromkeys(cells)
 
     def append(self, texts: Sequence[Sequence[Row]]) -> None:
-        """Keeps the rows of some texts.
+        """Keeps the rows of texts that were run together.
 
         Raises:
             OutputError: they can't be written.
         """
-        lines = [json_line(list(rows)) + "\n" for rows in texts]
         with writing(self._place, REMEDY), self._place.open("a", encoding="utf-8") as file:
-            file.write("".join(lines))
-        for rows in texts:
-            self._count(rows)
+            file.write(json_line(list(texts)) + "\n")
+        self._count(texts)
 
     def rows(self) -> Iterator[Row]:
         """All rows, in their order."""
         with self._place.open(encoding="utf-8") as file:
             next(file)
             for line in file:
-                yield from json.loads(line)
+                yield from chain.from_iterable(json.loads(line))
 
     def discard(self) -> None:
         """Removes what is kept."""

@@ -354,3 +354,30 @@ def test_help_takes_little_time(words):
     ]  # fmt: skip
     assert min(float(seconds) for seconds, _ in lines) < 0.45
     assert {imported for _, imported in lines} == {"False"}
+
+
+def test_options_that_need_no_reading_import_no_pydantic():
+    """As long as typer makes an option's reader where its name is `_runtime_param`."""
+    code = (
+        "import sys\nfrom mbexplore.cli import main\n"
+        "try: main(['predict', 'a [MASK]', '--no-hf', '-m', './none'])\n"
+        "except SystemExit as end: assert end.code and 'pydantic' not in sys.modules\n"
+        "try: main(['predict', 'a [MASK]', '--top-k', '-1'])\n"
+        "except SystemExit as end: assert end.code and 'pydantic' in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "code"), [("<&-", 1), (">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 1)]
+)
+def test_a_process_without_standard_streams_ends_as_with_them(closed, code):
+    words = "--lines - --no-hf" if "<" in closed else "--help"
+    done = subprocess.run(
+        ["sh", "-c", f"exec {sys.executable} -m mbexplore predict {words} {closed}"],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
+    assert ("The text is empty" in done.stderr) == (closed == "<&-")

@@ -10,7 +10,8 @@ from torch.nn import functional
 
 import mbexplore
 from mbexplore.network import linear
-from mbexplore.network.linear import ROWS, Linear, OneDnn, onednn
+from mbexplore.network.activations import ACTIVATIONS
+from mbexplore.network.linear import ROWS, GatedLinear, Linear, OneDnn, onednn
 
 
 def seeded(*shape, seed=0):
@@ -209,3 +210,56 @@ def test_a_model_answers_the_same_when_its_weights_are_packed(taken):
     first, second = (explorer.fill_masks(text).logits for _ in range(2))
     assert {"plain", "packed"} == set(taken)
     torch.testing.assert_close(second, first, rtol=0, atol=2e-5)
+
+
+def make_gated(name, bias=True, dtype=torch.float32):
+    layer = GatedLinear(96, 40, ACTIVATIONS[name], bias=bias).eval()
+    with torch.no_grad():
+        layer.weight.copy_(seeded(80, 96, seed=1) / 5)
+        if bias:
+            layer.bias.copy_(seeded(80, seed=2))
+    return layer.to(dtype)
+
+
+def gated(layer, x):
+    """What it should give, in the dtype of `x`."""
+    bias = None if layer.bias is None else layer.bias.to(x.dtype)
+    inner, gate = functional.linear(x, layer.weight.to(x.dtype), bias).chunk(2, dim=-1)
+    return layer.act(inner) * gate
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("name", ["gelu", "gelu_pytorch_tanh", "silu"])
+def test_a_gated_layer_is_at_most_twice_as_coarse_as_torch(name, bias, dtype):
+    layer = make_gated(name, bias, dtype)
+    for shape in ((0,), (3,), (ROWS,), (2, 100)):
+        x = (3 * seeded(*shape, 96)).to(dtype)
+        exact = gated(layer, x.double())
+        most_apart = 2 * (gated(layer, x).double() - exact).abs().amax() if x.numel() else 0.0
+        with torch.no_grad():
+            for _ in ("plain weights", "packed", "packed before"):
+                found = layer(x)
+                assert found.shape == exact.shape and found.dtype == dtype
+                assert ((found.double() - exact).abs() <= most_apart).all()
+
+
+def test_a_gated_layer_is_packed_by_halves_and_anew_when_it_changes(taken):
+    layer, x = make_gated("gelu"), seeded(ROWS, 96)
+    with torch.no_grad():
+        for change in (lambda: None, lambda: layer.weight[40:].mul_(2), lambda: layer.bias.add_(1)):
+            change()
+            for _ in range(2):
+                torch.testing.assert_close(layer(x), gated(layer, x), rtol=1e-4, atol=1e-4)
+    # A bias is given to each product, so the weights stay packed where only that one changed.
+    assert taken == ["plain"] * 2 + ["packed"] * 2 + ["plain"] * 2 + ["packed"] * 6
+
+
+@pytest.mark.parametrize("make", [make_layer, lambda terms: make_gated("gelu")])
+def test_a_compiler_and_an_export_see_torchs_product_alone(make):
+    layer, x = make(96).requires_grad_(False), seeded(ROWS, 96)
+    onednn.cache_clear()  # as in a process that has computed nothing yet
+    compiled = torch.compile(layer, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), layer(x), rtol=1e-4, atol=1e-4)
+    exported = torch.export.export(layer, (x,)).module()
+    torch.testing.assert_close(exported(x), layer(x), rtol=1e-4, atol=1e-4)

@@ -124,6 +124,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Runs a command line and exits: 0, 1 for a user's mistake, 2 for usage, 130 for Ctrl-C."""
     signal.signal(signal.SIGINT, _quit)
     if arguments is None:  # the process is ours
+        _open_closed_streams()
         _collect_seldom()
         if sys.argv[-1] not in HELP:  # it takes some milliseconds, for torch's sake
             tune_process()
@@ -224,6 +225,16 @@ def _sentence(error: typer.TyperException) -> str:
         message += "; put a text of several words in quotes"
     context: typer.Context | None = getattr(error, "ctx", None)
     return f"{message}; see {context.command_path if context else 'mbexplore'} --help."
+
+
+def _open_closed_streams() -> None:
+    """Puts the null device where the process began without a stream, as after `<&-` or `>&-`.
+
+    Python has None there, and the next file that is opened would get the stream's number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _collect_seldom() -> None:

@@ -57,10 +57,8 @@ class _Unread:
             return list(value)
         if isinstance(kind, type) and isinstance(value, kind) and not several:
             return value
-        from typer._coercion import build_runtime_param
-
-        param._runtime_param = build_runtime_param(self.descriptor)
-        return param._runtime_param.coerce(value, param=param, ctx=ctx)
+        param._runtime_param = None  # it makes its own
+        return param.get_runtime_param().coerce(value, param=param, ctx=ctx)
 
 
 class _Helpful:
@@ -72,7 +70,8 @@ class _Helpful:
         for one in parameters:
             if getattr(one, "is_flag", False):
                 one.metavar = ""
-            if getattr(one, "_runtime_param", one) is None:
+            # In typer from 0.29; any other reads its options by itself.
+            if getattr(one, "_runtime_param", one) is None and hasattr(one, "get_runtime_param"):
                 one._runtime_param = _Unread(one.type_descriptor)
         return parameters
 
