@@ -239,6 +239,13 @@ def test_a_browser_gets_the_same_numbers(result):
             assert np.array(y) == near(one.y)
 
 
+def test_blue_and_orange_curves_are_of_global_and_local_layers(result):
+    for lines in of_kind(result, Lines):
+        kinds = [one for one in lines.series if one.hue in ("global", "local")]
+        if len({one.hue for one in kinds}) > 1:
+            assert all(one.hue in one.name for one in kinds)
+
+
 def test_a_browser_gets_the_same_weights(result):
     found = parts_of(json.loads(json.dumps(to_parts(result.blocks), allow_nan=False)))
     maps = [part for part in found if part["kind"] == "map"]

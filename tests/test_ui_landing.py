@@ -134,17 +134,26 @@ FIRST = """(() => {
 """Where a tab that opens with a figure has it; 0 for a tab that opens with words."""
 
 
-def test_the_first_figure_of_every_tab_is_high(person):
+CUT = """[...document.querySelectorAll(".about, .chosen, .line")].filter((one) =>
+  one.scrollWidth > one.clientWidth + 1 || one.scrollHeight > one.clientHeight + 2)
+  .map((one) => one.textContent)"""
+"""Sentences above a view that end before their last word."""
+
+
+def test_the_first_figure_of_every_tab_is_high_and_nothing_above_it_cut(person):
     begin(person, text=PARIS, view="why")
-    tops = {}
+    tops, cut = {}, {}
     for name in person.page.locator(".tabs [data-view]").evaluate_all(
         "all => all.map(b => b.dataset.view)"
     ):
         person.tab(name)
         person.page.wait_for_function("!document.querySelector('.model-view:empty')")
-        tops[name] = person.page.evaluate(FIRST)
+        if name == "mix":
+            assert person.page.locator(".scale:has-text('logarithmic colour scale')").count() == 4
+        tops[name], cut[name] = person.page.evaluate(FIRST), person.page.evaluate(CUT)
     assert len([top for top in tops.values() if top]) >= 15
     assert {name: top for name, top in tops.items() if top >= 240} == {}
+    assert {name: texts for name, texts in cut.items() if texts} == {}
 
 
 def test_the_text_is_a_strip(person):
@@ -202,6 +211,81 @@ def test_an_empty_view_offers_the_next_thing(person, view):
     page.wait_for_selector("#mb-view figure")
     person.settle()
     assert person.message == "" and "Spain" in page.inner_text(".foot code")
+
+
+ACTIVE = "document.activeElement === document.body ? 'nothing' : document.activeElement.outerHTML"
+
+
+@pytest.mark.parametrize(("view", "more", "selector", "keys"), [
+    ("predict", {}, "#mb-text", ["x", "Enter"]),  # chips instead of what was typed
+    ("predict", {}, ".rival", ["Enter", "Enter"]),
+    ("predict", {}, ".corner", ["Enter"]),
+    ("predict", {"text": "The sea."}, ".next .offer", ["Enter"]),  # gone with what it offered
+    ("predict", {}, "#mb-setting-top_k", ["3", "Enter"]),
+    ("predict", {}, "#mb-view td button", ["Enter"]),
+    ("attention", {"token": 4}, ".holding > button", ["Enter"]),  # nothing more to let go
+    ("attention", {}, "#mb-setting-picture-map", ["ArrowRight"]),
+    ("attention", {}, "#mb-view .held-head td button", ["Enter"]),
+    ("attention", {}, ".rung[aria-checked=true]", ["ArrowRight", "End"]),
+    ("model-view", {"parts": '"6.3, 6.1"'}, ".gone", ["Enter", "Enter", "Enter"]),  # all gone
+    ("model-view", {"parts": '"6.3"'}, ".fall button", ["Enter"]),
+    ("model-view", {}, "#mb-view td button", ["Enter"]),
+    ("ablate", {}, ".foot > button", ["Enter"]),  # another view
+    ("why", {}, ".story .phrase", ["Enter"]),
+    ("patch", {}, "#mb-view .offer", ["Enter"]),
+])  # fmt: skip
+def test_the_keyboard_keeps_its_place(person, view, more, selector, keys):
+    page = person.page
+    begin(person, **({"text": PARIS, "view": view, "layer": 6, "head": 3} | more))
+    if selector == ".corner":  # of the chip that is selected
+        page.focus('.chips [data-token="4"]')
+        page.keyboard.press("Enter")
+        person.settle()
+    else:
+        page.locator(selector).first.focus()
+    for key in keys:
+        page.keyboard.press(key)
+        assert page.evaluate(ACTIVE) != "nothing", key
+        page.wait_for_timeout(100)
+        person.settle()
+        assert page.evaluate(ACTIVE) != "nothing", key
+
+
+def test_what_a_narrow_page_hides_passes_the_focus_on(person):
+    begin(person, text=PARIS, view="steer")
+    person.page.focus("button.run")
+    person.page.set_viewport_size({"width": 390, "height": 844})
+    person.page.keyboard.press("Enter")
+    person.settle()
+    assert person.page.evaluate(ACTIVE) != "nothing"
+    # And its bar of tabs has the open one in sight.
+    tab = person.page.locator('.tabs [aria-selected="true"]').bounding_box()
+    assert tab["x"] >= 0 and tab["x"] + tab["width"] <= 390
+
+
+COVERED = """[...document.querySelectorAll(".route g.edge text")].filter((one, i, all) => {
+  const box = one.getBoundingClientRect(), svg = one.ownerSVGElement.getBoundingClientRect();
+  const inside = (x, y) => x > box.left && x < box.right && y > box.top + 3 && y < box.bottom - 3;
+  const curves = [...document.querySelectorAll(".route path.edge")];
+  const points = curves.flatMap((path) => [...Array(21).keys()].map((i) =>
+    path.getPointAtLength((path.getTotalLength() * i) / 20)));
+  return points.some(({ x, y }) => inside(svg.left + x, svg.top + y))
+    || box.left < svg.left || box.right > svg.right
+    || all.slice(0, i).map((other) => other.getBoundingClientRect()).some((other) =>
+      other.left < box.right && box.left < other.right && Math.abs(other.top - box.top) < 12);
+}).map((one) => one.textContent)"""
+"""Names of heads that stand on a curve or on one another, or leave the picture."""
+
+
+@pytest.mark.parametrize("wide", [390, 1440])
+def test_names_of_heads_cover_no_curve(person, wide):
+    begin(person, text=PARIS, view="why")
+    person.page.set_viewport_size({"width": wide, "height": 900})
+    person.page.wait_for_function(
+        f"document.querySelector('.route svg').clientWidth < {min(wide, 800)}"
+    )
+    assert person.page.locator(".route g.edge text").count() >= 3
+    assert person.page.evaluate(COVERED) == []
 
 
 LEFT = {"region"}

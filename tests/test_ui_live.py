@@ -74,13 +74,13 @@ def test_a_view_opens_on_the_head_that_the_answer_needs(person, needed):
     assert layer_now(page) == best.layer and "layer=" not in page.url
     assert page.input_value("#mb-head") == str(best.head)
     chosen = page.inner_text(".chosen")
-    start = f"Head {best.layer}.{best.head}: without it at [MASK] 6 the logit of Paris changes"
-    assert chosen.startswith(start) and chosen.endswith("the most of all 36 heads.")
+    name = f"{best.layer}.{best.head}"
+    assert chosen.startswith(f"Without head {name} at [MASK] 6 the logit of Paris changes most: by")
     assert f"{abs(best.change):.2g}" in chosen
     assert page.inner_text(".map figcaption").startswith(f"Layer {best.layer} head {best.head}")
     page.fill("#mb-text", HOT)
     page.press("#mb-text", "Enter")
-    page.wait_for_selector(f".chosen:has-text('Head {needed[HOT].layer}.{needed[HOT].head}:')")
+    page.wait_for_selector(f".chosen:has-text('head {needed[HOT].layer}.{needed[HOT].head} ')")
     person.settle()
     assert layer_now(page) == needed[HOT].layer
     assert page.inner_text(".foot code").endswith(

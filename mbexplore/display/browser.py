@@ -300,6 +300,7 @@ def _(block: ModelView) -> Part:
         "places": _places(block.maps[0].axis, pool),
         "pool": pool,
         "mark": None if block.mark is None else block.mark // pool,
+        "marked": None if block.mark is None else _places(block.maps[0].axis, 1)[block.mark],
         "names": list(block.maps[0].names),
         "layers": layers,
         "parts": list(block.parts),

@@ -214,7 +214,7 @@ def _each_head(found: HeadAblation, session: Session, *, alone: bool) -> Iterato
         "head": [Cell(f"{i}.{j}", select=_selection(i, j)) for i, j in strongest],
         "kind": [Cell(kinds[layer], hue=kinds[layer]) for layer, _ in strongest],
         "change of logit": [Cell(float(found.logit[head]), hue="signed") for head in strongest],
-        "of p": [Cell(gain, "+" * (gain > 0) + percent(gain)) for gain in gains],
+        "change of p": [Cell(gain, "+" * (gain > 0) + percent(gain)) for gain in gains],
         "rank": [int(found.rank[head]) for head in strongest],
     }
     title = "Most influential heads"

@@ -22,7 +22,7 @@ class NeuronsView(View["LayerNeurons"]):
 
     name = "neurons"
     title = "Neurons"
-    question = "Which neurons of a layer add most, where, and what do they promote?"
+    question = "Which neurons of a layer add most, and what?"
     guide = Guide(
         "The neurons of one layer that add most, how often each fires, and the words that it "
         "makes likelier.",
@@ -88,7 +88,7 @@ class TokenNeuronsView(View["TokenNeurons"]):
 
     name = "token-neurons"
     title = "Neurons at a token"
-    question = "Which neurons add most at this token, and what do they promote?"
+    question = "Which neurons add most at this token, and what?"
     guide = Guide(
         "The neurons of all layers that add most at one token.",
         "Neurons are named layer.neuron; promoted words become likelier, suppressed ones less "

@@ -32,16 +32,13 @@ def opening(session: Session) -> dict[str, Any]:
         return {}
     if found.change == 0:
         return {}
-    of = (
-        f"of all {found.heads} heads"
-        if found.measured == found.heads
-        else f"of the {found.measured} heads with the largest attribution"
-    )
+    is_pruned = found.measured < found.heads
+    among = f" of the {found.measured} heads with the largest attribution" if is_pruned else ""
     change = significant(found.change, 2, signed=True)
     place = found.target.position
     where = "" if place is None else f" at {word(encoding.tokens[place])} {place}"
     line = (
-        f"Head {found.layer}.{found.head}: without it{where} the logit of "
-        f"{word(found.target.token)} changes by {change}, the most {of}."
+        f"Without head {found.layer}.{found.head}{where} the logit of "
+        f"{word(found.target.token)} changes most{among}: by {change}."
     )
     return {"layer": found.layer, "head": found.head, "line": line}

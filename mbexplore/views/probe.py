@@ -112,10 +112,10 @@ class ProbeView(View["Probe"]):
         every = found.rows
         yield Lines(
             (
-                Series("probe", tuple(row.accuracy for row in every), hue="global", dots=True),
+                Series("probe", tuple(row.accuracy for row in every), dots=True),
                 Series("95%, low", tuple(row.low for row in every), dashed=True),
                 Series("95%, high", tuple(row.high for row in every), dashed=True),
-                Series("shuffled labels", tuple(row.control for row in every), hue="local"),
+                Series("shuffled labels", tuple(row.control for row in every)),
             ),
             f"Accuracy of a linear probe on {found.tap}, {found.pooling}",
             y="accuracy",

@@ -138,12 +138,12 @@ def _curve(found: Steering) -> Lines:
     series = [
         Series(
             word(found.target.token), tuple(one.before.probability for one in found.curve), x,
-            hue="global", dots=True,
+            dots=True,
         )
     ]  # fmt: skip
     if found.steered != found.target:
         after = tuple(one.after.probability for one in found.curve)
-        series.append(Series(word(found.steered.token), after, x, hue="local", dots=True))
+        series.append(Series(word(found.steered.token), after, x, dashed=True, dots=True))
     title = f"Probability of {' and '.join(one.name for one in series)}"
     return Lines(tuple(series), title, x="strength", y="probability", marks={"as it is": 0.0})
 

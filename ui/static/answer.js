@@ -41,7 +41,6 @@ const answerBar = (page, editor, { failed }) => {
     const mine = ++turn, shown = current();
     rival = one.name === rival ? null : one.name;
     draw();
-    rivals.querySelector(`[data-key="rival ${CSS.escape(one.word)}"]`)?.focus();
     if (rival === null) return colour(null);
     try {
       const changes = { contrast: rival, answer: "", token: shown.position ?? -1 };
@@ -93,11 +92,12 @@ const answerBar = (page, editor, { failed }) => {
 // The next thing where a view has nothing to show yet.
 parts.offer = (part, page) => el("button", {
   class: "offer",
-  onclick: async (event) => {
-    event.target.disabled = true;
+  onclick: async ({ target }) => {
+    if (target.ariaDisabled) return; // one at a time; a disabled button would lose the focus
+    target.ariaDisabled = "true";
     const { model, text } = page.state;
     const found = await page.busy(page.ask("counterfactual", model, text, part.of)).catch(page.failed);
     if (found) page.hold(found.settings);
-    else event.target.disabled = false;
+    else target.ariaDisabled = null;
   },
 }, "Take the smallest change that moves the answer");

@@ -28,9 +28,9 @@ const textEditor = (main, page, { run, failed }) => {
       if (event.isComposing || event.shiftKey) return;
       if (event.key === "Escape") set(state.text);
       else if (event.key !== "Enter") return;
-      else run().then(() => document.activeElement === document.body && (tokens.querySelector(".mask") ?? tokens.firstElementChild)?.focus({ preventScroll: true }));
+      else run().then(() => tokens.contains(document.activeElement) && focus());
       event.preventDefault();
-      if (chips.length) area.blur();
+      focus();
     },
   });
   const set = (text) => {
@@ -38,7 +38,9 @@ const textEditor = (main, page, { run, failed }) => {
     update();
   };
 
-  const focus = (place) => tokens.children[Math.min(place, chips.length - 1)]?.focus({ preventScroll: true });
+  // A token, or the first mask; the first token where there is none.
+  const focus = (place = Math.max(0, chips.findIndex((chip) => chip.mask))) =>
+    tokens.children[Math.min(place, chips.length - 1)]?.focus({ preventScroll: true });
   const tokens = roving(el("div", {
     class: "tokens chips", role: "group", "aria-label": "Tokens: Enter selects, m masks, Shift and Enter mask a range, e edits the text",
   }));
@@ -50,7 +52,7 @@ const textEditor = (main, page, { run, failed }) => {
       set(changed.text);
       await run(changed.masked_words);
       anchor = last;
-      if (document.activeElement === document.body || tokens.contains(document.activeElement)) focus(last);
+      if (tokens.contains(document.activeElement)) focus(last);
     } catch (error) {
       main.dataset.drawn = "";
       failed(error);
@@ -76,7 +78,6 @@ const textEditor = (main, page, { run, failed }) => {
   });
 
   const draw = () => {
-    const focused = [...tokens.children].indexOf(document.activeElement); // its chip is made anew
     tokens.replaceChildren(...chips.map((chip, i) => {
       const isHeld = i === state.token, found = answers.get(i), text = found?.word ?? chip.text;
       const kinds = ["chip", chip.mask && "mask", chip.special && "special", chip.joined && "joined", isHeld && "held"];
@@ -88,7 +89,6 @@ const textEditor = (main, page, { run, failed }) => {
       }, text, found ? el("small", {}, ` ${found.percent}`) : null,
       isHeld && !chip.special ? el("span", { class: "corner" }, verb) : null);
     }));
-    if (focused >= 0) focus(focused);
     paint();
     const many = chips.length.toLocaleString("en"), all = Math.max(length, page.model().limit).toLocaleString("en");
     const isCut = length > chips.length;
@@ -142,7 +142,7 @@ const textEditor = (main, page, { run, failed }) => {
   }).observe(root);
 
   return {
-    root, isEdited, set, mask,
+    root, isEdited, set, mask, focus,
     get text() { return area.value; },
     get chips() { return chips; },
     // The tokens of a text, [] for none; `full` are those before it was cut.

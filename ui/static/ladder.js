@@ -105,8 +105,8 @@ const ladderBox = (page, main, editor) => {
   return box;
 };
 
-// Whether a view is of a layer or a head.
-const hasHead = (view) => view.controls.some((one) => one.kind === "held" && one.name !== "token");
+// Whether a view is of a layer or a head, or shows them all for one to be chosen.
+const hasHead = (view) => view.controls.some((one) => one.kind === "held" && one.name !== "token") || view.name === "model-view";
 
 // The head that this text's answer needs most, as the server found it, or null.
 const openedOf = ({ opened, model, text }) =>

@@ -156,7 +156,7 @@ const explore = (main, about, server, trigger) => {
     const { chips } = editor, words = chips.flatMap((chip, i) => (!chip.special && !chip.mask && /\p{L}/u.test(chip.text) ? [i] : []));
     if (!words.length || chips.some((chip) => chip.mask)) return [];
     const place = words.includes(state.token) ? state.token : words.at(-1);
-    return [[`Mask \u201c${chips[place].text}\u201d`, () => editor.mask(place, place)]];
+    return [[`Mask \u201c${chips[place].text}\u201d`, () => { editor.focus(place); editor.mask(place, place); }]];
   };
 
   // ---- the view
@@ -199,6 +199,7 @@ const explore = (main, about, server, trigger) => {
       for (const [one, value] of Object.entries(others)) settingsOf(one)[one] = value;
       if (text !== state.text) editor.set(text);
       openView(name);
+      body.focus({ preventScroll: true });
       main.scrollIntoView({ block: "start" });
     },
     cursors: new Map(), // where the cursor stands in a map, by the map: a redraw leaves it there
@@ -209,7 +210,10 @@ const explore = (main, about, server, trigger) => {
       // A token outside of the window that was moved takes the window with it; so does another text.
       if (token < from || token >= to || "other" in changes) delete settingsOf("first").first;
       const shared = ["layer", "head", "token"];
-      if (views[changes.view]?.title) state.view = changes.view; // what is clicked may be of another view
+      if (views[changes.view]?.title) { // what is clicked may be of another view
+        state.view = changes.view;
+        body.focus({ preventScroll: true });
+      }
       // A second token, such as a key, belongs to what was selected when it was.
       if (shared.some((name) => name in changes)) {
         for (const one of view().controls) if (one.beside) delete settingsOf(one.name)[one.name];
@@ -282,10 +286,10 @@ const explore = (main, about, server, trigger) => {
     facts.textContent = `${m.kinds.length} layers × ${m.heads} heads · ${(m.parameters / 1e6).toFixed(1)}M parameters · ${m.dtype} on ${m.device}`;
     editor.held();
     answer.draw();
-    purpose.textContent = view().about;
+    purpose.textContent = purpose.title = view().about;
     guide.update(view());
     ladder.update(view());
-    if (!view().navigator) lead.append(controls);
+    if (!view().navigator && controls.parentElement !== lead) lead.append(controls);
     drawControls();
   };
 
@@ -305,8 +309,6 @@ const explore = (main, about, server, trigger) => {
     body.classList.remove("stale", "failed");
     line.textContent = found.line;
     page.window = null;
-    const focused = document.activeElement;
-    const inside = body.contains(focused) ? focused.dataset.key : null;
     // A strip of a short text stands in the editor: its tokens have its colours.
     const strip = found.parts.find((part) => part.kind === "strip" && part.values.length === editor.chips.length) ?? null;
     const seen = found.parts.filter((part) => part !== strip || strip.values.length > SHORT);
@@ -316,7 +318,6 @@ const explore = (main, about, server, trigger) => {
     if (!navigator || body.firstElementChild !== wanted[0]) body.replaceChildren(...wanted);
     ladder.mark();
     answer.tint(strip);
-    if (inside) body.querySelector(`[data-key="${inside}"]`)?.focus({ preventScroll: true });
     const named = view().name === "corpus" ? [] : [...headsIn(found.parts).values()].slice(0, NAMED);
     foot.replaceChildren(...footOf(found, { save, picture, link, say }), ...named.map((one) => toCorpus(...one)));
   };
@@ -393,6 +394,7 @@ const explore = (main, about, server, trigger) => {
   if (chosen) document.body.classList.toggle("dark", chosen === "dark");
 
   // ---- all together
+  keepFocus(main);
   main.append(
     el("header", { class: "top" }, el("h1", {}, "mbexplore"),
       el("label", { class: "model", for: "mb-model" }, el("span", {}, "model"), models), progress,

@@ -36,10 +36,15 @@ const tabBar = (views, choose) => {
     return { node: el("div", { class: "group" }, question, list), update };
   });
   const root = el("nav", { class: "tabs", "aria-label": "Views" }, ...groups.map((one) => one.node));
-  root.update = (view) => {
-    groups.forEach((one) => one.update(view));
+  // On a narrow page the bar scrolls to the tab that is open, also when the page becomes narrow.
+  const reveal = () => {
     const chosen = root.querySelector('[aria-selected="true"]');
     if (chosen) root.scrollLeft = chosen.offsetLeft - (root.clientWidth - chosen.offsetWidth) / 2;
   };
+  root.update = (view) => {
+    groups.forEach((one) => one.update(view));
+    reveal();
+  };
+  new ResizeObserver(reveal).observe(root);
   return root;
 };

@@ -156,7 +156,7 @@ parts.thumbs = (part, page) => {
   grid.style.setProperty("--heads", heads);
   grid.append(el("span", { class: "corner" }, heads === 1 ? "layer" : "layer, head"),
     ...part.names.map((name) => el("span", { class: "head-name" }, name.replace("head ", ""))));
-  const title = (layer, head) => `Layer ${layer} ${part.names[head]} · max ${number(+part.layers[layer].highest[head].toPrecision(2))}`;
+  const title = (layer, head) => `Layer ${layer} ${part.names[head]} · max ${number(part.layers[layer].highest[head])}`;
   const show = (layer, head) => {
     readout.textContent = title(layer, head);
     if (!large) return;
@@ -164,7 +164,7 @@ parts.thumbs = (part, page) => {
       kind: "map", title: title(layer, head), hue: part.layers[layer].kind, root: 2, exact: false,
       scale: part.layers[layer].highest[head], data: part.layers[layer].maps[head], shape: [part.size, part.size],
       unit: "attention weight (square-root colour scale)", columnAxis: "key", rowPlaces: part.places,
-      columnPlaces: part.places, pool: [part.pool, part.pool], pooled: "", window: null, zoom: true, mark: part.mark,
+      columnPlaces: part.places, pool: [part.pool, part.pool], pooled: "", window: null, zoom: true, mark: part.mark, marked: part.marked,
     }, { ...page, isSaved: true, hold() {} }));
   };
   const hold = (layer, head) => {

@@ -92,7 +92,7 @@ parts.heat = (whole, page) => {
     return most.indexOf(Math.max(...most));
   };
   const { frame, readout, cells, at, move, select, cursor } = matrix(part, page, {
-    rows, columns, axes: ["", part.column_axis], mark: part.mark ?? [null, null],
+    rows, columns, axes: [part.row_axis, part.column_axis], mark: part.mark ?? [null, null],
     kind: holds ? "holds" : null, key: `heat ${part.title.replace(/[^a-z ]/gi, "")}`,
     label: `${part.title}: arrows move${holds ? ", Enter holds" : ""}`,
     names: () => part,

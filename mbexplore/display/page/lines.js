@@ -70,16 +70,16 @@ parts.lines = (part) => {
     text([(left + width) / 2, height - 6], "middle", part.x, "axis");
     text([0, 0], "middle", part.y, "axis")
       .setAttribute("transform", `translate(12 ${(low + top) / 2}) rotate(-90)`);
-    // A level's name stands at the end that is farther from every curve.
-    const away = (level, end) => Math.min(...part.series.map((one) => Math.abs(y(one.points.at(end)[1]) - y(level.at))));
+    // A level's name stands at the end that is farther from every curve above it.
+    const reached = (from, to) => part.series.flatMap((one) => one.points)
+      .filter(([a, b]) => a !== null && b !== null && x(a) >= from && x(a) <= to).map((p) => y(p[1]));
+    const away = (level, from) => Math.min(...reached(from, from + 0.4 * width).map((one) => Math.abs(one - y(level.at) + 10)));
     for (const level of levels) {
-      const isLeft = away(level, 0) > away(level, -1);
+      const isLeft = away(level, left) > away(level, 0.6 * width - right);
       stroke(left, y(level.at), width - right, y(level.at), "mark");
       text([isLeft ? left + 5 : width - right - 5, y(level.at) - 5], isLeft ? "start" : "end", level.name, "named");
     }
     // A mark's name stands at the end that is farther from every curve beside it.
-    const reached = (from, to) => part.series.flatMap((one) => one.points)
-      .filter(([a, b]) => a !== null && b !== null && x(a) >= from && x(a) <= to).map((p) => y(p[1]));
     for (const mark of marks) {
       const isRight = x(mark.at) > width / 2, at = x(mark.at);
       const near = isRight ? reached(at - 0.4 * width, at) : reached(at, at + 0.4 * width);
@@ -122,6 +122,6 @@ parts.lines = (part) => {
   responsive(frame, paint);
   if (named) onSelected(frame, ({ layer }) => move(places.find((place) => named[place] === `layer ${layer}`)));
   const legend = part.series.length < 2 ? null : el("span", { class: "legend" },
-    ...part.series.map((s) => el("span", { class: `${s.hue}${s.dashed ? " dashed" : ""}` }, s.name)));
+    ...part.series.map((s) => el("span", { class: `${s.hue}${s.dashed ? " dashed" : ""}${s.dots ? " dots" : ""}` }, s.name)));
   return figure(part, legend, frame, readout);
 };

@@ -40,7 +40,8 @@ const imageOf = (rows, columns, colourAt) => {
 const scaleOf = (part, hue) => {
   const at = (x) => (part.darkest_low ? 1 - x / 83 : x / 83);
   const canvas = el("canvas", { class: "ramp", "aria-hidden": "true" });
-  const box = el("span", { class: "scale" }, number(part.low), canvas, `${number(part.high)} ${part.unit}`);
+  const unit = part.log ? `${part.unit} (logarithmic colour scale)` : part.unit;
+  const box = el("span", { class: "scale" }, number(part.low), canvas, `${number(part.high)} ${unit}`);
   responsive(box, () => {
     const context = sized(canvas, 84, 10);
     context.drawImage(imageOf(1, 84, (x) => shade(hue, at(x))), 0, 0, 84, 10);
@@ -77,11 +78,13 @@ const matrix = (part, page, about) => {
     const step = Math.max(1, Math.ceil(apart[0] / tall));
     context.textBaseline = "middle";
     context.textAlign = "right";
+    let last = -Infinity; // where the name above stands
     texts.forEach((name, r) => {
-      if (!isNamed(r, markRow, step)) return;
+      const y = clampTo((r + 0.5) * tall, LABEL / 2 + 1, rows * tall); // the first is not cut
+      if (!isNamed(r, markRow, step) || (r !== markRow && y - last < LABEL + 1)) return;
+      last = y;
       context.font = r === markRow ? `bold ${FONT}` : FONT;
       context.fillStyle = about.inkOf?.(r, style) ?? style.color;
-      const y = clampTo((r + 0.5) * tall, LABEL / 2 + 1, rows * tall); // the first is not cut
       context.fillText(cut(name, LABEL_LETTERS), left - 6, y, left - 6 - axisWidth);
     });
     context.font = FONT;

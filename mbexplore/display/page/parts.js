@@ -80,6 +80,42 @@ const tellSelected = (main, selected) => {
   for (const one of main.querySelectorAll(".follows")) one.dispatchEvent(new CustomEvent("mbexplore:selected", { detail: selected }));
 };
 
+// Keeps the keyboard's place in `main`: where what has the focus is drawn anew, hidden or gone, the focus goes
+// to the element with its key, or else to the one that stands nearest to its place.
+const FOCUSABLE = "a[href], button, input, select, textarea, summary, [tabindex]";
+const keepFocus = (main) => {
+  if (main.dataset.focus) return;
+  main.dataset.focus = "kept";
+  let last = null; // what had the focus, and its place in each element around it
+  const canHave = (node) => node.isConnected && !node.disabled && node.getClientRects().length > 0;
+  const heir = () => {
+    const { key } = last.node.dataset, same = key && main.querySelector(`[data-key="${CSS.escape(key)}"]`);
+    if (same && canHave(same)) return same;
+    for (const [box, place] of last.places) {
+      const stops = [...box.querySelectorAll(FOCUSABLE)];
+      const found = stops.slice(place).find(canHave) ?? stops.slice(0, place).findLast(canHave);
+      if (found) return found;
+    }
+    return null;
+  };
+  const look = () => {
+    const { activeElement: active, body } = document;
+    if (last && [body, last.node].includes(active) && !canHave(last.node)) heir()?.focus({ preventScroll: true });
+  };
+  main.addEventListener("focusin", ({ target: node }) => {
+    const places = [];
+    for (let box = node.parentElement; box && main.contains(box); box = box.parentElement) {
+      places.push([box, [...box.querySelectorAll(FOCUSABLE)].indexOf(node)]);
+    }
+    last = { node, places };
+  });
+  // A click beside everything takes the focus away for good.
+  main.addEventListener("pointerdown", ({ target }) => { if (!target.closest(FOCUSABLE)) last = null; });
+  // What is gone is seen to at once, what is hidden when the frame is laid out.
+  new MutationObserver(() => (last?.node.isConnected ? requestAnimationFrame(look) : look()))
+    .observe(main, { subtree: true, childList: true, attributeFilter: ["class", "disabled", "hidden"] });
+};
+
 // What the colours of layers mean, where both kinds are there.
 const legendOfKinds = (kinds) => {
   const found = ["global", "local"].filter((kind) => kinds?.includes(kind));
@@ -125,6 +161,7 @@ const point = (title) => {
   found.focus({ preventScroll: true });
 };
 
+const LONG = 28; // letters of a cell that may be broken into lines
 const LABEL = 11; // px, of labels on a canvas
 const FONT = `${LABEL}px system-ui, sans-serif`;
 const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
@@ -160,7 +197,7 @@ const parts = {
         ? el("button", { class: "link", onclick: () => page.hold(one.hold) }, one.text)
         : el("span", {}, one.text);
       inside.dir = "auto";
-      const td = el("td", { class: `${part.columns[i].left ? "left" : ""} ${one.strong ? "strong" : ""}` }, inside);
+      const td = el("td", { class: `${part.columns[i].left ? "left" : ""} ${one.strong ? "strong" : ""} ${one.text.length > LONG ? "long" : ""}` }, inside);
       if (one.bar !== undefined) {
         td.classList.add("bar", one.hue);
         td.style.setProperty("--share", Math.abs(one.bar));

@@ -1,7 +1,27 @@
 // A route: tokens from left to right, layers upwards, a dot where the difference is, a curve for each
 // head that moves it on. A dot selects its layer and token, a curve opens what shows the head.
 
-const ROUTE = { row: [22, 38], tall: 400, names: 84, column: 190, idle: 0.45, foot: 38, side: 22, apart: 15 }; // px
+const ROUTE = { row: [22, 38], tall: 400, names: 84, column: 190, idle: 0.45, foot: 38, side: 22, apart: 15, beside: 14, letters: 12 }; // px
+
+// Places labels one after another: beside the end of a curve or its beginning, wherever each covers least.
+const labelPlacer = (width, dots, curves) => {
+  const along = ({ from, to, middle }, t) => [0, 1].map((i) => (1 - 2 * t) * (1 - t) * from[i] + 4 * t * (1 - t) * middle[i] + t * (2 * t - 1) * to[i]);
+  const drawn = [...dots, ...curves.flatMap((curve) => [1, 2, 3, 4, 5, 6, 7, 8, 9].map((t) => along(curve, t / 10)))];
+  const placed = [], high = ROUTE.apart;
+  return ({ from, to, row, label }) => {
+    const side = to[0] < from[0] ? -1 : 1, wide = widest([label], `600 ${ROUTE.letters}px system-ui, sans-serif`);
+    const spots = [0, 1, -1, 2, -2].flatMap((shift) => [[to, side], [from, -side]].map(([[x, y], way]) => {
+      const left = x + way * ROUTE.beside - (way < 0 ? wide : 0), level = y + (row + shift) * high;
+      const within = (a, b) => a > left - 3 && a < left + wide + 3 && Math.abs(b - level) < high / 2;
+      const cost = 100 * (left < ROUTE.names || left + wide > width) + drawn.filter(([a, b]) => within(a, b)).length + Math.abs(shift) / 10
+        + 10 * placed.filter((one) => Math.abs(one.level - level) < high - 1 && one.left < left + wide && left < one.right).length;
+      return { left, right: left + wide, level, cost };
+    }));
+    const best = spots.reduce((a, b) => (b.cost < a.cost ? b : a));
+    placed.push(best);
+    return best;
+  };
+};
 
 parts.route = (part, page) => {
   const rows = part.rows.length, ends = part.edges.flatMap((edge) => [edge.key, edge.query]);
@@ -44,7 +64,7 @@ parts.route = (part, page) => {
       column.split(" / ").forEach((each, line) =>
         text([x(i), rows * high + 20 + 15 * line], "middle", cut(line ? `/ ${each}` : each, letters + 2 * line), kind).append(svg("title", {}, column)));
     });
-    const dots = [];
+    const dots = [], carried = [];
     part.values.forEach((values, row) => values.forEach((value, column) => {
       const size = Math.min(Math.abs(value ?? 0), 1), isCarried = size >= part.least;
       if (value === null) return;
@@ -56,6 +76,7 @@ parts.route = (part, page) => {
       }
       const dot = svg("circle", { cx: x(column), cy: y(row), r: isCarried ? 3 + 6 * Math.sqrt(size) : 1.5, class: isCarried ? "node" : "bare" });
       if (isCarried) {
+        carried.push([x(column), y(row)]);
         dot.style.fill = css(shade("signed", (value / part.high + 1) / 2));
         const layer = part.row_hold[row], token = part.column_hold[column];
         const held = { ...(layer === null || layer === undefined ? {} : { layer }), ...(token === null || token === undefined ? {} : { token }) };
@@ -63,24 +84,26 @@ parts.route = (part, page) => {
       }
       dots.push(dot);
     }));
-    const labels = part.edges.map((edge) => {
-      const bend = (edge.number - (edge.count - 1) / 2) * Math.min(ROUTE.apart, high * 0.42), act = page.open && (() => page.open(edge.open));
-      const from = [x(edge.key), y(edge.row)], to = [x(edge.query), y(edge.row + 1)], kind = `edge ${edge.hue}${edge.backup ? " backup" : ""}`;
-      const isLoop = edge.key === edge.query, middle = [(from[0] + to[0]) / 2, (from[1] + to[1]) / 2 + bend];
-      const at = isLoop ? [to[0] + 14, to[1] + bend] : middle;
-      const path = isLoop ? null : svg("path", {
-        d: `M${from} Q${[0, 1].map((i) => 2 * middle[i] - (from[i] + to[i]) / 2)} ${to}`, "stroke-width": 1.5 + 7 * Math.max(edge.share, 0), class: kind,
+    const curves = part.edges.map((edge) => {
+      const row = edge.number - (edge.count - 1) / 2, bend = row * Math.min(ROUTE.apart, high * 0.42);
+      const from = [x(edge.key), y(edge.row)], to = [x(edge.query), y(edge.row + 1)];
+      return { from, to, row, label: edge.label, middle: [(from[0] + to[0]) / 2, (from[1] + to[1]) / 2 + bend] };
+    });
+    const place = labelPlacer(width, carried, curves);
+    const labels = part.edges.map((edge, i) => {
+      const { from, to, middle } = curves[i], act = page.open && (() => page.open(edge.open)), kind = `edge ${edge.hue}${edge.backup ? " backup" : ""}`;
+      const path = edge.key === edge.query ? null : svg("path", {
+        d: `M${from} Q${[0, 1].map((j) => 2 * middle[j] - (from[j] + to[j]) / 2)} ${to}`, "stroke-width": 1.5 + 7 * Math.max(edge.share, 0), class: kind,
       });
       if (path) root.append(path); // below all labels
-      const label = svg("g", { class: kind }, svg("text", { x: at[0], y: at[1] + 4, "text-anchor": isLoop ? "start" : "middle", class: "named" }, edge.label));
+      const { left, level } = place(curves[i]);
+      const label = svg("g", { class: kind }, svg("text", { x: left, y: level + 4, class: "named" }, edge.label));
       path?.addEventListener("pointerenter", () => tell(edge.about));
       if (act) path?.addEventListener("click", act);
       return active(label, edge.about, `edge ${edge.name} ${edge.number}`, act);
     });
     root.append(...dots, ...labels);
-    const focused = frame.contains(document.activeElement) ? document.activeElement.dataset.key : null;
     frame.replaceChildren(root);
-    if (focused) frame.querySelector(`[data-key="${focused}"]`)?.focus({ preventScroll: true });
   };
   responsive(frame, paint);
   const scale = scaleOf({ low: -part.high, high: part.high, unit: part.unit }, "signed");

@@ -3,6 +3,7 @@
 const showParts = (main, parts, select = () => {}) => {
   const root = main.querySelector(".blocks") ?? main;
   const page = { cursors: new Map(), chips: [], state: {}, hold: select, isSaved: true };
+  keepFocus(main);
   root.replaceChildren(...parts.map((part) => draw(part, page)));
   repaint(main);
 };
