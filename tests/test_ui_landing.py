@@ -277,7 +277,7 @@ COVERED = """[...document.querySelectorAll(".route g.edge text")].filter((one, i
 """Names of heads that stand on a curve or on one another, or leave the picture."""
 
 
-@pytest.mark.parametrize("wide", [390, 1440])
+@pytest.mark.parametrize("wide", [320, 390, 1440])
 def test_names_of_heads_cover_no_curve(person, wide):
     begin(person, text=PARIS, view="why")
     person.page.set_viewport_size({"width": wide, "height": 900})

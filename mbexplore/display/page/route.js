@@ -1,7 +1,7 @@
 // A route: tokens from left to right, layers upwards, a dot where the difference is, a curve for each
 // head that moves it on. A dot selects its layer and token, a curve opens what shows the head.
 
-const ROUTE = { row: [22, 38], tall: 400, names: 84, column: 190, idle: 0.45, foot: 38, side: 22, apart: 15, beside: 14, letters: 12 }; // px
+const ROUTE = { row: [22, 38], tall: 400, names: 84, column: 190, idle: 0.45, foot: 38, side: 22, apart: 15, beside: 14, font: "600 12px system-ui, sans-serif" }; // px
 
 // Places labels one after another: beside the end of a curve or its beginning, wherever each covers least.
 const labelPlacer = (width, dots, curves) => {
@@ -9,10 +9,10 @@ const labelPlacer = (width, dots, curves) => {
   const drawn = [...dots, ...curves.flatMap((curve) => [1, 2, 3, 4, 5, 6, 7, 8, 9].map((t) => along(curve, t / 10)))];
   const placed = [], high = ROUTE.apart;
   return ({ from, to, row, label }) => {
-    const side = to[0] < from[0] ? -1 : 1, wide = widest([label], `600 ${ROUTE.letters}px system-ui, sans-serif`);
+    const side = to[0] < from[0] ? -1 : 1, wide = widest([label], ROUTE.font);
     const spots = [0, 1, -1, 2, -2].flatMap((shift) => [[to, side], [from, -side]].map(([[x, y], way]) => {
       const left = x + way * ROUTE.beside - (way < 0 ? wide : 0), level = y + (row + shift) * high;
-      const within = (a, b) => a > left - 3 && a < left + wide + 3 && Math.abs(b - level) < high / 2;
+      const within = (a, b) => a > left - 9 && a < left + wide + 9 && Math.abs(b - level) < high / 2;
       const cost = 100 * (left < ROUTE.names || left + wide > width) + drawn.filter(([a, b]) => within(a, b)).length + Math.abs(shift) / 10
         + 10 * placed.filter((one) => Math.abs(one.level - level) < high - 1 && one.left < left + wide && left < one.right).length;
       return { left, right: left + wide, level, cost };
@@ -53,7 +53,10 @@ parts.route = (part, page) => {
   const paint = (width) => {
     const high = Math.min(Math.max(ROUTE.tall / rows, ROUTE.row[0]), ROUTE.row[1]);
     const room = shares.map((share) => (share >= part.least ? 1 : ROUTE.idle)), all = room.reduce((a, b) => a + b);
-    const step = Math.min((width - ROUTE.names - ROUTE.side) / all, ROUTE.column);
+    // The longest name of a head has room beside the last token.
+    const least = ROUTE.beside + widest(part.edges.map((edge) => edge.label), ROUTE.font) + 4, half = room.at(-1) / (2 * all);
+    const side = Math.max(ROUTE.side, part.edges.length ? (least - half * (width - ROUTE.names)) / (1 - half) : 0);
+    const step = Math.min((width - ROUTE.names - side) / all, ROUTE.column);
     const x = (column) => ROUTE.names + step * (room.slice(0, column).reduce((a, b) => a + b, 0) + room[column] / 2), y = (row) => (rows - row - 0.5) * high + 4;
     const root = svg("svg", { width, height: rows * high + ROUTE.foot + 8, role: "group", "aria-label": part.title });
     const { text } = pen(root);
