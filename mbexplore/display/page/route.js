@@ -53,8 +53,9 @@ parts.route = (part, page) => {
   const paint = (width) => {
     const high = Math.min(Math.max(ROUTE.tall / rows, ROUTE.row[0]), ROUTE.row[1]);
     const room = shares.map((share) => (share >= part.least ? 1 : ROUTE.idle)), all = room.reduce((a, b) => a + b);
-    // The longest name of a head has room beside the last token.
-    const least = ROUTE.beside + widest(part.edges.map((edge) => edge.label), ROUTE.font) + 4, half = room.at(-1) / (2 * all);
+    // The longest name of a head has room beside the last token that a curve ends at.
+    const least = ROUTE.beside + widest(part.edges.map((edge) => edge.label), ROUTE.font) + 4, last = Math.max(...ends);
+    const half = room.slice(last).reduce((a, b) => a + b, -room[last] / 2) / all;
     const side = Math.max(ROUTE.side, part.edges.length ? (least - half * (width - ROUTE.names)) / (1 - half) : 0);
     const step = Math.min((width - ROUTE.names - side) / all, ROUTE.column);
     const x = (column) => ROUTE.names + step * (room.slice(0, column).reduce((a, b) => a + b, 0) + room[column] / 2), y = (row) => (rows - row - 0.5) * high + 4;
