@@ -191,7 +191,7 @@ def test_every_head_is_shown_large_when_it_is_chosen(browser, recording, tmp_pat
     tab.click('.thumb[data-layer="1"][data-head="1"]')
     caption = tab.locator(".enlarged figcaption")
     highest = float(maps[1].weights[1].max())
-    assert caption.inner_text().startswith(f"Layer 1 head 1{DOT}max {highest:.2g}")
+    assert caption.inner_text().startswith(f"Layer 1 head 1{DOT}max {highest:.4g}")
     for key, title in (("ArrowLeft", "Layer 1 head 0"), ("ArrowDown", "Layer 0 head 0"),
                        ("ArrowUp", "Layer 1 head 0")):  # fmt: skip
         tab.keyboard.press(key)

@@ -30,9 +30,9 @@ WIDE = parity.Case(
 """Base's width, heads and window over more than three windows, beside a shorter text."""
 
 
-def check(recording, layer, expected):
+def check(recording, layer, expected, most_apart=1e-6):
     """Every way to a map of a layer against (heads, seq, seq) of transformers."""
-    close = {"rtol": 0, "atol": 1e-6}
+    close = {"rtol": 0, "atol": most_apart}
     whole, expected = recording.attention(layer).float(), expected.float()
     torch.testing.assert_close(whole, expected, **close)
     torch.testing.assert_close(whole.sum(-1), torch.ones(whole.shape[:2]), rtol=0, atol=1e-5)
@@ -90,7 +90,8 @@ def test_at_base_width_each_text_of_a_padded_batch_has_their_maps(wide, row):
     recording = record(ours, encoding, keep=("attention",))
     size = len(real)
     for layer, expected in enumerate(maps):
-        check(recording, layer, expected[row, :, :size, :size])
+        # In float32 either side is up to 1e-6 from float64, where theirs can't take padding.
+        check(recording, layer, expected[row, :, :size, :size], 2e-6)
         assert not expected[row, :, :size, size:].any()  # theirs gives padding nothing either
 
 
