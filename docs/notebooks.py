@@ -64,7 +64,7 @@ def shown_output(output: Any, name: str, filled: Filled) -> str:
     headline = text.strip().partition("\n")[0]
     filled.files[f"{name}.png"] = base64.b64decode(data["image/png"])
     shown = f"> {headline}\n\n" + show_file(f"{name}.png", headline) + "\n\n"
-    page = re.search(r'srcdoc="([^"]*)"', data.get("text/html", ""))
+    page = re.search(r"srcdoc='([^']*)'", data.get("text/html", ""))
     if page:
         filled.files[f"{name}.html"] = unescape(page[1]).encode()
         shown += show_file(f"{name}.html", headline) + "\n\n"

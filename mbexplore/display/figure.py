@@ -143,12 +143,14 @@ def to_bytes(figure: Figure, ending: str, style: FigureStyle = SCREEN) -> bytes:
 
 
 def to_small_png(figure: Figure) -> bytes:
-    """A figure as a small file, for notebooks, which keep what they show: 64 colours, few dots."""
+    """A figure as a small file, for notebooks, which keep what they show: few colours and dots."""
     from PIL import Image
 
     buffer = BytesIO()
     with Image.open(BytesIO(to_bytes(figure, "png", FigureStyle(dpi=72)))) as picture:
-        picture.convert("RGB").quantize(64).save(buffer, "png", optimize=True)
+        # Colours spread over all there are: the commonest would leave gaps in a colour scale.
+        few = picture.convert("RGB").quantize(128, Image.Quantize.MAXCOVERAGE)
+        few.save(buffer, "png", optimize=True)
     return buffer.getvalue()
 
 

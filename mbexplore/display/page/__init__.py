@@ -20,8 +20,8 @@ SCRIPTS = (
 """In the order in which they need each other."""
 
 _FRAME = (
-    '<iframe title="{title}" sandbox="allow-scripts" srcdoc="{page}" loading="lazy" '
-    'style="width:100%;height:{height}px;border:0"></iframe>'
+    """<iframe title="{title}" sandbox="allow-scripts" srcdoc='{page}' loading="lazy" """
+    """style="width:100%;height:{height}px;border:0"></iframe>"""
 )
 HEIGHT = 460
 """Pixels of a page in a notebook."""
@@ -66,4 +66,6 @@ def build_page(blocks: Iterable[Block], title: str, command: str) -> str:
 
 def build_frame(page: str, title: str) -> str:
     """A page for a notebook: in a frame that may run its own scripts and nothing else."""
-    return _FRAME.format(title=escape(title), page=escape(page), height=HEIGHT)
+    # In single quotes the double ones of the data, which are many, stay one character each.
+    held = page.replace("&", "&amp;").replace("'", "&#x27;")
+    return _FRAME.format(title=escape(title), page=held, height=HEIGHT)
