@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from mbexplore.files import write_beside, writing
 from mbexplore.text import json_line
 
 Row = dict[str, Any]
+Rows = tuple[Sequence[str], list[list[Any]]]
+"""Neighbours with the same columns: those, and the cells of each."""
 ENDINGS = ("csv", "jsonl", "parquet")
 REMEDY = "; make room, or choose another place."
 _BATCH = 1024
@@ -71,19 +73,18 @@ class Partial:
                     )
                 whole += len(line)
                 if number:
-                    self._count(json.loads(line))
+                    self._count(*json.loads(line))
             file.truncate(whole)
         if not whole:
             self._place.unlink()
             self._resume()
 
-    def _count(self, texts: Sequence[Sequence[Row]]) -> None:
+    def _count(self, texts: int, kept: Sequence[Rows]) -> None:
         """Takes notice of the rows of some texts."""
-        self.done += len(texts)
-        for row in chain.from_iterable(texts):
-            self.failed += "error" in row
-            if not (cells := self._cells(row)).keys() <= self._columns.keys():
-                self._columns |= dict.fromkeys(cells)
+        self.done += texts
+        for columns, rows in kept:
+            self._columns |= dict.fromkeys(columns)
+            self.failed += len(rows) * ("error" in columns)
 
     def append(self, texts: Sequence[Sequence[Row]]) -> None:
         """Keeps the rows of texts that were run together.
@@ -91,16 +92,26 @@ class Partial:
         Raises:
             OutputError: they can't be written.
         """
+        cells = map(self._cells, chain.from_iterable(texts))
+        kept = [
+            (columns, [list(row.values()) for row in rows])
+            for columns, rows in groupby(cells, key=tuple)
+        ]
         with writing(self._place, REMEDY), self._place.open("a", encoding="utf-8") as file:
-            file.write(json_line(list(texts)) + "\n")
-        self._count(texts)
+            file.write(json_line([len(texts), kept]) + "\n")
+        self._count(len(texts), kept)
 
-    def rows(self) -> Iterator[Row]:
-        """All rows, in their order."""
+    def _kept(self) -> Iterator[Rows]:
+        """What is kept of all texts, in their order."""
         with self._place.open(encoding="utf-8") as file:
             next(file)
             for line in file:
-                yield from chain.from_iterable(json.loads(line))
+                yield from json.loads(line)[1]
+
+    def _rows(self) -> Iterator[Row]:
+        for columns, rows in self._kept():
+            for row in rows:
+                yield dict(zip(columns, row, strict=True))
 
     def discard(self) -> None:
         """Removes what is kept."""
@@ -123,12 +134,15 @@ class Partial:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(columns)
-            cells = map(self._cells, self.rows())
-            writer.writerows([row.get(name, "") for name in columns] for row in cells)
+            for names, rows in self._kept():
+                if names != columns:
+                    cells = (dict(zip(names, row, strict=True)) for row in rows)
+                    rows = [[row.get(name, "") for name in columns] for row in cells]
+                writer.writerows(rows)
 
     def _jsonl(self, path: Path) -> None:
         with path.open("w", encoding="utf-8") as file:
-            file.writelines(json_line(row) + "\n" for row in self.rows())
+            file.writelines(json_line(row) + "\n" for row in self._rows())
 
     def _parquet(self, path: Path) -> None:
         arrow, parquet = _arrow(path)
@@ -142,7 +156,7 @@ class Partial:
 
     def _squared(self) -> Iterator[Row]:
         """Every row with every column."""
-        for row in self.rows():
+        for row in self._rows():
             yield {name: row.get(name) for name in self._columns}
 
     def _cells(self, row: Row) -> Row:

@@ -175,37 +175,37 @@ class Tokenizer:
         other, place_other = (None, place) if pair is None else self._own_mask(pair)
         with guarded("The tokenizer can't split this text by its tokenizer.json"):
             encoded = self._inner.encode(own, other)
-        picked = _pick(len(encoded), limit, truncate)
-        all_ids, word_ids, sides = encoded.ids, encoded.word_ids, encoded.sequence_ids
-        spans = encoded.offsets  # each look at these makes the whole list anew, so one is enough
-        if not all_ids:
+        # Each look at one of these makes the whole list anew.
+        ids, words, spans = encoded.ids, encoded.word_ids, encoded.offsets
+        if not ids:
             raise TextError("The tokenizer makes nothing of this text; give at least one word.")
-        if pair is not None and not any(sides[i] == 1 for i in picked):
-            raise TextError(
-                f"Nothing is left of the second text within the {len(picked):,} tokens that the "
-                "model takes; shorten the first."
-            )
-        # The places and words of a second text go on where those of the first end.
-        start = len(text) + 1
-        seen = zip(word_ids, sides, strict=True)
-        words = 1 + max((word for word, of in seen if of == 0 and word is not None), default=-1)
-
-        def locate(i: int) -> tuple[Span, int | None]:
-            if sides[i] != 1:
-                return place(spans[i]), word_ids[i]
-            (low, high), word = place_other(spans[i]), word_ids[i]
-            return (start + low, start + high), None if word is None else words + word
-
-        located, ids = [locate(i) for i in picked], [all_ids[i] for i in picked]
+        start = None if pair is None else len(text) + 1
+        picked = _pick(len(ids), limit, truncate)
+        if start is None:
+            spans = list(map(place, spans))
+        else:
+            sides = encoded.sequence_ids
+            if not any(sides[i] == 1 for i in picked):
+                raise TextError(
+                    f"Nothing is left of the second text within the {len(picked):,} tokens that "
+                    "the model takes; shorten the first."
+                )
+            both = zip(sides, spans, strict=True)
+            spans = [(place_other if side == 1 else place)(span) for side, span in both]
+            _go_on(sides, spans, words, start)
+        full_length = len(ids)
+        if len(picked) < full_length:
+            ids, words = [ids[i] for i in picked], [words[i] for i in picked]
+            spans = [spans[i] for i in picked]
         return Encoding(
             text=text if pair is None else f"{text}\n{pair}",
             ids=tuple(ids),
             tokens=tuple(map(self.token, ids)),
-            offsets=tuple(span for span, _ in located),
-            words=tuple(word for _, word in located),
+            offsets=tuple(spans),
+            words=tuple(words),
             mask_positions=tuple(i for i, token in enumerate(ids) if token == self.mask_token_id),
-            full_length=len(encoded),
-            pair_start=None if pair is None else start,
+            full_length=full_length,
+            pair_start=start,
             cls_id=self.special_ids.cls,
             sep_id=self.special_ids.sep,
         )
@@ -287,6 +287,20 @@ def _pick(length: int, limit: int | None, truncate: bool) -> list[int]:
             "with --truncate."
         )
     return [*range(limit - 1), length - 1]
+
+
+def _go_on(sides: list[int | None], spans: list[Span], words: list[int | None], start: int) -> None:
+    """Counts the places and words of a second text on from those of the first."""
+    first = [word for side, word in zip(sides, words, strict=True) if side == 0]
+    before = 1 + max((word for word in first if word is not None), default=-1)
+    for i, side in enumerate(sides):
+        if side == 1:
+            low, high = spans[i]
+            word = words[i]
+            spans[i], words[i] = (
+                (start + low, start + high),
+                None if word is None else before + word,
+            )
 
 
 def _find_special_ids(inner: tokenizers.Tokenizer, names: Mapping[str, str | None]) -> SpecialIds:

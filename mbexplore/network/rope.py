@@ -69,10 +69,10 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         The rotated tensor, of the shape and dtype of `x`.
     """
     half = cos.shape[-1]
-    # Widened or not, it is copied once.
-    wide = x.to(cos.dtype, memory_format=torch.contiguous_format).contiguous()
-    turned = wide * torch.cat((cos, cos), dim=-1)
-    # In place on a product that no gradient needs.
-    turned[..., :half].addcmul_(wide[..., half:], sin, value=-1)
-    turned[..., half:].addcmul_(wide[..., :half], sin)
+    turned = x.to(cos.dtype, memory_format=torch.contiguous_format, copy=True)
+    # In place on the copy, with room for one half besides.
+    first, second = turned[..., :half], turned[..., half:]
+    moved = first * sin
+    first.mul_(cos).addcmul_(second, sin, value=-1)
+    second.mul_(cos).add_(moved)
     return turned.to(x.dtype)
