@@ -9,6 +9,7 @@ import json
 import math
 import re
 import reprlib
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -80,6 +81,17 @@ def word(token: str) -> str:
     bare = bare if bare.strip() else bare.translate(_SIGNS)
     escaped = (c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in bare)
     return shown("".join(escaped))
+
+
+def said(token: str) -> str:
+    """A token in a sentence: as `word`, in quotes where it would be read as a mark of ours."""
+    bare = word(token)
+    return bare if any(map(str.isalnum, bare)) else f"'{bare}'"
+
+
+def said_at(tokens: Sequence[str], position: int) -> str:
+    """A token of a text in a sentence, with its position: "France (4)"."""
+    return f"{said(tokens[position])} ({position})"
 
 
 def bar(share: float, width: int) -> str:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mbexplore.errors import ModelError
-from mbexplore.text import json_line, quoted, shortened, shown
+from mbexplore.text import json_line, quoted, said, said_at, shortened, shown
 
 ANY = st.text(st.characters(), max_size=40)  # lone surrogates too
 VALUES = st.recursive(
@@ -72,3 +72,9 @@ def test_a_sentence_keeps_its_beginning_and_its_remedy():
 def test_a_shortened_text_has_at_most_that_many_characters(text, most):
     short = shortened(text, most)
     assert len(short) <= most and (short == text) == (len(text) <= most)
+
+
+def test_a_mark_is_quoted_in_a_sentence():
+    tokens = (" Paris", ",", " .", "[SEP]", " 1964", "é")
+    assert list(map(said, tokens)) == ["Paris", "','", "'.'", "[SEP]", "1964", "é"]
+    assert said_at(tokens, 1) == "',' (1)"

@@ -76,9 +76,6 @@ def ui(
 
     from mbexplore.explorer import load
 
-    if pair is None and (share or host not in HERE):
-        reached = "knows the public address" if share else f"can reach {host}"
-        notice(f"Everybody who {reached} can use this page; --auth USER:PASS asks for a password.")
     names: list[str | None] = list(dict.fromkeys(models)) if models else [None]
     opened = [load(name, device=device, dtype=dtype) for name in names]
     sessions = Sessions({explorer.info.name: explorer for explorer in opened})
@@ -91,6 +88,9 @@ def ui(
     ) as addresses:
         for address in filter(None, addresses):
             typer.echo(address)
+        if pair is None and (share or host not in HERE):
+            reached = "knows the public address" if share else f"can reach {host}"
+            notice(f"Everybody who {reached} can use this page; --auth USER:PASS sets a password.")
         if mcp:
             notice(f"Tools for agents (MCP): {addresses[0]}{PATH}")
         notice("Ctrl-C ends it.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.display.blocks import Block, Lines, Series
 from mbexplore.display.numbers import percent
 from mbexplore.errors import UsageError
-from mbexplore.text import word
+from mbexplore.text import said
 from mbexplore.views.parameters import option
 from mbexplore.views.shared import answer_bars, state_names
 
@@ -99,13 +99,13 @@ def describe_without(found: Without) -> str:
     if found.before is None or found.after is None:
         return f"Maps without {parts}."
     first, last = found.before.rows[-1], found.after.rows[-1]
-    answer, top = word(found.before.target.token), last.predictions[0]
+    answer, top = said(found.before.target.token), last.predictions[0]
     change = f"{percent(first.probability)} to {percent(last.probability)}"
     if top.token_id == found.before.target.token_id:
         return f"Without {parts} {answer} goes from {change} and stays at rank 1."
     return (
         f"Without {parts} {answer} goes from {change}, rank {last.rank:,}; the answer is "
-        f"{word(top.token)} ({percent(top.probability)})."
+        f"{said(top.token)} ({percent(top.probability)})."
     )
 
 
@@ -129,5 +129,5 @@ def rank_curves(found: Without, session: Session) -> Lines:
         for i, (name, one) in enumerate(both)
     )
     target = found.before.target
-    title = f"Rank of {word(target.token)} {target.place}"
+    title = f"Rank of {said(target.token)} {target.place}"
     return Lines(curves, title, y="rank", log_y=True, ticks=state_names(session), y_down=True)

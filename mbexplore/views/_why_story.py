@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from mbexplore.display.numbers import percent, significant
 from mbexplore.display.story_blocks import Phrase, Proof, Sentence
-from mbexplore.text import shown, state_name, word
+from mbexplore.text import said, said_at, shown, state_name
 from mbexplore.views.attention import AttentionView
 from mbexplore.views.attribute import AttributeView
 from mbexplore.views.lens import LensView
@@ -51,7 +51,7 @@ def tell(found: Why, session: Session, own: WhyProof, parity: str = "") -> Itera
     if found.counterfactual is None:
         text = (
             "No change of up to 3 tokens that was tried moves the answer away from "
-            f"{word(found.target.token)}."
+            f"{said(found.target.token)}."
         )
         yield _one(text, own(TOKENS))
     else:
@@ -118,15 +118,11 @@ def _rests(found: Why, position: int, masked: Session, before: Proof) -> Sentenc
         after = prove(ScoreView(targets=(name,), mask=mask, hf=False), masked)
     without = found.evidence.tokens[position].without or 0.0
     first = (
-        f"{word(found.target.token)} falls most without {_at(found.tokens, position)}: from "
+        f"{said(found.target.token)} falls most without {said_at(found.tokens, position)}: from "
         f"{percent(found.evidence.probability)}"
     )
     second = f" to {percent(without)} with that token masked."
     return Sentence((Phrase(first, before), Phrase(second, after)))
-
-
-def _at(tokens: Sequence[str], position: int) -> str:
-    return f"{word(tokens[position])} ({position})"
 
 
 def whole(share: float) -> str:
@@ -162,8 +158,8 @@ def _said(text: str) -> str:
 def _what(found: Why, session: Session, hf: bool) -> Iterator[Phrase]:
     """The answer, and what the model says next; or both as they were named."""
     answer, against = found.answer, found.runner_up or found.against
-    first = f"{word(answer.token)} {percent(answer.probability)}"
-    second = f"{word(against.token)} {percent(against.probability)}"
+    first = f"{said(answer.token)} {percent(answer.probability)}"
+    second = f"{said(against.token)} {percent(against.probability)}"
     named = _answered(found, session, is_named=True)
     if found.runner_up is None:
         yield Phrase(f"The answer is {first}, set against {second}.", named)
@@ -184,8 +180,8 @@ def _whence(found: Why, answer: str | None, session: Session, own: WhyProof) -> 
     shown = own(TOKENS) if contrast.contrast is None else prove(contrast, session)
     first = max(evidence.tokens, key=lambda one: one.attribution)
     yield Phrase(
-        f"{_at(tokens, first.position)} carries {word(found.target.token)} rather than "
-        f"{word(found.rival.token)} most: {significant(first.attribution, signed=True)} of a logit "
+        f"{said_at(tokens, first.position)} carries {said(found.target.token)} rather than "
+        f"{said(found.rival.token)} most: {significant(first.attribution, signed=True)} of a logit "
         f"difference of {significant(evidence.value, signed=True)} by integrated gradients "
         f"(completeness error {percent(evidence.completeness_error)})",
         shown,
@@ -193,7 +189,7 @@ def _whence(found: Why, answer: str | None, session: Session, own: WhyProof) -> 
     least = min(evidence.tokens, key=lambda one: one.attribution)
     if -least.attribution > abs(first.attribution) / 2:
         yield Phrase(
-            f"; {_at(tokens, least.position)} carries {word(found.rival.token)}, "
+            f"; {said_at(tokens, least.position)} carries {said(found.rival.token)}, "
             f"{significant(least.attribution, signed=True)}",
             shown,
         )
@@ -210,13 +206,13 @@ def _by_masking(found: Why, first: TokenEvidence) -> str:
     most = max(evidence.tokens, key=lambda one: one.ablation or 0.0)
     if most.position != first.position and most.ablation:
         text += (
-            f"; masking {_at(found.tokens, most.position)} lowers it most, by "
+            f"; masking {said_at(found.tokens, most.position)} lowers it most, by "
             f"{significant(-most.ablation, signed=True)}"
         )
     for one in evidence.disputed[:1]:
         if one.position not in (first.position, most.position):
             text += (
-                f"; the two measures disagree on {_at(found.tokens, one.position)}: "
+                f"; the two measures disagree on {said_at(found.tokens, one.position)}: "
                 f"{significant(one.attribution, signed=True)} by attribution, "
                 f"{significant(-(one.ablation or 0.0), signed=True)} by masking it"
             )
@@ -227,9 +223,9 @@ def _changed(found: Why) -> str:
     change = found.counterfactual
     assert change is not None
     swaps = names_of([f"{_said(new)} for {_said(old)}" for old, new in change.swaps])
-    answer = f"{word(change.answer.token)} ({percent(change.answer.probability)})"
+    answer = f"{said(change.answer.token)} ({percent(change.answer.probability)})"
     if not change.is_top:
-        return f"With {swaps}, {answer} is likelier than {word(found.target.token)}."
+        return f"With {swaps}, {answer} is likelier than {said(found.target.token)}."
     return f"With {swaps} the answer is {answer}."
 
 
@@ -270,8 +266,8 @@ def _held(found: Why, route: Route) -> str:
             when = "at every layer"
         elif one.first and one.last < last:
             when = f"from {state_name(one.first)} to {state_name(one.last)}"
-        places.append(f"at {_at(found.tokens, one.position)} {when}")
-    both = f"{word(found.target.token)} and {word(route.other.token)}"
+        places.append(f"at {said_at(found.tokens, one.position)} {when}")
+    both = f"{said(found.target.token)} and {said(route.other.token)}"
     if not places:
         return f"No single token holds half of the difference between {both}."
     return f"Patching finds the difference between {both} {names_of(places)}."
@@ -281,9 +277,9 @@ def describe_step(tokens: Sequence[str], step: Step) -> tuple[str, str]:
     """What a head restores, and how it attends."""
     away = f"{step.distance} token{'s' * (step.distance != 1)} away"
     if step.key == step.query:
-        way, away = f"acts at {_at(tokens, step.query)} itself", "no distance"
+        way, away = f"acts at {said_at(tokens, step.query)} itself", "no distance"
     else:
-        way = f"takes it from {_at(tokens, step.key)} to {_at(tokens, step.query)}"
+        way = f"takes it from {said_at(tokens, step.key)} to {said_at(tokens, step.query)}"
     reach = "a local layer could reach it too" if step.in_window else "beyond any local layer"
     kind = f"{step.kind}: {away}{f'; {reach}' if step.kind == 'global' else ''}"
     return (
@@ -293,7 +289,7 @@ def describe_step(tokens: Sequence[str], step: Step) -> tuple[str, str]:
 
 
 def _when(found: Why) -> str:
-    answer = word(found.target.token)
+    answer = said(found.target.token)
     first, decided = found.first_state, found.decided_state
     if first is None:
         return f"{answer} is at rank 1 after no layer."
@@ -331,7 +327,7 @@ def names_elsewhere(found: Why) -> list[str]:
     names = []
     for encoding, target in change.others:
         new = _said("".join(encoding.tokens[one.position] for one in change.changes).strip())
-        names.append(f"{new} ({word(target.token)})")
+        names.append(f"{new} ({said(target.token)})")
     return names
 
 

@@ -21,7 +21,7 @@ from mbexplore.display.blocks import (
 from mbexplore.display.numbers import decimals, fixed, percent, significant
 from mbexplore.errors import UsageError
 from mbexplore.limits import ABLATE
-from mbexplore.text import word
+from mbexplore.text import said, word
 from mbexplore.views._parts import blocked_option, parts_option, read_parts
 from mbexplore.views.shared import LISTED, answer_bars, head_names, layer_heat, logit_name
 from mbexplore.views.view import Guide, Token, View, cited, option
@@ -169,10 +169,10 @@ def _listed(parts: tuple[str, ...]) -> str:
 def _without(found: Ablation, all_of_it: Ablated) -> Iterator[Block]:
     """The answer without all of the parts, then without each."""
     clean, after = found.clean, found.effects[0]
-    answer, names = word(found.target.token), [_listed(effect.parts) for effect in found.effects]
+    answer, names = said(found.target.token), [_listed(effect.parts) for effect in found.effects]
     yield Headline(
         f"Without {names[0]} the probability of {answer} is {percent(after.score.probability)} "
-        f"instead of {percent(clean.probability)}; {word(after.top1)} is at rank 1."
+        f"instead of {percent(clean.probability)}; {said(after.top1)} is at rank 1."
     )
     scores = [clean, *(effect.score for effect in found.effects)]
     changes = tuple(score.logit - clean.logit for score in scores)
@@ -196,7 +196,7 @@ def _without(found: Ablation, all_of_it: Ablated) -> Iterator[Block]:
 
 def _each_head(found: HeadAblation, session: Session, *, alone: bool) -> Iterator[Block]:
     """A map of all heads and a table of the strongest, under a headline where they are alone."""
-    answer, clean = word(found.target.token), found.clean
+    answer, clean = said(found.target.token), found.clean
     logit = logit_name(found.target, found.contrast)
     strongest = found.strongest(LISTED)
     if alone:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from mbexplore.display.blocks import Bars, Block, Headline, Note, Table, TokenStrip
 from mbexplore.display.numbers import percent, significant
 from mbexplore.limits import ATTRIBUTE
-from mbexplore.text import word
+from mbexplore.text import said_at, word
 from mbexplore.views.shared import MOST_BARS, logit_name
 from mbexplore.views.view import FRANCE, Guide, Token, View, cited, option
 
@@ -65,7 +65,7 @@ class AttributeView(View["Attribution"]):
         first, logit = order[0], logit_name(found.target, found.contrast)
         total = found.value - found.baseline_value
         yield Headline(
-            f"{word(found.tokens[first])} ({first}) moves the {logit} most: "
+            f"{said_at(found.tokens, first)} moves the {logit} most: "
             f"{significant(found.integrated[first], signed=True)} of "
             f"{significant(total, signed=True)}."
         )

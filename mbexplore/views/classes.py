@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.display.blocks import Bars, Block, Cell, Headline, Heat, Note, Table, TokenStrip
 from mbexplore.display.data import Arrays
 from mbexplore.display.numbers import percent, significant
-from mbexplore.text import word
+from mbexplore.text import said, word
 from mbexplore.views.shared import (
     HUGGING_FACE,
     Beside,
@@ -129,10 +129,10 @@ def _headline(classes: Classes) -> str:
     if classes.is_by_token:
         count = Counter(output.candidates[0].answer for output in classes.outputs)
         (first, most), *rest = count.most_common(4)
-        named = [f"{word(first)} for {most:,} of {count.total():,} tokens"]
-        return ", ".join([*named, *(f"{word(name)} for {times:,}" for name, times in rest)]) + "."
+        named = [f"{said(first)} for {most:,} of {count.total():,} tokens"]
+        return ", ".join([*named, *(f"{said(name)} for {times:,}" for name, times in rest)]) + "."
     best = classes.outputs[0].candidates[0]
-    return f"{word(best.answer)} {_value(best)}."
+    return f"{said(best.answer)} {_value(best)}."
 
 
 def _value(candidate: Candidate) -> str:

@@ -9,7 +9,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Tab
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
 from mbexplore.limits import COMPARE
-from mbexplore.text import word
+from mbexplore.text import said
 from mbexplore.views.shared import (
     answer_bars,
     first_difference,
@@ -147,13 +147,13 @@ def _summary(found: RunComparison) -> str:
     shares = percent(first.probability), percent(second.probability)
     if found.kl is None:
         return (
-            f"{word(first.token)} ({shares[0]}) and {word(second.token)} ({shares[1]}): the two "
+            f"{said(first.token)} ({shares[0]}) and {said(second.token)} ({shares[1]}): the two "
             "choose among different answers."
         )
     distance = f"KL(first || second) is {significant(found.kl)} nats."
     if first.token_id == second.token_id:
-        return f"{word(first.token)} at rank 1 in both, {shares[0]} and {shares[1]}; {distance}"
-    answers = f"{word(first.token)} ({shares[0]}) against {word(second.token)} ({shares[1]})"
+        return f"{said(first.token)} at rank 1 in both, {shares[0]} and {shares[1]}; {distance}"
+    answers = f"{said(first.token)} ({shares[0]}) against {said(second.token)} ({shares[1]})"
     return f"{answers}; {distance}"
 
 

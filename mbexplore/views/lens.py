@@ -10,7 +10,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, R
 from mbexplore.display.data import Arrays
 from mbexplore.display.numbers import percent
 from mbexplore.limits import LENS
-from mbexplore.text import state_name, word
+from mbexplore.text import said, state_name, word
 from mbexplore.views._parts import (
     blocked_option,
     describe_without,
@@ -97,7 +97,7 @@ class LensView(View["Lens | LensMap | Without"]):
 
     def _trail(self, shown: Lens | Without, session: Session) -> Iterator[Block]:
         found, without = trail_of(shown)
-        answer, decided = word(found.target.token), found.top1_from
+        answer, decided = said(found.target.token), found.top1_from
         names, hues = state_names(session), layer_hues(session, states=True)
         if without is not None:
             yield Headline(describe_without(without))
@@ -191,7 +191,7 @@ def _curves(shown: Lens | Without, session: Session) -> Iterator[Lines]:
     if without is not None:
         yield rank_curves(without, session)
     else:
-        answer = word(found.target.token)
+        answer = said(found.target.token)
         marks = {} if found.top1_from is None else {"rank 1 from here": float(found.top1_from)}
         ranks = Series(answer, tuple(float(row.rank) for row in found.rows), dots=True)
         title = f"Rank of {answer} {found.target.place}"

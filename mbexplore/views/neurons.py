@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table
 from mbexplore.display.numbers import fixed, percent, significant
 from mbexplore.limits import NEURONS as LIMITS
-from mbexplore.text import word
+from mbexplore.text import said, word
 from mbexplore.views.shared import listing, token_cell, token_names
 from mbexplore.views.view import FRANCE, Guide, Layer, Token, View, cited, option
 
@@ -128,7 +128,7 @@ class TokenNeuronsView(View["TokenNeurons"]):
 
     def blocks(self, found: TokenNeurons, session: Session) -> Iterator[Block]:
         """A row a neuron, the largest contribution first."""
-        token = f"{word(found.tokens[found.position])} (token {found.position})"
+        token = f"{said(found.tokens[found.position])} (token {found.position})"
         best = found.neurons[0]
         yield Headline(
             f"Neuron {best.layer}.{best.neuron} adds most at {token}: "

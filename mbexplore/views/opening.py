@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.numbers import significant
 from mbexplore.errors import ModelError, RangeError, TextError
-from mbexplore.text import word
+from mbexplore.text import said, word
 
 if TYPE_CHECKING:
     from mbexplore.session import Session
@@ -39,6 +39,6 @@ def opening(session: Session) -> dict[str, Any]:
     where = "" if place is None else f" at {word(encoding.tokens[place])} {place}"
     line = (
         f"Without head {found.layer}.{found.head}{where} the logit of "
-        f"{word(found.target.token)} changes most{among}: by {change}."
+        f"{said(found.target.token)} changes most{among}: by {change}."
     )
     return {"layer": found.layer, "head": found.head, "line": line}

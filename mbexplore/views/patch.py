@@ -9,7 +9,7 @@ from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Row, Sel
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError
 from mbexplore.limits import PATCH
-from mbexplore.text import state_name, word
+from mbexplore.text import said, said_at, state_name, word
 from mbexplore.views.shared import LISTED, first_difference, head_names, layer_heat, pair_names
 from mbexplore.views.view import FRANCE, ITALY, Guide, Token, View, cited, option
 
@@ -136,12 +136,12 @@ def _compared(found: Patching) -> str:
 
 def _span(tokens: Sequence[str], places: list[int]) -> str:
     """Neighbouring tokens by name, the first and last of many."""
-    names = [f"{word(tokens[i])} ({i})" for i in places]
+    names = [said_at(tokens, i) for i in places]
     return ", ".join(names) if len(names) <= 3 else f"{names[0]} to {names[-1]}"
 
 
 def _answers(found: Patching) -> str:
-    return f"{word(found.target.token)} and {word(found.contrast.token)}"
+    return f"{said(found.target.token)} and {said(found.contrast.token)}"
 
 
 def _handover(found: Patching) -> str:
@@ -172,7 +172,7 @@ def _difference(found: Patching) -> str:
         significant(each, signed=True)
         for each in (found.clean_difference, found.corrupted_difference)
     )
-    answer, other = word(found.target.token), word(found.contrast.token)
+    answer, other = said(found.target.token), said(found.contrast.token)
     return f"Logit of {answer} less {other}: {clean} on this text, {corrupted} on the second."
 
 

@@ -10,7 +10,7 @@ from mbexplore.display.blocks import Bars, Block, Headline, Note, Row, Table
 from mbexplore.display.data import Arrays
 from mbexplore.display.numbers import percent
 from mbexplore.errors import UsageError
-from mbexplore.text import word
+from mbexplore.text import said
 from mbexplore.views.classes import Classes, classes_of
 from mbexplore.views.shared import (
     HUGGING_FACE,
@@ -169,7 +169,7 @@ class PredictView(View["Predictions | Classes"]):
 
 def _headline(masks: Sequence[MaskPredictions]) -> str:
     best = [
-        f"{word(mask.predictions[0].token)} {percent(mask.predictions[0].probability)}"
+        f"{said(mask.predictions[0].token)} {percent(mask.predictions[0].probability)}"
         for mask in masks
     ]
     if len(best) == 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Note, Table, Value
 from mbexplore.limits import REACH
-from mbexplore.text import word
+from mbexplore.text import said_at
 from mbexplore.views.shared import layer_heat, layer_hues, token_names
 from mbexplore.views.view import Guide, Token, View, cited
 
@@ -52,7 +52,7 @@ class ReachView(View["Reach"]):
 
     def blocks(self, found: Reach, session: Session) -> Iterator[Block]:
         """What the token sees, then what it is seen from."""
-        name = f"{word(found.tokens[found.position])} ({found.position})"
+        name = said_at(found.tokens, found.position)
         yield Headline(_sentence(found, name))
         yield _cone(
             found, session, found.depends_on,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mbexplore.display.blocks import Block, Cell, Headline, Heat, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import fixed, percent, significant
-from mbexplore.text import word
+from mbexplore.text import said_at, word
 from mbexplore.views.shared import LISTED, listing
 from mbexplore.views.view import Guide, Head, Layer, Token, View, cited, option
 
@@ -87,7 +87,7 @@ class RopeScoreView(View["RopeScore"]):
 
 def _sentence(found: RopeScore) -> str:
     score = found.score
-    query, key = (f"{word(found.tokens[i])} ({i})" for i in (score.query, score.key))
+    query, key = (said_at(found.tokens, i) for i in (score.query, score.key))
     away = abs(score.query - score.key)
     largest = max(score.contributions, key=lambda one: abs(one.contribution))
     return (

@@ -11,7 +11,7 @@ from mbexplore.display.blocks import Bars, Block, Headline, Note, Table
 from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
-from mbexplore.text import shown, word
+from mbexplore.text import said, shown, word
 from mbexplore.views.likelihood import MASKING, LikelihoodView, Masking, TextLikelihood
 from mbexplore.views.score_templates import FilledScores, score_fillings
 from mbexplore.views.shared import HUGGING_FACE, Beside, compared, listing, verdict
@@ -263,7 +263,7 @@ def _headline(scores: Scores) -> str:
     count = len(found.targets)
     of = f" is the likeliest of {count:,} {scores.of}s" if count > 1 else ""
     odds = significant(best.log_odds, signed=True)
-    return f"{word(best.text)}{of}: {percent(best.probability)}, log-odds {odds}."
+    return f"{said(best.text)}{of}: {percent(best.probability)}, log-odds {odds}."
 
 
 def _bars(found: Scores) -> Bars:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from mbexplore.display.blocks import Badge, Bars, Block, Cell, Heat, Hue, Note, Table, Value
 from mbexplore.display.numbers import significant
 from mbexplore.errors import TransformersError
-from mbexplore.text import word
+from mbexplore.text import said, word
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,8 +138,8 @@ def first_difference(first: Sequence[str], second: Sequence[str]) -> int:
 
 def logit_name(target: Target, contrast: Target | None = None) -> str:
     """What a logit is of, in words: "logit of Paris", "logit of Paris less Rome"."""
-    answer = f"logit of {word(target.token)}"
-    return answer if contrast is None else f"{answer} less {word(contrast.token)}"
+    answer = f"logit of {said(target.token)}"
+    return answer if contrast is None else f"{answer} less {said(contrast.token)}"
 
 
 def part_around(position: int, count: int, most: int = 120) -> range:

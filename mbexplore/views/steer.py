@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mbexplore.display.blocks import Block, Headline, Lines, Note, Row, Series, Table
 from mbexplore.display.numbers import percent, significant
 from mbexplore.errors import MissingError, UsageError
-from mbexplore.text import word
+from mbexplore.text import said, word
 from mbexplore.views.shared import answer_bars
 from mbexplore.views.view import FRANCE, ITALY, Guide, Layer, Token, View, cited, option
 
@@ -106,7 +106,7 @@ class SteerView(View["Steering"]):
 
     def blocks(self, found: Steering, session: Session) -> Iterator[Block]:
         """Both answers, and how they change with the strength."""
-        before, after = word(found.target.token), word(found.steered.token)
+        before, after = said(found.target.token), said(found.steered.token)
         what = "Without the direction" if found.strength is None else (
             f"With {significant(found.strength)} times the direction"
         )  # fmt: skip

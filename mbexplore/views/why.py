@@ -21,7 +21,7 @@ from mbexplore.display.data import Arrays, pick
 from mbexplore.display.numbers import significant
 from mbexplore.display.story_blocks import LEAST, Edge, RouteGraph, Sentence, Story
 from mbexplore.limits import WHY
-from mbexplore.text import word
+from mbexplore.text import said
 from mbexplore.views._corpus import OverCorpus
 from mbexplore.views._why_story import (
     ROUTE,
@@ -162,7 +162,7 @@ class WhyView(View[Explained]):
         yield TokenStrip(
             found.tokens,
             tuple(one.attribution for one in found.evidence.tokens),
-            f"What carries {word(found.target.token)} rather than {word(found.rival.token)}",
+            f"What carries {said(found.target.token)} rather than {said(found.rival.token)}",
             unit="logits, integrated gradients",
             mark=found.target.position,
         )
@@ -242,7 +242,7 @@ def _layer(state: int | None) -> int | None:
 
 def headline(found: Why) -> str:
     """The explanation in a sentence, or that there is no short one."""
-    answer = word(found.target.token)
+    answer = said(found.target.token)
     route = found.route
     if route is None:
         return f"No short explanation found: no change that was tried moves the answer {answer}."
@@ -252,11 +252,11 @@ def headline(found: Why) -> str:
     if found.verdict == "explained":
         return (
             f"{answer} because of {tokens}{way}: with these alone {kept} of the difference to "
-            f"{word(route.other.token)} remains."
+            f"{said(route.other.token)} remains."
         )
     return (
         f"No short explanation found; the best is {tokens}{way}, with {kept} of the difference "
-        f"between {answer} and {word(route.other.token)}."
+        f"between {answer} and {said(route.other.token)}."
     )
 
 
@@ -303,7 +303,7 @@ def _heads(found: Why, route: Route) -> Table:
         "weight": lambda one: Cell(one.weight, f"{one.weight:.3f}"),
         "distance": "distance",
     }
-    title = f"Logit of {word(found.target.token)} less {word(route.other.token)}: "
+    title = f"Logit of {said(found.target.token)} less {said(route.other.token)}: "
     title += f"{significant(route.clean_difference, signed=True)} on the text, "
     title += f"{significant(route.corrupted_difference, signed=True)} on the counterfactual"
     return listing(_named(found), columns, title)
