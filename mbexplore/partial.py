@@ -24,6 +24,8 @@ Rows = tuple[Sequence[str], list[list[Any]]]
 ENDINGS = ("csv", "jsonl", "parquet")
 REMEDY = "; make room, or choose another place."
 _BATCH = 1024
+_FORMAT = 2
+"""Of what is kept; 1 had a line of rows with their names."""
 
 
 class Partial:
@@ -48,7 +50,7 @@ class Partial:
         """
         self.path = path
         self._place = path.with_name(f"{path.name}.partial")
-        self._about = json.loads(json_line(dict(about)))
+        self._about = json.loads(json_line({"format": _FORMAT} | dict(about)))
         self.done = self.failed = 0
         self._columns: dict[str, None] = {}
         self._is_csv = path.suffix.lower() == ".csv"
@@ -58,26 +60,27 @@ class Partial:
             self._resume()
 
     def _resume(self) -> None:
-        """Drops a last line that was broken off, and counts the others."""
+        """Drops what was broken off, and counts the lines before it."""
+        about = json_line(self._about).encode() + b"\n"
         if not self._place.exists():
-            self._place.write_text(json_line(self._about) + "\n", encoding="utf-8")
-            return
+            self._place.write_bytes(about)
         with self._place.open("rb+") as file:
-            whole = 0
-            for number, line in enumerate(file):
-                if not line.endswith(b"\n"):
+            first = file.readline()
+            if first != about[: len(first)]:
+                raise UsageError(
+                    f"{self._place} is of another command or version; remove it, or choose "
+                    "another file."
+                )
+            file.seek(0)
+            file.write(about)
+            whole = len(about)
+            for line in file:
+                kept = _parsed(line)
+                if not line.endswith(b"\n") or kept is None:
                     break
-                if number == 0 and _parsed(line) != self._about:
-                    raise UsageError(
-                        f"{self._place} is of another command; remove it, or choose another file."
-                    )
+                self._count(*kept)
                 whole += len(line)
-                if number:
-                    self._count(*json.loads(line))
             file.truncate(whole)
-        if not whole:
-            self._place.unlink()
-            self._resume()
 
     def _count(self, texts: int, kept: Sequence[Rows]) -> None:
         """Takes notice of the rows of some texts."""

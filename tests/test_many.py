@@ -186,7 +186,9 @@ def test_an_interrupted_run_goes_on(prompts, tmp_path, monkeypatch, cut):
 
     monkeypatch.setattr(mbexplore.Explorer, "fill_masks_many", watch)
     other = run_cli("predict", "--file", prompts, "-o", out, "-k", 3)
-    assert other.code == 2 and "is of another command; remove it" in other.err and not seen
+    assert (
+        other.code == 2 and "is of another command or version; remove it" in other.err and not seen
+    )
     done = run_cli("predict", "--file", prompts, "-o", out)
     start = 0 if cut else 2
     assert ("Going on at text 2 of 6." in done.err) == (start == 2)
@@ -397,6 +399,15 @@ def test_a_table_that_cant_be_written_is_one_sentence(tmp_path):
     kept.append([[{"x": 1}], [{"y": float("nan")}, {"x": [1, 2]}]])
     with pytest.raises(UsageError, match="is of another command"):
         Partial(tmp_path / "out.csv", {"a": 2})
+    beside = tmp_path / "out.csv.partial"
+    first, *lines = beside.read_text().splitlines(keepends=True)
+    beside.write_text(first.replace('"format": 2, ', "") + '[[{"x": 1}]]\n')
+    with pytest.raises(UsageError, match="or version; remove it"):
+        Partial(tmp_path / "out.csv", {"a": 1})
+    beside.write_text("of somebody's own")
+    with pytest.raises(UsageError, match="or version; remove it"):
+        Partial(tmp_path / "out.csv", {"a": 1})
+    beside.write_text("".join([first, *lines, lines[0].replace('"x"', '"x'), *lines]))
     again = Partial(tmp_path / "out.csv", {"a": 1})
     assert again.done == 2
     again.finish()
