@@ -185,6 +185,7 @@ class Hungry(Worker):
     def result(self):
         if "theirs" in self._what:
             self._process.kill()
+            self._process.wait()  # so that what is sent next stays in the pipe
         return super().result()
 
 

@@ -134,9 +134,14 @@ const matrix = (part, page, about) => {
     context.fillText(about.axes[1], (columns * wide) / 2, rows * tall + foot + LABEL / 2);
   };
 
+  // Room for the names of rows: maps of one width below each other start at one place.
+  frame.roomOfNames = (width) => Math.ceil(Math.min(widest(about.names(width).rows), width / 3)) + 8 + axisWidth;
+  const others = () => [...(frame.closest(".column")?.querySelectorAll(".heatmap") ?? [])];
+  const leftOf = (width) =>
+    Math.max(...[frame, ...others().filter((one) => one.clientWidth === width)].map((one) => one.roomOfNames(width)));
+
   const paint = (width) => {
-    const texts = about.names(width), style = getComputedStyle(frame);
-    const left = Math.ceil(Math.min(widest(texts.rows), width / 3)) + 8 + axisWidth;
+    const texts = about.names(width), style = getComputedStyle(frame), left = leftOf(width);
     [wide, tall] = about.cell(width - left - 2);
     const columnWidth = widest(texts.columns, markColumn === null ? FONT : `bold ${FONT}`);
     const upright = columnWidth + 8 > wide;
