@@ -62,8 +62,7 @@ class Partial:
     def _resume(self) -> None:
         """Drops what was broken off, and counts the lines before it."""
         about = json_line(self._about).encode() + b"\n"
-        if not self._place.exists():
-            self._place.write_bytes(about)
+        self._place.touch()
         with self._place.open("rb+") as file:
             first = file.readline()
             if first != about[: len(first)]:

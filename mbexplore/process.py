@@ -30,8 +30,8 @@ keeps freed memory at the end of the heap (M_TRIM_THRESHOLD), of which all threa
 page: where a virtual machine hands free pages to its host, a recording of 2,048 tokens then takes
 1.25 times a plain pass. What is freed fits what comes next only where torch doesn't align it to
 huge pages (THP_MEM_ALLOC_ENABLE): everything recorded and every map once peaks at 2.7 GiB with that
-and at 1.8 GiB without. So the heap as a whole is asked to lie in huge pages: 4,000 sentences then
-take 0.95 of the processor's time."""
+and at 1.9 GiB without. So the heap as a whole is asked to lie in huge pages: 4,000 sentences then
+take 0.95 to 0.97 of the processor's time, and that recording peaks at 2.2 GiB."""
 
 PIECES, PIECE = 2, 2**28 - 2**20
 """Pieces of the heap that lie in huge pages, and bytes of each: below both limits of `MALLOC`."""

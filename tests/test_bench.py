@@ -233,6 +233,14 @@ def test_answers_of_whole_processes_are_compared(theirs, monkeypatch, folders):
             measure(["predict"], model, repeats=2)
 
 
+def test_one_sentence_of_the_bundled_model_is_answered_by_both_sides(monkeypatch):
+    """Its weights are stored in float16, in which transformers would compute."""
+    tiny = Path(__file__).parents[1] / "assets" / "tiny"
+    monkeypatch.setattr(commands, "_processes", lambda *arguments: arguments[-1])
+    [difference] = commands.predict_rows(Model("tiny", tiny, "[MASK]", tiny), (), 1, print)
+    assert 0 < difference < 1e-5
+
+
 def test_many_short_texts_are_answered_by_both_sides(monkeypatch, folders):
     lines = make_lines("[MASK]")
     assert len(set(lines)) == LINES and all(line.count("[MASK]") == 1 for line in lines)

@@ -27,12 +27,12 @@ from mbexplore.errors import ModelError
 from mbexplore.process import without_tuning
 
 PIPELINE = """
-import json, sys
+import json, sys, torch
 from transformers import pipeline
-fill = pipeline("fill-mask", model=sys.argv[1])
+fill = pipeline("fill-mask", model=sys.argv[1], dtype=torch.float32)
 print(json.dumps([[p["token"], p["score"]] for p in fill(sys.argv[2])]))
 """
-"""How a user of transformers answers one sentence."""
+"""How a user of transformers answers one sentence, in float32 whatever the file stores."""
 
 
 _FOLDER = "mbexplore-bench"

@@ -293,14 +293,10 @@ def _go_on(sides: list[int | None], spans: list[Span], words: list[int | None], 
     """Counts the places and words of a second text on from those of the first."""
     first = [word for side, word in zip(sides, words, strict=True) if side == 0]
     before = 1 + max((word for word in first if word is not None), default=-1)
-    for i, side in enumerate(sides):
-        if side == 1:
-            low, high = spans[i]
-            word = words[i]
-            spans[i], words[i] = (
-                (start + low, start + high),
-                None if word is None else before + word,
-            )
+    for i, ((low, high), word) in enumerate(zip(spans, words, strict=True)):
+        if sides[i] == 1:
+            spans[i] = (start + low, start + high)
+            words[i] = None if word is None else before + word
 
 
 def _find_special_ids(inner: tokenizers.Tokenizer, names: Mapping[str, str | None]) -> SpecialIds:

@@ -140,8 +140,9 @@ const matrix = (part, page, about) => {
   const leftOf = (width) =>
     Math.max(...[frame, ...others().filter((one) => one.clientWidth === width)].map((one) => one.roomOfNames(width)));
 
+  let left = 0;
   const paint = (width) => {
-    const texts = about.names(width), style = getComputedStyle(frame), left = leftOf(width);
+    const texts = about.names(width), style = getComputedStyle(frame);
     [wide, tall] = about.cell(width - left - 2);
     const columnWidth = widest(texts.columns, markColumn === null ? FONT : `bold ${FONT}`);
     const upright = columnWidth + 8 > wide;
@@ -197,6 +198,7 @@ const matrix = (part, page, about) => {
   });
   let isFirst = true;
   responsive(frame, (width) => {
+    left = leftOf(width); // here alone: each move of the cursor paints
     paint(width);
     if (isFirst) show(markColumn ?? about.first?.() ?? 0);
     isFirst = false;
