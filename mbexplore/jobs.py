@@ -1,16 +1,19 @@
-"""A piece of work in a thread: how far it is, and whether anybody still wants it."""
+"""Work in threads and processes: how far a piece is, and whether anybody still wants it."""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from mbexplore.errors import UsageError
+from mbexplore.errors import MbexploreError, UsageError
+from mbexplore.process import free_memory
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -21,7 +24,14 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 WORKERS = 4
 """Most items that are worked on at once: each takes its memory."""
+PROCESSES = 8
+"""Most processes; more cores are better used by threads that share them."""
+FIRST = 2
+"""Items that are made before the processes begin: a layer packs its weights when it is used again,
+and what is loaded by then, all share."""
 _HERE = threading.local()
+_DEATH_SIGNAL = 1
+"""Linux's PR_SET_PDEATHSIG."""
 
 
 class Stopped(UsageError):
@@ -105,24 +115,106 @@ def in_threads(
 
     threads = torch.get_num_threads()
     workers = min(threads, WORKERS)
-    running: deque[tuple[Job, Future[Made]]] = deque()
 
     def work(job: Job, item: Item) -> Made:
         with job.begun():
             return function(item)
 
+    def submit(item: Item) -> tuple[Job, Future[Made]]:
+        return (job := Job()), pool.submit(work, job, item)
+
     share = threads // workers
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(share,)) as pool:
         try:
-            for item in items:
-                job = Job()
-                running.append((job, pool.submit(work, job, item)))
-                if len(running) > workers:  # one waits, so that no thread does
-                    yield running.popleft()[1].result()
-            while running:
-                yield running.popleft()[1].result()
+            yield from _in_order(submit, items, workers)
         finally:
-            for job, future in running:
-                job.is_wanted = False
-                future.cancel()
             torch.set_num_threads(threads)  # what new threads start with
+
+
+def can_fork() -> bool:
+    """Whether `in_processes` can use the cores that torch may compute with, and gains by it."""
+    import torch
+
+    return sys.platform == "linux" and 1 < torch.get_num_threads() <= PROCESSES
+
+
+def in_processes(
+    function: Callable[[Item], Made], items: Iterable[Item]
+) -> Generator[Made, None, None]:
+    """What `function` makes of each item, in order; some at once, in processes of one core each.
+
+    Threads wait for each other's Python between two kernels. The processes are copies of this one,
+    made by `fork`: what is loaded is shared, and only items and what is made of them are sent. Not
+    for what computes on another device. Where the generator is closed early, they are ended.
+
+    Args:
+        function: makes something of one item; what it raises is raised here.
+        items: are taken as they are needed.
+
+    Raises:
+        MbexploreError: a process was killed.
+    """
+    import warnings
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import active_children, get_context
+
+    import torch
+
+    def submit(item: Item) -> tuple[Job, Future[Made]]:
+        with warnings.catch_warnings():
+            # Of threads that a copy lacks: OpenMP's and the progress bar's. It needs neither.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return Job(), pool.submit(_call, item)
+
+    waiting, threads, others = iter(items), torch.get_num_threads(), active_children()
+    torch.set_num_threads(1)  # and so in each copy, which can't use this process's threads
+    try:
+        yield from map(function, islice(waiting, FIRST))
+        free_memory()  # a copy that wrote to it would have it in small pages
+        with ProcessPoolExecutor(threads, get_context("fork"), _begin, (function,)) as pool:
+            try:
+                yield from _in_order(submit, waiting, threads)
+            except BaseException:
+                for process in set(active_children()).difference(others):
+                    process.kill()
+                raise
+    except BrokenProcessPool:
+        raise MbexploreError(
+            "A process that computed was killed, as happens where memory is short; give "
+            "--threads 1, which needs less."
+        ) from None
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _begin(function: Callable[[Any], Any]) -> None:
+    """What a new process of `in_processes` does first."""
+    import ctypes
+    import signal
+
+    ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)  # when its parent ends, however
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
+    _HERE.function = function
+
+
+def _call(item: Any) -> Any:
+    return _HERE.function(item)
+
+
+def _in_order(
+    submit: Callable[[Item], tuple[Job, Future[Made]]], items: Iterable[Item], workers: int
+) -> Iterator[Made]:
+    """What is made of each item, in order; those left early are not wanted any more."""
+    running: deque[tuple[Job, Future[Made]]] = deque()
+    try:
+        for item in items:
+            running.append(submit(item))
+            if len(running) > workers:  # one waits, so that no worker does
+                yield running.popleft()[1].result()
+        while running:
+            yield running.popleft()[1].result()
+    finally:
+        for job, future in running:
+            job.is_wanted = False
+            future.cancel()

@@ -74,6 +74,15 @@ def _keep_freed_memory() -> None:
             libc.free(ctypes.c_void_p(start))
 
 
+def free_memory() -> None:
+    """Returns freed memory to the system; glibc keeps more of it with every length of text."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def others_run(statistics: Path = Path("/proc/stat")) -> bool:
     """Whether other threads than this one keep running; without Linux's /proc, no.
 

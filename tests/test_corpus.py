@@ -13,7 +13,7 @@ from scipy.stats import chisquare
 from mbexplore.analysis.head_masses import MASSES
 from mbexplore.analysis.heads import head_atlas
 from mbexplore.corpus import maps, tiles
-from mbexplore.corpus.build import add_block, find_thresholds, give_back
+from mbexplore.corpus.build import add_block, find_thresholds
 from mbexplore.corpus.observe import Observer
 from mbexplore.corpus.sketch import (
     EDGES,
@@ -33,6 +33,7 @@ from mbexplore.corpus.sources import Block
 from mbexplore.corpus.tables import _correlations
 from mbexplore.corpus.token_classes import CLASSES
 from mbexplore.errors import ModelError
+from mbexplore.process import free_memory
 from tests.handbuilt import build_explorer, build_random
 
 WORDS = "abcdefghijkl"
@@ -356,7 +357,7 @@ def test_memory_doesnt_grow_with_the_number_of_texts(tiny, one_thread):
     def held_after(lengths):
         for number, length in enumerate(lengths, len(sketch.blocks)):
             add_block(observer, tiny, Block(number, ["the old town " * (length // 3)]))
-            give_back()
+            free_memory()
         status = Path("/proc/self/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
 

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import mbexplore
 from mbexplore.cli import many
@@ -196,9 +197,28 @@ def test_an_interrupted_run_goes_on(prompts, tmp_path, monkeypatch, cut):
     assert out.read_bytes() == whole.read_bytes()
 
 
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_processes_write_what_threads_write(prompts, tmp_path, monkeypatch, two_threads):
+    monkeypatch.setattr(many, "TOGETHER", 1)  # six parts, of which two are made before they begin
+    forked, begun = [], many.in_processes
+    monkeypatch.setattr(many, "in_processes", lambda *given: forked.append(1) or begun(*given))
+    run_cli("predict", "--file", prompts, "-o", tmp_path / "a.csv")
+    assert forked == [1] * (sys.platform == "linux")
+    monkeypatch.setattr(many, "can_fork", lambda: False)
+    run_cli("predict", "--file", prompts, "-o", tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
 @pytest.mark.parametrize(("number", "ending"), [(1, "csv"), (33, "csv"), (257, "jsonl")])
 def test_wherever_a_run_is_stopped_the_file_ends_in_the_same_bytes(
-    tmp_path, monkeypatch, number, ending
+    tmp_path, monkeypatch, two_threads, number, ending
 ):
     lines, out = tmp_path / "lines.txt", tmp_path / f"out.{ending}"
     # Of many lengths, so that other texts beside one round it another way; some with errors.

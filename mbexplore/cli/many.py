@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from itertools import islice, repeat, takewhile
+from itertools import islice, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mbexplore.cli.output import notice, print_json
 from mbexplore.cli.progress import progress
 from mbexplore.errors import MbexploreError, RangeError, TextError, UsageError
-from mbexplore.jobs import WORKERS, in_threads, report
+from mbexplore.jobs import FIRST, WORKERS, can_fork, in_processes, in_threads, report
 from mbexplore.partial import ENDINGS, Partial
 from mbexplore.prompts import Prompt, Prompts
 from mbexplore.rows import TABLES, stamp
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from mbexplore.explorer import Explorer
     from mbexplore.session import Session
 
-TOGETHER, LAST = 256, 32
-"""Texts that are computed and written together: the most, and the fewest towards the end, where
-no thread should wait long for another."""
+TOGETHER, LAST, ALONE = 256, 32, 8
+"""Texts that are computed and written together: the most; the fewest towards the end, where no
+worker should wait long for another; and those of each part that is computed before others begin."""
 OF_ONE_TEXT = (TextError, RangeError)
 """Mistakes that may be a single text's; any other ends the work."""
 
@@ -88,14 +88,16 @@ def write_table(
     if partial.done:
         notice(f"Going on at text {partial.done:,} of {total:,}.")
     waiting = islice(prompts.each(), partial.done, None)
-    sizes = _sizes(total - partial.done) if view.runs_together() else repeat(1)
-    parts = takewhile(bool, (list(islice(waiting, size)) for size in sizes))
+    is_many = view.runs_together()
+    sizes = _sizes(total, partial.done) if is_many else repeat(1, total - partial.done)
+    parts = (list(islice(waiting, size)) for size in sizes)
+    forks = is_many and explorer.model.device.type == "cpu" and can_fork()
     names = (prompts.id_name, "text")
     rows_of = functools.partial(_rows_of, view, explorer, names, shared)
     held: list[list[Row]] = []  # of texts with an error, before the first without
     with (
         progress(view.title or view.name) as advance,
-        closing(in_threads(rows_of, parts)) as found,
+        closing((in_processes if forks else in_threads)(rows_of, parts)) as found,
     ):
         advance(partial.done, total)
         for every in found:
@@ -119,11 +121,16 @@ def write_table(
     return partial.failed
 
 
-def _sizes(left: int) -> Iterator[int]:
-    """How many texts each part has, until none is left."""
-    while left > 0:
-        yield (size := min(TOGETHER, max(LAST, left // WORKERS)))
-        left -= size
+def _sizes(total: int, done: int) -> Iterator[int]:
+    """How many texts each part has after those that are done: the parts of an unbroken run."""
+    start = 0
+    while start < total:
+        left = total - start
+        size = ALONE if start < FIRST * ALONE else max(LAST, left // WORKERS)
+        end = min(total, start + min(TOGETHER, size))
+        if end > done:
+            yield end - max(start, done)
+        start = end
 
 
 def _about(view: View[Any], explorer: Explorer, prompts: Prompts) -> dict[str, Any]:

@@ -8,9 +8,8 @@ merges them. So workers need nothing of each other but the folder.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,6 +33,7 @@ from mbexplore.jobs import in_threads
 from mbexplore.network.init import init_weights
 from mbexplore.network.linear import Linear
 from mbexplore.network.packing import PACK, no_gradients, packs
+from mbexplore.process import free_memory
 from mbexplore.sample import sample_text
 
 SAVE_AFTER = 20.0
@@ -321,16 +321,10 @@ def run_blocks(
     saved = monotonic()
     for found in in_threads(run, blocks):  # what one does on one core lets another compute
         sketch.add(found)
-        give_back()
+        free_memory()
         counts = sketch.arrays["counts"]
         advance(int(counts.sum() - counts[COUNTS.index("tokens")]), build.rows)
         if monotonic() - saved > SAVE_AFTER:
             save_sketch(sketch, path)
             saved = monotonic()
     save_sketch(sketch, path)
-
-
-def give_back() -> None:
-    """Returns freed memory to the system; glibc keeps more of it with every length of text."""
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
