@@ -15,6 +15,7 @@ from mbexplore.network.attention import (
 )
 from mbexplore.network.visibility import (
     BLOCK,
+    FEW,
     Visibility,
     find_segments,
     key_span,
@@ -222,6 +223,30 @@ def test_packed_texts_are_found_by_their_numbers(segments, half_window, found):
         (one.number, one.length, None if one.mask is None else one.mask.long().tolist())
         for one in texts
     ])  # fmt: skip
+
+
+@pytest.mark.parametrize("half_window", [None, 4])
+def test_packed_texts_read_keys_to_a_multiple_of_lanes_within_the_row(half_window):
+    lengths = [1, 3, 3, 3, 16, 17, 17, 30, FEW + 1, 5, 5, 5, 5, 5]
+    segments = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))[None]
+    if half_window is not None:
+        assert packed_texts(segments, half_window, has_lanes=True) is None  # the long one: blocks
+        segments = segments[:, : sum(lengths[:8])]
+    start, found = 0, []
+    for number, length, keys, mask in packed_texts(segments, half_window, has_lanes=True):
+        assert start + (number - 1) * length + keys <= segments.shape[1]
+        near = visible(torch.arange(length), torch.arange(length), half_window)
+        expected = torch.zeros(length, keys, dtype=torch.bool)
+        expected[:, :length] = True if near is None else near
+        assert expected.all() if mask is None else torch.equal(mask, expected)
+        start += number * length
+        found.append((number, length, keys))
+    assert start == segments.shape[1]
+    if half_window is None:
+        assert found == [
+            (1, 1, 16), (3, 3, 16), (1, 16, 16), (2, 17, 32), (1, 30, 32),
+            (1, FEW + 1, FEW + 1), (2, 5, 16), (3, 5, 5),
+        ]  # fmt: skip
 
 
 def test_a_global_map_in_blocks_of_rows_is_the_dense_one(monkeypatch):

@@ -85,3 +85,15 @@ def test_the_gradient_of_turning_is_right():
     x = torch.randn(2, 20, 8, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: apply_rope(x, *tables(dtype=x.dtype)), (x,))
     assert torch.autograd.gradcheck(lambda x: apply_rope(x.mT, *tables(dtype=x.dtype)), (x.mT,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_turning_is_the_same_to_the_bit_with_gradients_and_without(dtype):
+    joint = torch.randn(2, 11, 3, 3, 8, dtype=dtype)  # (batch, seq, 3, heads, head_dim)
+    x = joint.permute(2, 0, 3, 1, 4)[0]
+    cos, sin = rope_tables(1e4, 8, 11, dtype, x.device)
+    with torch.no_grad():
+        plain = apply_rope(x, cos, sin)
+    assert plain.dtype == dtype and plain.is_contiguous()
+    assert torch.equal(apply_rope(x, cos, sin), plain)
+    assert torch.equal(joint.permute(2, 0, 3, 1, 4)[0], x)  # what was given is left alone

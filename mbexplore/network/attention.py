@@ -58,8 +58,8 @@ def _pays(packed: tuple[Texts, ...], query_positions: Tensor | None) -> bool:
     """Whether all queries of packed texts cost less than the wanted ones over all of the row."""
     if query_positions is None:
         return True
-    seq = sum(number * length for number, length, _ in packed)
-    return sum(number * length**2 for number, length, _ in packed) <= len(query_positions) * seq
+    seq = sum(number * length for number, length, *_ in packed)
+    return sum(number * length**2 for number, length, *_ in packed) <= len(query_positions) * seq
 
 
 def _attend_in_texts(
@@ -67,18 +67,24 @@ def _attend_in_texts(
 ) -> Tensor:
     """Each packed text by itself, neighbours of one length as a batch: no waste."""
     parts, start = [], 0
-    for number, length, mask in packed:
-        size = number * length
-        a, b, c = (
-            # (text, heads, length, head_dim)
-            x[0, :, start : start + size].view(-1, number, length, x.shape[-1]).transpose(0, 1)
-            for x in (q, k, v)
+    for number, length, keys, mask in packed:
+        z = scaled_dot_product_attention(
+            _texts(q, start, number, length, length),
+            _texts(k, start, number, length, keys),
+            _texts(v, start, number, length, keys),
+            attn_mask=mask,
+            dropout_p=dropout,
         )
-        z = scaled_dot_product_attention(a, b, c, attn_mask=mask, dropout_p=dropout)
         # The kernel lays heads beside each other in a token, as what follows wants them.
         parts.append(z.transpose(1, 2).flatten(0, 1))  # (token, heads, head_dim)
-        start += size
+        start += number * length
     return torch.cat(parts)[None].transpose(1, 2)
+
+
+def _texts(x: Tensor, start: int, number: int, length: int, size: int) -> Tensor:
+    """`size` tokens from the start of each text on, (text, heads, size, head_dim), not copied."""
+    some = x[0, :, start : start + (number - 1) * length + size]
+    return some.unfold(1, size, length).permute(1, 0, 3, 2)
 
 
 def _attend_in_blocks(

@@ -22,6 +22,11 @@ BLOCK = 64
 """Queries of a local layer computed together: small enough to waste few keys outside the window,
 large enough to keep the matrix products busy (32 to 128 measured alike at half_window 64)."""
 
+LANES, FEW = 16, 256
+"""On a CPU, torch's kernel takes the exponentials of `LANES` keys together, and what is left of a
+row one by one, at ten times the cost. So a packed text of up to `FEW` tokens, of which those are
+much, reads on to a multiple of `LANES`, and what it reads of its neighbour is hidden."""
+
 
 class Texts(NamedTuple):
     """Packed texts of one length, beside each other.
@@ -29,11 +34,13 @@ class Texts(NamedTuple):
     Attributes:
         number: of texts.
         length: tokens of each.
-        mask: what each token sees of its text, booleans (length, length); None for all of it.
+        keys: that each reads from its start on: `length` or, into its neighbour, a few more.
+        mask: which of these each token sees, booleans (length, keys); None for all.
     """
 
     number: int
     length: int
+    keys: int
     mask: Tensor | None
 
 
@@ -72,7 +79,9 @@ class Visibility:
             segments: (batch, seq), or None.
         """
         seq, mask = x.shape[-2], None
-        packed = packed_texts(segments, half_window)
+        # float16 overflows, and hidden infinities would make what sees them none.
+        has_lanes = x.device.type == "cpu" and x.dtype != torch.float16
+        packed = packed_texts(segments, half_window, has_lanes)
         if packed is None and in_blocks(seq, half_window):
             assert half_window is not None
             mask = block_mask(seq, half_window, segments, x.dtype, x.device)
@@ -208,12 +217,15 @@ def block_mask(
     return mask.masked_fill_(~(near & (of_queries == of_keys))[:, :, None], float("-inf"))
 
 
-def packed_texts(segments: Tensor | None, half_window: int | None) -> tuple[Texts, ...] | None:
+def packed_texts(
+    segments: Tensor | None, half_window: int | None, has_lanes: bool = False
+) -> tuple[Texts, ...] | None:
     """The texts that lie side by side in the one row of a batch.
 
     Args:
         segments: (batch, seq), or None.
         half_window: None for a global layer.
+        has_lanes: whether reading keys to a multiple of `LANES` pays.
 
     Returns:
         None for other masks, and where a text of a local layer had better go in blocks.
@@ -225,11 +237,28 @@ def packed_texts(segments: Tensor | None, half_window: int | None) -> tuple[Text
     is_short = half_window is None or max(lengths) <= BLOCK + 2 * half_window
     if not is_short or len(lengths) != len(set(numbers)):
         return None
-    positions = torch.arange(max(lengths), device=segments.device)
-    found = []
+    found, start = [], 0
     for length, texts in groupby(lengths):
-        some = positions[:length]
-        is_whole = half_window is None or length <= half_window + 1
-        near = None if is_whole else visible(some, some, half_window)
-        found.append(Texts(len(list(texts)), length, None if near is None else near[0, 0]))
+        number = len(list(texts))
+        keys = -(-length // LANES) * LANES if length <= FEW and has_lanes else length
+        # The last texts of the row have too few tokens behind them.
+        fit = max(0, min(number, (len(numbers) - start - keys) // length + 1))
+        for some, read in ((fit, keys), (number - fit, length)):
+            if some:
+                mask = _of_text(length, read, half_window, segments.device)
+                found.append(Texts(some, length, read, mask))
+        start += number * length
     return tuple(found)
+
+
+def _of_text(
+    length: int, keys: int, half_window: int | None, device: torch.device
+) -> Tensor | None:
+    """What the tokens of one text see of so many keys from its start on; None for all."""
+    positions = torch.arange(keys, device=device)
+    near = None if half_window is None or length <= half_window + 1 else half_window
+    if keys == length and near is None:
+        return None
+    inside = positions < length
+    seen = visible(positions[:length], positions, near)
+    return inside.expand(length, keys) if seen is None else seen[0, 0] & inside
