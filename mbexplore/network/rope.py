@@ -68,14 +68,13 @@ def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     Returns:
         The rotated tensor, of the shape and dtype of `x`.
     """
-    half = cos.shape[-1]
-    first, second = x.to(cos.dtype).split(half, dim=-1)
+    first, second = x.to(cos.dtype).chunk(2, dim=-1)
     if torch.is_grad_enabled() or torch.compiler.is_compiling():
         left = (first * cos).addcmul_(second, sin, value=-1)
         right = (second * cos).addcmul_(first, sin)
         return torch.cat((left, right), dim=-1).to(x.dtype)
     turned = torch.empty(x.shape, dtype=cos.dtype, device=x.device)
-    left, right = turned.split(half, dim=-1)  # without a copy, which takes a fifth of the time
+    left, right = turned.chunk(2, dim=-1)  # without a copy, which takes a fifth of the time
     torch.mul(first, cos, out=left).addcmul_(second, sin, value=-1)
     torch.mul(second, cos, out=right).addcmul_(first, sin)
     return turned.to(x.dtype)
