@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mbexplore.explorer import Explorer
     from mbexplore.session import Session
 
-TOGETHER, LAST, ALONE = 256, 32, 8
+TOGETHER, LAST, ALONE = 128, 32, 8
 """Texts that are computed and written together: the most; the fewest towards the end, where no
 worker should wait long for another; and those of each part that is computed before others begin."""
 OF_ONE_TEXT = (TextError, RangeError)
