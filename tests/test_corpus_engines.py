@@ -14,7 +14,7 @@ from tests.cli_runner import run_cli
 pytest.importorskip("pyarrow")
 
 DYING = """
-import os, signal, sys
+import os, signal, sys, time
 from pathlib import Path
 from mbexplore.corpus import build
 flag, real, calls = Path(sys.argv.pop(1)), build.add_block, []
@@ -22,6 +22,9 @@ build.SAVE_AFTER = -1.0
 def add_block(*given, **more):
     calls.append(given)
     if os.environ["RANK"] == "1" and len(calls) == 2 and not flag.exists():
+        end = time.monotonic() + 60  # what was saved by another thread, the test asks for
+        while not any(flag.parent.glob("store/sketch-1*")) and time.monotonic() < end:
+            time.sleep(0.01)
         flag.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     real(*given, **more)

@@ -257,7 +257,7 @@ def test_what_a_narrow_page_hides_passes_the_focus_on(person):
     person.page.set_viewport_size({"width": 390, "height": 844})
     person.page.keyboard.press("Enter")
     person.settle()
-    assert person.page.evaluate(ACTIVE) != "nothing"
+    person.page.wait_for_function(f"({ACTIVE}) !== 'nothing'")
     # And its bar of tabs has the open one in sight.
     tab = person.page.locator('.tabs [aria-selected="true"]').bounding_box()
     assert tab["x"] >= 0 and tab["x"] + tab["width"] <= 390
