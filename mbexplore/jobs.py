@@ -182,7 +182,7 @@ def in_processes(
     except BrokenProcessPool:
         raise MbexploreError(
             "A process that computed was killed, as happens where memory is short; give "
-            "--threads 1, which needs less."
+            "--threads 1 before the command, which needs less."
         ) from None
     finally:
         torch.set_num_threads(threads)
